@@ -1,0 +1,5 @@
+package main
+
+func bootCommand() *command {
+	return &command{name: "boot", short: "/boot: hash, sign, verify, entries"}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"reflect"
+)
+
+// errorText tells a person what an error means. One row for every exported
+// error of the packages; TestEveryErrorHasAText keeps the map total. The rows
+// stand in text_<package>.go.
+type errorText struct {
+	err  error        // a sentinel, matched with errors.Is; or
+	typ  reflect.Type // a pointer to a struct type, matched with errors.As
+	What string       // what happened
+	Data string       // what it means for the owner's data
+	Do   string       // what to do now
+	Exit int          // exit code; 0 means exitFailed
+}
+
+// typeOf names an error struct in a row: typeOf[*gpgcard.PINError]().
+func typeOf[T error]() reflect.Type { return reflect.TypeFor[T]() }
+
+// texts is every row, the most particular first.
+func texts() []errorText {
+	var all []errorText
+	for _, t := range [][]errorText{wizardTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, generalTexts} {
+		all = append(all, t...)
+	}
+	return all
+}
+
+var generalTexts = []errorText{
+	{err: context.Canceled, What: "The work was stopped before it was finished.", Data: "Nothing is lost; every step can be continued.", Do: "Run `reown resume`, or start the computer again and choose Continue.", Exit: exitStopped},
+	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
+}
+
+// explain finds the text for an error. An error without a row still gets an
+// honest answer.
+func explain(err error) errorText {
+	for _, t := range texts() {
+		if t.matches(err) {
+			return t
+		}
+	}
+	return errorText{
+		What: "Something failed that this program has no explanation for; the line above says what.",
+		Data: "No step is counted as done unless the machine itself shows it. Your files are as the last finished step left them.",
+		Do:   "Run `reown status` to see the state of the machine, and `reown resume` to go on.",
+	}
+}
+
+func (t errorText) matches(err error) bool {
+	if t.err != nil {
+		return errors.Is(err, t.err)
+	}
+	for e := err; e != nil; {
+		if reflect.TypeOf(e) == t.typ {
+			return true
+		}
+		switch u := e.(type) {
+		case interface{ Unwrap() error }:
+			e = u.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, x := range u.Unwrap() {
+				if t.matches(x) {
+					return true
+				}
+			}
+			return false
+		default:
+			return false
+		}
+	}
+	return false
+}
