@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"reflect"
+
+	"reown/internal/secret"
 )
 
 // errorText tells a person what an error means. One row for every exported
@@ -32,6 +34,7 @@ func texts() []errorText {
 
 var generalTexts = []errorText{
 	{err: context.Canceled, What: "The work was stopped before it was finished.", Data: "Nothing is lost; every step can be continued.", Do: "Run `reown resume`, or start the computer again and choose Continue.", Exit: exitStopped},
+	{err: secret.ErrTooLong, What: "A file or input that should hold a passphrase or PIN is too long.", Data: "Nothing was changed.", Do: "Check that you named the right file; a passphrase has at most 4096 bytes."},
 	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
 }
 
