@@ -41,3 +41,43 @@ func TestDisk(t *testing.T) {
 	}
 	t.Log(len(sums))
 }
+
+func TestSellerSignsBoot(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	home := filepath.Join(dir, "gnupg")
+	fpr, err := makeSellerKey(ctx, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := gpg(ctx, home, "", "--export", fpr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kbx, trustdb, err := romKeyring(ctx, cert, fpr, dir)
+	if err != nil || len(kbx) == 0 || len(trustdb)%40 != 0 || len(trustdb) == 0 {
+		t.Fatalf("%v: keybox %d bytes, trustdb %d", err, len(kbx), len(trustdb))
+	}
+	bootDir := filepath.Join(dir, "boot")
+	if err := makeBootDir(bootDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := headsHash(ctx, bootDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := signBoot(ctx, bootDir, home, fpr); err != nil {
+		t.Fatal(err)
+	}
+	ring := filepath.Join(dir, "ring.kbx")
+	if err := os.WriteFile(ring, kbx, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := HeadsVerify(ctx, bootDir, ring); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bootDir, "evil"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := HeadsVerify(ctx, bootDir, ring); err == nil {
+		t.Fatal("an added file was not noticed")
+	}
+}
