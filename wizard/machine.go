@@ -1,0 +1,353 @@
+package wizard
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"reown/internal/secret"
+)
+
+// Machine is the laptop. The program builds it once; tests build their own.
+// TPM and Token may be nil: not every laptop has them. Everything else must be
+// there, and says by an error from Info when the device cannot be reached now.
+type Machine struct {
+	Card     Card
+	PGP      OpenPGP
+	Disks    []Disk // the encrypted volumes, in the order of the partition table
+	TPM      TPM
+	Firmware Firmware
+	Boot     Boot
+	Token    Token
+	Platform Platform
+}
+
+// Errors that an implementation of these interfaces returns (wrapped, if it likes)
+// so that the wizard can tell what to do next.
+var (
+	ErrNoCard          = errors.New("no security key is plugged in")
+	ErrWrongSecret     = errors.New("the secret is not the right one")
+	ErrNotFound        = errors.New("there is no such file")
+	ErrSealImpossible  = errors.New("sealing is not possible in this start")
+	ErrNoTPMState      = errors.New("nothing is sealed in the TPM")
+	ErrPowerUnreliable = errors.New("the computer runs on its battery")
+)
+
+// Progress is told how far a long operation is, in units of its own (bytes,
+// blocks, keys). It is called from one goroutine at a time and returns quickly.
+type Progress func(done, total int64)
+
+// ---------------------------------------------------------------- card
+
+// CardInfo is what an OpenPGP card says of itself without any PIN.
+type CardInfo struct {
+	Reader       string
+	Vendor       string    // "Nitrokey", as a person would say it
+	Serial       string    // hex
+	Fingerprints [3]string // signature, decryption, authentication: 40 upper-case hex digits, or "" for none
+	Tries        [3]int    // left for the user PIN, the reset code, the admin PIN
+	Terminated   bool      // a reset was begun and not finished
+	PINMin       [2]int    // user and admin PIN, in bytes
+	PINMax       [2]int
+	Algorithms   []string // what Generate accepts, the recommended one first
+	Touch        string   // when the person must touch the key; "" for never
+}
+
+// KeySpec says which keys to make.
+type KeySpec struct {
+	Algorithm string    // one of CardInfo.Algorithms
+	Created   time.Time // goes into the fingerprint; whole seconds, UTC
+}
+
+// Identity is the name on the key. Both parts may be empty.
+type Identity struct {
+	Name  string `json:"name"`
+	Email string `json:"email"`
+}
+
+// Card is the OpenPGP card.
+type Card interface {
+	// Info reads the card, or returns ErrNoCard.
+	Info(ctx context.Context) (CardInfo, error)
+	// Reset makes the card as it left the factory; needs no PIN, finishes a
+	// reset that was cut short, and may be repeated.
+	Reset(ctx context.Context) error
+	// Generate makes the three keys on the card. The card has factory PINs.
+	Generate(ctx context.Context, spec KeySpec, progress Progress) error
+	// SetPINs replaces the factory PINs, the admin PIN first, and verifies both.
+	SetPINs(ctx context.Context, user, admin *secret.Buffer) error
+	// VerifyPINs checks each PIN that is not nil, at the cost of a try when it is
+	// wrong (ErrWrongSecret).
+	VerifyPINs(ctx context.Context, user, admin *secret.Buffer) error
+	// Certify makes the OpenPGP certificate of the keys on the card, binary, with
+	// self-signatures made by the card. Repeating it keeps the fingerprints.
+	Certify(ctx context.Context, id Identity, userPIN *secret.Buffer) ([]byte, error)
+	// Sign returns an armored detached signature (SHA-256 or better) over data.
+	Sign(ctx context.Context, cert []byte, userPIN *secret.Buffer, data []byte) ([]byte, error)
+}
+
+// OpenPGP reads certificates and checks signatures; it needs no card.
+type OpenPGP interface {
+	// Fingerprints checks every self-signature of a binary or armored
+	// certificate and returns the fingerprints of its signature, decryption and
+	// authentication keys ("" for none), as CardInfo has them.
+	Fingerprints(cert []byte) ([3]string, error)
+	// Verify checks a detached signature by exactly this certificate.
+	Verify(cert, data, sig []byte) error
+}
+
+// ---------------------------------------------------------------- disk
+
+// DiskInfo is what the header of an encrypted volume says.
+type DiskInfo struct {
+	Path      string // of the device, "/dev/nvme0n1p3"
+	Model     string
+	Serial    string // of the drive; its last four characters are typed to start
+	Size      int64  // bytes of data
+	UUID      string
+	Format    string // "LUKS2"
+	Keyslots  int    // in use
+	KeyDigest string // hex digest of the volume-key digest in the header: other key, other value. While re-encrypting: of the new key.
+	KDFMemory int64  // bytes that the hungriest keyslot needs to open
+
+	Reencrypting bool // begun and not finished
+	Done, Total  int64
+}
+
+// Disk is one encrypted volume.
+type Disk interface {
+	Info(ctx context.Context) (DiskInfo, error)
+	// CheckPassphrase returns nil, ErrWrongSecret, or what went wrong.
+	CheckPassphrase(ctx context.Context, pass *secret.Buffer) error
+	// SetPassphrase makes new the only way into the volume: a keyslot for new is
+	// written and checked, then every other keyslot is destroyed. It may be
+	// repeated with the same arguments wherever it was cut.
+	SetPassphrase(ctx context.Context, old, new *secret.Buffer) error
+	// Reencrypt puts the volume under a new volume key, in place: starts, or goes
+	// on where it was cut. It returns when all is done, or ctx.Err() at the next
+	// safe point after ctx ends. Progress counts bytes.
+	Reencrypt(ctx context.Context, pass *secret.Buffer, progress Progress) error
+}
+
+// ---------------------------------------------------------------- TPM
+
+// TPMInfo is what the TPM says without authorization.
+type TPMInfo struct {
+	Family      string // "1.2" or "2.0"
+	Vendor      string
+	Owned       bool
+	PrimaryName string // hex name of the storage root; "" when there is none
+	Lockout     bool   // too many wrong passphrases; wait or reset
+	Recovery    bool   // this start went through the recovery shell: PCR 4 is spoilt
+}
+
+// Measurement is what PCR 7 will be after the new firmware's first start, by hash
+// bank ("sha1", "sha256").
+type Measurement map[string][]byte
+
+// TPM is a TPM 1.2 or 2.0.
+type TPM interface {
+	Info(ctx context.Context) (TPMInfo, error)
+	// Reset clears the TPM and takes ownership: owner passphrase, storage root,
+	// lockout parameters. It may be repeated.
+	Reset(ctx context.Context, owner *secret.Buffer) error
+	// CheckOwner returns nil, ErrWrongSecret, or what went wrong.
+	CheckOwner(ctx context.Context, owner *secret.Buffer) error
+	// Counter makes the rollback counter unless our reset already has one, and
+	// returns the content of kexec_rollback.txt.
+	Counter(ctx context.Context, owner *secret.Buffer) ([]byte, error)
+	// PrimaryHash returns the content of kexec_primhdl_hash.txt; nil on TPM 1.2.
+	PrimaryHash(ctx context.Context) ([]byte, error)
+	// SealOTP seals the TOTP secret to the PCRs as they are, but PCR 7 as it will
+	// be. ErrSealImpossible when that cannot be known in this start.
+	SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcr7 Measurement) error
+	// OTPSealed says whether the sealed object's policy is the one SealOTP would
+	// make now.
+	OTPSealed(ctx context.Context, pcr7 Measurement) (bool, error)
+	// UnsealOTP returns the TOTP secret that is sealed now, for the six digits of
+	// the verify page; ErrNoTPMState when there is none, another error when the
+	// PCRs do not match. The caller wipes it.
+	UnsealOTP(ctx context.Context) (*secret.Buffer, error)
+}
+
+// Token shows a green light at each start: HOTP on the security key.
+type Token interface {
+	Info(ctx context.Context) (TokenInfo, error)
+	// Set stores the secret in the token's slot and checks the first code.
+	// touch is called each time the person must touch the token.
+	Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func()) error
+	// CounterFile is the content of kexec_hotp_counter after Set.
+	CounterFile() []byte
+}
+
+// TokenInfo describes the HOTP side of a token.
+type TokenInfo struct {
+	Name       string
+	Configured bool
+	PINTries   int // -1: no PIN yet
+}
+
+// ---------------------------------------------------------------- firmware
+
+// FirmwareInfo is what the flash chip holds now.
+type FirmwareInfo struct {
+	Board   string
+	Version string
+	Keyring []string // primary fingerprints of the certificates in the ROM
+	Digest  string   // sha256 of the whole chip, hex; "" when not read
+}
+
+// FirmwarePlan is the new image, built and checked in RAM.
+type FirmwarePlan struct {
+	PCR7          Measurement
+	Image         [32]byte // sha256 of the new image
+	ChangedBlocks int      // erase blocks to rewrite; 0 when the chip already holds it
+	BlockSize     int      // bytes
+	Free          int64    // bytes left in CBFS
+	Private       any      // the implementation's own
+}
+
+// Firmware is the flash chip.
+type Firmware interface {
+	Info(ctx context.Context) (FirmwareInfo, error)
+	// CheckSpace says whether a certificate of n bytes would fit; it builds and
+	// checks a whole image, and writes nothing.
+	CheckSpace(ctx context.Context, n int) error
+	// Plan builds the image whose only certificate is cert. Same chip and
+	// certificate, same plan.
+	Plan(ctx context.Context, cert []byte) (*FirmwarePlan, error)
+	// Write writes the changed blocks, reads all back and compares; on a failure
+	// it puts the old blocks back. It ignores the end of ctx once it has begun.
+	Write(ctx context.Context, plan *FirmwarePlan, progress Progress) error
+	// Holds says whether the chip's keyring is exactly cert.
+	Holds(ctx context.Context, cert []byte) (bool, error)
+}
+
+// ---------------------------------------------------------------- /boot
+
+// BootInfo is what lies in /boot.
+type BootInfo struct {
+	Trigger bool     // /boot/oem exists
+	Files   int      // that will be hashed
+	Entries []string // names of the boot entries, in the firmware's order
+	Default int      // index of the entry that starts now; -1: none
+}
+
+// BootSpec is what the new signed set contains besides hashes and tree.
+type BootSpec struct {
+	Cert        []byte // the owner's
+	Entry       int    // index of the entry to start by default
+	Rollback    []byte // kexec_rollback.txt; nil: none
+	PrimaryHash []byte // kexec_primhdl_hash.txt; nil: none
+	HOTPCounter []byte // kexec_hotp_counter; nil: none
+}
+
+// Boot is the /boot partition. Implementations mount and remount it as needed and
+// leave it as they found it.
+type Boot interface {
+	Info(ctx context.Context) (BootInfo, error)
+	// Stage computes the new set as if the trigger were gone, has it signed, and
+	// writes it beside the old one under temporary names. Repeating it replaces
+	// an earlier stage.
+	Stage(ctx context.Context, spec BootSpec, sign func(data []byte) ([]byte, error), progress Progress) error
+	// Staged says whether a complete staged set verifies with cert, by the
+	// firmware's own rules, against the files as they are now.
+	Staged(ctx context.Context, cert []byte) (bool, error)
+	// Live says the same of the set that the firmware would use, where a file
+	// named oem is not held against it.
+	Live(ctx context.Context, cert []byte) (bool, error)
+	// Install renames the staged set into place, the signature last.
+	Install(ctx context.Context) error
+	// RemoveTrigger unlinks /boot/oem: the last act of a run.
+	RemoveTrigger(ctx context.Context) error
+
+	// Handover verifies the seller's hand-over file against the machine. An
+	// absent one is not an error: its items are then NotProvided.
+	Handover(ctx context.Context) (Handover, error)
+
+	// ReadHint, WriteHint and AppendHint keep our own small public files; name is
+	// kexec_reown plus a suffix that is not .txt, so that the firmware neither
+	// hashes nor trusts them. WriteHint replaces atomically, both sync; ReadHint
+	// returns ErrNotFound, and no more than 1 MiB.
+	ReadHint(ctx context.Context, name string) ([]byte, error)
+	WriteHint(ctx context.Context, name string, data []byte) error
+	AppendHint(ctx context.Context, name string, data []byte) error
+}
+
+// Verdict is the outcome of one check.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass        Verdict = "pass"
+	Fail        Verdict = "fail"
+	NotProvided Verdict = "not provided" // the seller gave nothing to compare with
+)
+
+// CheckItem is one line of the page "is this the computer that was sent to you?".
+type CheckItem struct {
+	ID      string  `json:"id"` // card, handover, firmware, boot, disk
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail"`
+}
+
+// Handover is what the seller says of the machine, and whether it is so.
+type Handover struct {
+	Seller  string      `json:"seller"` // as the file has it; "" when there is none
+	Order   string      `json:"order"`
+	Signer  string      `json:"signer"` // fingerprint that verified; "" for none
+	Words   string      `json:"words"`  // four words to compare with the e-mail
+	Items   []CheckItem `json:"items"`
+	Keys    []string    `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
+	Volumes []Volume    `json:"volumes"` // what the seller's signed statement lists
+	SRKName string      `json:"srkName"`
+
+	// Tampering says that /boot/oem lies on a machine whose firmware trusts a key
+	// that did not put it there; Why tells what was seen.
+	Tampering bool   `json:"tampering"`
+	Why       string `json:"why"`
+}
+
+// Volume names an encrypted volume and the volume key it had.
+type Volume struct {
+	UUID      string `json:"uuid"`
+	KeyDigest string `json:"keyDigest"`
+}
+
+// Verified says whether a good signature was found and nothing failed.
+func (h *Handover) Verified() bool {
+	if h.Signer == "" || h.Tampering {
+		return false
+	}
+	for _, i := range h.Items {
+		if i.Verdict == Fail {
+			return false
+		}
+	}
+	return true
+}
+
+// ---------------------------------------------------------------- platform
+
+// Power is what feeds the computer.
+type Power struct {
+	Known   bool // a mains or battery device was found
+	Mains   bool
+	Percent int // of the battery; -1: none
+}
+
+// Platform is the rest of the machine.
+type Platform interface {
+	Board() string
+	Power(ctx context.Context) (Power, error)
+	// Now is the clock; Built is the newest moment known to be past.
+	Now() time.Time
+	Built() time.Time
+	SetClock(t time.Time) error
+	// Memory returns the bytes of RAM that can still be used.
+	Memory() int64
+	// WipeSecrets clears what the firmware keeps of secrets outside this process.
+	WipeSecrets() error
+	// Restart syncs and restarts the computer; it returns only on failure.
+	Restart(ctx context.Context) error
+}
