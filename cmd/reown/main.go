@@ -5,9 +5,20 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 func main() {
+	if !runtimeFits() {
+		// Anything that waits would end the program with a message about the Go
+		// runtime; this one says what to change.
+		println("reown: this kernel has no eventfd (CONFIG_EVENTFD); use a release build of reown, which does without")
+		os.Exit(exitFailed)
+	}
+	// A signal asks the running step to stop at its next safe point.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	os.Exit(run(context.Background(), e, os.Args[1:]))
+	os.Exit(run(ctx, e, os.Args[1:]))
 }

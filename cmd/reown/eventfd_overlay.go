@@ -1,0 +1,5 @@
+//go:build noeventfd
+
+package main
+
+func runtimeFits() bool { return true }
