@@ -78,6 +78,11 @@ func (c *Cipher) DecryptSectors(dst, src []byte, sectorSize int, firstIV uint64)
 // of the pipeline, few enough that the tweaks fit on the stack.
 const chunk = 64
 
+// tweaks holds the IVs of a chunk of sectors and then, encrypted, their first
+// tweaks. The kernels may read one more than there are sectors, and encrypt them
+// sixteen at a time.
+type tweaks [(chunk + 16) * 16]byte
+
 func (c *Cipher) crypt(dst, src []byte, sectorSize int, iv uint64, decrypt bool) {
 	switch {
 	case sectorSize <= 0 || sectorSize%ivUnit != 0:
@@ -99,8 +104,7 @@ func (c *Cipher) crypt(dst, src []byte, sectorSize int, iv uint64, decrypt bool)
 		}
 		return
 	}
-	// The kernels read one tweak beyond the last, and encrypt them by eights.
-	var tweaks [(chunk + 8) * 16]byte
+	var tweaks tweaks
 	for len(src) > 0 {
 		n := min(len(src)/sectorSize, chunk)
 		for i := range n {
