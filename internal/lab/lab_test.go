@@ -21,25 +21,54 @@ func TestROMHoldsItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
-		t.Logf("%s %d", f.Name, len(f.Data))
+	if last := files[len(files)-1]; last.Name != want.Name || string(last.Data) != string(want.Data) {
+		t.Fatalf("got %s %q", last.Name, last.Data)
 	}
-	last := files[len(files)-1]
-	_ = last
 }
 
-func TestDisk(t *testing.T) {
-	dir := t.TempDir()
-	os.MkdirAll(dir+"/boot", 0o755)
-	sums, err := makeOwnerFiles(dir+"/root", 64, 1)
+func TestDiskHoldsTheOwnersFiles(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "boot"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want, err := makeOwnerFiles(filepath.Join(dir, "root"), 64, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.WriteFile(dir+"/pass", []byte("seller"), 0o600)
-	if err := makeDisk(context.Background(), dir+"/disk.img", dir+"/boot", dir+"/root", 64, dir+"/pass", dir); err != nil {
+	pass := filepath.Join(dir, "pass")
+	if err := os.WriteFile(pass, []byte("seller"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Log(len(sums))
+	img := filepath.Join(dir, "disk.img")
+	if err := makeDisk(ctx, img, filepath.Join(dir, "boot"), filepath.Join(dir, "root"), 64, pass, dir); err != nil {
+		t.Fatal(err)
+	}
+	offset, size := luksWindow(64)
+	v, err := CopyVolume(img, offset, size, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := v.Opens(ctx, "buyer"); ok || err != nil {
+		t.Fatalf("a wrong passphrase: %v %v", ok, err)
+	}
+	if ok, err := v.Opens(ctx, "seller"); !ok || err != nil {
+		t.Fatalf("the right passphrase: %v %v", ok, err)
+	}
+	key, err := v.Key(ctx, "seller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := v.Files(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := SameFiles(got, want); err != nil {
+		t.Fatal(err)
+	}
+	key[0] ^= 1
+	if _, err := v.Files(ctx, key); err == nil {
+		t.Fatal("a wrong volume key went unnoticed")
+	}
 }
 
 func TestSellerSignsBoot(t *testing.T) {

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"reown/wizard"
+)
+
+// platform is the laptop around the devices: power, clock, memory, restart.
+type platform struct {
+	board     string
+	sysfs     string // "/sys"
+	secretDir string // where the firmware keeps secrets; "" for none
+	noRestart bool
+}
+
+func (p *platform) Board() string { return p.board }
+
+// Power reads the kernel's power supplies. A desktop, or a kernel without ACPI
+// drivers, has none: Known is false then.
+func (p *platform) Power(context.Context) (wizard.Power, error) {
+	power := wizard.Power{Percent: -1}
+	dirs, err := filepath.Glob(filepath.Join(p.sysfs, "class/power_supply/*"))
+	if err != nil {
+		return power, err
+	}
+	for _, d := range dirs {
+		switch readLine(filepath.Join(d, "type")) {
+		case "Mains", "USB":
+			power.Known = true
+			power.Mains = power.Mains || readLine(filepath.Join(d, "online")) == "1"
+		case "Battery":
+			if scope := readLine(filepath.Join(d, "scope")); scope == "Device" {
+				continue // a mouse's or keyboard's battery
+			}
+			power.Known = true
+			if n, err := strconv.Atoi(readLine(filepath.Join(d, "capacity"))); err == nil && n >= 0 && n <= 100 {
+				power.Percent = max(power.Percent, n)
+			}
+			// Boards without an AC driver still tell whether the battery is being used.
+			if s := readLine(filepath.Join(d, "status")); s == "Charging" || s == "Full" || s == "Not charging" {
+				power.Mains = true
+			}
+		}
+	}
+	return power, nil
+}
+
+// readLine returns the first line of a small file, "" when it cannot be read.
+func readLine(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var buf [256]byte
+	n, _ := f.Read(buf[:])
+	line, _, _ := strings.Cut(string(buf[:n]), "\n")
+	return strings.TrimSpace(line)
+}
+
+func (p *platform) Now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// Built is the commit's time, or a fixed moment before the first release when the
+// build does not know it.
+func (p *platform) Built() time.Time {
+	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				if t, err := time.Parse(time.RFC3339, s.Value); err == nil && t.After(floor) {
+					return t.UTC()
+				}
+			}
+		}
+	}
+	return floor
+}
+
+// SetClock sets the kernel's clock and, where there is one, the hardware clock.
+func (p *platform) SetClock(t time.Time) error {
+	ts := unix.NsecToTimespec(t.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return fmt.Errorf("setting the clock: %w", err)
+	}
+	rtc, err := os.OpenFile("/dev/rtc0", os.O_WRONLY, 0)
+	if err != nil {
+		return nil // no hardware clock: the time holds until the restart
+	}
+	defer rtc.Close()
+	t = t.UTC()
+	v := unix.RTCTime{Sec: int32(t.Second()), Min: int32(t.Minute()), Hour: int32(t.Hour()), Mday: int32(t.Day()), Mon: int32(t.Month()) - 1, Year: int32(t.Year()) - 1900}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, rtc.Fd(), unix.RTC_SET_TIME, uintptr(unsafe.Pointer(&v))); errno != 0 {
+		return fmt.Errorf("setting the hardware clock: %w", errno)
+	}
+	return nil
+}
+
+// Memory is what the kernel says is available, in bytes; 0 when it does not say.
+func (p *platform) Memory() int64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// WipeSecrets overwrites and removes the files in which Heads' scripts keep the
+// seller's secrets during a session (a RAM disk, so overwriting reaches the pages).
+func (p *platform) WipeSecrets() error {
+	if p.secretDir == "" {
+		return nil
+	}
+	files, err := os.ReadDir(p.secretDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wiping the firmware's secrets: %w", err)
+	}
+	var errs []error
+	for _, f := range files {
+		if f.Type().IsRegular() {
+			errs = append(errs, wipeFile(filepath.Join(p.secretDir, f.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func wipeFile(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		_, err = f.Write(make([]byte, min(st.Size(), 1<<20)))
+	}
+	return errors.Join(err, f.Close(), os.Remove(path))
+}
+
+// Restart restarts the computer. In host mode it only says so.
+func (p *platform) Restart(context.Context) error {
+	if p.noRestart {
+		return nil
+	}
+	unix.Sync()
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
+		return fmt.Errorf("restarting: %w", err)
+	}
+	return nil
+}
