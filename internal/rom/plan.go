@@ -1,0 +1,408 @@
+package rom
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// EraseSize is the erase block that nearly every SPI flash chip has, in bytes.
+const EraseSize = 4096
+
+// ErrUnsafeChange says that a built image differs from the old one where it must
+// not. It means a fault in this program; nothing was written.
+var ErrUnsafeChange = errors.New("the new firmware image would change more than the owner's files")
+
+// A NewFile is a file to store below "heads/".
+type NewFile struct {
+	Name string
+	Data []byte
+}
+
+// Changes says what re-owning does to the image. Every file below "heads/" that
+// is not named here is removed, whatever it is: Heads unpacks all of them over
+// its initrd, so each is a way in for who put it there.
+type Changes struct {
+	Pubring []byte // the owner's pubring.kbx; not empty
+	TrustDB []byte // the owner's trustdb.gpg; not empty
+	// Settings are set in config.user, whose other settings stay.
+	Settings []Setting
+	// Keep names further files below "heads/" that stay.
+	Keep []string
+	// EraseSize is the erase block to lay files out for, a power of two of at
+	// least 4096 bytes; 0 means 4096.
+	EraseSize uint32
+}
+
+// A Plan is an old image, the new one, and what lies between them. Its fields are
+// read only.
+type Plan struct {
+	Old, New  []byte
+	EraseSize uint32
+	// Blocks are the erase blocks that differ, ascending.
+	Blocks []Range
+	// Shared counts the Blocks that also hold bytes of other files (or areas):
+	// a power cut while one of those is written can damage the firmware.
+	Shared int
+	// Aligned says that the new image keeps the owner's files on erase blocks of
+	// their own, so that every later change has Shared == 0.
+	Aligned bool
+
+	Removed  []string  // names of files that are gone
+	Kept     []string  // names of files below "heads/" with the same data as before
+	Added    []string  // names of files that are new or changed
+	Settings []Setting // all settings of the new config.user
+	Rejected []string  // lines of the old config.user that were dropped
+
+	PCR7SHA1   [20]byte // PCR 7 once Heads has started from the new image
+	PCR7SHA256 [32]byte
+}
+
+// NewPlan builds and checks the image that makes the machine the owner's. old is
+// the image as read from the chip; it is not changed. Errors: ErrUnknownLayout,
+// ErrVerified, ErrNoSpace, ErrBadSetting, ErrBadName, ErrNotMeasurable.
+func NewPlan(old []byte, c Changes) (*Plan, error) {
+	im, err := Parse(old)
+	if err != nil {
+		return nil, fmt.Errorf("reading the firmware image: %w", err)
+	}
+	if len(c.Pubring) == 0 || len(c.TrustDB) == 0 {
+		return nil, fmt.Errorf("%w: the keyring and the trust database must not be empty", ErrBadName)
+	}
+	var oldConfig []byte
+	if f, err := im.Lookup(NameConfig); err == nil {
+		oldConfig = im.bytes(f.data())
+	}
+	config, rejected, err := UpdateConfig(oldConfig, c.Settings)
+	if err != nil {
+		return nil, err
+	}
+	files := []NewFile{{NamePubring, c.Pubring}, {NameTrustDB, c.TrustDB}}
+	if len(config) > 0 {
+		files = append(files, NewFile{NameConfig, config})
+	}
+	for _, name := range c.Keep {
+		data, err := im.Extract(name)
+		if err != nil {
+			return nil, fmt.Errorf("keeping a file: %w", err)
+		}
+		files = append(files, NewFile{name, data})
+	}
+	p, err := Layout(old, files, c.EraseSize)
+	if err != nil {
+		return nil, err
+	}
+	p.Settings, _ = ParseConfig(config)
+	p.Rejected = rejected
+	return p, nil
+}
+
+// Align builds an image with the same files below "heads/", on erase blocks of
+// their own. It is for the maker of a machine, before it ships.
+func Align(old []byte, eraseSize uint32) (*Plan, error) {
+	im, err := Parse(old)
+	if err != nil {
+		return nil, fmt.Errorf("reading the firmware image: %w", err)
+	}
+	var files []NewFile
+	for _, f := range im.files {
+		if isOwner(f) {
+			files = append(files, NewFile{f.Name, bytes.Clone(im.bytes(f.data()))})
+		}
+	}
+	return Layout(old, files, eraseSize)
+}
+
+// Layout builds an image whose files below "heads/" are exactly these, in this
+// order. All else stays where it is, to the byte. eraseSize is as in Changes.
+func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
+	if eraseSize == 0 {
+		eraseSize = EraseSize
+	}
+	if eraseSize < EraseSize || eraseSize&(eraseSize-1) != 0 || len(old)%int(eraseSize) != 0 {
+		return nil, fmt.Errorf("%w: erase blocks of %d bytes", ErrUnknownLayout, eraseSize)
+	}
+	im, err := Parse(old)
+	if err != nil {
+		return nil, fmt.Errorf("reading the firmware image: %w", err)
+	}
+	if err := im.Check(); err != nil {
+		return nil, err
+	}
+	total, err := totalSize(files)
+	if err != nil {
+		return nil, err
+	}
+	l := &layouter{im: im, files: files, block: eraseSize, total: total}
+	l.findSpans()
+	p, err := l.best()
+	if err != nil {
+		return nil, err
+	}
+	return p, p.finish(im, l.spans, files)
+}
+
+// isOwner says that a file belongs to the owner of the machine, not to the firmware.
+func isOwner(f File) bool { return !f.Empty() && strings.HasPrefix(f.Name, ownerPrefix) }
+
+// totalSize returns the room that the files take with their headers, in bytes.
+func totalSize(files []NewFile) (uint32, error) {
+	seen := map[string]bool{}
+	var total uint64
+	for _, f := range files {
+		if err := checkName(f.Name, Heads); err != nil {
+			return 0, err
+		}
+		if !strings.HasPrefix(f.Name, ownerPrefix) || seen[f.Name] {
+			return 0, fmt.Errorf("%q: %w", f.Name, ErrBadName)
+		}
+		seen[f.Name] = true
+		total += uint64(entryLen(f))
+	}
+	if total > MaxSize {
+		return 0, fmt.Errorf("%d bytes of files: %w", total, ErrNoSpace)
+	}
+	return uint32(total), nil
+}
+
+func entryLen(f NewFile) uint32 {
+	return alignUp(Heads.headerLen(f.Name)+uint32(min(len(f.Data), MaxSize)), fileAlign)
+}
+
+// A span is a run of neighbouring entries that are holes or the owner's.
+type span struct {
+	Range
+	dataEnd uint32 // where the data of its last entry ends, at most End
+	owned   bool   // holds a file of the owner
+}
+
+type layouter struct {
+	im    *Image
+	files []NewFile
+	block uint32
+	total uint32
+	spans []span
+}
+
+func (l *layouter) findSpans() {
+	open := false
+	for _, f := range l.im.files {
+		if !f.Empty() && !isOwner(f) {
+			open = false
+			continue
+		}
+		if !open {
+			l.spans = append(l.spans, span{Range: Range{f.Offset, f.Offset}})
+			open = true
+		}
+		s := &l.spans[len(l.spans)-1]
+		s.End, s.dataEnd = f.End, f.End
+		if f.Empty() {
+			s.dataEnd = f.DataOffset + f.Size
+		}
+		s.owned = s.owned || isOwner(f)
+	}
+}
+
+// best tries every place the files may go to and returns the safest image: on
+// blocks of their own first, then with the fewest shared blocks, then with the
+// fewest blocks to write.
+func (l *layouter) best() (*Plan, error) {
+	type choice struct {
+		span, shared, blocks int
+		at                   uint32
+		aligned              bool
+	}
+	var best *choice
+	scratch := make([]byte, len(l.im.data))
+	for i := range l.spans {
+		for _, at := range l.places(i) {
+			if !l.build(scratch, i, at) {
+				continue
+			}
+			blocks := diffBlocks(l.im.data, scratch, l.block)
+			c := choice{i, l.shared(blocks), len(blocks), at, l.aligned(i, at)}
+			if best == nil || c.aligned && !best.aligned ||
+				c.aligned == best.aligned && (c.shared < best.shared || c.shared == best.shared && c.blocks < best.blocks) {
+				best = &c
+			}
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("%d bytes of files with their headers: %w", l.total, ErrNoSpace)
+	}
+	l.build(scratch, best.span, best.at)
+	return &Plan{
+		Old: l.im.data, New: scratch, EraseSize: l.block, Aligned: best.aligned,
+		Blocks: diffBlocks(l.im.data, scratch, l.block), Shared: best.shared,
+	}, nil
+}
+
+// places returns where in a span the first file may stand: at its start, on its
+// first whole block, and where the owner's first file stands now.
+func (l *layouter) places(i int) []uint32 {
+	s := l.spans[i]
+	at := []uint32{s.Start}
+	if len(l.files) == 0 {
+		return at
+	}
+	boundary := alignUp(s.Start+Heads.headerLen(""), l.block)
+	// Entries are aligned to the region's start, blocks to the chip's.
+	first := s.Start + alignUp(boundary-s.Start, fileAlign)
+	at = append(at, first)
+	for _, f := range l.im.files {
+		if isOwner(f) && s.contains(f.entry()) {
+			at = append(at, f.Offset)
+			break
+		}
+	}
+	return at
+}
+
+// aligned says that files placed at an offset of a span share no block with
+// anything outside the span, nor with the header of the hole before them.
+func (l *layouter) aligned(i int, at uint32) bool {
+	s := l.spans[i]
+	low := at &^ (l.block - 1)
+	lowest := s.Start
+	if at != s.Start {
+		lowest += Heads.headerLen("")
+	}
+	end := at + l.total
+	if end < s.End {
+		end += Heads.headerLen("")
+	}
+	return low >= lowest && alignUp(end, l.block) <= s.End
+}
+
+// build writes the image with the files at an offset of a span; false means that
+// they do not fit there.
+func (l *layouter) build(dst []byte, i int, at uint32) bool {
+	s, hole := l.spans[i], Heads.headerLen("")
+	end := uint64(at) + uint64(l.total)
+	switch {
+	case at != s.Start && at-s.Start < hole:
+		return false
+	case end != uint64(s.dataEnd) && end+uint64(hole) > uint64(s.dataEnd):
+		return false
+	}
+	copy(dst, l.im.data)
+	im := &Image{data: dst}
+	for j, o := range l.spans {
+		if o.owned && j != i {
+			im.putEmpty(o.Start, o.dataEnd, Heads)
+		}
+	}
+	if len(l.files) == 0 && !s.owned {
+		return true
+	}
+	if at != s.Start && !l.isHole(Range{s.Start, at}) {
+		im.putEmpty(s.Start, at, Heads)
+	}
+	fill(dst[at:s.dataEnd])
+	for _, f := range l.files {
+		n := im.putHeader(at, uint32(len(f.Data)), TypeRaw, f.Name, Heads)
+		copy(dst[at+n:], f.Data)
+		at += entryLen(f)
+	}
+	if at < s.dataEnd {
+		im.putEmpty(at, s.dataEnd, Heads)
+	}
+	return true
+}
+
+// isHole says that the old image has one hole of exactly this extent. It is left
+// as it is, whoever made it, because its header stands in a shared block.
+func (l *layouter) isHole(r Range) bool {
+	return slices.ContainsFunc(l.im.files, func(f File) bool { return f.Empty() && f.entry() == r })
+}
+
+// shared counts blocks that do not lie wholly inside one span.
+func (l *layouter) shared(blocks []Range) int {
+	n := 0
+	for _, b := range blocks {
+		if !slices.ContainsFunc(l.spans, func(s span) bool { return s.contains(b) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// diffBlocks returns the blocks in which two images of one length differ.
+func diffBlocks(a, b []byte, block uint32) []Range {
+	var out []Range
+	for off := uint32(0); off < uint32(len(a)); off += block {
+		end := min(off+block, uint32(len(a)))
+		if !bytes.Equal(a[off:end], b[off:end]) {
+			out = append(out, Range{off, end})
+		}
+	}
+	return out
+}
+
+// finish proves the new image, knowing nothing of how it was built, and fills in
+// the rest of the Plan.
+func (p *Plan) finish(old *Image, spans []span, files []NewFile) error {
+	im, err := Parse(p.New)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsafeChange, err)
+	}
+	// Outside of the spans not one byte may differ.
+	var at uint32
+	for _, s := range append(slices.Clone(spans), span{Range: Range{uint32(len(p.New)), uint32(len(p.New))}}) {
+		if !bytes.Equal(p.Old[at:s.Start], p.New[at:s.Start]) {
+			return fmt.Errorf("%w: between 0x%x and 0x%x", ErrUnsafeChange, at, s.Start)
+		}
+		at = s.End
+	}
+	foreign := func(f File) bool { return f.Empty() || isOwner(f) }
+	if !slices.Equal(slices.DeleteFunc(old.Files(), foreign), slices.DeleteFunc(im.Files(), foreign)) {
+		return fmt.Errorf("%w: the list of the firmware's own files", ErrUnsafeChange)
+	}
+	var mine []NewFile
+	for _, f := range im.files {
+		if isOwner(f) {
+			mine = append(mine, NewFile{f.Name, im.bytes(f.data())})
+		}
+	}
+	if !slices.EqualFunc(mine, files, func(a, b NewFile) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
+		return fmt.Errorf("%w: the owner's files are not in it", ErrUnsafeChange)
+	}
+	p.compare(old, files)
+	p.PCR7SHA1, p.PCR7SHA256, err = PCR7(p.New)
+	return err
+}
+
+func (p *Plan) compare(old *Image, files []NewFile) {
+	now := map[string]bool{}
+	for _, f := range files {
+		now[f.Name] = true
+		if was, err := old.Lookup(f.Name); err == nil && bytes.Equal(old.bytes(was.data()), f.Data) {
+			p.Kept = append(p.Kept, f.Name)
+		} else {
+			p.Added = append(p.Added, f.Name)
+		}
+	}
+	for _, f := range old.files {
+		if isOwner(f) && !now[f.Name] {
+			p.Removed = append(p.Removed, f.Name)
+		}
+	}
+}
+
+// Runs returns the blocks with neighbours joined, ascending.
+func (p *Plan) Runs() []Range { return joinRanges(p.Blocks) }
+
+func joinRanges(blocks []Range) []Range {
+	var runs []Range
+	for _, b := range blocks {
+		if n := len(runs); n > 0 && runs[n-1].End == b.Start {
+			runs[n-1].End = b.End
+		} else {
+			runs = append(runs, b)
+		}
+	}
+	return runs
+}
