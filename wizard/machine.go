@@ -245,6 +245,8 @@ type BootSpec struct {
 // Boot is the /boot partition. Implementations mount and remount it as needed and
 // leave it as they found it.
 type Boot interface {
+	// Triggered says whether /boot/oem exists; it is fast and touches nothing.
+	Triggered(ctx context.Context) (bool, error)
 	Info(ctx context.Context) (BootInfo, error)
 	// Stage computes the new set as if the trigger were gone, has it signed, and
 	// writes it beside the old one under temporary names. Repeating it replaces
