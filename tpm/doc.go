@@ -1,0 +1,26 @@
+// Package tpm sets up and uses a machine's TPM, 1.2 or 2.0, so that Heads
+// afterwards finds exactly the state that its own scripts would have made.
+//
+// One typed API serves both families: state, reset (clear, own, storage root,
+// lockout policy), secrets sealed to PCR values, the rollback counter, PCRs, the
+// firmware's event log and the value PCR 7 will have with another ROM image.
+//
+// Specifications: TCG TPM 2.0 Library 1.59 parts 1-3, TCG TPM 1.2 Main rev 116
+// parts 2-3, TCG PC Client firmware profile for event logs, and Heads'
+// initrd/bin/tpmr.sh for handles, attributes and file texts.
+//
+// The bus between processor and TPM is open to anybody with the case open. With a
+// TPM 2.0 no secret crosses it in clear and none can be guessed from a recording:
+// every use of the owner passphrase is an HMAC session salted to the storage
+// primary, secrets travel encrypted, and every reply's HMAC is checked
+// (ErrTampered). Not covered: somebody who sits on the bus during Reset and
+// answers in the TPM's place, because the primary key is first seen there. TPM
+// 1.2 has no encryption for sealed data: Seal and Unseal carry it in clear.
+//
+// What the package does not do: it never starts the TPM (firmware's work), and it
+// takes no measurement of its own except by ExtendPCR.
+//
+// The device is open only while a method runs, so that other programs can use it
+// in between. Every method checks its context between two commands; stopping
+// there, or losing power, is safe: the method can be called again.
+package tpm

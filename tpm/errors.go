@@ -1,0 +1,109 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Decisions a caller may take. Each has its text for people in cmd/reown.
+var (
+	ErrNoTPM           = errors.New("no TPM found")
+	ErrBusy            = errors.New("the TPM is in use by another program")
+	ErrNotStarted      = errors.New("the firmware has not started the TPM")
+	ErrBroken          = errors.New("the TPM reports a hardware failure")
+	ErrProtocol        = errors.New("malformed TPM reply")
+	ErrTampered        = errors.New("the TPM's reply does not verify")
+	ErrNotSetUp        = errors.New("the TPM has no storage root key")
+	ErrPlatformLocked  = errors.New("the TPM can only be cleared by the firmware, right after a restart")
+	ErrRestartNeeded   = errors.New("the TPM needs a restart of the computer")
+	ErrWrongOwner      = errors.New("wrong TPM owner passphrase")
+	ErrWrongPassphrase = errors.New("wrong passphrase for the sealed key")
+	ErrBadPassphrase   = errors.New("passphrase has a form that the TPM cannot take")
+	ErrPCRMismatch     = errors.New("the measurements differ from those the secret was sealed to")
+	ErrNotSealed       = errors.New("no secret is sealed here")
+	ErrNoCounter       = errors.New("no such rollback counter")
+	ErrCounterBusy     = errors.New("another counter was already used since the last restart")
+	ErrNVFull          = errors.New("no room left in the TPM")
+	ErrNoBank          = errors.New("the TPM keeps no measurements in the needed hash")
+	ErrTooLarge        = errors.New("the secret is too large to seal")
+)
+
+// LockoutError says that the TPM refuses passphrases for a while because too
+// many wrong ones were tried.
+type LockoutError struct {
+	Tries, Max uint32        // wrong tries counted, and how many are allowed; 0: not known (TPM 1.2)
+	Wait       time.Duration // until one more try is allowed; 0: not known
+}
+
+func (e *LockoutError) Error() string {
+	if e.Wait == 0 {
+		return "the TPM is locked against guessing"
+	}
+	return fmt.Sprintf("the TPM is locked against guessing: %d of %d tries used, one more in at most %v", e.Tries, e.Max, e.Wait)
+}
+
+// CommandError is a command that the TPM refused.
+type CommandError struct {
+	Command string // the specification's name, e.g. "TPM2_Clear"
+	Code    uint32 // response code
+}
+
+func (e *CommandError) Error() string {
+	return fmt.Sprintf("%s: the TPM answered 0x%x", e.Command, e.Code)
+}
+
+// Is makes the codes that mean the same for every command match their sentinel.
+func (e *CommandError) Is(target error) bool {
+	v1 := len(e.Command) > 4 && e.Command[:4] == "TPM_"
+	switch target {
+	case ErrNotStarted:
+		return v1 && e.Code == v1InvalidPostInit || !v1 && e.Code == v2Initialize
+	case ErrBroken:
+		return v1 && e.Code == v1FailedSelfTest || !v1 && e.Code == v2Failure
+	case ErrNVFull:
+		return v1 && (e.Code == v1NoSpace || e.Code == v1Resources) || !v1 && e.Code == v2NVSpace
+	}
+	return false
+}
+
+// Response codes that this package acts on (part 2, 6.6.3 and TPM 1.2 part 2, 16).
+const (
+	v2Initialize    = 0x100
+	v2Failure       = 0x101
+	v2NVSpace       = 0x14b
+	v2NVUninit      = 0x14a
+	v2NVDefined     = 0x14c
+	v2Disabled      = 0x120
+	v2AuthFail      = 0x08e // format one, stripped of its position
+	v2BadAuth       = 0x0a2
+	v2PolicyFail    = 0x09d
+	v2Handle        = 0x08b
+	v2Size          = 0x095
+	v2Lockout       = 0x921
+	v2Yielded       = 0x908
+	v2Testing       = 0x90a
+	v2Retry         = 0x922
+	v2AuthUnavail   = 0x12f
+	v2HierarchyDown = 0x085
+
+	v1AuthFail        = 0x01
+	v1BadIndex        = 0x02
+	v1Deactivated     = 0x06
+	v1Disabled        = 0x07
+	v1NoSpace         = 0x11
+	v1NoSRK           = 0x12
+	v1OwnerSet        = 0x14
+	v1Resources       = 0x15
+	v1WrongPCR        = 0x18
+	v1FailedSelfTest  = 0x1c
+	v1Auth2Fail       = 0x1d
+	v1BadTag          = 0x1e
+	v1InvalidPostInit = 0x26
+	v1BadPresence     = 0x2d
+	v1BadCounter      = 0x45
+	v1Retry           = 0x800
+	v1NeedsSelfTest   = 0x801
+	v1DoingSelfTest   = 0x802
+	v1DefendLock      = 0x803
+)

@@ -1,0 +1,199 @@
+package tpm
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"reown/internal/secret"
+)
+
+// Heads' counters are NV indices 0x01000000 to 0x01ffffff of eight bytes.
+const (
+	counterFirst  = 0x01000000
+	counterSize   = 8
+	counterPrefix = 0x01
+)
+
+func counterAttributes() tpm2.TPMANV {
+	return tpm2.TPMANV{OwnerRead: true, AuthRead: true, AuthWrite: true, NT: tpm2.TPMNTCounter}
+}
+
+// index is an NV index with its public area.
+type index struct {
+	handle tpm2.TPMHandle
+	name   tpm2.TPM2BName
+	pub    tpm2.TPMSNVPublic
+}
+
+func (i *index) isCounter() bool {
+	a := i.pub.Attributes
+	return uint32(i.handle)>>24 == counterPrefix && a.NT == tpm2.TPMNTCounter && a.AuthWrite && a.AuthRead && i.pub.DataSize == counterSize
+}
+
+func (i *index) id() string { return fmt.Sprintf("%07x", uint32(i.handle)) }
+
+func (v *v2) nvPublic(c *conn, h tpm2.TPMHandle) (*index, error) {
+	r, err := tpm2.NVReadPublic{NVIndex: h}.Execute(c)
+	if err != nil {
+		return nil, c.check(err)
+	}
+	pub, err := r.NVPublic.Contents()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrProtocol, err)
+	}
+	return &index{h, r.NVName, *pub}, nil
+}
+
+// counterIndices returns the NV indices that are counters as Heads makes them.
+func (v *v2) counterIndices(c *conn) ([]*index, error) {
+	hs, err := v.handles(c, counterFirst)
+	if err != nil {
+		return nil, err
+	}
+	var out []*index
+	for _, h := range hs {
+		i, err := v.nvPublic(c, tpm2.TPMHandle(h))
+		if err != nil {
+			return nil, err
+		}
+		if i.isCounter() {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func (v *v2) counters(c *conn) ([]string, error) {
+	is, err := v.counterIndices(c)
+	ids := []string{}
+	for _, i := range is {
+		ids = append(ids, i.id())
+	}
+	return ids, err
+}
+
+// createCounter defines a counter at a random index, as Heads does, and increments
+// it once so that it can be read. A counter that was defined but never incremented
+// is one that an interrupted call left: it is used instead of a new one.
+func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
+	if err := v.tidy(c); err != nil {
+		return Counter{}, err
+	}
+	k, err := v.primary(c)
+	if err != nil {
+		return Counter{}, err
+	}
+	existing, err := v.counterIndices(c)
+	if err != nil {
+		return Counter{}, err
+	}
+	taken := map[tpm2.TPMHandle]bool{}
+	for _, i := range existing {
+		if !i.pub.Attributes.Written && i.pub.Attributes == counterAttributes() {
+			return v.increment(c, k, i.handle)
+		}
+		taken[i.handle] = true
+	}
+	h := randomIndex()
+	for taken[h] {
+		h = randomIndex()
+	}
+	_, err = tpm2.NVDefineSpace{
+		AuthHandle: k.owner(owner),
+		PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
+			NVIndex: h, NameAlg: tpm2.TPMAlgSHA256, Attributes: counterAttributes(), DataSize: counterSize,
+		}),
+	}.Execute(c)
+	if err := ownerError(c.check(err)); err != nil {
+		return Counter{}, err
+	}
+	return v.increment(c, k, h)
+}
+
+// randomIndex picks one of Heads' indices, but none of 0x01c0xxxx, where the TCG
+// registry keeps endorsement certificates.
+func randomIndex() tpm2.TPMHandle {
+	for {
+		var b [4]byte
+		if _, err := rand.Read(b[1:]); err != nil {
+			panic(err)
+		}
+		b[0] = counterPrefix
+		if h := binary.BigEndian.Uint32(b[:]); h>>16 != 0x01c0 {
+			return tpm2.TPMHandle(h)
+		}
+	}
+}
+
+// counterHandle reads a counter's name as Heads writes it.
+func counterHandle(id string) (tpm2.TPMHandle, error) {
+	n, err := strconv.ParseUint(id, 16, 32)
+	if err != nil || n>>24 != counterPrefix {
+		return 0, fmt.Errorf("%w: %q is no counter's name", ErrNoCounter, id)
+	}
+	return tpm2.TPMHandle(n), nil
+}
+
+func (v *v2) incrementCounter(c *conn, id string) (Counter, error) {
+	return v.withCounter(c, id, v.increment)
+}
+
+func (v *v2) readCounter(c *conn, id string) (Counter, error) {
+	return v.withCounter(c, id, v.read)
+}
+
+func (v *v2) withCounter(c *conn, id string, do func(*conn, *key, tpm2.TPMHandle) (Counter, error)) (Counter, error) {
+	h, err := counterHandle(id)
+	if err != nil {
+		return Counter{}, err
+	}
+	k, done, err := v.salt(c)
+	if err != nil {
+		return Counter{}, err
+	}
+	defer done()
+	n, err := do(c, k, h)
+	if refused(err, v2Handle) || refused(err, v2NVUninit) {
+		err = fmt.Errorf("%w (%w)", ErrNoCounter, err)
+	}
+	return n, err
+}
+
+func (v *v2) increment(c *conn, k *key, h tpm2.TPMHandle) (Counter, error) {
+	i, err := v.nvPublic(c, h)
+	if err != nil {
+		return Counter{}, err
+	}
+	_, err = tpm2.NVIncrement{
+		AuthHandle: tpm2.AuthHandle{Handle: h, Name: i.name, Auth: k.session()},
+		NVIndex:    tpm2.NamedHandle{Handle: h, Name: i.name},
+	}.Execute(c)
+	if err != nil {
+		return Counter{}, c.check(err)
+	}
+	return v.read(c, k, h)
+}
+
+func (v *v2) read(c *conn, k *key, h tpm2.TPMHandle) (Counter, error) {
+	i, err := v.nvPublic(c, h) // again: the first increment changes the index's name
+	if err != nil {
+		return Counter{}, err
+	}
+	r, err := tpm2.NVRead{
+		AuthHandle: tpm2.AuthHandle{Handle: h, Name: i.name, Auth: k.session()},
+		NVIndex:    tpm2.NamedHandle{Handle: h, Name: i.name},
+		Size:       counterSize,
+	}.Execute(c)
+	if err != nil {
+		return Counter{}, c.check(err)
+	}
+	if len(r.Data.Buffer) != counterSize {
+		return Counter{}, fmt.Errorf("%w: counter of %d bytes", ErrProtocol, len(r.Data.Buffer))
+	}
+	n := binary.BigEndian.Uint64(r.Data.Buffer)
+	return Counter{ID: i.id(), Line: fmt.Sprintf("%s: %016x", i.id(), n), Value: n}, nil
+}
