@@ -1,0 +1,250 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Names in /boot. All begin with "kexec" except the trigger, so Heads neither
+// hashes nor lists them.
+const (
+	oemName  = "oem"
+	oemPath  = "./" + oemName
+	sigName  = "kexec.sig"
+	stageDir = "kexec_reown.stage"
+	tmpName  = "kexec_reown.tmp"
+	ownName  = "kexec_reown." // prefix of this program's own files
+)
+
+// Dir is a /boot directory.
+type Dir struct {
+	path     string
+	w        FS
+	verified *Set // the staged set that VerifyStaged accepted
+}
+
+// Open opens a /boot directory of the running system.
+func Open(path string) (*Dir, error) { return OpenFS(path, osFS{path}) }
+
+// OpenFS is Open with the writes going through w; reads come from path.
+func OpenFS(path string, w FS) (*Dir, error) {
+	path = filepath.Clean(path)
+	fi, err := os.Stat(path)
+	if err == nil && !fi.IsDir() {
+		err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening /boot: %w", err)
+	}
+	return &Dir{path: path, w: w}, nil
+}
+
+// Path returns the directory given to Open.
+func (d *Dir) Path() string { return d.path }
+
+// StageState says how far a staged set got.
+type StageState string
+
+const (
+	StageNone     StageState = "none"
+	StagePartial  StageState = "partial"  // cut while it was being written; worthless
+	StageComplete StageState = "complete" // its signature was written last, so all is there
+)
+
+// State is what the names in /boot show; no content is read and nothing is believed.
+type State struct {
+	OEM       bool       `json:"oem"`    // the trigger /boot/oem exists
+	Signed    bool       `json:"signed"` // kexec.sig exists
+	Stage     StageState `json:"stage"`
+	Listed    []string   `json:"listed"`            // kexec*.txt, which kexec.sig covers, in signing order
+	Handover  bool       `json:"handover"`          // kexec_handover.json exists
+	Hints     []string   `json:"hints"`             // files of this program, kexec_reown.*
+	Unlisted  []string   `json:"unlisted"`          // kexec* that no signature covers and that nobody expects
+	GrubDir   bool       `json:"grubDir"`           // Heads mounts a partition as /boot only if it has /grub*
+	ReadError string     `json:"problem,omitempty"` // a name of the wrong type
+}
+
+// State lists the top of /boot.
+func (d *Dir) State() (State, error) {
+	s := State{Stage: StageNone}
+	list, err := os.ReadDir(d.path)
+	if err != nil {
+		return s, fmt.Errorf("listing /boot: %w", err)
+	}
+	for _, e := range list {
+		n := e.Name()
+		switch {
+		case n == oemName:
+			s.OEM = true
+			if !e.Type().IsRegular() {
+				s.ReadError = "oem is not a regular file"
+			}
+		case n == sigName:
+			s.Signed = true
+		case n == stageDir && e.IsDir():
+			s.Stage = StagePartial
+			if fi, err := os.Lstat(filepath.Join(d.path, stageDir, sigName)); err == nil && fi.Mode().IsRegular() {
+				s.Stage = StageComplete
+			}
+		case strings.HasPrefix(n, ownName):
+			s.Hints = append(s.Hints, n)
+		case isListed(n):
+			s.Listed = append(s.Listed, n)
+		case n == "kexec_handover.json":
+			s.Handover = true
+		case strings.HasPrefix(n, "grub"):
+			s.GrubDir = true
+		case strings.HasPrefix(n, "kexec") && !expected(n):
+			s.Unlisted = append(s.Unlisted, n)
+		}
+	}
+	return s, nil
+}
+
+// isListed is the glob kexec*.txt.
+func isListed(n string) bool { return strings.HasPrefix(n, "kexec") && strings.HasSuffix(n, ".txt") }
+
+// expected reports names beginning with kexec that need no signature of kexec.sig:
+// Heads's HOTP counter, which changes at every start, our own, and those that carry
+// a signature of their own. They survive Commit.
+func expected(n string) bool {
+	return n == "kexec_hotp_counter" || strings.HasPrefix(n, ownName) || keptName(n)
+}
+
+// keptName reports the hand-over statements, the certificate, and their signatures.
+func keptName(n string) bool {
+	n = strings.TrimSuffix(n, ".asc")
+	return strings.HasSuffix(n, ".json") && (strings.HasPrefix(n, "kexec_handover.") || strings.HasPrefix(n, "kexec_certificate."))
+}
+
+// ReadFile reads one kexec* file at the top of /boot, at most 64 MiB. It returns an
+// error that is fs.ErrNotExist if there is none.
+func (d *Dir) ReadFile(name string) ([]byte, error) {
+	if !topName(name) {
+		return nil, fmt.Errorf("reading %q: %w", name, ErrSetName)
+	}
+	b, err := readRegular(filepath.Join(d.path, name), maxListed, false)
+	if err != nil {
+		return nil, fmt.Errorf("reading /boot/%s: %w", name, err)
+	}
+	return b, nil
+}
+
+func topName(n string) bool {
+	return strings.HasPrefix(n, "kexec") && !strings.Contains(n, "/") && signable(n)
+}
+
+// ReadHint reads kexec_reown.NAME. A hint says what was being attempted; nobody
+// vouches for it.
+func (d *Dir) ReadHint(name string) ([]byte, error) { return d.ReadFile(ownName + name) }
+
+// WriteHint replaces kexec_reown.NAME so that a cut leaves the old or the new one.
+// name must not be one that kexec.sig would cover (*.txt), "tmp" or "stage".
+func (d *Dir) WriteHint(name string, data []byte) error {
+	n := ownName + name
+	if !topName(n) || isListed(n) || n == tmpName || n == stageDir {
+		return fmt.Errorf("writing hint %q: %w", name, ErrSetName)
+	}
+	return d.put("hint", n, data)
+}
+
+// WriteKept replaces a hand-over statement, the certificate or the signature of one.
+func (d *Dir) WriteKept(name string, data []byte) error {
+	if !topName(name) || !keptName(name) {
+		return fmt.Errorf("writing %q: %w", name, ErrSetName)
+	}
+	return d.put("kept", name, data)
+}
+
+// RemoveHints removes every kexec_reown.* file, the journal included.
+func (d *Dir) RemoveHints() error {
+	s, err := d.State()
+	if err != nil {
+		return err
+	}
+	for _, n := range s.Hints {
+		if err := d.w.Remove("hint.remove:"+n, n); err != nil {
+			return fmt.Errorf("removing /boot/%s: %w", n, err)
+		}
+	}
+	return d.sync("hint.sync")
+}
+
+// WriteTrigger writes /boot/oem, which makes the next start offer re-ownership. It
+// is the OEM's last step but one: the signature made after it covers it.
+func (d *Dir) WriteTrigger(data []byte) error { return d.put("trigger", oemName, data) }
+
+// put replaces a file at the top of /boot through a temporary name, and syncs.
+func (d *Dir) put(op, name string, data []byte) error {
+	if err := d.replace(op, name, data); err != nil {
+		return err
+	}
+	return d.sync(op + ".syncdir:" + name)
+}
+
+func (d *Dir) replace(op, name string, data []byte) error {
+	if err := d.w.WriteFile(op+".write:"+name, tmpName, data); err != nil {
+		return fmt.Errorf("writing /boot/%s: %w", name, err)
+	}
+	if err := d.w.Rename(op+".rename:"+name, tmpName, name); err != nil {
+		return fmt.Errorf("replacing /boot/%s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) sync(op string) error {
+	if err := d.w.SyncDir(op, "."); err != nil {
+		return fmt.Errorf("making /boot's changes last: %w", err)
+	}
+	return nil
+}
+
+// readSet reads what a signature covers, or would, from /boot or the stage:
+// kexec*.txt and the unsigned files that belong to a set. sig is nil if there is none.
+func (d *Dir) readSet(sub string) (set *Set, sig []byte, err error) {
+	dir := filepath.Join(d.path, sub)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing /boot/%s: %w", sub, err)
+	}
+	set = &Set{Files: make(map[string][]byte)}
+	for _, e := range list {
+		n := e.Name()
+		if n != sigName && !isListed(n) && (sub == "" || !setName(n)) {
+			continue
+		}
+		b, err := readRegular(filepath.Join(dir, n), maxListed, false)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading /boot/%s: %w", n, err)
+		}
+		if n == sigName {
+			sig = b
+			continue
+		}
+		set.Files[n] = b
+	}
+	return set, sig, nil
+}
+
+// exists reports whether a name at the top of /boot exists.
+func (d *Dir) exists(name string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(d.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func sortedNames(m map[string][]byte) []string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

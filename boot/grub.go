@@ -1,0 +1,141 @@
+package boot
+
+import "strings"
+
+// parseGrub is kexec-parse-boot.sh for a grub.cfg: the menuentries, those inside
+// submenus too, whose files exist. dir is the configuration's directory as seen
+// from the top of /boot ("/grub"; "/" for the top itself). readable tells whether
+// a path from the top exists.
+func parseGrub(data []byte, dir string, readable func(string) bool) []Entry {
+	p := grubParser{dir: dir, readable: readable}
+	if dir == "/" {
+		p.dir = ""
+	}
+	for _, line := range readLines(data) {
+		if p.inEntry {
+			p.entryLine(line)
+		} else {
+			p.searchLine(line)
+		}
+		if len(p.out) > maxEntries {
+			break
+		}
+	}
+	return p.out
+}
+
+type grubParser struct {
+	dir      string
+	readable func(string) bool
+	out      []Entry
+	spoiled  string // why nothing after this line can be predicted
+
+	inEntry                                    bool
+	name, kind, kernel, initrd, modules, cmdln string
+	why                                        string // why this entry is uncertain
+}
+
+func (p *grubParser) searchLine(line string) {
+	switch {
+	case strings.HasPrefix(line, "menuentry"), strings.HasPrefix(line, "MENUENTRY"):
+		p.inEntry = true
+		p.kind, p.kernel, p.initrd, p.modules, p.cmdln, p.why = "elf", "", "", "", "", ""
+		title := strings.ReplaceAll(p.split(line), "'", `"`)
+		p.name = title
+		if f := strings.Split(title, `"`); len(f) > 1 {
+			p.name = f[1]
+		}
+	case strings.HasPrefix(line, "label"), strings.HasPrefix(line, "LABEL"):
+		// Heads goes on as in a syslinux file.
+		p.spoiled = "the configuration holds a syslinux label"
+	}
+}
+
+// split is `echo $line`.
+func (p *grubParser) split(line string) string {
+	w, glob := words(line)
+	if glob {
+		p.why = "one of its lines holds a pattern (* ? [ ]) that the firmware may replace by file names"
+	}
+	if len(w) > 0 && isEchoOption(w[0]) {
+		p.why = "one of its lines begins with an option of echo"
+	}
+	return strings.Join(w, " ")
+}
+
+func (p *grubParser) entryLine(line string) {
+	if line == "}" {
+		p.end()
+		p.inEntry = false
+		return
+	}
+	why := p.why
+	trimmed := p.split(line)
+	cmd, val := cutField(trimmed, 1), cutFrom(trimmed, 2)
+	switch {
+	case strings.HasPrefix(cmd, "multiboot"):
+		p.kind, p.kernel = "xen", val
+	case strings.HasPrefix(cmd, "module"):
+		if strings.HasPrefix(val, "--nounzip") {
+			val = cutFrom(val, 2)
+		}
+		p.modules += "|module " + p.fixPath(val)
+	case strings.HasPrefix(cmd, "linux"):
+		p.kernel = cutField(dropParens(trimmed), 2)
+		p.cmdln = dropDashes(cutFrom(trimmed, 3))
+	case strings.HasPrefix(cmd, "initrd"):
+		p.initrd = dropParens(val)
+	default:
+		p.why = why // a line that is not used spoils nothing
+	}
+}
+
+// fixPath is fix_path: the words joined, below the configuration's directory
+// unless they begin at the top.
+func (p *grubParser) fixPath(s string) string {
+	path := p.split(s)
+	if !strings.HasPrefix(path, "/") {
+		path = p.dir + "/" + path
+	}
+	return path
+}
+
+// found is check_path or the grep for a variable after it.
+func (p *grubParser) found(path string) bool {
+	return p.readable(cutField(path, 1)) || hasVariable(path)
+}
+
+// end is echo_entry.
+func (p *grubParser) end() {
+	if p.kernel == "" {
+		return
+	}
+	path := p.fixPath(p.kernel)
+	if !p.found(path) {
+		return
+	}
+	line := strings.ReplaceAll(p.name, "|", "") + "|" + p.kind + "|kernel " + path
+	if p.kind == "xen" {
+		line += p.modules
+	} else {
+		for _, init := range strings.Fields(strings.ReplaceAll(p.initrd, ",", " ")) {
+			path := p.fixPath(init)
+			if !p.found(path) {
+				return
+			}
+			line += "|initrd " + path
+		}
+		if p.cmdln != "" {
+			line += "|append " + p.cmdln
+		}
+	}
+	e := Entry{Uncertain: p.why}
+	why := ""
+	if e.Line, why = evalEcho(line); why != "" {
+		e.Uncertain = why
+	}
+	if p.spoiled != "" {
+		e.Uncertain = p.spoiled
+	}
+	p.out = append(p.out, e)
+}

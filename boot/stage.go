@@ -1,0 +1,245 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// A Verifier checks a detached OpenPGP signature over data and returns nil only for
+// a good one by the key that the caller expects.
+type Verifier func(sig, data []byte) error
+
+// Stage writes a set and its signature to kexec_reown.stage/, the signature last.
+// Nothing that Heads reads changes. A set staged before is discarded.
+func (d *Dir) Stage(s *Set, sig []byte) error {
+	d.verified = nil
+	if len(sig) == 0 {
+		return fmt.Errorf("staging the boot files: %w", ErrNoSignature)
+	}
+	for n := range s.Files {
+		if !setName(n) {
+			return fmt.Errorf("staging the boot files: %q: %w", n, ErrSetName)
+		}
+	}
+	if err := d.discard("stage"); err != nil {
+		return err
+	}
+	if err := d.w.Mkdir("stage.mkdir", stageDir); err != nil {
+		return fmt.Errorf("staging the boot files: %w", err)
+	}
+	write := func(n string, data []byte) error {
+		if err := d.w.WriteFile("stage.write:"+n, stageDir+"/"+n, data); err != nil {
+			return fmt.Errorf("staging %s: %w", n, err)
+		}
+		return nil
+	}
+	for _, n := range sortedNames(s.Files) {
+		if err := write(n, s.Files[n]); err != nil {
+			return err
+		}
+	}
+	if err := d.w.SyncDir("stage.sync:files", stageDir); err != nil {
+		return fmt.Errorf("staging the boot files: %w", err)
+	}
+	if err := write(sigName, sig); err != nil {
+		return err
+	}
+	if err := d.w.SyncDir("stage.sync:kexec.sig", stageDir); err != nil {
+		return fmt.Errorf("staging the boot files: %w", err)
+	}
+	return d.sync("stage.sync:boot")
+}
+
+// discard removes the staged set, its signature first, so that what a cut leaves is
+// seen to be partial.
+func (d *Dir) discard(op string) error {
+	d.verified = nil
+	ok, err := d.exists(stageDir)
+	if err == nil && ok {
+		err = errors.Join(
+			d.w.Remove(op+".discard:kexec.sig", stageDir+"/"+sigName),
+			d.w.SyncDir(op+".discard.sync", stageDir),
+			d.w.Remove(op+".discard", stageDir))
+	}
+	if err != nil {
+		return fmt.Errorf("removing an earlier staged set: %w", err)
+	}
+	return nil
+}
+
+// Discard removes a staged set.
+func (d *Dir) Discard() error {
+	if err := d.discard("discard"); err != nil {
+		return err
+	}
+	return d.sync("discard.sync")
+}
+
+// VerifyStaged reads the staged set back and checks it as Heads will check it in
+// place: the signature over the recomputed bytes, every hash, and the tree, which
+// may differ from the disk by ./oem alone. After it, Commit may be called.
+func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
+	d.verified = nil
+	st, err := d.State()
+	if err != nil {
+		return nil, err
+	}
+	if st.Stage != StageComplete {
+		return nil, fmt.Errorf("checking the staged boot files: %w", ErrNotStaged)
+	}
+	set, sig, err := d.readSet(stageDir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.check(set, sig, verify)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.err(true); err != nil {
+		return r, err
+	}
+	set.OEM = r.OEM == OEMCovered
+	d.verified = set
+	return r, nil
+}
+
+// Commit puts the set that VerifyStaged accepted in place: each file written under a
+// temporary name, synced and renamed; what is left of the previous owner removed;
+// kexec.sig replaced last; the result verified by Heads's rules; and then, as the
+// last act, /boot/oem removed, unless the set covers it. While files are being
+// replaced the old signature stays and no longer matches, so that Heads refuses to
+// start rather than starts unverified. After a cut, VerifyStaged and Commit again.
+func (d *Dir) Commit(verify Verifier) error {
+	want := d.verified
+	if want == nil {
+		return fmt.Errorf("putting the boot files in place: %w", ErrNotStaged)
+	}
+	d.verified = nil
+	set, sig, err := d.readSet(stageDir)
+	if err != nil {
+		return err
+	}
+	if !set.equal(want) || sig == nil {
+		return fmt.Errorf("putting the boot files in place: %w", ErrChanged)
+	}
+	for _, n := range sortedNames(set.Files) {
+		if err := d.replace("commit", n, set.Files[n]); err != nil {
+			return err
+		}
+	}
+	if err := d.removeStale(set); err != nil {
+		return err
+	}
+	if err := d.sync("commit.sync:files"); err != nil {
+		return err
+	}
+	if err := d.replace("commit", sigName, sig); err != nil {
+		return err
+	}
+	if err := d.sync("commit.sync:kexec.sig"); err != nil {
+		return err
+	}
+	r, err := d.Verify(verify)
+	if err != nil {
+		return err
+	}
+	if err := r.err(true); err != nil {
+		return fmt.Errorf("checking the boot files in place: %w", err)
+	}
+	if err := d.discard("commit"); err != nil {
+		return err
+	}
+	if err := d.sync("commit.sync:stage"); err != nil {
+		return err
+	}
+	if want.OEM {
+		return nil
+	}
+	return d.removeOEM()
+}
+
+// removeStale removes what the previous owner left: every kexec* that is not in the
+// set, not expected, and not kexec.sig, which stays until its successor is there.
+// Directories go too: Heads does not hash them but would find a grub.cfg in them.
+func (d *Dir) removeStale(set *Set) error {
+	list, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("listing /boot: %w", err)
+	}
+	for _, e := range list {
+		n := e.Name()
+		if !strings.HasPrefix(n, "kexec") || n == sigName || keptName(n) || strings.HasPrefix(n, ownName) && !isListed(n) {
+			continue
+		}
+		if _, ok := set.Files[n]; ok {
+			continue
+		}
+		if err := d.w.Remove("commit.remove:"+n, n); err != nil {
+			return fmt.Errorf("removing the previous owner's /boot/%s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// removeOEM removes the trigger and makes that last.
+func (d *Dir) removeOEM() error {
+	if err := d.w.Remove("commit.unlink:oem", oemName); err != nil {
+		return fmt.Errorf("removing /boot/oem: %w", err)
+	}
+	return d.sync("commit.sync:oem")
+}
+
+// FinishCommit removes a /boot/oem that is all that is left of an interrupted
+// Commit: the set in place is verified first and must differ from the disk by ./oem
+// alone, or not at all. It returns a *MismatchError otherwise.
+func (d *Dir) FinishCommit(verify Verifier) error {
+	r, err := d.Verify(verify)
+	if err != nil {
+		return err
+	}
+	if err := r.err(true); err != nil {
+		return err
+	}
+	if r.OEM == OEMCovered {
+		return fmt.Errorf("removing /boot/oem: %w: the signature covers it", ErrNotStaged)
+	}
+	if err := d.discard("finish"); err != nil {
+		return err
+	}
+	return d.removeOEM()
+}
+
+// hasOEM reports whether a tree lists the trigger.
+func hasOEM(tree []string) bool { return slices.Contains(tree, oemPath) }
+
+// Resumed says what Resume did.
+type Resumed string
+
+const (
+	ResumedNothing Resumed = "nothing" // nothing to finish
+	ResumedCommit  Resumed = "commit"  // a staged set was put in place
+	ResumedUnlink  Resumed = "unlink"  // the set was in place; only /boot/oem was left
+)
+
+// Resume finishes an interrupted Commit, judged by what is on the disk and by the
+// key alone: a complete staged set that verify accepts is put in place; a set in
+// place that verify accepts and that differs only by ./oem has that removed. A
+// staged set that was cut or does not verify is left for Stage to replace.
+func (d *Dir) Resume(verify Verifier) (Resumed, error) {
+	if r, err := d.VerifyStaged(verify); err == nil {
+		return ResumedCommit, d.Commit(verify)
+	} else if r == nil && !errors.Is(err, ErrNotStaged) {
+		return ResumedNothing, err
+	}
+	r, err := d.Verify(verify)
+	if err != nil {
+		return ResumedNothing, err
+	}
+	if r.OEM == OEMAdded && r.err(true) == nil {
+		return ResumedUnlink, d.FinishCommit(verify)
+	}
+	return ResumedNothing, nil
+}

@@ -1,0 +1,244 @@
+package boot
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// OEMState says how /boot/oem stands to the signed lists.
+type OEMState string
+
+const (
+	OEMAbsent  OEMState = "absent"  // no trigger on the disk
+	OEMCovered OEMState = "covered" // on the disk, in the tree and in the hashes
+	OEMAdded   OEMState = "added"   // on the disk, not in the tree: put there after signing
+)
+
+// A Problem is one file that is not what the signed lists say.
+type Problem struct {
+	Path string `json:"path"`
+	What string `json:"what"` // "changed", "missing", "unreadable"
+}
+
+// A Report is the outcome of Heads's checks. Nothing in it but Signature may be
+// trusted unless Signature is nil.
+type Report struct {
+	Signature error     `json:"-"`      // nil: good
+	Legacy    bool      `json:"legacy"` // signed over absolute names, as before 2026
+	Listed    []string  `json:"listed"` // the files that kexec.sig covers
+	Problems  []Problem `json:"problems"`
+	Added     []string  `json:"added"`    // on the disk, not in the tree
+	Gone      []string  `json:"gone"`     // in the tree, not on the disk
+	TreeOrder bool      `json:"order"`    // same names, other order: cmp fails all the same
+	Unlisted  []string  `json:"unlisted"` // kexec* names that nothing covers and nobody expects
+	OEM       OEMState  `json:"oem"`
+	OnlyOEM   bool      `json:"onlyOem"` // the tree differs from the disk by ./oem and nothing else
+	Default   int       `json:"default"` // index of the default entry; 0 if none
+	DefaultOK bool      `json:"defaultOk"`
+	Entry     string    `json:"entry"` // name of the default entry
+}
+
+// Err returns nil if Heads would call this /boot verified, ErrNoSignature or
+// ErrBadSignature (wrapped) or a *MismatchError otherwise.
+func (r *Report) Err() error { return r.err(false) }
+
+func (r *Report) err(allowOEM bool) error {
+	if r.Signature != nil {
+		return r.Signature
+	}
+	if len(r.Problems) == 0 && !r.TreeOrder && (len(r.Added)+len(r.Gone) == 0 || allowOEM && r.OnlyOEM && r.OEM == OEMAdded) {
+		return nil
+	}
+	return &MismatchError{r}
+}
+
+func (r *Report) summary() string {
+	if r.OnlyOEM && len(r.Problems) == 0 {
+		return "/boot differs from its signed list only by ./oem"
+	}
+	var parts []string
+	count := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, strconv.Itoa(n)+" "+what)
+		}
+	}
+	count(len(r.Problems), "changed, missing or unreadable")
+	count(len(r.Added), "added")
+	count(len(r.Gone), "gone")
+	if r.TreeOrder {
+		parts = append(parts, "the list is out of order")
+	}
+	return "/boot does not match its signed list: " + strings.Join(parts, ", ")
+}
+
+// Verify checks /boot as Heads does. The error is for what could not be read; what
+// was read and is wrong is in the report.
+func (d *Dir) Verify(verify Verifier) (*Report, error) {
+	set, sig, err := d.readSet("")
+	if err != nil {
+		return nil, err
+	}
+	return d.check(set, sig, verify)
+}
+
+// check applies Heads's rules to a set, against the files on the disk.
+func (d *Dir) check(set *Set, sig []byte, verify Verifier) (*Report, error) {
+	r := &Report{OEM: OEMAbsent}
+	r.signature(set, sig, verify)
+	hashes, tree := set.Files["kexec_hashes.txt"], set.Files["kexec_tree.txt"]
+	for _, n := range []string{"kexec_hashes.txt", "kexec_tree.txt"} {
+		if _, ok := set.Files[n]; !ok {
+			r.Problems = append(r.Problems, Problem{n, "missing"})
+		}
+	}
+	listed, err := parseHashes(hashes)
+	if err != nil {
+		r.Problems = append(r.Problems, Problem{"kexec_hashes.txt", "unreadable"})
+	}
+	if err := d.checkHashes(r, listed); err != nil {
+		return nil, err
+	}
+	if err := d.checkTree(r, tree, listed); err != nil {
+		return nil, err
+	}
+	d.checkDefault(r, set)
+	st, err := d.State()
+	if err != nil {
+		return nil, err
+	}
+	r.Unlisted = st.Unlisted
+	return r, nil
+}
+
+func (r *Report) signature(set *Set, sig []byte, verify Verifier) {
+	for _, n := range sortedNames(set.Files) {
+		if isListed(n) {
+			r.Listed = append(r.Listed, n)
+		}
+	}
+	if sig == nil || len(r.Listed) == 0 {
+		r.Signature = ErrNoSignature
+		return
+	}
+	err := verify(sig, set.SignedBytes())
+	if err != nil && verify(sig, signedBytes(set.Files, "/boot/")) == nil {
+		r.Legacy, err = true, nil
+	}
+	if err != nil {
+		r.Signature = fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+}
+
+// checkHashes is `sha256sum -c`.
+func (d *Dir) checkHashes(r *Report, listed []hashLine) error {
+	var present []string
+	for _, l := range listed {
+		what := ""
+		fi, err := lstatOrStat(filepath.Join(d.path, l.path), true)
+		switch {
+		case !local(l.path):
+			what = "unreadable"
+		case errors.Is(err, fs.ErrNotExist):
+			what = "missing"
+		case err != nil || !fi.Mode().IsRegular():
+			what = "unreadable"
+		default:
+			present = append(present, l.path)
+			continue
+		}
+		r.Problems = append(r.Problems, Problem{l.path, what})
+	}
+	sums, err := hashFiles(context.Background(), d.path, present, true, nil)
+	if err != nil {
+		return fmt.Errorf("checking /boot's files: %w", err)
+	}
+	want := make(map[string]string, len(listed))
+	for _, l := range listed {
+		if w, ok := want[l.path]; ok && w != l.sum {
+			l.sum = "" // listed twice with two sums: one of them is wrong
+		}
+		want[l.path] = l.sum
+	}
+	for _, s := range sums {
+		if hex.EncodeToString(s.sum[:]) != want[s.path] {
+			r.Problems = append(r.Problems, Problem{s.path, "changed"})
+		}
+	}
+	return nil
+}
+
+// checkTree is the comparison of kexec_tree.txt with `find | sort -z`.
+func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine) error {
+	nodes, err := walk(d.path)
+	var names *NameError
+	if err != nil && !errors.As(err, &names) {
+		return err
+	}
+	var now []string
+	for _, n := range nodes {
+		if !excluded(n.path) {
+			now = append(now, n.path)
+		}
+	}
+	slices.Sort(now)
+	was := splitZ(tree)
+	inOrder := slices.IsSorted(was) && len(slices.Compact(slices.Clone(was))) == len(was)
+	slices.Sort(was)
+	was = slices.Compact(was)
+	for len(now) > 0 || len(was) > 0 {
+		switch {
+		case len(was) == 0 || len(now) > 0 && now[0] < was[0]:
+			r.Added = append(r.Added, now[0])
+			now = now[1:]
+		case len(now) == 0 || was[0] < now[0]:
+			r.Gone = append(r.Gone, was[0])
+			was = was[1:]
+		default:
+			if now[0] == oemPath {
+				r.OEM = OEMCovered
+			}
+			now, was = now[1:], was[1:]
+		}
+	}
+	r.TreeOrder = !inOrder
+	if slices.Contains(r.Added, oemPath) {
+		r.OEM = OEMAdded
+	}
+	if r.OEM == OEMCovered && !slices.ContainsFunc(listed, func(l hashLine) bool { return l.path == oemPath }) {
+		r.OEM = OEMAdded // a name without a hash is not covered
+	}
+	r.OnlyOEM = len(r.Added)+len(r.Gone) == 1 && (hasOEM(r.Added) || hasOEM(r.Gone))
+	return nil
+}
+
+// checkDefault is default_select: the default's line must be the menu's line, and
+// its files must have their hashes.
+func (d *Dir) checkDefault(r *Report, set *Set) {
+	for _, n := range sortedNames(set.Files) {
+		rest, ok := strings.CutPrefix(n, "kexec_default.")
+		if !ok {
+			continue
+		}
+		index, err := strconv.Atoi(strings.TrimSuffix(rest, ".txt"))
+		if err != nil || index < 1 {
+			return
+		}
+		r.Default = index
+		entries, err := d.Entries()
+		if err != nil || index > len(entries) || entries[index-1].Line+"\n" != string(set.Files[n]) {
+			return
+		}
+		e := entries[index-1]
+		r.Entry = e.Name
+		sums, err := hashFiles(context.Background(), d.path, e.Files, true, nil)
+		r.DefaultOK = err == nil && string(hashLines(sums)) == string(set.Files["kexec_default_hashes.txt"])
+		return
+	}
+}
