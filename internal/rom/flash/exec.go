@@ -1,0 +1,143 @@
+package flash
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"reown/internal/rom"
+)
+
+// A Program is a Backend that runs the board's flash program, flashprog or
+// flashrom, with the board's options. It runs in its own process group, so that
+// a key at the terminal does not reach it.
+type Program struct {
+	// Options is the program and its options, as in Heads' CONFIG_FLASH_OPTIONS:
+	// "flashprog --progress --programmer internal".
+	Options []string
+	// Dir is where image files are put for the program; "" means the system's
+	// directory for temporary files.
+	Dir string
+}
+
+// NewProgram splits a board's CONFIG_FLASH_OPTIONS. It returns ErrNoProgram for an
+// empty one: guessing how to flash a board is unsafe.
+func NewProgram(options string) (*Program, error) {
+	words := strings.Fields(options)
+	if len(words) == 0 {
+		return nil, ErrNoProgram
+	}
+	return &Program{Options: words}, nil
+}
+
+// String implements Backend.
+func (p *Program) String() string { return "flash program " + filepath.Base(p.Options[0]) }
+
+// Read implements Backend. The program tells no progress that could be trusted;
+// the callback is called at the end.
+func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([]byte, error) {
+	dir, err := os.MkdirTemp(p.Dir, "reown-rom-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the image: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "chip.rom")
+	if err := p.run(ctx, append(slices.Clone(p.Options), "-r", file)); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("the flash program left no image: %w", err)
+	}
+	if st.Size() < rom.MinSize || st.Size() > rom.MaxSize {
+		return nil, fmt.Errorf("the flash program left an image of %d bytes", st.Size())
+	}
+	img, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the flash program's image: %w", err)
+	}
+	report(progress, int64(len(img)), int64(len(img)))
+	return img, nil
+}
+
+// Write implements Backend. The program gets a layout file that names nothing
+// but the given stretches, and is told to verify no more than those: the
+// comparison of the whole chip is Write's, with an image that this program reads.
+func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, progress func(done, total int64)) error {
+	dir, err := os.MkdirTemp(p.Dir, "reown-rom-")
+	if err != nil {
+		return fmt.Errorf("making room for the image: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file, layout := filepath.Join(dir, "new.rom"), filepath.Join(dir, "layout")
+	if err := os.WriteFile(file, image, 0o600); err != nil {
+		return fmt.Errorf("handing the image to the flash program: %w", err)
+	}
+	args := append(withoutRegions(p.Options), "-l", layout)
+	var text bytes.Buffer
+	for i, r := range runs {
+		fmt.Fprintf(&text, "%08x:%08x reown%d\n", r.Start, r.End-1, i)
+		args = append(args, "-i", fmt.Sprintf("reown%d", i))
+	}
+	if err := os.WriteFile(layout, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("handing the layout to the flash program: %w", err)
+	}
+	if err := p.run(ctx, append(args, "-N", "-w", file)); err != nil {
+		return err
+	}
+	report(progress, int64(len(image)), int64(len(image)))
+	return nil
+}
+
+// withoutRegions drops the board's own choice of regions (--ifd -i bios): the
+// program takes only one layout, and ours lies inside any of them.
+func withoutRegions(options []string) []string {
+	var out []string
+	for i := 0; i < len(options); i++ {
+		switch o := options[i]; {
+		case o == "--ifd", o == "--fmap", strings.HasPrefix(o, "--include="), strings.HasPrefix(o, "--image="):
+		case o == "-i", o == "--include", o == "--image":
+			i++
+		default:
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// run runs the program and returns the end of what it said if it fails.
+func (p *Program) run(ctx context.Context, args []string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	said := lastLines(out.Bytes())
+	for _, word := range []string{"write-protect", "write protect", "read-only"} {
+		if strings.Contains(out.String(), word) {
+			return fmt.Errorf("%s: %w: %w: %s", filepath.Base(args[0]), ErrLocked, err, said)
+		}
+	}
+	return fmt.Errorf("%s: %w: %s", filepath.Base(args[0]), err, said)
+}
+
+// lastLines returns the last words of a program, printable and on one line.
+func lastLines(b []byte) string {
+	b = b[max(0, len(b)-400):]
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, string(b))), " ")
+}
