@@ -106,13 +106,23 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	return r, nil
 }
 
-// Commit puts the set that VerifyStaged accepted in place: each file written under a
-// temporary name, synced and renamed; what is left of the previous owner removed;
-// kexec.sig replaced last; the result verified by Heads's rules; and then, as the
-// last act, /boot/oem removed, unless the set covers it. While files are being
-// replaced the old signature stays and no longer matches, so that Heads refuses to
-// start rather than starts unverified. After a cut, VerifyStaged and Commit again.
+// Commit is Install, and then, as the last act, /boot/oem removed, unless the set
+// covers it. After a cut, VerifyStaged and Commit again.
 func (d *Dir) Commit(verify Verifier) error {
+	covered := d.verified != nil && d.verified.OEM
+	if err := d.Install(verify); err != nil || covered {
+		return err
+	}
+	return d.removeOEM()
+}
+
+// Install puts the set that VerifyStaged accepted in place: each file written under a
+// temporary name, synced and renamed; what is left of the previous owner removed;
+// kexec.sig replaced last; and the result verified by Heads's rules. While files are
+// being replaced the old signature stays and no longer matches, so that Heads
+// refuses to start rather than starts unverified. A /boot/oem that the set does not
+// cover stays; FinishCommit removes it.
+func (d *Dir) Install(verify Verifier) error {
 	want := d.verified
 	if want == nil {
 		return fmt.Errorf("putting the boot files in place: %w", ErrNotStaged)
@@ -152,13 +162,7 @@ func (d *Dir) Commit(verify Verifier) error {
 	if err := d.discard("commit"); err != nil {
 		return err
 	}
-	if err := d.sync("commit.sync:stage"); err != nil {
-		return err
-	}
-	if want.OEM {
-		return nil
-	}
-	return d.removeOEM()
+	return d.sync("commit.sync:stage")
 }
 
 // removeStale removes what the previous owner left: every kexec* that is not in the
