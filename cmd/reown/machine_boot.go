@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"reown/boot"
+	"reown/wizard"
+)
+
+// hintPrefix begins the names of this program's own files in /boot.
+const hintPrefix = "kexec_reown."
+
+// maxHint bounds such a file, in bytes: whoever can write to /boot can make it
+// any size.
+const maxHint = 1 << 20
+
+// bootAdapter shows a boot.Dir to the wizard. verify checks a signature by one
+// certificate, and hand reads the seller's hand-over file.
+type bootAdapter struct {
+	dir    *boot.Dir
+	verify func(cert, data, sig []byte) error
+	hand   func(ctx context.Context) (wizard.Handover, error)
+	cert   []byte // the one Stage or Staged was last given
+}
+
+func (a *bootAdapter) verifier(cert []byte) boot.Verifier {
+	return func(sig, data []byte) error { return a.verify(cert, data, sig) }
+}
+
+func (a *bootAdapter) Triggered(context.Context) (bool, error) {
+	_, err := os.Lstat(filepath.Join(a.dir.Path(), "oem"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
+	st, err := a.dir.State()
+	if err != nil {
+		return wizard.BootInfo{}, err
+	}
+	info := wizard.BootInfo{Trigger: st.OEM, Default: -1}
+	entries, err := a.dir.Entries()
+	if err != nil {
+		return info, err
+	}
+	for _, e := range entries {
+		info.Entries = append(info.Entries, e.Name)
+	}
+	info.Default = boot.Suggest(entries) - 1
+	return info, nil
+}
+
+// writing runs f while /boot is writable and leaves it as it was found.
+func (a *bootAdapter) writing(f func() error) error {
+	restore, err := a.dir.Writable()
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(), restore())
+}
+
+func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+	extra := map[string][]byte{}
+	for name, data := range map[string][]byte{"kexec_rollback.txt": spec.Rollback, "kexec_primhdl_hash.txt": spec.PrimaryHash, "kexec_hotp_counter": spec.HOTPCounter} {
+		if data != nil {
+			extra[name] = data
+		}
+	}
+	a.cert = spec.Cert
+	set, err := a.dir.Build(ctx, boot.BuildOptions{Extra: extra, Entry: spec.Entry + 1, Progress: boot.Progress(progress)})
+	if err != nil {
+		return err
+	}
+	sig, err := sign(set.SignedBytes())
+	if err != nil {
+		return err
+	}
+	return a.writing(func() error { return a.dir.Stage(set, sig) })
+}
+
+func (a *bootAdapter) Staged(_ context.Context, cert []byte) (bool, error) {
+	a.cert = cert
+	st, err := a.dir.State()
+	if err != nil || st.Stage != boot.StageComplete {
+		return false, err
+	}
+	return good(a.dir.VerifyStaged(a.verifier(cert)))
+}
+
+func (a *bootAdapter) Live(_ context.Context, cert []byte) (bool, error) {
+	a.cert = cert
+	report, err := a.dir.Verify(a.verifier(cert))
+	if err == nil && report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM {
+		return true, nil
+	}
+	return good(report, err)
+}
+
+// good turns a report into an answer: what could not be read is an error, what
+// does not verify is a no.
+func good(r *boot.Report, err error) (bool, error) {
+	if err != nil {
+		var mismatch *boot.MismatchError
+		for _, no := range []error{boot.ErrNoSignature, boot.ErrBadSignature, boot.ErrNotStaged} {
+			if errors.Is(err, no) {
+				return false, nil
+			}
+		}
+		if errors.As(err, &mismatch) {
+			return false, nil
+		}
+		return false, err
+	}
+	return r.Err() == nil, nil
+}
+
+// Install needs the certificate that Stage or Staged was last asked about: what is
+// put in place is verified by it once more.
+func (a *bootAdapter) Install(context.Context) error {
+	return a.writing(func() error {
+		if _, err := a.dir.VerifyStaged(a.verifier(a.cert)); err != nil {
+			return err
+		}
+		return a.dir.Install(a.verifier(a.cert))
+	})
+}
+
+func (a *bootAdapter) RemoveTrigger(ctx context.Context) error {
+	if there, err := a.Triggered(ctx); err != nil || !there {
+		return err
+	}
+	return a.writing(func() error { return a.dir.FinishCommit(a.verifier(a.cert)) })
+}
+
+func (a *bootAdapter) Handover(ctx context.Context) (wizard.Handover, error) { return a.hand(ctx) }
+
+func (a *bootAdapter) ReadHint(_ context.Context, name string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(a.dir.Path(), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, wizard.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxHint+1))
+	if err == nil && len(data) > maxHint {
+		err = fmt.Errorf("%s: %w", name, boot.ErrTooLarge)
+	}
+	return data, err
+}
+
+func (a *bootAdapter) WriteHint(_ context.Context, name string, data []byte) error {
+	short, ok := strings.CutPrefix(name, hintPrefix)
+	if !ok {
+		return fmt.Errorf("%s: %w", name, boot.ErrSetName)
+	}
+	return a.writing(func() error { return a.dir.WriteHint(short, data) })
+}
+
+func (a *bootAdapter) AppendHint(_ context.Context, name string, data []byte) error {
+	if !strings.HasPrefix(name, hintPrefix) || strings.ContainsRune(name, '/') {
+		return fmt.Errorf("%s: %w", name, boot.ErrSetName)
+	}
+	return a.writing(func() error {
+		f, err := os.OpenFile(filepath.Join(a.dir.Path(), name), os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		err = errors.Join(err, f.Sync(), f.Close())
+		if err != nil {
+			return err
+		}
+		d, err := os.Open(a.dir.Path())
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.Sync(), d.Close())
+	})
+}

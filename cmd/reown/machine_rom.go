@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"reown/internal/rom"
+	"reown/internal/rom/flash"
+	"reown/wizard"
+)
+
+// blocksHint keeps, while the chip is being written, what the changed blocks held
+// before: after a power cut the old image can be put together again from it. It
+// holds no secret and is believed only if the result has the recorded digest.
+const blocksHint = hintPrefix + "blocks"
+
+// firmware shows the flash chip to the wizard.
+type firmware struct {
+	backend flash.Backend
+	board   string
+	boot    wizard.Boot
+	// keyring makes the keybox and trust database for a certificate.
+	keyring func(cert []byte) (kbx, trustdb []byte, err error)
+	// certs returns the certificates in a keybox or other keyring file, binary,
+	// with the fingerprint of each.
+	certs func(keyring []byte) (map[string][]byte, error)
+
+	image []byte // the chip as last read; nil: unknown
+}
+
+// read reads the chip, once until it is written.
+func (f *firmware) read(ctx context.Context) ([]byte, error) {
+	if f.image != nil {
+		return f.image, nil
+	}
+	if f.backend == nil {
+		return nil, flash.ErrNoProgram
+	}
+	img, err := flash.ReadTwice(ctx, f.backend, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading the flash chip: %w", err)
+	}
+	if old := f.restored(ctx, img); old != nil {
+		return old, nil // a plan from it leads on from the torn chip; the chip itself is not known by it
+	}
+	f.image = img
+	return img, nil
+}
+
+func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
+	img, err := f.read(ctx)
+	if err != nil {
+		return wizard.FirmwareInfo{}, err
+	}
+	certs, err := f.ringOf(img)
+	if err != nil {
+		return wizard.FirmwareInfo{}, err
+	}
+	info := wizard.FirmwareInfo{Board: f.board, Digest: fmt.Sprintf("%x", sha256.Sum256(img))}
+	for fpr := range certs {
+		info.Keyring = append(info.Keyring, fpr)
+	}
+	return info, nil
+}
+
+// ringOf collects the certificates of every file from which Heads fills its
+// keyring.
+func (f *firmware) ringOf(img []byte) (map[string][]byte, error) {
+	parsed, err := rom.Parse(img)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]byte{}
+	for _, file := range parsed.Files() {
+		rel, ok := strings.CutPrefix(file.Name, rom.InitrdPrefix+".gnupg/")
+		if !ok || file.Empty() || rel == "trustdb.gpg" || rel == "otrust.txt" {
+			continue
+		}
+		data, err := parsed.Extract(file.Name)
+		if err != nil {
+			return nil, err
+		}
+		certs, err := f.certs(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s in the firmware: %w", file.Name, err)
+		}
+		for fpr, c := range certs {
+			all[fpr] = c
+		}
+	}
+	return all, nil
+}
+
+// CheckSpace builds an image with files of the size that a certificate of n bytes
+// needs.
+func (f *firmware) CheckSpace(ctx context.Context, n int) error {
+	img, err := f.read(ctx)
+	if err != nil {
+		return err
+	}
+	const kbxOverhead, trustdb = 1024, 1400
+	_, err = rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb)})
+	return err
+}
+
+func (f *firmware) Plan(ctx context.Context, cert []byte) (*wizard.FirmwarePlan, error) {
+	p, err := f.plan(ctx, cert)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := rom.Parse(p.New)
+	if err != nil {
+		return nil, err
+	}
+	return &wizard.FirmwarePlan{
+		PCR7:          wizard.Measurement{"sha1": p.PCR7SHA1[:], "sha256": p.PCR7SHA256[:]},
+		Image:         sha256.Sum256(p.New),
+		ChangedBlocks: len(p.Blocks),
+		BlockSize:     int(p.EraseSize),
+		Free:          int64(parsed.Free(rom.NamePubring, rom.Heads)),
+		Private:       p,
+	}, nil
+}
+
+func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
+	img, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kbx, trustdb, err := f.keyring(cert)
+	if err != nil {
+		return nil, fmt.Errorf("making the keyring for the firmware: %w", err)
+	}
+	return rom.NewPlan(img, rom.Changes{Pubring: kbx, TrustDB: trustdb})
+}
+
+func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, progress wizard.Progress) error {
+	p, ok := plan.Private.(*rom.Plan)
+	if !ok {
+		return errors.New("writing the firmware: the plan is not of this machine")
+	}
+	if err := f.boot.WriteHint(ctx, blocksHint, oldBlocks(p)); err != nil {
+		return fmt.Errorf("keeping the old firmware blocks: %w", err)
+	}
+	f.image = nil
+	res, err := flash.Write(ctx, f.backend, p, func(_ flash.Phase, done, total int64) {
+		if progress != nil {
+			progress(done, total)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if res.PCR7SHA256 != p.PCR7SHA256 || res.PCR7SHA1 != p.PCR7SHA1 {
+		return fmt.Errorf("%w: the chip will not measure as planned", flash.ErrDamaged)
+	}
+	f.image = bytes.Clone(p.New)
+	return nil
+}
+
+func (f *firmware) Holds(ctx context.Context, cert []byte) (bool, error) {
+	img, err := f.read(ctx)
+	if err != nil {
+		return false, err
+	}
+	if f.image == nil {
+		return false, nil // torn by a power cut
+	}
+	certs, err := f.ringOf(img)
+	if err != nil || len(certs) != 1 {
+		return false, err
+	}
+	for _, c := range certs {
+		return bytes.Equal(c, cert), nil
+	}
+	return false, nil
+}
+
+// oldBlocks encodes what the changed blocks of the chip hold before a write: the
+// digest of the whole old image, then offset, length and bytes of each block.
+func oldBlocks(p *rom.Plan) []byte {
+	sum := sha256.Sum256(p.Old)
+	out := append([]byte(nil), sum[:]...)
+	for _, r := range p.Blocks {
+		out = binary.BigEndian.AppendUint32(out, r.Start)
+		out = binary.BigEndian.AppendUint32(out, r.Len())
+		out = append(out, p.Old[r.Start:r.End]...)
+	}
+	return out
+}
+
+// restored returns the old image if an interrupted write left img between old and
+// new, nil otherwise. The chip as it is counts when it can be understood.
+func (f *firmware) restored(ctx context.Context, img []byte) []byte {
+	if _, err := f.ringOf(img); err == nil {
+		return nil
+	}
+	hint, err := f.boot.ReadHint(ctx, blocksHint)
+	if err != nil || len(hint) < sha256.Size {
+		return nil
+	}
+	old := bytes.Clone(img)
+	for rest := hint[sha256.Size:]; len(rest) > 0; {
+		if len(rest) < 8 {
+			return nil
+		}
+		at, n := binary.BigEndian.Uint32(rest), binary.BigEndian.Uint32(rest[4:])
+		rest = rest[8:]
+		if uint64(n) > uint64(len(rest)) || uint64(at)+uint64(n) > uint64(len(old)) {
+			return nil
+		}
+		copy(old[at:], rest[:n])
+		rest = rest[n:]
+	}
+	if sum := sha256.Sum256(old); !bytes.Equal(sum[:], hint[:sha256.Size]) {
+		return nil
+	}
+	return old
+}
