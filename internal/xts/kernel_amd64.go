@@ -20,29 +20,31 @@ func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, round
 //go:noescape
 func vaesBlocks(p *byte, groups int, keys *byte, rounds int)
 
-// kernels lists what this machine can run, best first.
-func kernels() []kernel {
-	switch {
-	case cpuid.VAES:
-		return []kernel{vaes, aesNI, generic}
-	case cpuid.AESNI:
-		return []kernel{aesNI, generic}
+var available = func() (k []kernel) {
+	if cpuid.VAES {
+		k = append(k, vaes)
 	}
-	return []kernel{generic}
-}
+	if cpuid.AESNI {
+		k = append(k, aesNI)
+	}
+	return append(k, generic)
+}()
+
+// kernels lists what this machine can run, best first.
+func kernels() []kernel { return available }
 
 // run encrypts or decrypts n sectors; tweaks holds their IVs.
 func (k kernel) run(s *schedule, dst, src []byte, sectorSize, n int, tweaks *tweaks, decrypt bool) {
 	t, tk := &tweaks[0], &s.tweak()[0]
-	switch {
-	case k == vaes:
+	switch k {
+	case vaes:
 		vaesBlocks(t, (n+15)/16, tk, s.rounds)
 		if decrypt {
 			vaesDecrypt(&dst[0], &src[0], sectorSize/256, n, t, &s.decrypt()[0], s.rounds)
 		} else {
 			vaesEncrypt(&dst[0], &src[0], sectorSize/256, n, t, &s.encrypt()[0], s.rounds)
 		}
-	default:
+	case aesNI:
 		aesniBlocks(t, (n+7)/8, tk, s.rounds)
 		if decrypt {
 			aesniDecrypt(&dst[0], &src[0], sectorSize/128, n, t, &s.decrypt()[0], s.rounds)
