@@ -1,0 +1,126 @@
+package handover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// A Verifier checks the detached OpenPGP signatures in sigs over data and returns
+// nil only if one of them is good and made by the key with this fingerprint. Its
+// owner decides what good means (hash, expiry, revocation).
+type Verifier func(sigs, data []byte, fingerprint string) error
+
+// A Link is a statement's bytes and its file of signatures.
+type Link struct{ Statement, Signatures []byte }
+
+// FileName is a statement's name in /boot: kexec_handover.json, then
+// kexec_handover.1.json and so on. Its signatures add ".asc".
+func FileName(seq int) string {
+	if seq == 0 {
+		return "kexec_handover.json"
+	}
+	return "kexec_handover." + strconv.Itoa(seq) + ".json"
+}
+
+// Open verifies one statement and then parses the same bytes. The statement must say
+// that it is from the key that signed it.
+func Open(l Link, signer string, verify Verifier) (*Statement, error) {
+	if len(l.Statement) > MaxStatement || len(l.Signatures) > MaxStatement {
+		return nil, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, MaxStatement)
+	}
+	if !isFingerprint(signer) {
+		return nil, fmt.Errorf("%w: no fingerprint of the seller is known", ErrSigner)
+	}
+	if err := verify(l.Signatures, l.Statement, signer); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrSigner, signer, err)
+	}
+	s, err := Parse(l.Statement)
+	if err != nil {
+		return nil, err
+	}
+	if s.From != signer {
+		return nil, fmt.Errorf("%w: signed by %s, but it says that it is from %s", ErrSigner, signer, s.From)
+	}
+	return s, nil
+}
+
+// A LinkError says which link of a chain was refused; Seq counts from 0.
+type LinkError struct {
+	Seq int
+	Err error
+}
+
+func (e *LinkError) Error() string { return fmt.Sprintf("hand-over %d: %v", e.Seq+1, e.Err) }
+func (e *LinkError) Unwrap() error { return e.Err }
+
+// A Chain is a verified chain of statements, the first by the seller.
+type Chain struct {
+	Links    []*Statement
+	Digest   string // SHA-256 of the last statement
+	Accepted bool   // the last receiver has signed it, too
+}
+
+// Last is the statement to compare the machine with.
+func (c *Chain) Last() *Statement { return c.Links[len(c.Links)-1] }
+
+// OpenChain walks from the seller's pinned fingerprint: each statement is signed by
+// the receiver of the one before, follows it by number and digest, and is about the
+// same machine. It returns a *LinkError at the first that is not.
+func OpenChain(links []Link, seller string, verify Verifier) (*Chain, error) {
+	if len(links) == 0 {
+		return nil, fmt.Errorf("%w: there is no statement", ErrChain)
+	}
+	if len(links) > MaxLinks {
+		return nil, fmt.Errorf("%w: %d links, the limit is %d", ErrTooLarge, len(links), MaxLinks)
+	}
+	c := &Chain{}
+	signer, previous := seller, ""
+	for i, l := range links {
+		s, err := c.follow(l, i, signer, previous, verify)
+		if err != nil {
+			return nil, &LinkError{i, err}
+		}
+		c.Links = append(c.Links, s)
+		signer, previous = s.To, Digest(l.Statement)
+	}
+	last := links[len(links)-1]
+	c.Digest = previous
+	c.Accepted = signer != "" && verify(last.Signatures, last.Statement, signer) == nil
+	return c, nil
+}
+
+func (c *Chain) follow(l Link, seq int, signer, previous string, verify Verifier) (*Statement, error) {
+	if signer == "" && seq > 0 {
+		return nil, fmt.Errorf("%w: the hand-over before was to nobody", ErrChain)
+	}
+	s, err := Open(l, signer, verify)
+	if err != nil {
+		return nil, err
+	}
+	if s.Seq != seq {
+		return nil, fmt.Errorf("%w: it says that it is number %d", ErrChain, s.Seq+1)
+	}
+	if s.Previous != previous {
+		return nil, fmt.Errorf("%w: it does not follow the statement before", ErrChain)
+	}
+	if seq > 0 {
+		// The endorsement key is the machine; a board swap begins a new chain.
+		was, now := c.Links[seq-1].Subjects[SubjectEK], s.Subjects[SubjectEK]
+		if was != now {
+			return nil, fmt.Errorf("%w: the TPM is another one than before", ErrOtherMachine)
+		}
+	}
+	return s, nil
+}
+
+// For returns nil if the laptop was handed to this key, or to nobody in particular.
+func (c *Chain) For(fingerprint string) error {
+	if to := c.Last().To; to != "" && to != fingerprint {
+		return fmt.Errorf("%w: to the key %s", ErrNotForYou, to)
+	}
+	return nil
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

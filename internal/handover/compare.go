@@ -1,0 +1,160 @@
+package handover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Status of one compared value.
+type Status string
+
+const (
+	Pass        Status = "pass"
+	Fail        Status = "fail"
+	NotProvided Status = "not provided" // the statement does not say
+	NotMeasured Status = "not measured" // the statement says, the machine could not
+)
+
+// An Item is one line of a comparison.
+type Item struct {
+	Name   string `json:"name"`  // "rom", "pcr 7", "luks 1f0c…"
+	Label  string `json:"label"` // for people
+	Want   string `json:"want,omitempty"`
+	Got    string `json:"got,omitempty"`
+	Status Status `json:"status"`
+	Binds  bool   `json:"-"` // identifies this machine and no other
+}
+
+// A Comparison is every line, in the order of a screen.
+type Comparison []Item
+
+// Measured is what this machine is. Empty values were not measured.
+type Measured struct {
+	Subjects  map[string]string
+	Reference Reference
+}
+
+// Compare sets what was measured against the statement, line by line.
+func (s *Statement) Compare(m Measured) Comparison {
+	var c Comparison
+	add := func(name, label, want, got string, binds bool) {
+		st := NotProvided
+		switch {
+		case want != "" && got == "":
+			st = NotMeasured
+		case want != "" && want == got:
+			st = Pass
+		case want != "":
+			st = Fail
+		}
+		c = append(c, Item{name, label, want, got, st, binds})
+	}
+	subject := func(n, label string, binds bool) { add(n, label, s.Subjects[n], m.Subjects[n], binds) }
+	subject(SubjectEK, "the TPM is the one that was shipped", true)
+	subject(SubjectROM, "the firmware in flash", false)
+	subject(SubjectBoot, "the files in /boot", false)
+	subject(SubjectCard, "the security key is the one that was shipped", true)
+	ref := s.Reference
+	add("card serial", "serial number of the security key", ref.CardSerial, m.Reference.CardSerial, true)
+	pcrs := ref.PCRs
+	if len(pcrs) == 0 {
+		add("pcrs", "what the firmware measured at start", "", "", false)
+	}
+	for _, i := range slices.Sorted(maps.Keys(pcrs)) {
+		add("pcr "+strconv.Itoa(i), "measurement register "+strconv.Itoa(i), pcrs[i], m.Reference.PCRs[i], false)
+	}
+	add("srk", "the TPM's storage key", ref.SRKName, m.Reference.SRKName, true)
+	c = append(c, compareLUKS(ref.LUKS, m.Reference.LUKS)...)
+	add("rom keys", "keys that the firmware trusts", keyList(ref.ROMKeys), keyList(m.Reference.ROMKeys), false)
+	return c
+}
+
+func keyList(k []string) string {
+	k = slices.Clone(k)
+	slices.Sort(k)
+	return strings.Join(k, " ")
+}
+
+// compareLUKS compares volumes by UUID. A volume that the statement does not know
+// is a failure once it lists any: somebody added a disk.
+func compareLUKS(want, got []LUKS) Comparison {
+	if len(want) == 0 {
+		return Comparison{{Name: "luks", Label: "the encrypted disks", Status: NotProvided}}
+	}
+	var c Comparison
+	find := func(list []LUKS, uuid string) (LUKS, bool) {
+		i := slices.IndexFunc(list, func(l LUKS) bool { return l.UUID == uuid })
+		if i < 0 {
+			return LUKS{}, false
+		}
+		return list[i], true
+	}
+	for _, w := range want {
+		it := Item{Name: "luks " + w.UUID, Label: "the encrypted disk " + w.UUID, Want: w.KeyDigest, Binds: true}
+		g, ok := find(got, w.UUID)
+		it.Got = g.KeyDigest
+		switch {
+		case len(got) == 0 || ok && w.KeyDigest != "" && g.KeyDigest == "":
+			it.Status = NotMeasured
+		case !ok || w.KeyDigest != "" && g.KeyDigest != w.KeyDigest:
+			it.Status = Fail
+		default:
+			it.Status = Pass
+		}
+		c = append(c, it)
+	}
+	for _, g := range got {
+		if _, ok := find(want, g.UUID); !ok {
+			c = append(c, Item{Name: "luks " + g.UUID, Label: "an encrypted disk that the seller does not mention", Got: g.UUID, Status: Fail})
+		}
+	}
+	return c
+}
+
+// A MismatchError lists the lines that failed.
+type MismatchError struct{ Failed Comparison }
+
+func (e *MismatchError) Error() string {
+	var names []string
+	for _, i := range e.Failed {
+		names = append(names, i.Name)
+	}
+	return "this machine is not what the hand-over file says: " + strings.Join(names, ", ")
+}
+
+// Count returns how many lines have a status.
+func (c Comparison) Count(s Status) (n int) {
+	for _, i := range c {
+		if i.Status == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Err is the default policy: a *MismatchError if any line failed, also
+// ErrOtherMachine if one of those identifies the machine; ErrNothingCompared if no
+// line that identifies the machine passed.
+func (c Comparison) Err() error {
+	var failed Comparison
+	other, bound := false, false
+	for _, i := range c {
+		if i.Status == Fail {
+			failed = append(failed, i)
+			other = other || i.Binds && (i.Name == SubjectEK || i.Name == SubjectCard || i.Name == "card serial")
+		}
+		bound = bound || i.Binds && i.Status == Pass
+	}
+	switch {
+	case other:
+		return fmt.Errorf("%w: %w", ErrOtherMachine, &MismatchError{failed})
+	case failed != nil:
+		return &MismatchError{failed}
+	case !bound:
+		return ErrNothingCompared
+	}
+	return nil
+}

@@ -1,0 +1,21 @@
+// Package handover reads, checks and makes the hand-over file: a statement by the
+// seller of what the laptop was when it left him, so that the buyer's machine can
+// compare itself with it, and the chain of such statements when a laptop passes
+// through several hands.
+//
+// A statement is an in-toto Statement v1 (github.com/in-toto/attestation, spec/v1)
+// in JSON. Its signature is a detached OpenPGP signature beside it, which gpg and
+// gpgv check over the file's bytes as they are. Each transfer is a new statement
+// with the SHA-256 of the last one, from = the last one's to, signed by from; the
+// receiver may add a signature of his own to the same file.
+//
+// Rules: the bytes that are verified are the bytes that are parsed, in that order;
+// the signer is the fingerprint that the chain demands, never one that a signature
+// names; sizes, depth and links are limited; duplicate keys, trailing data and
+// invalid UTF-8 are refused; unknown fields are ignored, so that what a verifier
+// does not know can only fail to help, never turn a refusal into consent.
+//
+// The package checks no signature itself: the caller gives a Verifier. A comparison
+// proves that values are equal, not that whoever measured them was honest: an
+// attacker who rewrites the whole flash chip can replay measurements.
+package handover

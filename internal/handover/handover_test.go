@@ -1,0 +1,123 @@
+package handover
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	oem   = "70A6000000000000000000000000000000AB43EE"
+	shop  = "55550000000000000000000000000000000055CC"
+	buyer = "9C0D0000000000000000000000000000000011F2"
+)
+
+func hexOf(c string, n int) string { return strings.Repeat(c, n) }
+
+// sample is a full first statement.
+func sample() *Statement {
+	return &Statement{
+		Subjects: map[string]string{SubjectEK: hexOf("a", 64), SubjectROM: hexOf("b", 64), SubjectBoot: hexOf("c", 64), SubjectCard: hexOf("d", 64)},
+		Order:    "2026-1147", From: oem, To: buyer, Created: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
+		Reference: Reference{
+			PCRs: map[int]string{2: hexOf("2", 64), 7: hexOf("7", 64)}, SRKName: "000b" + hexOf("e", 64),
+			LUKS:       []LUKS{{"1f0c-uuid", hexOf("f", 64)}},
+			CardSerial: "0006 12345678", ROMKeys: []string{oem},
+		},
+		Changed:   []string{"rom", "boot", "disk", "card", "tpm"},
+		Materials: []Material{{"https://example.com/bom.spdx.json", hexOf("9", 64)}},
+	}
+}
+
+// fakeSign names its signers; fakeVerify believes it. Tests with real keys are in
+// openpgp_test.go.
+func fakeSign(data []byte, signers ...string) []byte {
+	return []byte(strings.Join(signers, ",") + " " + Digest(data))
+}
+
+func fakeVerify(sigs, data []byte, fingerprint string) error {
+	signers, digest, _ := strings.Cut(string(sigs), " ")
+	if digest != Digest(data) || !strings.Contains(signers, fingerprint) {
+		return errors.New("no good signature by that key")
+	}
+	return nil
+}
+
+func mustMarshal(t testing.TB, s *Statement) []byte {
+	t.Helper()
+	b, err := s.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestRoundTrip(t *testing.T) {
+	s := sample()
+	b := mustMarshal(t, s)
+	got, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, s) {
+		t.Fatalf("read %+v\nwrote %+v", got, s)
+	}
+	if !bytes.Equal(mustMarshal(t, got), b) {
+		t.Fatal("not the same bytes twice")
+	}
+}
+
+func TestChain(t *testing.T) {
+	first := sample()
+	first.To = shop
+	b0 := mustMarshal(t, first)
+	second := first.Next(b0, buyer)
+	second.Changed = []string{"disk"}
+	b1 := mustMarshal(t, second)
+	links := []Link{{b0, fakeSign(b0, oem, shop)}, {b1, fakeSign(b1, shop, buyer)}}
+	c, err := OpenChain(links, oem, fakeVerify)
+	if err != nil || !c.Accepted || c.Digest != Digest(b1) || c.Last().Seq != 1 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if err := c.For(buyer); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.For(shop); !errors.Is(err, ErrNotForYou) {
+		t.Fatal(err)
+	}
+	links[1].Signatures = fakeSign(b1, shop)
+	if c, err = OpenChain(links, oem, fakeVerify); err != nil || c.Accepted {
+		t.Fatalf("accepted without the receiver's signature: %+v, %v", c, err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	s := sample()
+	same := Measured{s.Subjects, s.Reference}
+	c := s.Compare(same)
+	if err := c.Err(); err != nil || c.Count(Pass) != len(c) {
+		t.Fatalf("%v: %+v", err, c)
+	}
+	if err := s.Compare(Measured{}).Err(); !errors.Is(err, ErrNothingCompared) {
+		t.Fatal(err)
+	}
+	m := same
+	m.Reference.PCRs = map[int]string{2: s.Reference.PCRs[2], 7: hexOf("0", 64)}
+	var mm *MismatchError
+	if err := s.Compare(m).Err(); !errors.As(err, &mm) || len(mm.Failed) != 1 || mm.Failed[0].Name != "pcr 7" || errors.Is(err, ErrOtherMachine) {
+		t.Fatal(err)
+	}
+	m = same
+	m.Subjects = map[string]string{SubjectEK: hexOf("0", 64)}
+	if err := s.Compare(m).Err(); !errors.Is(err, ErrOtherMachine) {
+		t.Fatal(err)
+	}
+	m = same
+	m.Reference.LUKS = append([]LUKS{{"another", hexOf("1", 64)}}, s.Reference.LUKS...)
+	if err := s.Compare(m).Err(); !errors.As(err, &mm) {
+		t.Fatal("a disk that the seller does not mention passes")
+	}
+}
