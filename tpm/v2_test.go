@@ -1,73 +1,302 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"reown/internal/secret"
 	"reown/tpm/tpmtest"
 )
 
+const (
+	ownerPass = "correct owner battery"
+	dukPass   = "disk unlock passphrase"
+	otpText   = "OTPmarkerOTPmarker20" // 20 bytes
+	otpList   = "0,1,2,3,4,7"
+	dukList   = "0,1,2,3,4,5,6,7"
+)
+
+// startSim starts an emulator that ends with the test.
 func startSim(t *testing.T, v tpmtest.Version) *tpmtest.Sim {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tpm") // t.TempDir's names can be too long for a Unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	s, err := tpmtest.StartVersion(dir, v)
 	if err != nil {
-		os.RemoveAll(dir)
-		if err == tpmtest.ErrNoSwtpm && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
+		missing(t, err)
 	}
-	t.Cleanup(func() { s.Stop(); os.RemoveAll(dir) })
+	t.Cleanup(s.Stop)
 	return s
+}
+
+// missing skips a test whose peer program is absent, unless all peers are required.
+func missing(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("REOWN_REQUIRE_PEERS") != "1" && errors.Is(err, tpmtest.ErrNoSwtpm) {
+		t.Skip(err)
+	}
+	t.Fatal(err)
+}
+
+func startHeads(t *testing.T, s *tpmtest.Sim) *tpmtest.Heads {
+	t.Helper()
+	h, err := tpmtest.NewHeads(s, filepath.Join(filepath.Dir(s.Socket), "heads"))
+	if err != nil {
+		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return h
+}
+
+func mustOpen(t *testing.T, path string) *TPM {
+	t.Helper()
+	p, err := Open(path)
+	check(t, err)
+	return p
 }
 
 func buf(s string) *secret.Buffer { return secret.From([]byte(s)) }
 
-func TestSmoke(t *testing.T) {
-	s := startSim(t, tpmtest.V20)
-	ctx := context.Background()
-	p, err := Open(s.Socket)
+func check(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := p.Info(ctx)
-	t.Logf("%+v %v", i, err)
-	if err := p.Reset(ctx, buf("ownerpass"), ResetOptions{PrimaryAlg: ECC}); err != nil {
-		t.Fatal(err)
+}
+
+func wantErr(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("got error %v, want %v", err, want)
 	}
-	i, err = p.Info(ctx)
-	t.Logf("%+v %v", i, err)
-	t.Log(p.CheckOwner(ctx, buf("ownerpass")), p.CheckOwner(ctx, buf("wrong")))
-	v, err := p.ReadPCRs(ctx, OTPPCRs()...)
-	t.Log(err, p.SealOTP(ctx, buf("ownerpass"), buf("0123456789abcdefghij"), v))
-	t.Log(p.OTPSealedTo(ctx, v))
-	b, err := p.UnsealOTP(ctx)
-	t.Logf("%q %v", b.Bytes(), err)
-	n, err := p.CreateCounter(ctx, buf("ownerpass"))
-	t.Log(n, err)
-	n, err = p.IncrementCounter(ctx, n.ID)
-	t.Log(n, err)
-	n, err = p.ReadCounter(ctx, n.ID)
-	t.Log(n, err)
-	t.Log(p.ReadCounter(ctx, "1000000"))
-	h, err := p.PrimaryHashFile(ctx)
-	t.Logf("%s %v", h, err)
-	v, err = p.ReadPCRs(ctx, DUKPCRs()...)
-	t.Log(p.SealDUK(ctx, buf("ownerpass"), secret.Random(128), buf("a long passphrase"), v))
-	b, err = p.UnsealDUK(ctx, buf("a long passphrase"))
-	t.Log(b.Len(), err)
-	_, err = p.UnsealDUK(ctx, buf("wrong"))
-	t.Log(err)
-	t.Log(p.ExtendPCR(ctx, 4, []byte("recovery")))
-	_, err = p.UnsealOTP(ctx)
-	t.Log(err)
-	i, err = p.Info(ctx)
-	t.Logf("%+v %v", i, err)
-	t.Log(p.Shutdown(ctx))
+}
+
+// must returns the value of a call that should not fail.
+func must[T any](v T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T { t.Helper(); check(t, err); return v }
+}
+
+func joined(v PCRValues, pcrs []int) []byte {
+	var b []byte
+	for _, p := range pcrs {
+		b = append(b, v[p]...)
+	}
+	return b
+}
+
+var algs = []PrimaryAlg{RSA, ECC}
+
+// What we set up, Heads' own commands use.
+func TestHeadsUsesOurs(t *testing.T) {
+	for _, alg := range algs {
+		t.Run(string(alg), func(t *testing.T) {
+			ctx := context.Background()
+			s := startSim(t, tpmtest.V20)
+			h := startHeads(t, s)
+			p := mustOpen(t, s.Socket)
+			key := secret.Random(128)
+			check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: alg}))
+			check(t, p.ExtendPCR(ctx, 2, []byte("coreboot")))
+			pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+			for _, i := range []int{0, 2} {
+				if got := must(h.PCR(i))(t); !bytes.Equal(got, pcrs[i]) {
+					t.Fatalf("PCR %d: tpm2-tools read %x, we %x", i, got, pcrs[i])
+				}
+			}
+			check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+			check(t, p.SealDUK(ctx, buf(ownerPass), key, buf(dukPass), pcrs))
+			n := must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+
+			check(t, h.StartSession())
+			handle := must(h.PrimaryHandle())(t)
+			if ours := must(p.PrimaryHandleFile(ctx))(t); !bytes.Equal(ours, handle) {
+				t.Errorf("primary.handle:\n got %x\nwant %x", ours, handle)
+			}
+			sum := sha256.Sum256(handle)
+			if got, want := string(must(p.PrimaryHashFile(ctx))(t)), fmt.Sprintf("%x  /tmp/secret/primary.handle\n", sum); got != want {
+				t.Errorf("kexec_primhdl_hash.txt: got %q, want %q", got, want)
+			}
+			if got := must(h.Unseal("4d47", otpList, ""))(t); string(got) != otpText {
+				t.Errorf("Heads unsealed %q", got)
+			}
+			if got := must(h.Unseal("3", dukList, dukPass))(t); !bytes.Equal(got, key.Bytes()) {
+				t.Errorf("Heads unsealed another disk key: %x", got)
+			}
+			if got, err := h.Unseal("3", dukList, "something else"); err == nil {
+				t.Errorf("Heads unsealed with a wrong passphrase: %x", got)
+			}
+			text := must(h.CounterRead(n.ID))(t)
+			if want := fmt.Sprintf("%x  /tmp/counter-%s\n", sha256.Sum256([]byte(text)), n.ID); string(n.RollbackFile()) != want {
+				t.Errorf("kexec_rollback.txt: got %q, want %q", n.RollbackFile(), want)
+			}
+			text = must(h.CounterIncrement(n.ID))(t)
+			if got := must(p.ReadCounter(ctx, n.ID))(t); got.Line+"\n" != text || got.Value != n.Value+1 {
+				t.Errorf("after Heads' increment: ours %+v, Heads %q", got, text)
+			}
+			// Heads refuses counters whose attributes do not let the index's own (empty) passphrase write.
+			if out := must(h.Tool("nvreadpublic", "0x"+n.ID))(t); !strings.Contains(string(out), "0x20060014") {
+				t.Errorf("counter attributes:\n%s", out)
+			}
+			check(t, h.Extend(4, hex.EncodeToString(make([]byte, 32))))
+			if _, err := h.Unseal("4d47", otpList, ""); err == nil {
+				t.Error("unsealed after a measurement changed")
+			}
+		})
+	}
+}
+
+// What Heads set up, we use; and both make the same objects.
+func TestWeUseHeads(t *testing.T) {
+	for _, alg := range algs {
+		t.Run(string(alg), func(t *testing.T) {
+			ctx := context.Background()
+			s := startSim(t, tpmtest.V20)
+			h := startHeads(t, s)
+			p := mustOpen(t, s.Socket)
+			check(t, h.Reset(ownerPass, string(alg)))
+			i := must(p.Info(ctx))(t)
+			if !i.SetUp || !i.Owned || i.PrimaryAlg != alg {
+				t.Fatalf("Heads' reset looks unfinished to us: %+v", i)
+			}
+			check(t, p.CheckOwner(ctx, buf(ownerPass)))
+			wantErr(t, p.CheckOwner(ctx, buf("wrong")), ErrWrongOwner)
+			pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+			key := secret.Random(128)
+			check(t, h.Seal([]byte(otpText), "4d47", otpList, joined(pcrs, OTPPCRs()), "", ownerPass))
+			check(t, h.Seal(key.Bytes(), "3", dukList, joined(pcrs, DUKPCRs()), dukPass, ownerPass))
+			if got := must(p.UnsealOTP(ctx))(t); string(got.Bytes()) != otpText {
+				t.Errorf("unsealed %q", got.Bytes())
+			}
+			if got := must(p.UnsealDUK(ctx, buf(dukPass)))(t); !got.Equal(key) {
+				t.Error("unsealed another disk key")
+			}
+			if !must(p.OTPSealedTo(ctx, pcrs))(t) || !must(p.DUKSealedTo(ctx, pcrs))(t) {
+				t.Error("our policy digest is not Heads'")
+			}
+			if must(p.OTPSealedTo(ctx, pcrs.With(7, make([]byte, 31+1)).With(4, Hash(32, nil))))(t) {
+				t.Error("sealed to any values at all?")
+			}
+			check(t, h.CounterCreate("1a2b3c4", ownerPass))
+			_, err := p.ReadCounter(ctx, "1a2b3c4") // not readable before its first increment
+			wantErr(t, err, ErrNoCounter)
+			n := must(p.IncrementCounter(ctx, "1a2b3c4"))(t)
+			if text := must(h.CounterRead("1a2b3c4"))(t); text != n.Line+"\n" {
+				t.Errorf("counter: ours %q, Heads %q", n.Line, text)
+			}
+
+			// The same objects: public areas as tpm2-tools show them.
+			public := func(handle string) string {
+				out := must(h.Tool("readpublic", "-c", handle))(t)
+				return string(out)
+			}
+			sealed := func() string { // all but the hash of the secret, which no two objects share
+				lines := strings.SplitN(public("0x81004d47"), "\nkeyedhash:", 2)
+				return strings.Join(strings.Split(lines[0], "\n")[3:], "\n")
+			}
+			theirs := sealed()
+			check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+			if ours := sealed(); ours != theirs || !strings.Contains(ours, "attributes") {
+				t.Errorf("sealed object:\nours %s\ntheirs %s", ours, theirs)
+			}
+			out := string(must(h.Tool("getcap", "properties-variable"))(t))
+			check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: alg}))
+			again := string(must(h.Tool("getcap", "properties-variable"))(t))
+			if noCounts(out) != noCounts(again) {
+				t.Errorf("TPM state after our reset:\n%s\nafter Heads':\n%s", again, out)
+			}
+			prim := public("0x81000000")
+			check(t, h.Reset(ownerPass, string(alg)))
+			theirsPrim := public("0x81000000")
+			if cut(prim, "attributes:") != cut(theirsPrim, "attributes:") {
+				t.Errorf("primary:\nours %s\ntheirs %s", prim, theirsPrim)
+			}
+		})
+	}
+}
+
+// noCounts drops the lines that count objects, which differ with what is stored.
+func noCounts(s string) string {
+	var keep []string
+	for _, l := range strings.Split(s, "\n") {
+		if !strings.Contains(l, "TPM2_PT_HR_") && !strings.Contains(l, "TPM2_PT_NV_COUNTERS") && !strings.Contains(l, "TPM2_PT_AUDIT") {
+			keep = append(keep, l)
+		}
+	}
+	return strings.Join(keep, "\n")
+}
+
+// cut returns what stands between a word and the key's own number.
+func cut(s, from string) string {
+	_, s, _ = strings.Cut(s, from)
+	for _, stop := range []string{"\nrsa:", "\nx:"} {
+		s, _, _ = strings.Cut(s, stop)
+	}
+	return s
+}
+
+// The bus sees no secret, and nothing from which one could be guessed.
+func TestNothingSecretOnTheBus(t *testing.T) {
+	for _, alg := range algs {
+		t.Run(string(alg), func(t *testing.T) {
+			ctx := context.Background()
+			s := startSim(t, tpmtest.V20)
+			tap, err := tpmtest.Tap(s)
+			check(t, err)
+			defer tap.Close()
+			p := mustOpen(t, tap.Socket)
+			key := buf("DUKmarker" + strings.Repeat("k", 110) + "DUKmarker")
+			check(t, p.CheckOwner(ctx, &secret.Buffer{})) // not owned yet: the owner passphrase is empty
+			check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: alg}))
+			check(t, p.CheckOwner(ctx, buf(ownerPass)))
+			pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+			check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+			check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+			check(t, p.SealDUK(ctx, buf(ownerPass), key, buf(dukPass), pcrs))
+			must(p.UnsealOTP(ctx))(t)
+			must(p.UnsealDUK(ctx, buf(dukPass)))(t)
+			must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+			trace := tap.Trace()
+			for _, m := range []string{ownerPass, dukPass, "OTPmarker", "DUKmarker"} {
+				h1, h2 := sha1.Sum([]byte(m)), sha256.Sum256([]byte(m))
+				for _, form := range [][]byte{[]byte(m), h1[:], h2[:]} {
+					if bytes.Contains(trace, form) {
+						t.Errorf("%q crossed the bus", m)
+					}
+				}
+			}
+			if len(trace) < 5000 {
+				t.Fatalf("the tap recorded only %d bytes", len(trace))
+			}
+		})
+	}
+}
+
+// The tap finds what Heads' own commands leave on the bus: proof that it would
+// have found ours.
+func TestTapSeesWhatIsThere(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V20)
+	tap, err := tpmtest.Tap(s)
+	check(t, err)
+	defer tap.Close()
+	p := mustOpen(t, tap.Socket)
+	check(t, p.ExtendPCR(ctx, 16, []byte("a public measurement")))
+	digest := sha256.Sum256([]byte("a public measurement"))
+	if !bytes.Contains(tap.Trace(), digest[:]) {
+		t.Fatal("a digest sent in clear is not in the trace")
+	}
 }
