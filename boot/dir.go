@@ -153,6 +153,26 @@ func (d *Dir) WriteHint(name string, data []byte) error {
 	return d.put("hint", n, data)
 }
 
+// AppendHint adds to kexec_reown.NAME, creating it, and syncs: for a journal whose
+// torn last line is ignored.
+func (d *Dir) AppendHint(name string, data []byte) error {
+	n := ownName + name
+	if !topName(n) || isListed(n) || n == tmpName || n == stageDir {
+		return fmt.Errorf("adding to hint %q: %w", name, ErrSetName)
+	}
+	old, err := d.exists(n)
+	if err == nil {
+		err = d.w.Append("hint.append:"+n, n, data)
+	}
+	if err != nil {
+		return fmt.Errorf("adding to /boot/%s: %w", n, err)
+	}
+	if old {
+		return nil
+	}
+	return d.sync("hint.syncdir:" + n)
+}
+
 // WriteKept replaces a hand-over statement, the certificate or the signature of one.
 func (d *Dir) WriteKept(name string, data []byte) error {
 	if !topName(name) || !keptName(name) {

@@ -18,6 +18,8 @@ type FS interface {
 	Mkdir(op, name string) error
 	// WriteFile creates or truncates a file, writes data and syncs the file.
 	WriteFile(op, name string, data []byte) error
+	// Append adds to a file, creating it, and syncs the file.
+	Append(op, name string, data []byte) error
 	// Rename replaces newName by oldName.
 	Rename(op, oldName, newName string) error
 	// Remove removes a file, or a directory with all below it; a name that does
@@ -52,6 +54,24 @@ func (f osFS) WriteFile(_, name string, data []byte) error {
 		return err
 	}
 	_, err = w.Write(data)
+	if err == nil {
+		err = w.Sync()
+	}
+	return errors.Join(err, w.Close())
+}
+
+func (f osFS) Append(_, name string, data []byte) error {
+	w, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
+	if err != nil {
+		return err
+	}
+	fi, err := w.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", name, ErrNotRegular)
+	}
+	if err == nil {
+		_, err = w.Write(data)
+	}
 	if err == nil {
 		err = w.Sync()
 	}

@@ -98,7 +98,7 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.err(true); err != nil {
+	if err := r.ErrButOEM(); err != nil {
 		return r, err
 	}
 	set.OEM = r.OEM == OEMCovered
@@ -156,7 +156,7 @@ func (d *Dir) Install(verify Verifier) error {
 	if err != nil {
 		return err
 	}
-	if err := r.err(true); err != nil {
+	if err := r.ErrButOEM(); err != nil {
 		return fmt.Errorf("checking the boot files in place: %w", err)
 	}
 	if err := d.discard("commit"); err != nil {
@@ -204,7 +204,7 @@ func (d *Dir) FinishCommit(verify Verifier) error {
 	if err != nil {
 		return err
 	}
-	if err := r.err(true); err != nil {
+	if err := r.ErrButOEM(); err != nil {
 		return err
 	}
 	if r.OEM == OEMCovered {
@@ -242,7 +242,7 @@ func (d *Dir) Resume(verify Verifier) (Resumed, error) {
 	if err != nil {
 		return ResumedNothing, err
 	}
-	if r.OEM == OEMAdded && r.err(true) == nil {
+	if r.OEM == OEMAdded && r.ErrButOEM() == nil {
 		return ResumedUnlink, d.FinishCommit(verify)
 	}
 	return ResumedNothing, nil

@@ -49,6 +49,10 @@ type Report struct {
 // ErrBadSignature (wrapped) or a *MismatchError otherwise.
 func (r *Report) Err() error { return r.err(false) }
 
+// ErrButOEM is Err, but lets pass a /boot/oem that is on the disk and not in the
+// signed lists: the state between Install and FinishCommit.
+func (r *Report) ErrButOEM() error { return r.err(true) }
+
 func (r *Report) err(allowOEM bool) error {
 	if r.Signature != nil {
 		return r.Signature
