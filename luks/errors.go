@@ -1,0 +1,92 @@
+package luks
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrNotLUKS: neither header copy has a LUKS magic.
+	ErrNotLUKS = errors.New("not a LUKS volume")
+	// ErrDamaged: there is a LUKS header, and no copy of it is intact.
+	ErrDamaged = errors.New("no intact copy of the LUKS header")
+	// ErrForeign: the place of the primary header holds something else, so that
+	// writing there might destroy it.
+	ErrForeign = errors.New("something other than a LUKS header stands at the start of the device")
+	// ErrWrongPassphrase: the passphrase opens no keyslot of the volume key asked for.
+	ErrWrongPassphrase = errors.New("the passphrase opens no keyslot")
+	// ErrNoSpace: the header has no free keyslot, or no room for its key material.
+	ErrNoSpace = errors.New("no room in the LUKS header")
+	// ErrLastSlot: removing this keyslot would lock everybody out.
+	ErrLastSlot = errors.New("this is the last keyslot")
+	// ErrNoSuchSlot: the keyslot is not in use.
+	ErrNoSuchSlot = errors.New("no such keyslot")
+	// ErrInUse: the device is mounted, mapped, or held by another program.
+	ErrInUse = errors.New("the device is in use")
+	// ErrReencrypting: refused, because a re-encryption has begun and is not finished.
+	ErrReencrypting = errors.New("a re-encryption is in progress on this volume")
+	// ErrUnproven: the point up to which the data has been re-encrypted cannot be proven.
+	ErrUnproven = errors.New("cannot prove how far the re-encryption went")
+	// ErrMetadata: the re-encryption's description in the header fails its own digest.
+	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
+	// ErrTooSmall: the device ends before the data the header describes.
+	ErrTooSmall = errors.New("the device is smaller than its header says")
+	// ErrReadOnly: the volume was opened for reading only.
+	ErrReadOnly = errors.New("opened for reading only")
+)
+
+// A RequirementError lists requirement flags of the header that this package does
+// not know; such a volume may be read but must not be changed (LUKS2 spec 3.3).
+type RequirementError struct{ Names []string }
+
+func (e *RequirementError) Error() string {
+	return "unknown requirement in the header: " + strings.Join(e.Names, ", ")
+}
+
+// An UnsupportedError names a property of the volume that this package cannot handle.
+type UnsupportedError struct{ What string }
+
+func (e *UnsupportedError) Error() string { return "not supported: " + e.What }
+
+func unsupported(format string, a ...any) error {
+	return &UnsupportedError{fmt.Sprintf(format, a...)}
+}
+
+// A MemoryError says that a keyslot's Argon2 needs more memory than the machine
+// has free. Both numbers are bytes.
+type MemoryError struct {
+	Slot       int
+	Need, Have int64
+}
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("keyslot %d needs %d MiB of memory, %d MiB are free", e.Slot, e.Need>>20, e.Have>>20)
+}
+
+// A HeaderError says what is wrong with a header copy.
+type HeaderError struct{ What string }
+
+func (e *HeaderError) Error() string { return "bad LUKS header: " + e.What }
+
+func badHeader(format string, a ...any) error {
+	return &HeaderError{fmt.Sprintf(format, a...)}
+}
+
+// An IOError is a read, write or flush that the device refused.
+type IOError struct {
+	Op     string // "read", "write" or "flush"
+	Name   string // the write's name
+	Offset int64  // bytes from the start of the volume
+	Len    int    // bytes
+	Err    error
+}
+
+func (e *IOError) Error() string {
+	if e.Op == "flush" {
+		return fmt.Sprintf("flush of %s: %v", e.Name, e.Err)
+	}
+	return fmt.Sprintf("%s of %s, %d bytes at %d: %v", e.Op, e.Name, e.Len, e.Offset, e.Err)
+}
+
+func (e *IOError) Unwrap() error { return e.Err }

@@ -1,0 +1,243 @@
+package luks
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// LUKS2 binary header, LUKS2 On-Disk Format Specification 2.1.
+const (
+	binHeaderSize = 4096
+	minHeaderSize = 16 << 10
+	maxHeaderSize = 4 << 20
+	csumOffset    = 448
+	csumLen       = 64
+)
+
+var (
+	magicPrimary   = []byte("LUKS\xba\xbe")
+	magicSecondary = []byte("SKUL\xba\xbe")
+)
+
+// header2 is one LUKS2 header: binary part and JSON tree.
+type header2 struct {
+	bin   []byte // 4096 bytes; size, seqid, offset, salt and checksum are set when written
+	size  int64  // of one copy, bytes
+	seqid uint64
+	uuid  string
+	label string
+	root  *object
+	meta  *meta
+}
+
+// copyState says what was found at one of the two places of a header.
+type copyState struct {
+	offset int64
+	raw    []byte
+	hdr    *header2
+	err    error
+}
+
+// readCopy reads and checks the header copy at offset. maxJSON bounds nothing
+// beyond the specification's 4 MiB.
+func readCopy(dev Device, offset int64, magic []byte) copyState {
+	c := copyState{offset: offset}
+	bin := make([]byte, binHeaderSize)
+	if c.err = dev.ReadAt(bin, offset); c.err != nil {
+		return c
+	}
+	if !bytes.Equal(bin[:6], magic) {
+		c.err = ErrNotLUKS
+		return c
+	}
+	if v := binary.BigEndian.Uint16(bin[6:]); v != 2 {
+		c.err = badHeader("version %d where 2 is expected", v)
+		return c
+	}
+	size := binary.BigEndian.Uint64(bin[8:])
+	if size < minHeaderSize || size > maxHeaderSize || size&(size-1) != 0 {
+		c.err = badHeader("header size %d", size)
+		return c
+	}
+	if off := binary.BigEndian.Uint64(bin[256:]); off != uint64(offset) {
+		c.err = badHeader("the header says it stands at %d, not at %d", off, offset)
+		return c
+	}
+	c.raw = make([]byte, size)
+	if c.err = dev.ReadAt(c.raw, offset); c.err != nil {
+		return c
+	}
+	c.hdr, c.err = parseHeader2(c.raw)
+	return c
+}
+
+// parseHeader2 checks one header copy: checksum, JSON, and what the JSON says.
+func parseHeader2(raw []byte) (*header2, error) {
+	if len(raw) < minHeaderSize {
+		return nil, badHeader("only %d bytes", len(raw))
+	}
+	sum := raw[csumOffset : csumOffset+csumLen]
+	want, err := headerChecksum(raw)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(sum[:len(want)], want) {
+		return nil, badHeader("wrong checksum")
+	}
+	h := &header2{
+		bin:   bytes.Clone(raw[:binHeaderSize]),
+		size:  int64(len(raw)),
+		seqid: binary.BigEndian.Uint64(raw[16:]),
+		uuid:  cString(raw[168:208]),
+		label: cString(raw[24:72]),
+	}
+	text := raw[binHeaderSize:]
+	end := bytes.IndexByte(text, 0)
+	if end < 0 {
+		return nil, badHeader("the JSON area does not end")
+	}
+	if h.root, err = parseJSON(text[:end]); err != nil {
+		return nil, err
+	}
+	h.meta, err = readMeta(h.root, h.size)
+	return h, err
+}
+
+// headerChecksum computes the checksum of a copy over its whole length with the
+// checksum field taken as zero.
+func headerChecksum(raw []byte) ([]byte, error) {
+	alg := cString(raw[72:104])
+	newHash, err := hashByName(alg)
+	if err != nil {
+		return nil, err
+	}
+	h := newHash()
+	if h.Size() > csumLen {
+		return nil, badHeader("checksum algorithm %q", alg)
+	}
+	h.Write(raw[:csumOffset])
+	h.Write(make([]byte, csumLen))
+	h.Write(raw[csumOffset+csumLen:])
+	return h.Sum(nil), nil
+}
+
+// encode returns the bytes of the copy for offset (0: primary).
+func (h *header2) encode(offset int64) ([]byte, error) {
+	text := h.root.text()
+	if int64(len(text)) >= h.size-binHeaderSize {
+		return nil, fmt.Errorf("%w: the JSON area holds %d bytes, %d are needed", ErrNoSpace, h.size-binHeaderSize-1, len(text))
+	}
+	raw := make([]byte, h.size)
+	copy(raw, h.bin)
+	copy(raw, magicPrimary)
+	if offset != 0 {
+		copy(raw, magicSecondary)
+	}
+	binary.BigEndian.PutUint64(raw[8:], uint64(h.size))
+	binary.BigEndian.PutUint64(raw[16:], h.seqid)
+	binary.BigEndian.PutUint64(raw[256:], uint64(offset))
+	if _, err := rand.Read(raw[104:168]); err != nil { // salt: both copies never equal
+		return nil, err
+	}
+	clear(raw[csumOffset : csumOffset+csumLen])
+	copy(raw[binHeaderSize:], text)
+	sum, err := headerChecksum(raw)
+	if err != nil {
+		return nil, err
+	}
+	copy(raw[csumOffset:], sum)
+	return raw, nil
+}
+
+// loaded is what load found.
+type loaded struct {
+	hdr              *header2 // the newest intact copy
+	primary, second  copyState
+	stale            []int64 // offsets of copies that are bad or old
+	foreign          bool    // the primary's place holds something that is not LUKS
+	interruptedLUKS1 bool
+}
+
+// load reads both copies and picks the newer intact one (spec 2.2). It never writes.
+func load(dev Device) (*loaded, error) {
+	l := &loaded{}
+	l.primary = readCopy(dev, 0, magicPrimary)
+	if l.primary.hdr != nil {
+		l.second = readCopy(dev, l.primary.hdr.size, magicSecondary)
+	} else {
+		for off := int64(minHeaderSize); off <= maxHeaderSize; off *= 2 {
+			c := readCopy(dev, off, magicSecondary)
+			if c.hdr != nil {
+				l.second = c
+				break
+			}
+			if l.second.err == nil || errors.Is(l.second.err, ErrNotLUKS) {
+				l.second = c
+			}
+		}
+	}
+	p, s := l.primary.hdr, l.second.hdr
+	switch {
+	case p == nil && s == nil:
+		return nil, l.nothing()
+	case p == nil:
+		l.hdr, l.stale = s, []int64{0}
+		l.foreign = errors.Is(l.primary.err, ErrNotLUKS) && !blank(dev)
+	case s == nil:
+		l.hdr, l.stale = p, []int64{p.size}
+	case s.seqid > p.seqid && s.size == p.size && s.uuid == p.uuid:
+		l.hdr, l.stale = s, []int64{0}
+	case s.seqid < p.seqid || s.uuid != p.uuid:
+		l.hdr, l.stale = p, []int64{p.size}
+	default:
+		l.hdr = p
+	}
+	return l, nil
+}
+
+func (l *loaded) nothing() error {
+	for _, c := range []copyState{l.primary, l.second} {
+		var io *IOError
+		if errors.As(c.err, &io) {
+			return c.err
+		}
+	}
+	if errors.Is(l.primary.err, ErrNotLUKS) && errors.Is(l.second.err, ErrNotLUKS) {
+		return ErrNotLUKS
+	}
+	err := l.primary.err
+	if errors.Is(err, ErrNotLUKS) {
+		err = l.second.err
+	}
+	var un *UnsupportedError
+	if errors.As(err, &un) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// blank reports whether the first 4096 bytes are zero: a wiped header, not a
+// foreign one.
+func blank(dev Device) bool {
+	b := make([]byte, binHeaderSize)
+	return dev.ReadAt(b, 0) == nil && allZero(b)
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}

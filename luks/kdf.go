@@ -1,0 +1,188 @@
+package luks
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha3"
+	"crypto/sha512"
+	"encoding/binary"
+	"hash"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/blake2b"
+	"golang.org/x/crypto/blake2s"
+	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // LUKS1 headers name it
+
+	"reown/internal/secret"
+)
+
+// hashByName finds a hash by the name LUKS uses for it.
+func hashByName(name string) (func() hash.Hash, error) {
+	switch strings.ToLower(name) {
+	case "sha1":
+		return sha1.New, nil
+	case "sha224":
+		return sha256.New224, nil
+	case "sha256":
+		return sha256.New, nil
+	case "sha384":
+		return sha512.New384, nil
+	case "sha512":
+		return sha512.New, nil
+	case "sha3-256":
+		return func() hash.Hash { return sha3.New256() }, nil
+	case "sha3-512":
+		return func() hash.Hash { return sha3.New512() }, nil
+	case "ripemd160":
+		return ripemd160.New, nil
+	case "blake2b-512":
+		return func() hash.Hash { h, _ := blake2b.New512(nil); return h }, nil
+	case "blake2s-256":
+		return func() hash.Hash { h, _ := blake2s.New256(nil); return h }, nil
+	}
+	return nil, unsupported("hash %q", name)
+}
+
+// pbkdf2 is RFC 8018 5.2. The standard library's takes the password as a string,
+// which could not be wiped.
+func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations, length int) (*secret.Buffer, error) {
+	newHash, err := hashByName(hashName)
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(newHash, pass)
+	size := mac.Size()
+	out := secret.New((length + size - 1) / size * size)
+	u := make([]byte, 0, size)
+	defer func() { secret.Zero(u[:size]) }()
+	for block := 1; (block-1)*size < length; block++ {
+		t := out.Bytes()[(block-1)*size : block*size]
+		mac.Reset()
+		mac.Write(salt)
+		mac.Write(binary.BigEndian.AppendUint32(nil, uint32(block)))
+		u = mac.Sum(u[:0])
+		copy(t, u)
+		for i := 1; i < iterations; i++ {
+			if i%(1<<16) == 0 && ctx.Err() != nil {
+				out.Wipe()
+				return nil, ctx.Err()
+			}
+			mac.Reset()
+			mac.Write(u)
+			u = mac.Sum(u[:0])
+			for j, b := range u {
+				t[j] ^= b
+			}
+		}
+	}
+	out.SetLen(length)
+	return out, nil
+}
+
+// derive turns a passphrase into a keyslot key of length bytes. Argon2 runs one at
+// a time because its memory is the machine's scarcest.
+func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int) (*secret.Buffer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if k.typ == "pbkdf2" {
+		return pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
+	}
+	need := int64(k.memory) << 10
+	if have := memAvailable(); have > 0 && need > have {
+		return nil, &MemoryError{Slot: slot, Need: need, Have: have}
+	}
+	f := argon2.IDKey
+	if k.typ == "argon2i" {
+		f = argon2.Key
+	}
+	key := secret.From(f(pass.Bytes(), k.salt, uint32(k.time), uint32(k.memory), uint8(k.cpus), uint32(length)))
+	debug.FreeOSMemory()
+	return key, nil
+}
+
+// memAvailable reads how many bytes can be allocated without swapping; 0 when the
+// kernel does not tell.
+func memAvailable() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// afSize is the length in bytes of key material split into stripes.
+func afSize(keySize, stripes int) int64 {
+	return roundUp(int64(keySize)*int64(stripes), 512)
+}
+
+// afSplit writes the anti-forensic expansion of key (LUKS1 specification 2.4): all
+// stripes are needed to get it back.
+func afSplit(dst, key []byte, stripes int, hashName string) error {
+	newHash, err := hashByName(hashName)
+	if err != nil {
+		return err
+	}
+	n := len(key)
+	acc := secret.New(n)
+	defer acc.Wipe()
+	random := secret.Random(n * (stripes - 1))
+	defer random.Wipe()
+	copy(dst, random.Bytes())
+	for i := range stripes - 1 {
+		xorDiffuse(acc.Bytes(), dst[i*n:(i+1)*n], newHash)
+	}
+	last := dst[(stripes-1)*n : stripes*n]
+	for i := range last {
+		last[i] = acc.Bytes()[i] ^ key[i]
+	}
+	return nil
+}
+
+// afMerge is the inverse of afSplit.
+func afMerge(src []byte, keySize, stripes int, hashName string) (*secret.Buffer, error) {
+	newHash, err := hashByName(hashName)
+	if err != nil {
+		return nil, err
+	}
+	key := secret.New(keySize)
+	acc := key.Bytes()
+	for i := range stripes - 1 {
+		xorDiffuse(acc, src[i*keySize:(i+1)*keySize], newHash)
+	}
+	for i, b := range src[(stripes-1)*keySize : stripes*keySize] {
+		acc[i] ^= b
+	}
+	return key, nil
+}
+
+// xorDiffuse sets acc to H(acc xor stripe), H working on hash-sized pieces.
+func xorDiffuse(acc, stripe []byte, newHash func() hash.Hash) {
+	for i := range acc {
+		acc[i] ^= stripe[i]
+	}
+	h := newHash()
+	size := h.Size()
+	sum := make([]byte, 0, size)
+	for i := 0; i*size < len(acc); i++ {
+		piece := acc[i*size : min((i+1)*size, len(acc))]
+		h.Reset()
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(i)))
+		h.Write(piece)
+		sum = h.Sum(sum[:0])
+		copy(piece, sum)
+	}
+	secret.Zero(sum)
+}

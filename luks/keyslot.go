@@ -1,0 +1,479 @@
+package luks
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+
+	"reown/internal/secret"
+)
+
+// keyslotSector is the sector size in which key material is encrypted, with IVs
+// counted from the start of the area.
+const keyslotSector = 512
+
+// openSlot returns the volume key that pass opens in one keyslot, or
+// ErrWrongPassphrase.
+func (v *Volume) openSlot(ctx context.Context, slot int, pass *secret.Buffer) (*secret.Buffer, error) {
+	m := v.h.meta
+	k, d := m.keyslots[slot], m.digestOfKeyslot(slot)
+	if k == nil || k.typ != slotLUKS2 || d == nil {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, ErrNoSuchSlot)
+	}
+	key, err := k.kdf.derive(ctx, slot, pass, k.area.keySize)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	c, err := newSectorCipher(k.area.encryption, key.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, err)
+	}
+	defer c.Wipe()
+	material := secret.New(int(afSize(k.keySize, k.af.stripes)))
+	defer material.Wipe()
+	if err := v.hdr.ReadAt(material.Bytes(), k.area.offset); err != nil {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, err)
+	}
+	c.DecryptSectors(material.Bytes(), material.Bytes(), keyslotSector, 0)
+	vk, err := afMerge(material.Bytes(), k.keySize, k.af.stripes, k.af.hash)
+	if err != nil {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, err)
+	}
+	ok, err := d.matches(ctx, vk.Bytes())
+	if err == nil && !ok {
+		err = ErrWrongPassphrase
+	}
+	if err != nil {
+		vk.Wipe()
+		return nil, err
+	}
+	return vk, nil
+}
+
+// matches reports whether d is the digest of a key.
+func (d *digest) matches(ctx context.Context, key []byte) (bool, error) {
+	sum, err := pbkdf2(ctx, d.hash, key, d.salt, d.iterations, len(d.value))
+	if err != nil {
+		return false, err
+	}
+	defer sum.Wipe()
+	return subtle.ConstantTimeCompare(sum.Bytes(), d.value) == 1, nil
+}
+
+// find tries pass on the given keyslots, preferred ones first, and returns the
+// first that opens. A slot that cannot be tried (memory, unknown cipher, bad
+// sector) does not hide the others, but turns "wrong passphrase" into its error.
+func (v *Volume) find(ctx context.Context, pass *secret.Buffer, slots []int) (int, *secret.Buffer, error) {
+	slots = slices.Clone(slots)
+	sort.SliceStable(slots, func(i, j int) bool {
+		return v.h.meta.keyslots[slots[i]].priority > v.h.meta.keyslots[slots[j]].priority
+	})
+	failed := ErrWrongPassphrase
+	for _, s := range slots {
+		vk, err := v.openSlot(ctx, s, pass)
+		switch {
+		case err == nil:
+			return s, vk, nil
+		case ctx.Err() != nil:
+			return -1, nil, ctx.Err()
+		case !errors.Is(err, ErrWrongPassphrase) && !errors.Is(err, ErrNoSuchSlot):
+			failed = err
+		}
+	}
+	return -1, nil, failed
+}
+
+// slotsOf lists the passphrase keyslots of a digest.
+func (m *meta) slotsOf(d *digest) []int {
+	var out []int
+	for _, s := range m.passSlots() {
+		if slices.Contains(d.keyslots, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// dataDigest is the digest of the volume key that a volume at rest is under.
+func (m *meta) dataDigest() (*digest, error) {
+	seg := m.segments0()
+	if seg == nil || seg.typ != "crypt" {
+		return nil, unsupported("a volume without an encrypted segment")
+	}
+	if ds := m.digestsOf(seg); len(ds) == 1 {
+		return ds[0], nil
+	}
+	return nil, badHeader("segment 0 does not have exactly one digest")
+}
+
+// Unlock says which keyslot pass opens, or ErrWrongPassphrase, or a *MemoryError
+// when a slot could not be tried. During a re-encryption only the new volume key
+// counts, or the old one while nothing else opens. Nothing is written.
+func (v *Volume) Unlock(ctx context.Context, pass *secret.Buffer) (int, error) {
+	if err := v.load(); err != nil {
+		return -1, err
+	}
+	m := v.h.meta
+	slots := m.passSlots()
+	if r, err := v.reencryption(); err == nil && r != nil {
+		slots = append(m.slotsOf(r.newDigest), m.slotsOf(r.oldDigest)...)
+	} else if d, err := m.dataDigest(); err == nil {
+		slots = m.slotsOf(d)
+	}
+	slot, vk, err := v.find(ctx, pass, slots)
+	vk.Wipe()
+	return slot, err
+}
+
+// AddKeyslot adds a keyslot for newPass to a volume that pass opens and proves it
+// by opening it from the disk. slot -1 takes the first free number. Key derivation
+// costs what the slot that pass opens costs.
+func (v *Volume) AddKeyslot(ctx context.Context, pass, newPass *secret.Buffer, slot int) (int, error) {
+	if err := v.beginEdit(ctx); err != nil {
+		return -1, err
+	}
+	d, err := v.h.meta.dataDigest()
+	if err != nil {
+		return -1, err
+	}
+	from, vk, err := v.find(ctx, pass, v.h.meta.slotsOf(d))
+	if err != nil {
+		return -1, err
+	}
+	defer vk.Wipe()
+	return v.add(ctx, from, vk, newPass, d.id, slot)
+}
+
+// add writes a keyslot for vk like the slot from, commits it and proves it.
+func (v *Volume) add(ctx context.Context, from int, vk, pass *secret.Buffer, digestID, slot int) (int, error) {
+	root := v.h.root.clone()
+	slot, err := v.newSlot(ctx, root, from, vk, pass, slot)
+	if err != nil {
+		return -1, err
+	}
+	addID(root, "digests", digestID, "keyslots", slot)
+	if err := v.commit(ctx, root); err != nil {
+		return -1, err
+	}
+	if err := v.prove(ctx, slot, vk, pass); err != nil {
+		return -1, err
+	}
+	return slot, nil
+}
+
+// prove reads the header back from the device and opens the slot.
+func (v *Volume) prove(ctx context.Context, slot int, vk, pass *secret.Buffer) error {
+	if err := v.load(); err != nil {
+		return err
+	}
+	got, err := v.openSlot(ctx, slot, pass)
+	if err != nil {
+		return fmt.Errorf("keyslot %d was written and does not open: %w", slot, err)
+	}
+	defer got.Wipe()
+	if !got.Equal(vk) {
+		return fmt.Errorf("keyslot %d was written and holds another key", slot)
+	}
+	return nil
+}
+
+// newSlot writes the key material of a new keyslot into free space, durably, and
+// adds the slot to root, bound to no digest yet. Nothing refers to it on the disk.
+func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *secret.Buffer, slot int) (int, error) {
+	m, err := readMeta(root, v.h.size)
+	if err != nil {
+		return -1, err
+	}
+	if slot, err = m.freeSlot(slot); err != nil {
+		return -1, err
+	}
+	tmpl := m.keyslots[from]
+	size := roundUp(afSize(vk.Len(), tmpl.af.stripes), 4096)
+	off, err := m.freeArea(size)
+	if err != nil {
+		return -1, err
+	}
+	k := kdf(tmpl.kdf)
+	k.salt = make([]byte, 32)
+	if _, err := rand.Read(k.salt); err != nil {
+		return -1, err
+	}
+	key, err := k.derive(ctx, slot, pass, tmpl.area.keySize)
+	if err != nil {
+		return -1, err
+	}
+	defer key.Wipe()
+	c, err := newSectorCipher(tmpl.area.encryption, key.Bytes())
+	if err != nil {
+		return -1, err
+	}
+	defer c.Wipe()
+	material := secret.New(int(size))
+	defer material.Wipe()
+	if err := afSplit(material.Bytes(), vk.Bytes(), tmpl.af.stripes, tmpl.af.hash); err != nil {
+		return -1, err
+	}
+	c.EncryptSectors(material.Bytes(), material.Bytes(), keyslotSector, 0)
+	if err := v.hdr.WriteAt(WriteKeyslot, material.Bytes(), off); err != nil {
+		return -1, err
+	}
+	if err := v.hdr.Sync(WriteKeyslot); err != nil {
+		return -1, err
+	}
+
+	slots := root.m["keyslots"].(*object)
+	o := slots.m[id(from)].(*object).clone()
+	o.set("key_size", num(vk.Len()))
+	o.m["area"].(*object).set("offset", dec(off)).set("size", dec(size))
+	o.m["kdf"].(*object).set("salt", str(base64.StdEncoding.EncodeToString(k.salt)))
+	slots.set(id(slot), o)
+	return slot, nil
+}
+
+// freeSlot picks a keyslot number; -1 means any.
+func (m *meta) freeSlot(want int) (int, error) {
+	for i := range maxObjects {
+		if m.keyslots[i] == nil && (want == i || want == -1) {
+			return i, nil
+		}
+	}
+	return -1, fmt.Errorf("%w: no free keyslot", ErrNoSpace)
+}
+
+// freeArea finds size bytes of the keyslots area, at a multiple of 4096.
+func (m *meta) freeArea(size int64) (int64, error) {
+	for _, g := range m.gaps() {
+		if g.size >= size {
+			return g.offset, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: no free area of %d bytes for a keyslot", ErrNoSpace, size)
+}
+
+// KillKeyslot removes a keyslot and wipes its area. keep must open another slot
+// (ErrLastSlot, ErrWrongPassphrase otherwise), so that nobody is locked out.
+func (v *Volume) KillKeyslot(ctx context.Context, slot int, keep *secret.Buffer) error {
+	if err := v.beginEdit(ctx); err != nil {
+		return err
+	}
+	m := v.h.meta
+	if m.keyslots[slot] == nil {
+		return fmt.Errorf("keyslot %d: %w", slot, ErrNoSuchSlot)
+	}
+	d, err := m.dataDigest()
+	if err != nil {
+		return err
+	}
+	others := slices.DeleteFunc(m.slotsOf(d), func(s int) bool { return s == slot })
+	if len(others) == 0 {
+		return ErrLastSlot
+	}
+	_, vk, err := v.find(ctx, keep, others)
+	if err != nil {
+		return fmt.Errorf("no slot but %d: %w", slot, err)
+	}
+	vk.Wipe()
+	root := v.h.root.clone()
+	dropSlot(root, slot)
+	if err := v.commit(ctx, root); err != nil {
+		return err
+	}
+	return v.scrub(ctx)
+}
+
+// SetPassphrase makes newPass the only way to open the volume: a keyslot for it is
+// added and proven, every other keyslot is destroyed and its key material wiped.
+// The slot that old opened keeps its number and its tokens. It may be repeated
+// after an interruption anywhere: old is not needed once newPass opens a slot. On
+// a volume being re-encrypted it returns nil when newPass opens everything there
+// is, and ErrReencrypting otherwise: finish first.
+func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer) error {
+	if err := v.begin(ctx); err != nil {
+		return err
+	}
+	if len(v.h.meta.requirements) > 0 {
+		return v.opensAll(ctx, newPass)
+	}
+	d, err := v.h.meta.dataDigest()
+	if err != nil {
+		return err
+	}
+	keep, vk, err := v.find(ctx, newPass, v.h.meta.slotsOf(d))
+	if err == nil {
+		vk.Wipe()
+		number := keep
+		if len(v.h.meta.keyslots) > 1 { // interrupted after the new slot was added
+			if s, vk, err := v.find(ctx, old, v.h.meta.slotsOf(d)); err == nil {
+				vk.Wipe()
+				number = s
+			}
+		}
+		return v.keepOnly(ctx, keep, number)
+	}
+	if !errors.Is(err, ErrWrongPassphrase) {
+		return err
+	}
+	from, vk, err := v.find(ctx, old, v.h.meta.slotsOf(d))
+	if err != nil {
+		return err
+	}
+	defer vk.Wipe()
+	keep, err = v.add(ctx, from, vk, newPass, d.id, -1)
+	if errors.Is(err, ErrNoSpace) {
+		// Room is made by destroying the slots that have to go anyway. The one that
+		// old opens stays.
+		if err = v.keepOnly(ctx, from, from); err == nil {
+			keep, err = v.add(ctx, from, vk, newPass, d.id, -1)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return v.keepOnly(ctx, keep, from)
+}
+
+// opensAll returns nil when pass opens every passphrase slot.
+func (v *Volume) opensAll(ctx context.Context, pass *secret.Buffer) error {
+	for _, s := range v.h.meta.passSlots() {
+		vk, err := v.openSlot(ctx, s, pass)
+		if errors.Is(err, ErrWrongPassphrase) {
+			return fmt.Errorf("%w, and keyslot %d has another passphrase", ErrReencrypting, s)
+		}
+		if err != nil {
+			return err
+		}
+		vk.Wipe()
+	}
+	return nil
+}
+
+// keepOnly destroys every keyslot but one, gives that one its number, and wipes
+// what is no longer referred to.
+func (v *Volume) keepOnly(ctx context.Context, keep, number int) error {
+	root := v.h.root.clone()
+	changed := keep != number
+	for i := range v.h.meta.keyslots {
+		if i != keep {
+			// The successor takes over the tokens of the slot whose number it gets.
+			if i == number {
+				replaceToken(root, i, keep)
+			}
+			dropSlot(root, i)
+			changed = true
+		}
+	}
+	if changed {
+		renameSlot(root, keep, number)
+		if err := v.commit(ctx, root); err != nil {
+			return err
+		}
+	}
+	return v.scrub(ctx)
+}
+
+// Scrub wipes whatever the keyslots area holds that no keyslot refers to: remains
+// of keyslots that were removed before an interruption, by any program.
+func (v *Volume) Scrub(ctx context.Context) error {
+	if err := v.begin(ctx); err != nil {
+		return err
+	}
+	return v.scrub(ctx)
+}
+
+func (v *Volume) scrub(ctx context.Context) error {
+	const piece = 1 << 20
+	b, err := newBuffer(piece)
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	wrote := false
+	for _, g := range v.h.meta.gaps() {
+		for off := g.offset; off < g.offset+g.size; off += piece {
+			p := b.mem[:min(piece, g.offset+g.size-off)]
+			if err := v.hdr.ReadAt(p, off); err != nil {
+				return err
+			}
+			if allZero(p) {
+				continue
+			}
+			clear(p)
+			if err := v.hdr.WriteAt(WriteWipe, p, off); err != nil {
+				return err
+			}
+			wrote = true
+		}
+	}
+	if !wrote {
+		return nil
+	}
+	return v.hdr.Sync(WriteWipe)
+}
+
+// addID adds a number to the list `field` of an object in a numbered collection.
+func addID(root *object, collection string, n int, field string, value int) {
+	o := root.m[collection].(*object).m[id(n)].(*object)
+	l := o.m[field].(*list)
+	l.items = append(l.items, str(id(value)))
+}
+
+// eachReference calls f with every list of keyslot numbers outside the keyslots.
+func eachReference(root *object, f func(collection string, l *list)) {
+	for _, c := range []string{"digests", "tokens"} {
+		o := root.m[c].(*object)
+		for _, k := range o.keys {
+			f(c, o.m[k].(*object).m["keyslots"].(*list))
+		}
+	}
+}
+
+func (l *list) index(s string) int {
+	return slices.IndexFunc(l.items, func(n node) bool { v, _ := stringOf(n); return v == s })
+}
+
+// dropSlot removes a keyslot, references to it, and a digest that is left with
+// neither keyslots nor segments. Tokens stay, with fewer keyslots.
+func dropSlot(root *object, slot int) {
+	root.m["keyslots"].(*object).del(id(slot))
+	eachReference(root, func(_ string, l *list) {
+		if i := l.index(id(slot)); i >= 0 {
+			l.items = slices.Delete(l.items, i, i+1)
+		}
+	})
+	dropIdleDigests(root)
+}
+
+func dropIdleDigests(root *object) {
+	ds := root.m["digests"].(*object)
+	for _, k := range slices.Clone(ds.keys) {
+		o := ds.m[k].(*object)
+		if len(o.m["keyslots"].(*list).items) == 0 && len(o.m["segments"].(*list).items) == 0 {
+			ds.del(k)
+		}
+	}
+}
+
+// renameSlot gives a keyslot a free number.
+func renameSlot(root *object, from, to int) {
+	root.m["keyslots"].(*object).rename(id(from), id(to))
+	eachReference(root, func(_ string, l *list) {
+		if i := l.index(id(from)); i >= 0 {
+			l.items[i] = str(id(to))
+		}
+	})
+}
+
+// replaceToken makes the tokens of slot from those of slot to.
+func replaceToken(root *object, from, to int) {
+	eachReference(root, func(c string, l *list) {
+		if i := l.index(id(from)); c == "tokens" && i >= 0 && l.index(id(to)) < 0 {
+			l.items[i] = str(id(to))
+		}
+	})
+}

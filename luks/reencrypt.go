@@ -1,0 +1,437 @@
+package luks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"reown/internal/secret"
+)
+
+// Resilience is how an interrupted hotzone is repaired.
+type Resilience string
+
+const (
+	// Checksum stores a hash of each block's old ciphertext before the hotzone is
+	// overwritten; it needs blocks that are written whole or not at all.
+	Checksum Resilience = "checksum"
+	// Journal stores the old ciphertext itself; slower, and assumes nothing.
+	Journal Resilience = "journal"
+)
+
+// defaultHotzone bounds memory (two hotzones) and the work lost to an
+// interruption, in bytes.
+const (
+	defaultHotzone = 64 << 20
+	minHotzone     = 4 << 20
+	maxHotzone     = 256 << 20
+)
+
+// ReencryptOptions are the choices of a re-encryption. The zero value keeps the
+// cipher, key size and sector size, and takes checksum resilience.
+type ReencryptOptions struct {
+	// Progress is called after every hotzone, and once at the start, with bytes.
+	Progress func(done, total int64)
+	// Hotzone is the number of bytes in doubt at one time; 0 chooses 64 MiB, or less
+	// on a machine with little memory. Header space may limit it further.
+	Hotzone int64
+	// The following choose what a new run changes to; a run being continued keeps
+	// its own. Zero values keep what the volume has.
+	Cipher     string // as dm-crypt names it
+	KeyBits    int
+	SectorSize int // bytes
+	Resilience Resilience
+}
+
+// Reencrypt replaces the volume key and re-encrypts all data in place, or
+// continues a run that this package or cryptsetup began, including the recovery
+// of an interrupted hotzone. pass keeps opening the volume throughout, and is the
+// only thing that does at the end: other keyslots' passphrases are not known and
+// cannot be carried over. Keyslot number and tokens stay.
+//
+// When ctx is cancelled the current hotzone is finished, the position is recorded
+// and an error wrapping context.Canceled is returned. After that, after an error
+// or a power failure the same call goes on.
+func (v *Volume) Reencrypt(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) error {
+	return v.reencrypt(ctx, pass, o, true)
+}
+
+// Resume continues a re-encryption and never starts one. On a volume at rest it
+// checks pass and wipes what an interrupted end may have left of old keyslots.
+func (v *Volume) Resume(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) error {
+	return v.reencrypt(ctx, pass, o, false)
+}
+
+func (v *Volume) reencrypt(ctx context.Context, pass *secret.Buffer, o ReencryptOptions, mayStart bool) error {
+	if err := v.begin(ctx); err != nil {
+		return err
+	}
+	unlock, err := v.lockReencryption(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := v.load(); err != nil { // another program may have finished it before we had the lock
+		return err
+	}
+	r, err := v.reencryption()
+	if err != nil {
+		return err
+	}
+	if r == nil && !mayStart {
+		if _, err := v.Unlock(ctx, pass); err != nil {
+			return err
+		}
+		return v.scrub(ctx)
+	}
+	if r == nil {
+		if err := v.start(ctx, pass, o); err != nil {
+			return err
+		}
+		if r, err = v.reencryption(); err != nil {
+			return err
+		}
+	}
+	run, err := v.newRun(ctx, r, pass, o)
+	if err != nil {
+		return err
+	}
+	defer run.close()
+	if !r.finished {
+		if err := run.all(ctx); err != nil {
+			return err
+		}
+	}
+	return run.finish(ctx)
+}
+
+// start writes the header that begins a re-encryption: a keyslot for a new random
+// volume key, the description of what is to be done, and the flag that keeps
+// other programs from anything else. No data is touched.
+func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) error {
+	m := v.h.meta
+	d, err := m.dataDigest()
+	if err != nil {
+		return err
+	}
+	if len(m.segments) != 1 || m.segments[0].integrity {
+		return unsupported("a volume of several segments or with integrity protection")
+	}
+	seg := m.segments[0]
+	from, oldKey, err := v.find(ctx, pass, m.slotsOf(d))
+	if err != nil {
+		return err
+	}
+	defer oldKey.Wipe()
+
+	next := *seg
+	keySize := oldKey.Len()
+	if o.Cipher != "" {
+		next.encryption = o.Cipher
+	}
+	if o.SectorSize != 0 {
+		next.sectorSize = o.SectorSize
+	}
+	if o.KeyBits != 0 {
+		keySize = o.KeyBits / 8
+	}
+	if err := v.checkTarget(seg, &next); err != nil {
+		return err
+	}
+	newKey := secret.Random(keySize)
+	defer newKey.Wipe()
+	if c, err := newSectorCipher(next.encryption, newKey.Bytes()); err != nil {
+		return err
+	} else {
+		c.Wipe()
+	}
+
+	root := v.h.root.clone()
+	to, err := v.newSlot(ctx, root, from, newKey, pass, -1)
+	if err != nil {
+		return err
+	}
+	copyTokens(root, from, to)
+	r := &reencryption{prev: seg, final: &next, oldDigest: d, total: v.segmentSize(seg)}
+	if err := v.describe(ctx, root, r, to, oldKey, newKey, o.Resilience); err != nil {
+		return err
+	}
+	if err := v.commit(ctx, root); err != nil {
+		return err
+	}
+	return v.prove(ctx, to, newKey, pass)
+}
+
+// checkTarget refuses targets that the device or the data's size do not allow.
+func (v *Volume) checkTarget(old, next *segment) error {
+	total := v.segmentSize(old)
+	switch ss := int64(next.sectorSize); {
+	case ss < 512 || ss > 4096 || ss&(ss-1) != 0:
+		return unsupported("sector size %d", ss)
+	case total <= 0 || total%512 != 0:
+		return fmt.Errorf("%w: %d bytes of data", ErrTooSmall, total)
+	case total%ss != 0 || old.offset%ss != 0 || total%int64(old.sectorSize) != 0:
+		return unsupported("sector size %d on %d bytes of data at %d", ss, total, old.offset)
+	}
+	return nil
+}
+
+// describe adds to root the new digest, the re-encryption keyslot with its digest,
+// the backup segments and the flag.
+func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, slot int, oldKey, newKey *secret.Buffer, res Resilience) error {
+	if res == "" {
+		res = Checksum
+	}
+	m, err := readMeta(root, v.h.size)
+	if err != nil {
+		return err
+	}
+	digests := root.m["digests"].(*object)
+	nd, err := newDigest(ctx, newKey.Bytes(), r.oldDigest.hash, r.oldDigest.iterations, []int{slot})
+	if err != nil {
+		return err
+	}
+	r.newDigest = &digest{id: freeID(m.digests)}
+	digests.set(id(r.newDigest.id), nd)
+
+	k := &keyslot{typ: slotReencrypt, mode: "reencrypt", direction: "forward"}
+	if k.id, err = m.freeSlot(-1); err != nil {
+		return err
+	}
+	gap := extent{}
+	for _, g := range m.gaps() {
+		if g.size > gap.size {
+			gap = g
+		}
+	}
+	k.area = area{typ: string(res), offset: gap.offset, size: roundDown(gap.size, 4096)}
+	switch res {
+	case Checksum:
+		k.area.hash, k.area.sectorSize = "sha256", v.checksumBlock(r)
+	case Journal:
+	default:
+		return unsupported("resilience %q", res)
+	}
+	r.slot = k
+	if r.maxHotzone() == 0 {
+		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, k.area.size)
+	}
+	a := newObject().set("type", str(k.area.typ)).set("offset", dec(k.area.offset)).set("size", dec(k.area.size))
+	if res == Checksum {
+		a.set("hash", str(k.area.hash)).set("sector_size", num(k.area.sectorSize))
+	}
+	root.m["keyslots"].(*object).set(id(k.id), newObject().set("type", str(slotReencrypt)).set("key_size", num(1)).
+		set("mode", str(k.mode)).set("direction", str(k.direction)).set("area", a))
+
+	// Put the backups where setSegments looks for them, under numbers it will assign.
+	segs := root.m["segments"].(*object)
+	final := segs.m["0"].(*object).clone()
+	final.set("encryption", str(r.final.encryption)).set("sector_size", num(r.final.sectorSize))
+	segs.set("1", final)
+	r.final.id = 1
+	r.setSegments(root, 0, 0)
+
+	in := r.metadataInput(oldKey, newKey)
+	defer in.Wipe()
+	md, err := newDigest(ctx, in.Bytes(), "sha256", 1000, []int{k.id})
+	if err != nil {
+		return err
+	}
+	mid := r.newDigest.id + 1
+	for digests.m[id(mid)] != nil {
+		mid++
+	}
+	digests.set(id(mid), md)
+	setRequirement(root, reqReencrypt, true)
+	return nil
+}
+
+// checksumBlock chooses how many bytes one checksum covers: what the device writes
+// atomically, at least both sector sizes, and a divisor of the data's length.
+func (v *Volume) checksumBlock(r *reencryption) int {
+	least := max(r.prev.sectorSize, r.final.sectorSize)
+	n := max(v.data.BlockSize(), least)
+	for n > least && (r.total%int64(n) != 0 || r.prev.offset%int64(n) != 0) {
+		n /= 2
+	}
+	return n
+}
+
+// maxHotzone is how many bytes of data the resilience area can protect at once.
+func (r *reencryption) maxHotzone() int64 {
+	a := r.slot.area
+	unit := int64(max(r.prev.sectorSize, r.final.sectorSize, 4096))
+	switch a.typ {
+	case "checksum":
+		newHash, err := hashByName(a.hash)
+		if err != nil {
+			return 0
+		}
+		return roundDown(a.size/int64(newHash().Size())*int64(a.sectorSize), max(unit, int64(a.sectorSize)))
+	case "journal":
+		return roundDown(a.size, unit)
+	}
+	return 0
+}
+
+func freeID[T any](m map[int]T) int {
+	for i := 0; ; i++ {
+		if _, ok := m[i]; !ok {
+			return i
+		}
+	}
+}
+
+// copyTokens adds slot to to every token that names slot from.
+func copyTokens(root *object, from, to int) {
+	eachReference(root, func(c string, l *list) {
+		if c == "tokens" && l.index(id(from)) >= 0 {
+			l.items = append(l.items, str(id(to)))
+		}
+	})
+}
+
+// A run is a re-encryption at work.
+type run struct {
+	v          *Volume
+	r          *reencryption
+	o          ReencryptOptions
+	oldC, newC sectorCipher
+	oldSlot    int // the number that newSlot gets at the end; -1 if unknown
+	newSlot    int
+	hotzone    int64 // bytes
+	zones      [2]*zone
+}
+
+// newRun unlocks both keys and checks the description.
+func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, o ReencryptOptions) (*run, error) {
+	m := v.h.meta
+	u := &run{v: v, r: r, o: o, oldSlot: -1}
+	newSlot, newKey, err := v.find(ctx, pass, m.slotsOf(r.newDigest))
+	if err != nil {
+		return nil, fmt.Errorf("the new volume key: %w", err)
+	}
+	defer newKey.Wipe()
+	u.newSlot = newSlot
+	var oldKey *secret.Buffer
+	if r.oldDigest == r.newDigest {
+		oldKey = newKey.Copy()
+	} else {
+		u.oldSlot, oldKey, err = v.find(ctx, pass, m.slotsOf(r.oldDigest))
+	}
+	if r.finished {
+		// cryptsetup may have removed the old keyslots already; they are not needed.
+		oldKey.Wipe()
+		return u, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the old volume key: %w", err)
+	}
+	defer oldKey.Wipe()
+	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
+		return nil, err
+	}
+	if r.slot.area.typ == "none" {
+		return nil, fmt.Errorf("%w: it was started with resilience none", ErrUnproven)
+	}
+	if u.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
+		return nil, err
+	}
+	if u.newC, err = newSectorCipher(r.final.encryption, newKey.Bytes()); err != nil {
+		u.close()
+		return nil, err
+	}
+	if u.hotzone = u.chooseHotzone(); u.hotzone == 0 {
+		u.close()
+		return nil, fmt.Errorf("%w: resilience area of %d bytes", ErrNoSpace, r.slot.area.size)
+	}
+	return u, nil
+}
+
+func (u *run) chooseHotzone() int64 {
+	want := u.o.Hotzone
+	if want == 0 {
+		want = defaultHotzone
+		if free := memAvailable(); free > 0 {
+			want = min(want, max(minHotzone, roundDown(free/16, 1<<20)))
+		}
+	}
+	unit := int64(max(u.r.prev.sectorSize, u.r.final.sectorSize, u.r.slot.area.sectorSize, 4096))
+	return roundDown(min(max(want, unit), maxHotzone, u.r.maxHotzone()), unit)
+}
+
+func (u *run) close() {
+	for _, c := range []sectorCipher{u.oldC, u.newC} {
+		if c != nil {
+			c.Wipe()
+		}
+	}
+	for _, z := range u.zones {
+		z.free()
+	}
+}
+
+func (u *run) progress() {
+	if u.o.Progress != nil {
+		u.o.Progress(u.r.offset, u.r.total)
+	}
+}
+
+// all recovers what was interrupted and re-encrypts the rest.
+func (u *run) all(ctx context.Context) error {
+	if u.r.crash {
+		if err := u.recover(); err != nil {
+			return err
+		}
+	}
+	u.progress()
+	var err error
+	for i := range u.zones {
+		if u.zones[i], err = u.newZone(); err != nil {
+			return err
+		}
+	}
+	next := u.read(u.zones[0], u.r.offset)
+	for i := 0; u.r.offset < u.r.total; i++ {
+		z := u.zones[i%2]
+		if err := <-next; err != nil {
+			return u.stop(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return u.stop(err)
+		}
+		next = u.read(u.zones[(i+1)%2], z.off+z.n)
+		if err := u.overwrite(ctx, z); err != nil {
+			<-next
+			return err
+		}
+		u.r.offset = z.off + z.n
+		u.progress()
+	}
+	return <-next
+}
+
+// stop records the position when nothing is in doubt, and returns why.
+func (u *run) stop(cause error) error {
+	root := u.v.h.root.clone()
+	u.r.refresh(u.v.h.meta)
+	u.r.setSegments(root, u.r.offset, 0)
+	if err := u.v.commit(context.Background(), root); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("re-encryption stopped at %d of %d bytes: %w", u.r.offset, u.r.total, cause)
+}
+
+// finish writes the header of a volume at rest and wipes what is left of the old key.
+func (u *run) finish(ctx context.Context) error {
+	root := u.v.h.root.clone()
+	u.r.refresh(u.v.h.meta)
+	u.r.setFinal(root, u.newSlot, u.oldSlot)
+	if err := u.v.commit(context.WithoutCancel(ctx), root); err != nil {
+		return err
+	}
+	if u.o.Progress != nil {
+		u.o.Progress(u.r.total, u.r.total)
+	}
+	return u.v.scrub(ctx)
+}
