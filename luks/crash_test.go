@@ -1,0 +1,254 @@
+package luks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"reown/luks"
+	"reown/luks/lukstest"
+)
+
+// model is a recorded re-encryption and what is needed to judge a disk after an
+// interruption.
+type model struct {
+	f     *fixture
+	base  []byte
+	log   []lukstest.Op
+	o     luks.ReencryptOptions
+	block int
+	sect  int // sector size at the end
+}
+
+// record runs a passphrase change and a re-encryption on a disk in memory and
+// returns its operation log.
+func record(t *testing.T, f *fixture, o luks.ReencryptOptions, sector, block int) *model {
+	t.Helper()
+	m := &model{f: f, base: f.Read("img"), o: o, block: block, sect: sector}
+	d := lukstest.NewDisk(slices.Clone(m.base), block)
+	d.Record()
+	if err := m.work(context.Background(), d); err != nil {
+		t.Fatal(err)
+	}
+	m.log = d.Log()
+	if err := m.judge(d.Bytes()); err != nil {
+		t.Fatalf("an undisturbed run: %v", err)
+	}
+	return m
+}
+
+// work is what the owner's program does, and does again after an interruption: it
+// looks at the header and never at a journal of its own.
+func (m *model) work(ctx context.Context, d *lukstest.Disk) error {
+	v, err := luks.OpenDevice("disk", d, nil)
+	if err != nil {
+		return err
+	}
+	if err := v.SetPassphrase(ctx, pass("first"), pass("second")); err != nil {
+		return fmt.Errorf("passphrase: %w", err)
+	}
+	in := v.Info()
+	if in.KeyDigest == m.digest(m.base) || in.Reencryption.Active {
+		if err := v.Reencrypt(ctx, pass("second"), m.o); err != nil {
+			return fmt.Errorf("re-encryption: %w", err)
+		}
+	}
+	return v.Scrub(ctx)
+}
+
+func (m *model) digest(img []byte) string {
+	v, err := luks.OpenDevice("base", lukstest.NewDisk(img, 512), nil)
+	if err != nil {
+		return err.Error()
+	}
+	return v.Info().KeyDigest
+}
+
+// judge says what is wrong with a finished disk.
+func (m *model) judge(img []byte) error {
+	ctx := context.Background()
+	v, err := luks.OpenDevice("disk", lukstest.NewDisk(slices.Clone(img), m.block), nil)
+	if err != nil {
+		return err
+	}
+	in := v.Info()
+	switch {
+	case in.Reencryption.Active || len(in.Requirements) > 0:
+		return errors.New("the re-encryption is still active")
+	case len(in.Keyslots) != 1 || in.Keyslots[0].ID != 0:
+		return fmt.Errorf("keyslots %+v", in.Keyslots)
+	case in.KeyDigest == m.digest(m.base):
+		return errors.New("the old volume key")
+	}
+	if _, err := v.Unlock(ctx, pass("first")); !errors.Is(err, luks.ErrWrongPassphrase) {
+		return fmt.Errorf("the old passphrase: %v", err)
+	}
+	plain, err := luks.Plaintext(v, pass("second"))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(plain, m.f.plain) {
+		return errors.New("LOST: the data differs")
+	}
+	// Nothing of the old keyslot's material may be left.
+	for off := 32768; off < m.f.offset; off += 512 {
+		was := m.base[off : off+512]
+		if bytes.Equal(img[off:off+512], was) && !bytes.Equal(was, make([]byte, 512)) {
+			return fmt.Errorf("the header at %d is as it was", off)
+		}
+	}
+	return nil
+}
+
+// survive finishes the work on what an interruption left and judges the result.
+func (m *model) survive(img []byte) error {
+	d := lukstest.NewDisk(img, m.block)
+	if err := m.work(context.Background(), d); err != nil {
+		return err
+	}
+	return m.judge(d.Bytes())
+}
+
+// A point is one interruption: the disk's content, and how it came about.
+type point struct {
+	what string
+	img  func() []byte
+}
+
+// points lists n interruptions of a run: every ordered prefix first, then torn
+// writes and power losses with reordering, then crashes during the recovery.
+func (m *model) points(n int, r *rand.Rand) []point {
+	var out []point
+	for k := range len(m.log) + 1 {
+		out = append(out, point{fmt.Sprintf("prefix %d", k), func() []byte { return lukstest.Replay(m.base, m.log[:k]) }})
+	}
+	for len(out) < n {
+		k, seed := r.IntN(len(m.log)+1), r.Uint64()
+		rr := rand.New(rand.NewPCG(seed, 1))
+		switch r.IntN(4) {
+		case 0:
+			out = append(out, point{fmt.Sprintf("torn %d/%d", k, seed), func() []byte {
+				return lukstest.Replay(m.base, lukstest.Torn(m.log, k, m.block, rr))
+			}})
+		case 1, 2:
+			keep := []float64{0.1, 0.5, 0.9}[r.IntN(3)]
+			out = append(out, point{fmt.Sprintf("power %d/%d keep %.1f", k, seed, keep), func() []byte {
+				return lukstest.Replay(m.base, lukstest.PowerLoss(m.log, k, m.block, keep, rr))
+			}})
+		case 3:
+			out = append(out, point{fmt.Sprintf("power %d/%d, then power in the recovery", k, seed), func() []byte {
+				img := lukstest.Replay(m.base, lukstest.PowerLoss(m.log, k, m.block, 0.5, rr))
+				d := lukstest.NewDisk(slices.Clone(img), m.block)
+				d.Record()
+				if err := m.work(context.Background(), d); err != nil {
+					return img // survive will say so
+				}
+				log := d.Log()
+				// Most of the new log repeats the first run: look at its beginning twice as often.
+				n := len(log)
+				if rr.IntN(2) == 0 {
+					n = min(n, 12)
+				}
+				return lukstest.Replay(img, lukstest.PowerLoss(log, rr.IntN(n+1), m.block, 0.5, rr))
+			}})
+		}
+	}
+	return out
+}
+
+func (m *model) enumerate(t *testing.T, n int) {
+	t.Helper()
+	points := m.points(n, rand.New(rand.NewPCG(42, uint64(n))))
+	var lost, done atomic.Int64
+	var mu sync.Mutex
+	work := make(chan point)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for p := range work {
+				if err := m.survive(p.img()); err != nil {
+					lost.Add(1)
+					mu.Lock()
+					t.Errorf("%s: %v", p.what, err)
+					mu.Unlock()
+				}
+				done.Add(1)
+			}
+		})
+	}
+	for _, p := range points {
+		if lost.Load() > 20 {
+			break
+		}
+		work <- p
+	}
+	close(work)
+	wg.Wait()
+	t.Logf("%d operations, lost %d of %d points", len(m.log), lost.Load(), done.Load())
+}
+
+func TestCrashEnumeration(t *testing.T) {
+	n := 130
+	if lukstest.Soak() {
+		n = 2600
+	}
+	for _, c := range []struct {
+		name   string
+		shape  shape
+		o      luks.ReencryptOptions
+		sector int
+		block  int
+	}{
+		{"checksum 512", shape{size: 512 << 10, sector: 512, slots: 1}, luks.ReencryptOptions{Hotzone: 64 << 10}, 512, 512},
+		{"checksum 4096", shape{size: 512 << 10, sector: 4096}, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096, 4096},
+		{"checksum 512 to 4096", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 4096, 4096},
+		{"journal 512", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 512, 512},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, c.shape)
+			record(t, f, c.o, c.sector, c.block).enumerate(t, n)
+		})
+	}
+}
+
+// Every write and flush fails once, or the disk dies there: the error must be
+// reported, and the next run must finish.
+func TestFaultAtEveryOperation(t *testing.T) {
+	f := format(t, shape{size: 256 << 10, sector: 512})
+	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 512, 512)
+	step := 1
+	if !lukstest.Soak() {
+		step = 2
+	}
+	lost, points := 0, 0
+	for k := 0; k < len(m.log); k += step {
+		for _, mode := range []string{"once", "short", "dead"} {
+			d := lukstest.NewDisk(slices.Clone(m.base), 512)
+			d.Fault = func(n int, op lukstest.Op) (int, error) {
+				switch {
+				case n == k && mode == "short":
+					return len(op.Data) / 1024 * 512, lukstest.ErrFault
+				case n == k, n > k && mode == "dead":
+					return 0, lukstest.ErrFault
+				}
+				return 0, nil
+			}
+			points++
+			if err := m.work(context.Background(), d); !errors.Is(err, lukstest.ErrFault) {
+				t.Errorf("%s at %d (%v) was not reported: %v", mode, k, m.log[k], err)
+			}
+			if err := m.survive(d.Bytes()); err != nil {
+				lost++
+				t.Errorf("%s at %d (%v): %v", mode, k, m.log[k], err)
+			}
+		}
+	}
+	t.Logf("lost %d of %d points", lost, points)
+}
