@@ -1,5 +1,379 @@
 package main
 
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"reown/boot"
+)
+
+// signDetached makes a detached OpenPGP signature with the key on the card, and
+// verifyDetached checks one by a certificate. The card's commands provide them.
+var (
+	signDetached   func(ctx context.Context, e *env, reader, pinFile string, data []byte) ([]byte, error)
+	verifyDetached func(cert, data, sig []byte) error
+)
+
+// errNoOpenPGP: this binary was built without the two functions above.
+var errNoOpenPGP = errors.New("no OpenPGP in this binary")
+
 func bootCommand() *command {
-	return &command{name: "boot", short: "/boot: hash, sign, verify, entries"}
+	return &command{name: "boot", short: "/boot: hash, sign, verify, entries", sub: []*command{
+		{name: "hash", args: "[--entry N] [--json] DIR", short: "the hashes, names and bytes to sign", run: bootHash, long: bootHashHelp},
+		{name: "sign", args: "[flags] DIR", short: "sign and replace the signed set", run: bootSign, long: bootSignHelp},
+		{name: "verify", args: "[--cert FILE] [--json] DIR", short: "check as Heads checks before it starts a system", run: bootVerify, long: bootVerifyHelp},
+		{name: "entries", args: "[--json] DIR", short: "the systems that can be started, with Heads's numbers", run: bootEntries, long: bootEntriesHelp},
+	}}
+}
+
+const bootHashHelp = `
+Prints the bytes that a signature of DIR must cover: one line of sha256sum for each
+kexec*.txt file that 'reown boot sign' with the same flags would write. Writes nothing.
+Sign them with 'gpg --detach-sign -a --digest-algo SHA256' or 'reown card sign', and
+give the signature to 'reown boot sign --sig'.
+
+  --entry N          make entry N the default ('reown boot entries')
+  --extra NAME=FILE  another file of the set, such as kexec_rollback.txt; repeatable
+  --fresh            drop the other kexec*.txt files there are now (they are kept)
+  --keep-oem         include /boot/oem: the seller's side
+  --json             names and digests`
+
+const bootSignHelp = `
+Makes the set anew, signs it, writes it beside the old one, checks it by Heads's rules,
+renames it into place with the signature last, and removes /boot/oem at the very end
+(not with --keep-oem). Cut at any moment, the same command finishes it.
+
+  --sig FILE         a signature over what 'reown boot hash' printed; without it the
+                     card signs, with the PIN from --pin-file, in --reader
+  --cert FILE        the public key that the signature must be by; required
+  --entry, --extra, --fresh, --keep-oem   as for 'reown boot hash'`
+
+const bootVerifyHelp = `
+Checks the signature, every hash, the list of names and the default entry. Exit code 3
+if anything is not as signed. Without --cert the signature is not checked, the report
+says so, and the exit code is 3 even if all else matches.`
+
+const bootEntriesHelp = `
+Lists what Heads finds in grub.cfg, or else in loader/entries, with the numbers it gives
+them: the number is part of the signed default. The entry marked * is the one to suggest.`
+
+// setFlags are the flags that say what a set holds.
+type setFlags struct {
+	entry          int
+	extra          []string
+	fresh, keepOEM bool
+}
+
+// withSetFlags registers them. Reading a flag set into a struct keeps hash and sign alike.
+func (s *setFlags) register(fs interface {
+	IntVar(*int, string, int, string)
+	BoolVar(*bool, string, bool, string)
+	Func(string, string, func(string) error)
+}) {
+	fs.IntVar(&s.entry, "entry", 0, "")
+	fs.BoolVar(&s.fresh, "fresh", false, "")
+	fs.BoolVar(&s.keepOEM, "keep-oem", false, "")
+	fs.Func("extra", "", func(v string) error { s.extra = append(s.extra, v); return nil })
+}
+
+// build makes the set that the flags describe.
+func (s *setFlags) build(ctx context.Context, e *env, d *boot.Dir) (*boot.Set, error) {
+	extra := make(map[string][]byte)
+	if !s.fresh {
+		st, err := d.State()
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range append(st.Listed, "kexec_hotp_counter") {
+			if n == "kexec_hashes.txt" || n == "kexec_tree.txt" || strings.HasPrefix(n, "kexec_default") {
+				continue
+			}
+			b, err := d.ReadFile(n)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			extra[n] = b
+		}
+	}
+	for _, x := range s.extra {
+		name, file, ok := strings.Cut(x, "=")
+		if !ok {
+			return nil, usagef("--extra wants NAME=FILE, not %q", x)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		extra[name] = b
+	}
+	return d.Build(ctx, boot.BuildOptions{Extra: extra, Entry: s.entry, KeepOEM: s.keepOEM, Progress: progressLine(e, "hashing /boot")})
+}
+
+// progressLine shows percent on a terminal only.
+func progressLine(e *env, what string) func(done, total int64) {
+	f, ok := e.stderr.(*os.File)
+	if !ok {
+		return nil
+	}
+	if fi, err := f.Stat(); err != nil || fi.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	last := int64(-1)
+	return func(done, total int64) {
+		if total == 0 || done*100/total == last {
+			return
+		}
+		last = done * 100 / total
+		end := ""
+		if done >= total {
+			end = "\n"
+		}
+		fmt.Fprintf(f, "\r%s: %d %%%s", what, last, end)
+	}
+}
+
+func bootHash(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown boot hash")
+	var set setFlags
+	set.register(fs)
+	asJSON := fs.Bool("json", false, "")
+	dirs, err := parse(fs, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	d, err := boot.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	s, err := set.build(ctx, e, d)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		type file struct {
+			Bytes int    `json:"bytes"`
+			Text  string `json:"text,omitempty"`
+		}
+		out := struct {
+			Sign  string          `json:"sign"`
+			Files map[string]file `json:"files"`
+		}{string(s.SignedBytes()), make(map[string]file)}
+		for n, b := range s.Files {
+			f := file{Bytes: len(b)}
+			if len(b) < 4096 {
+				f.Text = string(b)
+			}
+			out.Files[n] = f
+		}
+		return printJSON(e, out)
+	}
+	_, err = e.stdout.Write(s.SignedBytes())
+	return err
+}
+
+func bootSign(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown boot sign")
+	var set setFlags
+	set.register(fs)
+	sigFile, certFile := fs.String("sig", "", ""), fs.String("cert", "", "")
+	reader, pinFile := fs.String("reader", "", ""), fs.String("pin-file", "", "")
+	dirs, err := parse(fs, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *certFile == "" {
+		return usagef("reown boot sign needs --cert, the public key to check the signature by")
+	}
+	if *sigFile == "" && *pinFile == "" {
+		return usagef("reown boot sign needs --sig, or --pin-file to sign with the card")
+	}
+	verify, err := certVerifier(*certFile)
+	if err != nil {
+		return err
+	}
+	d, err := boot.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	s, err := set.build(ctx, e, d)
+	if err != nil {
+		return err
+	}
+	sig, err := detachedSignature(ctx, e, *sigFile, *reader, *pinFile, s.SignedBytes())
+	if err != nil {
+		return err
+	}
+	if err := verify(sig, s.SignedBytes()); err != nil {
+		return fmt.Errorf("%w: %w", boot.ErrBadSignature, err)
+	}
+	restore, err := d.Writable()
+	if err != nil {
+		return err
+	}
+	return errors.Join(replaceSet(d, s, sig, verify), restore())
+}
+
+// replaceSet stages, checks and commits.
+func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier) error {
+	if err := d.Stage(s, sig); err != nil {
+		return err
+	}
+	if _, err := d.VerifyStaged(verify); err != nil {
+		return err
+	}
+	return d.Commit(verify)
+}
+
+func detachedSignature(ctx context.Context, e *env, sigFile, reader, pinFile string, data []byte) ([]byte, error) {
+	if sigFile == "" {
+		if signDetached == nil {
+			return nil, errNoOpenPGP
+		}
+		return signDetached(ctx, e, reader, pinFile, data)
+	}
+	if sigFile == "-" {
+		return io.ReadAll(io.LimitReader(e.stdin, 1<<20))
+	}
+	return os.ReadFile(sigFile)
+}
+
+// certVerifier checks by the certificate in a file, armoured or binary.
+func certVerifier(file string) (boot.Verifier, error) {
+	cert, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the public key: %w", err)
+	}
+	if verifyDetached == nil {
+		return nil, errNoOpenPGP
+	}
+	return func(sig, data []byte) error { return verifyDetached(cert, data, sig) }, nil
+}
+
+func bootVerify(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown boot verify")
+	certFile, asJSON := fs.String("cert", "", ""), fs.Bool("json", false, "")
+	dirs, err := parse(fs, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	verify := boot.Verifier(func(sig, data []byte) error { return errNotChecked })
+	if *certFile != "" {
+		if verify, err = certVerifier(*certFile); err != nil {
+			return err
+		}
+	}
+	d, err := boot.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	r, err := d.Verify(verify)
+	if err != nil {
+		return err
+	}
+	bad := r.Err()
+	if *asJSON {
+		out := struct {
+			*boot.Report
+			Verified  bool   `json:"verified"`
+			Signature string `json:"signature"`
+		}{r, bad == nil, signatureWord(r)}
+		return withExit(exitNotVerified, errors.Join(printJSON(e, out), bad))
+	}
+	printReport(e, r)
+	return withExit(exitNotVerified, bad)
+}
+
+// errNotChecked stands for a signature that nobody gave a key for.
+var errNotChecked = errors.New("not checked: no --cert was given")
+
+func signatureWord(r *boot.Report) string {
+	switch {
+	case r.Signature == nil && r.Legacy:
+		return "good, over absolute names"
+	case r.Signature == nil:
+		return "good"
+	case errors.Is(r.Signature, errNotChecked):
+		return "not checked"
+	case errors.Is(r.Signature, boot.ErrNoSignature):
+		return "missing"
+	}
+	return "bad"
+}
+
+func printReport(e *env, r *boot.Report) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "signature      %s\n", signatureWord(r))
+	fmt.Fprintf(&b, "covers         %s\n", strings.Join(r.Listed, " "))
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "%-14s %q\n", p.What, p.Path)
+	}
+	list := func(what string, names []string) {
+		for _, n := range names {
+			fmt.Fprintf(&b, "%-14s %q\n", what, n)
+		}
+	}
+	list("added", r.Added)
+	list("gone", r.Gone)
+	list("not covered", r.Unlisted)
+	if r.TreeOrder {
+		fmt.Fprintf(&b, "list           the names are out of order or listed twice\n")
+	}
+	fmt.Fprintf(&b, "trigger        %s\n", map[boot.OEMState]string{
+		boot.OEMAbsent:  "no /boot/oem",
+		boot.OEMCovered: "/boot/oem, covered by the signature",
+		boot.OEMAdded:   "/boot/oem, put there after signing",
+	}[r.OEM])
+	switch {
+	case r.Default == 0:
+		fmt.Fprintf(&b, "default entry  none\n")
+	case r.DefaultOK:
+		fmt.Fprintf(&b, "default entry  %d, %q\n", r.Default, r.Entry)
+	default:
+		fmt.Fprintf(&b, "default entry  %d, which is no longer what was signed\n", r.Default)
+	}
+	e.stdout.Write(b.Bytes())
+}
+
+func bootEntries(_ context.Context, e *env, args []string) error {
+	fs := newFlags("reown boot entries")
+	asJSON := fs.Bool("json", false, "")
+	dirs, err := parse(fs, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	d, err := boot.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	entries, err := d.Entries()
+	if err != nil {
+		return err
+	}
+	best := boot.Suggest(entries)
+	if *asJSON {
+		return printJSON(e, struct {
+			Suggested int          `json:"suggested"`
+			Entries   []boot.Entry `json:"entries"`
+		}{best, entries})
+	}
+	for _, x := range entries {
+		mark := " "
+		if x.Index == best {
+			mark = "*"
+		}
+		fmt.Fprintf(e.stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, strings.Join(x.Files, " "))
+		if x.Uncertain != "" {
+			fmt.Fprintf(e.stdout, "      cannot be the default: %s\n", x.Uncertain)
+		}
+	}
+	return nil
 }

@@ -1,3 +1,37 @@
 package main
 
-var bootTexts = []errorText{}
+import (
+	"reown/boot"
+	"reown/internal/handover"
+)
+
+// bootUnharmed is the data sentence of errors about /boot, which holds the system's
+// start files and none of the owner's.
+const bootUnharmed = "Your files are not affected: /boot holds only what is needed to start, and nothing there was replaced."
+
+// notTrusted is what to do with a machine that is not what it should be.
+const notTrusted = "Do not type a passphrase into this computer now. Ask your seller by telephone, with this message, before you go on."
+
+var bootTexts = []errorText{
+	{err: handover.ErrOtherMachine, What: "The hand-over file was written for another computer, or a part that identifies this one was exchanged.", Data: "Nothing was changed.", Do: notTrusted, Exit: exitNotVerified},
+	{err: handover.ErrSigner, What: "The hand-over file is not signed by the key that should have signed it. Anybody could have written it.", Data: "Nothing was changed.", Do: "Check that you typed the seller's fingerprint as it was given to you. " + notTrusted, Exit: exitNotVerified},
+	{err: handover.ErrChain, What: "The hand-over files do not follow one another: one is missing, exchanged or out of order.", Data: "Nothing was changed.", Do: "Ask whoever sold you the computer for the complete set. " + notTrusted, Exit: exitNotVerified},
+	{err: handover.ErrNotForYou, What: "The hand-over file says that this computer was handed to somebody else.", Data: "Nothing was changed.", Do: "If you have bought it from that person, ask for a statement that hands it to you. " + notTrusted, Exit: exitNotVerified},
+	{err: handover.ErrNothingCompared, What: "The hand-over file has a good signature, but nothing in it could be compared that only this computer has.", Data: "Nothing was changed.", Do: "Plug in the security key and try again. If it stays, ask your seller for a complete hand-over file.", Exit: exitNotVerified},
+	{err: handover.ErrMalformed, What: "The hand-over file is damaged, or it was made to be read in two ways.", Data: "Nothing was changed.", Do: "Ask your seller for the file again. " + notTrusted, Exit: exitNotVerified},
+	{err: handover.ErrTooLarge, What: "The hand-over file is far larger than any real one.", Data: "Nothing was changed.", Do: notTrusted, Exit: exitNotVerified},
+	{typ: typeOf[*handover.MismatchError](), What: "This computer is not what the seller's hand-over file says it was; the line above names the differences.", Data: "Nothing was changed.", Do: notTrusted, Exit: exitNotVerified},
+	{typ: typeOf[*handover.LinkError](), What: "One of the hand-over files was refused; the line above says which and why.", Data: "Nothing was changed.", Do: notTrusted, Exit: exitNotVerified},
+	{err: boot.ErrTampering, What: "There is a file /boot/oem, which asks for a change of owner, but nobody who owns this computer's key has signed it. Somebody who had the computer in hand may have put it there.", Data: "Your files are not affected. Nothing is erased because of that file.", Do: "Do not follow any instruction to set the computer up again. If you expected none, treat it as tampered with; `reown boot verify /boot` shows what else differs.", Exit: exitNotVerified},
+	{err: boot.ErrNoEntries, What: "No system to start was found in /boot.", Data: bootUnharmed, Do: "Check that the right partition is /boot. If the system was just installed, start it once and let it write its start menu.", Exit: exitRefused},
+	{err: boot.ErrEntry, What: "The chosen start entry cannot be made the default; the line above says why.", Data: bootUnharmed, Do: "Choose another entry: `reown boot entries /boot` lists them."},
+	{err: boot.ErrNotRegular, What: "In /boot there is a link, a folder or a device where a plain file must be.", Data: bootUnharmed, Do: "No system makes such a thing there. Look at it in a recovery shell and remove it if you did not make it."},
+	{err: boot.ErrTooLarge, What: "Something in /boot is far larger than it can be on a real system.", Data: bootUnharmed, Do: "Look at /boot in a recovery shell; the line above names what is too large."},
+	{err: boot.ErrNoSignature, What: "The start files carry no signature, so nobody can say whether they were changed.", Data: bootUnharmed, Do: "If you have just installed or cleared /boot, sign it. If not, treat the computer as tampered with.", Exit: exitNotVerified},
+	{err: boot.ErrBadSignature, What: "The signature on the start files is not a good one by the key that this computer trusts.", Data: bootUnharmed, Do: "If a run of this program was interrupted, choose Continue. If not, treat the computer as tampered with.", Exit: exitNotVerified},
+	{err: boot.ErrNotStaged, What: "There is no complete and checked set of start files to put in place.", Data: bootUnharmed, Do: "Run the step again: `reown step boot`."},
+	{err: boot.ErrSetName, What: "A file was to be signed under a name that the firmware would not read.", Data: bootUnharmed, Do: "Use a name such as kexec_rollback.txt."},
+	{err: boot.ErrChanged, What: "The start files changed while they were being signed.", Data: bootUnharmed, Do: "Make sure that nothing else writes to /boot, and run the step again."},
+	{typ: typeOf[*boot.NameError](), What: "Some file names in /boot hold characters that the firmware cannot check, such as accents or line breaks; the line above names them.", Data: bootUnharmed, Do: "Rename or remove those files, then try again.", Exit: exitRefused},
+	{typ: typeOf[*boot.MismatchError](), What: "Files in /boot are not the ones that were signed; the line above counts them.", Data: bootUnharmed, Do: "If you have just updated the system, sign /boot again. If not, treat the computer as tampered with; `reown boot verify /boot` lists them.", Exit: exitNotVerified},
+}
