@@ -20,7 +20,7 @@ func newBench(b testing.TB, k kernel) *Cipher {
 }
 
 func eachBench(b *testing.B, f func(b *testing.B, k kernel, sectorSize int, decrypt bool)) {
-	for _, k := range kernels() {
+	for _, k := range kernels() { // best first
 		for _, sectorSize := range []int{512, 4096} {
 			for _, decrypt := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%v/%d/%s", k, sectorSize, map[bool]string{false: "encrypt", true: "decrypt"}[decrypt]),
@@ -45,6 +45,9 @@ func BenchmarkSectors(b *testing.B) {
 // is the ratio of the medians (above 1: we are faster).
 func BenchmarkVersusOpenSSL(b *testing.B) {
 	eachBench(b, func(b *testing.B, k kernel, sectorSize int, decrypt bool) {
+		if k == generic && len(kernels()) > 1 {
+			b.Skip("OpenSSL would use instructions that this kernel does without")
+		}
 		c, buf := newBench(b, k), make([]byte, benchSize)
 		args := []string{"-evp", "aes-256-xts"}
 		if decrypt {
