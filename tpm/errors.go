@@ -98,7 +98,6 @@ const (
 	v1WrongPCR        = 0x18
 	v1FailedSelfTest  = 0x1c
 	v1Auth2Fail       = 0x1d
-	v1BadTag          = 0x1e
 	v1InvalidPostInit = 0x26
 	v1BadPresence     = 0x2d
 	v1BadCounter      = 0x45

@@ -59,13 +59,13 @@ type Info struct {
 	PCRs        PCRValues  `json:"pcrs"` // 0 to 7
 }
 
-// Lockout is the protection against guessing passphrases. All zero for TPM 1.2,
-// which does not tell.
+// Lockout is the protection against guessing passphrases. TPM 1.2 tells about the
+// owner's only, and some chips not even that: then all is zero.
 type Lockout struct {
 	Locked   bool   `json:"locked"`
 	Tries    uint32 `json:"tries"`            // wrong tries counted so far
 	Max      uint32 `json:"max"`              // how many lock it
-	Interval uint32 `json:"interval_seconds"` // after this long one try is forgiven
+	Interval uint32 `json:"interval_seconds"` // after this long one try is forgiven (1.2: one is allowed again)
 	Recovery uint32 `json:"recovery_seconds"` // wait after a wrong lockout passphrase; 0: until restart
 }
 
@@ -166,14 +166,16 @@ func New(open func() (Device, error)) (*TPM, error) {
 	}
 	defer dev.Close()
 	c := &conn{ctx: context.Background(), dev: dev}
-	// A TPM 1.2 does not know this command's tag, and says so in its own words.
+	// A TPM 1.2 does not know this command, and says so under its own tag.
 	reply, err := c.Send(v2GetCapability(capProperties, 0x100, 1))
 	if err != nil {
 		return nil, err
 	}
 	switch tag := binary.BigEndian.Uint16(reply); {
-	case tag == v1ReplyTag && c.code == v1BadTag:
-		t.family = V12 // TODO
+	case tag == v1ReplyTag && c.code == v1InvalidPostInit:
+		return nil, ErrNotStarted
+	case tag == v1ReplyTag && c.code != 0:
+		t.family, t.impl = V12, &v1{}
 	case c.code == v2Initialize:
 		return nil, &CommandError{c.last, c.code}
 	case tag == v2ReplyTag:

@@ -12,7 +12,8 @@ import (
 	"reown/internal/secret"
 )
 
-func isNotSetUp(err error) bool { return errors.Is(err, ErrNotSetUp) }
+func isNotSetUp(err error) bool  { return errors.Is(err, ErrNotSetUp) }
+func isNotSealed(err error) bool { return errors.Is(err, ErrNotSealed) }
 
 // policyDigest computes, without the TPM, the policy of an object that Heads seals:
 // PolicyPCR over the SHA-256 bank and, with a passphrase, PolicyAuthValue.
