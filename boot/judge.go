@@ -5,73 +5,92 @@ import (
 	"fmt"
 )
 
-// ErrTampering: /boot/oem asks for re-ownership on a machine whose owner did not put
-// it there.
+// ErrTampering: /boot/oem asks for re-ownership, and nobody entitled to has asked.
 var ErrTampering = errors.New("/boot/oem is not authorised by the owner of this machine")
 
 // Verdict says what a /boot/oem means.
 type Verdict string
 
 const (
-	NoTrigger     Verdict = "no trigger"     // there is no /boot/oem: nothing to do
-	Offer         Verdict = "offer"          // covered by the signature of the key that the ROM trusts
-	OfferTouched  Verdict = "offer, touched" // the 2019 order: the seller's /boot, trigger added after signing
-	Continue      Verdict = "continue"       // our own run was cut; go on, by the key that the ROM trusts
-	Tampering     Verdict = "tampering"      // explain, and offer nothing
-	Unexplainable Verdict = "unexplained"    // uncovered, and nobody has said whose key the ROM holds
+	NoTrigger    Verdict = "no trigger"     // there is no /boot/oem: nothing to do
+	Offer        Verdict = "offer"          // covered by the signature of the key that the ROM trusts
+	OfferTouched Verdict = "offer, touched" // the seller's /boot, and the trigger added after signing
+	Continue     Verdict = "continue"       // our own run was cut; finish it
+	Tampering    Verdict = "tampering"      // explain, and offer nothing
+	Unexplained  Verdict = "unexplained"    // explain, and ask for the seller's fingerprint; offer nothing
 )
 
-// A KeyOwner says whose the key in the ROM's keyring is, by comparison with the
-// fingerprint that the buyer got from the seller; never by a name in the key.
+// KeyOwner says whose the key in the ROM's keyring is: by comparison with the
+// fingerprint that the buyer got from the seller, or with the card that is plugged
+// in; never by a name in the key.
 type KeyOwner int
 
 const (
-	KeyUnknown  KeyOwner = iota // no fingerprint was given to compare with
-	KeySellers                  // the ROM trusts the seller's key and no other
-	KeyNot                      // the ROM trusts some other key: the machine has an owner
-	KeyNone                     // the ROM's keyring is empty
-	KeyOurOwner                 // the key is the one of this interrupted run: the card holds it
+	KeyUnknown KeyOwner = iota // no fingerprint was given to compare with
+	KeySeller                  // the seller's and no other
+	KeyThisRun                 // made by this interrupted run: the card holds it
+	KeyOther                   // somebody else's: the machine has an owner
+	KeyNone                    // the keyring is empty
 )
 
 // Evidence is what was measured about a trigger. Signatures are checked by the keys in
 // the ROM and no others: whoever can write to /boot can bring his own.
 type Evidence struct {
-	OEM     OEMState
-	Signed  bool     // kexec.sig verifies by a key in the ROM
-	Clean   bool     // nothing differs from the signed lists, but perhaps ./oem
-	Key     KeyOwner // whose that key is
-	Staged  bool     // a complete staged set verifies by a key in the ROM
-	InPlace bool     // Signed and Clean, by the key that this run made (its card is here)
+	OEM    OEMState
+	Signed bool // kexec.sig verifies
+	Clean  bool // nothing differs from the signed lists, but perhaps ./oem
+	Staged bool // a complete staged set verifies
+	Key    KeyOwner
 }
 
 // Judge applies the rule against the evil maid: on a machine whose owner is not the
 // seller, a /boot/oem that the owner's signature does not cover is tampering, and
 // never an invitation. The journal is no evidence: anybody can write it.
 //
-//   - covered by a signature of the ROM's key: whoever owns the machine asked for
-//     this; offer.
-//   - not covered, the rest as signed, the ROM's key the seller's: the order of the
-//     2019 instructions (touch after signing); offer, and say so.
-//   - a staged set signed by the ROM's key: only our own run between writing the
-//     firmware and replacing /boot leaves that; continue.
-//   - not covered, all else signed by the key that this run made: only the removal
+//   - a staged set signed by the ROM's key: only our own run, between writing the
+//     firmware and replacing /boot, leaves that; continue.
+//   - covered, and all as signed by the ROM's key: whoever owns the machine asked
+//     for this; offer.
+//   - added after signing, all else signed by the key of this run: only the removal
 //     of /boot/oem is left; continue.
-//   - anything else: tampering, or unexplained while the seller's fingerprint is not
-//     known.
+//   - added after signing, all else signed by the seller's key: the order of the 2019
+//     instructions, touch after signing; offer, and say so.
+//   - otherwise tampering; or unexplained, while it is not known whose the key is, or
+//     there is none. Both come with ErrTampering.
 func Judge(e Evidence) (Verdict, error) {
+	asSigned := e.Signed && e.Clean
 	switch {
 	case e.OEM == OEMAbsent:
 		return NoTrigger, nil
 	case e.Staged:
 		return Continue, nil
-	case e.Signed && e.Clean && e.OEM == OEMCovered:
+	case asSigned && e.OEM == OEMCovered:
 		return Offer, nil
-	case e.Signed && e.Clean && (e.Key == KeyOurOwner || e.InPlace):
+	case asSigned && e.Key == KeyThisRun:
 		return Continue, nil
-	case e.Signed && e.Clean && e.Key == KeySellers:
+	case asSigned && e.Key == KeySeller:
 		return OfferTouched, nil
-	case e.Key == KeyUnknown && e.Signed && e.Clean:
-		return Unexplainable, fmt.Errorf("%w: it was put there after signing, and the seller's fingerprint is not known", ErrTampering)
+	case asSigned && e.Key == KeyUnknown:
+		return Unexplained, fmt.Errorf("%w: it was put there after signing, and the seller's fingerprint is not known", ErrTampering)
+	case e.Key == KeyNone:
+		return Unexplained, fmt.Errorf("%w: the firmware trusts no key at all", ErrTampering)
 	}
 	return Tampering, ErrTampering
+}
+
+// Evidence measures a trigger. verify checks by the keys in the ROM.
+func (d *Dir) Evidence(verify Verifier, key KeyOwner) (Evidence, error) {
+	e := Evidence{Key: key}
+	r, err := d.Verify(verify)
+	if err != nil {
+		return e, err
+	}
+	e.OEM, e.Signed, e.Clean = r.OEM, r.Signature == nil, r.matches(true)
+	st, err := d.State()
+	if err != nil || st.Stage != StageComplete {
+		return e, err
+	}
+	_, err = d.VerifyStaged(verify)
+	e.Staged = err == nil
+	return e, nil
 }

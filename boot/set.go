@@ -42,7 +42,7 @@ func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 		s.Files = make(map[string][]byte)
 	}
 	for n := range s.Files {
-		if !setName(n) || built(n) {
+		if !setName(n) || Built(n) {
 			return nil, fmt.Errorf("building the set of boot files: %q: %w", n, ErrSetName)
 		}
 	}
@@ -85,8 +85,8 @@ func (d *Dir) addDefault(ctx context.Context, s *Set, index int) error {
 	return nil
 }
 
-// built reports the names that Build makes itself.
-func built(n string) bool {
+// Built reports the names of files that Build makes itself: they cannot be extras.
+func Built(n string) bool {
 	return n == "kexec_hashes.txt" || n == "kexec_tree.txt" || n == "kexec_default_hashes.txt" ||
 		strings.HasPrefix(n, "kexec_default.")
 }

@@ -30,7 +30,7 @@ type Problem struct {
 // A Report is the outcome of Heads's checks. Nothing in it but Signature may be
 // trusted unless Signature is nil.
 type Report struct {
-	Signature error     `json:"-"`      // nil: good
+	Signature error     `json:"-"`      // nil: good; ErrNoSignature or ErrBadSignature otherwise
 	Legacy    bool      `json:"legacy"` // signed over absolute names, as before 2026
 	Listed    []string  `json:"listed"` // the files that kexec.sig covers
 	Problems  []Problem `json:"problems"`
@@ -57,10 +57,16 @@ func (r *Report) err(allowOEM bool) error {
 	if r.Signature != nil {
 		return r.Signature
 	}
-	if len(r.Problems) == 0 && !r.TreeOrder && (len(r.Added)+len(r.Gone) == 0 || allowOEM && r.OnlyOEM && r.OEM == OEMAdded) {
+	if r.matches(allowOEM) {
 		return nil
 	}
 	return &MismatchError{r}
+}
+
+// matches reports whether the disk is what the lists say, whoever signed them.
+func (r *Report) matches(allowOEM bool) bool {
+	return len(r.Problems) == 0 && !r.TreeOrder &&
+		(len(r.Added)+len(r.Gone) == 0 || allowOEM && r.OnlyOEM && r.OEM == OEMAdded)
 }
 
 func (r *Report) summary() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -70,12 +71,7 @@ type setFlags struct {
 	fresh, keepOEM bool
 }
 
-// withSetFlags registers them. Reading a flag set into a struct keeps hash and sign alike.
-func (s *setFlags) register(fs interface {
-	IntVar(*int, string, int, string)
-	BoolVar(*bool, string, bool, string)
-	Func(string, string, func(string) error)
-}) {
+func (s *setFlags) register(fs *flag.FlagSet) {
 	fs.IntVar(&s.entry, "entry", 0, "")
 	fs.BoolVar(&s.fresh, "fresh", false, "")
 	fs.BoolVar(&s.keepOEM, "keep-oem", false, "")
@@ -91,7 +87,7 @@ func (s *setFlags) build(ctx context.Context, e *env, d *boot.Dir) (*boot.Set, e
 			return nil, err
 		}
 		for _, n := range append(st.Listed, "kexec_hotp_counter") {
-			if n == "kexec_hashes.txt" || n == "kexec_tree.txt" || strings.HasPrefix(n, "kexec_default") {
+			if boot.Built(n) {
 				continue
 			}
 			b, err := d.ReadFile(n)
