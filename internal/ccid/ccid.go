@@ -1,0 +1,484 @@
+package ccid
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"reown/internal/secret"
+	"reown/internal/usb"
+)
+
+// Errors of readers and cards.
+var (
+	// ErrNoReader says that a USB device has no smart-card interface.
+	ErrNoReader = errors.New("the device has no smart-card interface")
+	// ErrNoCard says that there is no card in the reader.
+	ErrNoCard = errors.New("no card in the reader")
+	// ErrUnsupported says that the reader or the card speaks a protocol that this
+	// package does not.
+	ErrUnsupported = errors.New("the card reader speaks an unsupported protocol")
+	// ErrNoAnswer says that the reader itself, not the card, did not answer within
+	// the time that a working one needs.
+	ErrNoAnswer = errors.New("the card reader does not answer")
+	// ErrProtocol says that the reader or the card broke the rules of its protocol
+	// and could not be brought back.
+	ErrProtocol = errors.New("the card or its reader sent something meaningless")
+	// ErrLost says that the answer to a command was lost. Whether the card has
+	// executed the command is not known.
+	ErrLost = errors.New("the card's answer was lost")
+	// ErrTooLong says that an APDU is longer than the reader can carry.
+	ErrTooLong = errors.New("command too long for the card reader")
+	// ErrClosed says that the connection has ended: closed, or after an exchange
+	// that was cut off.
+	ErrClosed = errors.New("the connection to the card is closed")
+)
+
+// A CommandError is a command that the reader reports as failed (CCID 1.1, 6.2.6).
+type CommandError struct {
+	Command byte // message type, such as 0x6F
+	Code    byte // bError; codes below 0x80 name the offending byte of the message
+}
+
+func (e *CommandError) Error() string {
+	if t, ok := codeText[e.Code]; ok {
+		return fmt.Sprintf("card reader: command %02x failed: %s", e.Command, t)
+	}
+	return fmt.Sprintf("card reader: command %02x failed with code %02x", e.Command, e.Code)
+}
+
+// Codes of bError (CCID 1.1, table 6.2-2).
+const (
+	codeMute    = 0xfe
+	codeParity  = 0xfd
+	codeOverrun = 0xfc
+)
+
+var codeText = map[byte]string{
+	0xff:        "aborted",
+	codeMute:    "the card is mute",
+	codeParity:  "parity error",
+	codeOverrun: "overrun",
+	0xfb:        "hardware error",
+	0xf8:        "the card's answer to reset is bad",
+	0xf7:        "the card's answer to reset is bad",
+	0xf6:        "protocol not supported",
+	0xf5:        "class not supported",
+	0xf4:        "procedure byte conflict",
+	0xf3:        "deactivated protocol",
+	0xf2:        "busy",
+	0xe0:        "slot busy",
+	0x00:        "command not supported",
+}
+
+// Message types (CCID 1.1, 6.1 and 6.2).
+const (
+	msgSetParameters = 0x61
+	msgPowerOn       = 0x62
+	msgPowerOff      = 0x63
+	msgSlotStatus    = 0x65
+	msgXfrBlock      = 0x6f
+
+	msgDataBlock      = 0x80
+	msgSlotStatusResp = 0x81
+	msgParameters     = 0x82
+)
+
+const (
+	headerLen = 10
+	// maxAnswer is the longest response APDU, in bytes: extended Le and SW1 SW2.
+	maxAnswer = 65536 + 2
+	// maxShort is the longest short command APDU, in bytes (ISO/IEC 7816-4, 5.2).
+	maxShort = 5 + 255 + 1
+	// maxExtended is the longest extended command APDU, in bytes.
+	maxExtended = 4 + 3 + 65535 + 2
+)
+
+// Times that a reader, which has no thinking to do, may take. Cards have no limit.
+const (
+	writeTime    = 10 * time.Second // to take a message
+	answerTime   = 15 * time.Second // to answer about itself or power the card off
+	powerOnTime  = 60 * time.Second // to power a card on; includes the answer to reset
+	silenceTick  = 5 * time.Second  // how often Notify hears of a silent card
+	closeTimeout = 5 * time.Second  // to power off when closing
+)
+
+// A Descriptor is the reader's description of itself (CCID 1.1, 5.1).
+type Descriptor struct {
+	Interface  byte
+	MaxSlot    byte
+	Protocols  uint32 // bit 0: T=0, bit 1: T=1
+	Features   uint32 // dwFeatures
+	MaxIFSD    uint32 // bytes
+	MaxMessage int    // dwMaxCCIDMessageLength, bytes
+	In, Out    usb.Endpoint
+}
+
+// Bits of dwFeatures (CCID 1.1, table 5.1-1).
+const (
+	featAutoVoltage = 0x00000008
+	featAutoIFSD    = 0x00000400
+)
+
+// A Level is what a reader wants to be given (dwFeatures, bits 16 to 18).
+type Level uint32
+
+// Exchange levels.
+const (
+	Character    Level = 0
+	TPDU         Level = 0x10000
+	ShortAPDU    Level = 0x20000
+	ExtendedAPDU Level = 0x40000
+)
+
+// Level returns the exchange level.
+func (d Descriptor) Level() Level { return Level(d.Features & 0x70000) }
+
+// Describe finds the first CCID interface in a device's descriptors. It returns
+// ErrNoReader when there is none, and ErrUnsupported when its description makes
+// no sense.
+func Describe(d *usb.Descriptors) (Descriptor, error) {
+	i, ok := d.Find(usb.ClassCCID)
+	if !ok {
+		return Descriptor{}, ErrNoReader
+	}
+	r := Descriptor{Interface: i.Number}
+	var desc []byte
+	for _, x := range i.Extra {
+		// 0xff is what readers use that are older than the class's number.
+		if len(x) >= 54 && (x[1] == 0x21 || x[1] == 0xff) {
+			desc = x
+			break
+		}
+	}
+	if desc == nil {
+		return r, fmt.Errorf("%w: no class descriptor", ErrUnsupported)
+	}
+	le := binary.LittleEndian
+	r.MaxSlot, r.Protocols, r.MaxIFSD, r.Features = desc[4], le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
+	n := le.Uint32(desc[44:])
+	if n < headerLen+maxShort-1 || n > 1<<17 {
+		// 271 is the least the specification allows; 270 is seen.
+		if n < headerLen+maxShort-1 {
+			return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)
+		}
+		n = 1 << 17
+	}
+	r.MaxMessage = int(n)
+	var in, out bool
+	r.In, in = i.Endpoint(usb.TypeBulk, true)
+	r.Out, out = i.Endpoint(usb.TypeBulk, false)
+	if !in || !out {
+		return r, fmt.Errorf("%w: no bulk endpoints", ErrUnsupported)
+	}
+	return r, nil
+}
+
+// Find lists the devices on a bus that have a CCID interface.
+func Find(bus usb.Bus) ([]usb.Info, error) {
+	all, err := bus.Devices()
+	if err != nil {
+		return nil, fmt.Errorf("listing USB devices: %w", err)
+	}
+	var found []usb.Info
+	for _, i := range all {
+		if _, ok := i.Descriptors.Find(usb.ClassCCID); ok {
+			found = append(found, i)
+		}
+	}
+	return found, nil
+}
+
+// A Notice tells that the card is still at work on a command.
+type Notice struct {
+	Elapsed time.Duration // since the command was sent
+	// Touch says that the token waits for its button (Gnuk says so).
+	Touch bool
+	// Silent says that nothing was heard since the last notice: the token may have
+	// crashed, or its firmware does not ask for time.
+	Silent bool
+}
+
+// A Reader is a claimed CCID interface. Its methods may be called from several
+// goroutines; commands are serialised.
+type Reader struct {
+	// Notify, if set before the first command, hears of a card that takes its time.
+	// It must not call back into the Reader.
+	Notify func(Notice)
+
+	dev  usb.Device
+	desc Descriptor
+
+	mu    sync.Mutex
+	seq   byte
+	frame *secret.Buffer // the outgoing message: it may hold a PIN
+	in    []byte
+	conn  *Conn     // the powered card, if any
+	since time.Time // when the running command or APDU was sent
+}
+
+// Open claims a device's CCID interface and makes the Reader the device's owner:
+// Close closes it, and so does a failing Open. usb.ErrBusy means that another
+// program (pcscd, scdaemon) holds it.
+func Open(dev usb.Device) (*Reader, error) {
+	desc, err := Describe(dev.Descriptors())
+	if err == nil {
+		err = dev.Claim(desc.Interface)
+	}
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	packet := desc.In.MaxPacket
+	return &Reader{
+		dev: dev, desc: desc, frame: secret.New(desc.MaxMessage),
+		// A whole message and room for a full packet behind it.
+		in: make([]byte, (desc.MaxMessage/packet+2)*packet),
+	}, nil
+}
+
+// Descriptor returns the reader's description.
+func (r *Reader) Descriptor() Descriptor { return r.desc }
+
+// Device returns the device below, for its other interfaces.
+func (r *Reader) Device() usb.Device { return r.dev }
+
+// Close powers the card off and closes the device.
+func (r *Reader) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	// A device that is gone has no card to power off.
+	_ = r.PowerOff(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frame.Wipe()
+	return r.dev.Close()
+}
+
+// PowerOff takes the power from the card (CCID 1.1, 6.1.2) and ends its Conn.
+func (r *Reader) PowerOff(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.powerOff(ctx)
+}
+
+func (r *Reader) powerOff(ctx context.Context) error {
+	if r.conn != nil {
+		r.conn.dead = true
+		r.conn = nil
+	}
+	_, err := r.command(ctx, msgPowerOff, [3]byte{}, nil, answerTime)
+	var ce *CommandError
+	if errors.Is(err, ErrNoCard) || errors.As(err, &ce) {
+		return nil // there was nothing to power off
+	}
+	if err != nil {
+		return fmt.Errorf("powering the card off: %w", err)
+	}
+	return nil
+}
+
+// A SlotState is what is in the reader.
+type SlotState byte
+
+// States of the slot (bmICCStatus).
+const (
+	CardActive   SlotState = 0
+	CardInactive SlotState = 1
+	CardAbsent   SlotState = 2
+)
+
+// Status asks for the state of the slot (CCID 1.1, 6.1.3).
+func (r *Reader) Status(ctx context.Context) (SlotState, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, err := r.command(ctx, msgSlotStatus, [3]byte{}, nil, answerTime)
+	if errors.Is(err, ErrNoCard) {
+		return CardAbsent, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("asking for the slot's state: %w", err)
+	}
+	return SlotState(m.status & 3), nil
+}
+
+// Connect powers the card on, cold, and returns the connection to it. An earlier
+// Conn ends.
+func (r *Reader) Connect(ctx context.Context) (*Conn, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &Conn{r: r}
+	if err := r.connect(ctx, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// connect powers the card on and makes c its connection.
+func (r *Reader) connect(ctx context.Context, c *Conn) error {
+	if r.desc.Level() == Character {
+		return fmt.Errorf("%w: character level", ErrUnsupported)
+	}
+	if err := r.powerOff(ctx); err != nil {
+		return err
+	}
+	atr, err := r.powerOn(ctx)
+	if err != nil {
+		return fmt.Errorf("powering the card on: %w", err)
+	}
+	c.atr, c.t1 = atr, nil
+	if r.desc.Level() == TPDU {
+		if err := c.startT1(ctx); err != nil {
+			return err
+		}
+	}
+	c.dead = false
+	r.conn = c
+	return nil
+}
+
+// powerOn tries the voltages that the reader may need to be told.
+func (r *Reader) powerOn(ctx context.Context) ([]byte, error) {
+	volts := []byte{1, 2} // 5 V, 3 V
+	if r.desc.Features&featAutoVoltage != 0 {
+		volts = []byte{0, 0} // again: some cards are mute the first time
+	}
+	for i, v := range volts {
+		m, err := r.command(ctx, msgPowerOn, [3]byte{v}, nil, powerOnTime)
+		if err == nil {
+			if m.typ != msgDataBlock || len(m.data) < 2 {
+				return nil, fmt.Errorf("%w: answer to power-on", ErrProtocol)
+			}
+			return append([]byte(nil), m.data...), nil
+		}
+		var ce *CommandError
+		if !errors.As(err, &ce) || i == len(volts)-1 {
+			return nil, err
+		}
+		if err := r.powerOff(ctx); err != nil {
+			return nil, err
+		}
+	}
+	panic("unreachable")
+}
+
+// A message is one answer of the reader (CCID 1.1, 6.2).
+type message struct {
+	typ, status, code, chain byte
+	data                     []byte // valid until the next command
+}
+
+// command sends one message and waits for its answer. A limit of zero waits until
+// ctx ends. Time extensions are reported to Notify and waited out.
+func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, limit time.Duration) (message, error) {
+	if headerLen+len(data) > r.desc.MaxMessage {
+		return message{}, fmt.Errorf("%w: %d bytes", ErrTooLong, len(data))
+	}
+	r.seq++
+	f := r.frame.Bytes()[:headerLen+len(data)]
+	defer secret.Zero(f)
+	f[0], f[5], f[6] = typ, 0, r.seq
+	binary.LittleEndian.PutUint32(f[1:], uint32(len(data)))
+	copy(f[7:], p[:])
+	copy(f[headerLen:], data)
+	wctx, cancel := context.WithTimeout(ctx, writeTime)
+	err := r.dev.BulkOut(wctx, r.desc.Out.Address, f)
+	cancel()
+	if err != nil {
+		return message{}, tooSlow(ctx, err)
+	}
+	if limit > 0 {
+		r.since = time.Now()
+		rctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		m, err := r.answer(rctx, typ)
+		return m, tooSlow(ctx, err)
+	}
+	return r.answer(ctx, typ)
+}
+
+// tooSlow tells a deadline of this package from one of the caller.
+func tooSlow(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ErrNoAnswer
+	}
+	return err
+}
+
+// notify passes a notice on.
+func (r *Reader) notify(n Notice) {
+	if r.Notify != nil {
+		n.Elapsed = time.Since(r.since)
+		r.Notify(n)
+	}
+}
+
+// answer reads messages until the one that belongs to the last command is final.
+func (r *Reader) answer(ctx context.Context, typ byte) (message, error) {
+	for {
+		b, err := r.read(ctx)
+		if err != nil {
+			return message{}, err
+		}
+		if b[5] != 0 || b[6] != r.seq {
+			continue // the late answer to a command that was given up
+		}
+		m := message{typ: b[0], status: b[7], code: b[8], chain: b[9], data: b[headerLen:]}
+		switch m.status >> 6 {
+		case 0:
+			if m.typ < msgDataBlock || m.typ > 0x84 {
+				return m, fmt.Errorf("%w: message type %02x", ErrProtocol, m.typ)
+			}
+			return m, nil
+		case 2:
+			r.notify(Notice{Touch: m.code == 0xff})
+		default:
+			if m.status&3 == byte(CardAbsent) {
+				return m, ErrNoCard
+			}
+			return m, &CommandError{Command: typ, Code: m.code}
+		}
+	}
+}
+
+// read reads one message. It waits in slices, so that silence can be reported; a
+// slice that ends loses nothing (see usb.Device).
+func (r *Reader) read(ctx context.Context) ([]byte, error) {
+	have := 0
+	for {
+		if len(r.in)-have < r.desc.In.MaxPacket {
+			r.in = append(r.in, make([]byte, len(r.in))...)
+		}
+		room := (len(r.in) - have) / r.desc.In.MaxPacket * r.desc.In.MaxPacket
+		tick, cancel := context.WithTimeout(ctx, silenceTick)
+		n, err := r.dev.BulkIn(tick, r.desc.In.Address, r.in[have:have+room])
+		cancel()
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				r.notify(Notice{Silent: true})
+				continue
+			}
+			return nil, err
+		}
+		have += n
+		if have < headerLen {
+			if n < r.desc.In.MaxPacket && have > 0 {
+				return nil, fmt.Errorf("%w: message of %d bytes", ErrProtocol, have)
+			}
+			continue
+		}
+		size := binary.LittleEndian.Uint32(r.in[1:])
+		if size > maxAnswer {
+			return nil, fmt.Errorf("%w: message of %d bytes", ErrProtocol, size)
+		}
+		if have >= headerLen+int(size) {
+			return r.in[:headerLen+int(size)], nil
+		}
+		if n < room && n%r.desc.In.MaxPacket != 0 {
+			return nil, fmt.Errorf("%w: message ends after %d of %d bytes", ErrProtocol, have, headerLen+size)
+		}
+	}
+}
