@@ -43,6 +43,9 @@ type Plan struct {
 	EraseSize uint32
 	// Blocks are the erase blocks that differ, ascending.
 	Blocks []Range
+	// Own are the stretches of whole erase blocks that hold nothing but holes
+	// and the owner's files, before and after.
+	Own []Range
 	// Shared counts the Blocks that also hold bytes of other files (or areas):
 	// a power cut while one of those is written can damage the firmware.
 	Shared int
@@ -236,8 +239,19 @@ func (l *layouter) best() (*Plan, error) {
 	l.build(scratch, best.span, best.at)
 	return &Plan{
 		Old: l.im.data, New: scratch, EraseSize: l.block, Aligned: best.aligned,
-		Blocks: diffBlocks(l.im.data, scratch, l.block), Shared: best.shared,
+		Blocks: diffBlocks(l.im.data, scratch, l.block), Shared: best.shared, Own: l.own(),
 	}, nil
+}
+
+// own returns the whole blocks inside the spans.
+func (l *layouter) own() []Range {
+	var own []Range
+	for _, s := range l.spans {
+		if r := (Range{alignUp(s.Start, l.block), s.End &^ (l.block - 1)}); r.Start < r.End {
+			own = append(own, r)
+		}
+	}
+	return own
 }
 
 // places returns where in a span the first file may stand: at its start, on its

@@ -69,15 +69,19 @@ func (n *NOR) Write(ctx context.Context, image []byte, runs []rom.Range, progres
 	return nil
 }
 
+// blocks returns the device's erase blocks that the stretches touch. A device
+// whose blocks are larger than the plan's gets the rest of them from the image.
 func (n *NOR) blocks(runs []rom.Range) ([]int64, error) {
 	size := n.EraseSize()
 	var blocks []int64
 	for _, r := range runs {
-		if int64(r.Start)%size != 0 || int64(r.End)%size != 0 || int64(r.End) > n.Size() || r.Start >= r.End {
-			return nil, fmt.Errorf("writing the flash chip: 0x%x to 0x%x are not whole erase blocks of %d bytes", r.Start, r.End, size)
+		if int64(r.End) > n.Size() || r.Start >= r.End {
+			return nil, fmt.Errorf("writing the flash chip: no stretch from 0x%x to 0x%x", r.Start, r.End)
 		}
-		for off := int64(r.Start); off < int64(r.End); off += size {
-			blocks = append(blocks, off)
+		for off := int64(r.Start) &^ (size - 1); off < int64(r.End); off += size {
+			if len(blocks) == 0 || blocks[len(blocks)-1] != off {
+				blocks = append(blocks, off)
+			}
 		}
 	}
 	return blocks, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -67,9 +68,9 @@ func ReadTwice(ctx context.Context, b Backend, progress Progress) ([]byte, error
 	return first, nil
 }
 
-// Write makes the chip equal to p.New. It reads the chip twice first; it must
-// hold p.Old, or what an interrupted run left of p.Old and p.New inside p's
-// blocks, or p.New already, else the error is ErrChanged. From the first block
+// Write makes the chip equal to p.New. It reads the chip twice first; outside
+// of p.Blocks and p.Own it must hold p.Old, else the error is ErrChanged. Inside
+// it may hold anything, such as what an interrupted run left. From the first block
 // on, neither ctx nor a signal stops it. It reads back with Backend.Read,
 // compares, and tries up to Attempts times; if the chip still differs it writes
 // the old image back.
@@ -110,11 +111,11 @@ func expected(now []byte, p *rom.Plan) error {
 		return fmt.Errorf("%w: it has %d bytes, not %d", ErrChanged, len(now), len(p.Old))
 	}
 	rest := bytes.Clone(now)
-	for _, r := range p.Blocks {
+	for _, r := range append(slices.Clone(p.Blocks), p.Own...) {
 		copy(rest[r.Start:r.End], p.Old[r.Start:r.End])
 	}
 	if !bytes.Equal(rest, p.Old) {
-		return fmt.Errorf("%w: it differs outside of the blocks to be written", ErrChanged)
+		return fmt.Errorf("%w: it differs outside of the owner's blocks", ErrChanged)
 	}
 	return nil
 }
