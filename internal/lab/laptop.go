@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -43,6 +44,8 @@ type Laptop struct {
 	DataMiB int
 	Profile string
 	Files   map[string]string // SHA-256 of each file in the encrypted volume
+
+	VolumeKey string // hex; the seller could have kept it
 
 	Card  *cardtest.Card    `json:"-"`
 	PCSC  *pcscdtest.Daemon `json:"-"`
@@ -136,7 +139,18 @@ func (l *Laptop) makeVolume(ctx context.Context) (err error) {
 	if err := makeBootDir(l.BootDir()); err != nil {
 		return err
 	}
-	return makeDisk(ctx, l.Disk(), l.BootDir(), root, l.DataMiB, pass, l.Dir)
+	if err := makeDisk(ctx, l.Disk(), l.BootDir(), root, l.DataMiB, pass, l.Dir); err != nil {
+		return err
+	}
+	offset, size := l.Window()
+	v, err := CopyVolume(l.Disk(), offset, size, l.Dir)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(v.Path)
+	key, err := v.Key(ctx, l.Seller.Disk)
+	l.VolumeKey = hex.EncodeToString(key)
+	return err
 }
 
 // provision does what the seller does last: owns the TPM, seals the TOTP secret

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"reown/internal/secret"
+	"reown/luks"
+	"reown/wizard"
+)
+
+// disk shows one LUKS container to the wizard. The container is open only while a
+// method runs.
+type disk struct {
+	spec  diskSpec
+	sysfs string
+}
+
+func (d *disk) open(ctx context.Context, readOnly bool) (*luks.Volume, error) {
+	return luks.Open(ctx, d.spec.path, luks.Options{Offset: d.spec.offset, Size: d.spec.size, ReadOnly: readOnly})
+}
+
+// with runs f on the opened container and gives a wrong passphrase the wizard's name.
+func (d *disk) with(ctx context.Context, readOnly bool, f func(*luks.Volume) error) error {
+	v, err := d.open(ctx, readOnly)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	err = f(v)
+	if errors.Is(err, luks.ErrWrongPassphrase) {
+		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
+	}
+	return err
+}
+
+func (d *disk) Info(ctx context.Context) (wizard.DiskInfo, error) {
+	var info wizard.DiskInfo
+	err := d.with(ctx, true, func(v *luks.Volume) error {
+		i := v.Info()
+		info = wizard.DiskInfo{
+			Path: d.spec.path, Size: i.DataSize, UUID: i.UUID, Format: fmt.Sprintf("LUKS%d", i.Version), KeyDigest: i.KeyDigest,
+			Reencrypting: i.Reencryption.Active, Done: i.Reencryption.Done, Total: i.Reencryption.Total,
+		}
+		for _, s := range i.Keyslots {
+			if s.Type != "reencrypt" {
+				info.Keyslots++
+				info.KDFMemory = max(info.KDFMemory, s.Memory)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	info.Model, info.Serial = driveIdentity(d.sysfs, d.spec.path)
+	if info.Serial == "" {
+		info.Serial = info.UUID // images and drives without one: still proves that the right header was read
+	}
+	return info, nil
+}
+
+// driveIdentity finds the model and serial number of the drive that a block device
+// lies on; both are empty for a file.
+func driveIdentity(sysfs, dev string) (model, serial string) {
+	target, err := filepath.EvalSymlinks(filepath.Join(sysfs, "class/block", filepath.Base(dev)))
+	if err != nil {
+		return "", ""
+	}
+	for dir := target; len(dir) > len(sysfs); dir = filepath.Dir(dir) {
+		for _, where := range []string{"device/", ""} {
+			if model == "" {
+				model = readLine(filepath.Join(dir, where+"model"))
+			}
+			if serial == "" {
+				serial = readLine(filepath.Join(dir, where+"serial"))
+			}
+		}
+		if serial == "" {
+			// SATA drives have it in vital product data page 0x80 (SPC-5): four bytes
+			// of header, then ASCII.
+			if page := readLine(filepath.Join(dir, "device/vpd_pg80")); len(page) > 4 {
+				serial = strings.Trim(page[4:], "\x00 ")
+			}
+		}
+		if model != "" && serial != "" {
+			break
+		}
+	}
+	return model, serial
+}
+
+func (d *disk) CheckPassphrase(ctx context.Context, pass *secret.Buffer) error {
+	return d.with(ctx, true, func(v *luks.Volume) error {
+		_, err := v.Unlock(ctx, pass)
+		return err
+	})
+}
+
+func (d *disk) SetPassphrase(ctx context.Context, old, pass *secret.Buffer) error {
+	return d.with(ctx, false, func(v *luks.Volume) error { return v.SetPassphrase(ctx, old, pass) })
+}
+
+func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizard.Progress) error {
+	return d.with(ctx, false, func(v *luks.Volume) error {
+		return v.Reencrypt(ctx, pass, luks.ReencryptOptions{Progress: progress})
+	})
+}
