@@ -1,0 +1,197 @@
+package luks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"reown/luks"
+	"reown/luks/lukstest"
+)
+
+// matrix is what either program starts and the other finishes.
+var matrix = []struct {
+	name   string
+	shape  shape
+	args   []string // cryptsetup's
+	o      luks.ReencryptOptions
+	sector int
+}{
+	{"512", shape{size: 1 << 20, sector: 512}, nil, luks.ReencryptOptions{}, 512},
+	{"4096", shape{size: 1 << 20, sector: 4096}, nil, luks.ReencryptOptions{}, 4096},
+	{"512 to 4096", shape{size: 1 << 20, sector: 512}, []string{"--sector-size", "4096"}, luks.ReencryptOptions{SectorSize: 4096}, 4096},
+	{"256 bit", shape{size: 1 << 20, sector: 512, keyBits: 256}, nil, luks.ReencryptOptions{}, 512},
+	{"journal", shape{size: 1 << 20, sector: 512}, []string{"--resilience", "journal"}, luks.ReencryptOptions{Resilience: luks.Journal}, 512},
+	{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"}, luks.ReencryptOptions{}, 512},
+	{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"}, luks.ReencryptOptions{}, 512},
+}
+
+const peerHotzone = 256 << 10
+
+// peerReencrypt is cryptsetup's command line for a re-encryption.
+func (f *fixture) peerReencrypt(args ...string) []string {
+	return append([]string{"reencrypt", "--force-offline-reencrypt", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+		"--hotzone-size", strconv.Itoa(peerHotzone>>10) + "k", "--key-file", f.key, f.img}, args...)
+}
+
+// data compares a finished image with the plaintext, by code that is not ours.
+func (f *fixture) data(img []byte, sector int) error {
+	f.Write("img", img)
+	if out, err := f.Try("luksDump", f.img); err != nil || strings.Contains(out, "reencrypt") {
+		return fmt.Errorf("not finished: %v", err)
+	}
+	if _, err := f.Try("open", "--test-passphrase", "--key-file", f.key, f.img); err != nil {
+		return err
+	}
+	vk, err := f.VolumeKey(f.img, f.key)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(vk, f.oldKey) {
+		if bytes.Equal(lukstest.XTS(vk, img[f.offset:], sector, false), f.plain) {
+			return nil // not begun yet: nothing to finish
+		}
+		return errors.New("LOST under the old key")
+	}
+	if !bytes.Equal(lukstest.XTS(vk, img[f.offset:], sector, false), f.plain) {
+		return errors.New("LOST: the data differs")
+	}
+	return nil
+}
+
+// ourResume finishes on a disk in memory.
+func ourResume(img []byte) ([]byte, error) {
+	d := lukstest.NewDisk(slices.Clone(img), 512)
+	v, err := luks.OpenDevice("disk", d, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{Hotzone: peerHotzone})
+	return d.Bytes(), err
+}
+
+// peerResume lets cryptsetup finish, with the steps its manual gives.
+func (f *fixture) peerResume(img []byte) ([]byte, error) {
+	f.Write("img", img)
+	state, err := f.Try("luksDump", f.img)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(state, "in-reencryption") {
+		if _, err := f.Try("repair", "--batch-mode", "--key-file", f.key, f.img); err != nil {
+			return nil, err
+		}
+		if state, err = f.Try("luksDump", f.img); err != nil {
+			return nil, err
+		}
+	}
+	if strings.Contains(state, "online-reencrypt") {
+		if _, err := f.Try("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", f.key, f.img); err != nil {
+			return nil, err
+		}
+	}
+	return f.Read("img"), nil
+}
+
+// Cryptsetup starts and is killed after any write; we finish. Holes A and B of
+// cryptsetup's last writes are among the points.
+func TestWeFinishWhatCryptsetupLeft(t *testing.T) {
+	for _, c := range matrix {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, c.shape)
+			base := f.Read("img")
+			log := f.Recorded(f.img, f.peerReencrypt(c.args...)...)
+			if err := f.data(f.Read("img"), c.sector); err != nil {
+				t.Fatalf("an undisturbed run of cryptsetup: %v", err)
+			}
+			lost, points, step := 0, 0, 1
+			if !lukstest.Soak() {
+				step = max(1, len(log)/12)
+			}
+			for k := 0; k <= len(log); k += step {
+				points++
+				img, err := ourResume(lukstest.Replay(base, log[:k]))
+				sector := c.shape.sector
+				if err == nil && keyChanged(base, img) {
+					sector = c.sector
+				}
+				if err == nil {
+					err = f.data(img, sector)
+				}
+				if err != nil {
+					lost++
+					t.Errorf("killed after %d of %d operations: %v", k, len(log), err)
+				}
+			}
+			t.Logf("cryptsetup killed, finished by us: lost %d of %d points", lost, points)
+		})
+	}
+}
+
+func keyChanged(a, b []byte) bool {
+	digest := func(img []byte) string {
+		v, err := luks.OpenDevice("", lukstest.NewDisk(img, 512), nil)
+		if err != nil {
+			return ""
+		}
+		return v.Info().KeyDigest
+	}
+	return digest(a) != digest(b)
+}
+
+// We start and are killed after any write; cryptsetup finishes.
+func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
+	for _, c := range matrix {
+		if c.shape.slots > 0 || c.name == "sha512 checksums" {
+			continue // the same to us
+		}
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, c.shape)
+			base := f.Read("img")
+			d := lukstest.NewDisk(slices.Clone(base), 512)
+			d.Record()
+			v, err := luks.OpenDevice("disk", d, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := c.o
+			o.Hotzone = peerHotzone
+			if err := v.Reencrypt(context.Background(), pass("first"), o); err != nil {
+				t.Fatal(err)
+			}
+			log := d.Log()
+			var ks []int
+			for k := range len(log) + 1 {
+				ks = append(ks, k)
+			}
+			if !lukstest.Soak() {
+				r := rand.New(rand.NewPCG(3, uint64(len(c.name))))
+				r.Shuffle(len(ks), func(i, j int) { ks[i], ks[j] = ks[j], ks[i] })
+				ks = ks[:3]
+			}
+			lost := 0
+			for _, k := range ks {
+				img := lukstest.Replay(base, log[:k])
+				out, err := f.peerResume(img)
+				sector := c.shape.sector
+				if err == nil && keyChanged(base, out) {
+					sector = c.sector
+				}
+				if err == nil {
+					err = f.data(out, sector)
+				}
+				if err != nil {
+					lost++
+					t.Errorf("killed after %d of %d operations: %v", k, len(log), err)
+				}
+			}
+			t.Logf("we were killed, cryptsetup finished: lost %d of %d points", lost, len(ks))
+		})
+	}
+}
