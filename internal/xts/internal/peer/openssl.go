@@ -1,4 +1,5 @@
-// Package peer measures code against `openssl speed`. Only tests import it.
+// Package peer measures code against `openssl speed`, and runs tests on
+// processors that QEMU emulates. Only tests import it.
 package peer
 
 import (

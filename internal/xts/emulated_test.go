@@ -1,0 +1,21 @@
+package xts
+
+import (
+	"testing"
+
+	"reown/internal/xts/internal/peer"
+)
+
+func TestImplementation(t *testing.T) { t.Logf("chosen: %s", Implementation()) }
+
+// The laptops that Heads runs on span fifteen years. (QEMU 7.2 has no VAES.)
+func TestOnOtherProcessors(t *testing.T) {
+	peer.RunOn(t,
+		peer.Machine{GOARCH: "amd64", CPU: "core2duo", Best: "generic"},
+		peer.Machine{GOARCH: "amd64", CPU: "Nehalem", Best: "generic"},
+		peer.Machine{GOARCH: "amd64", CPU: "Westmere", Best: "aes-ni"}, // no AVX
+		peer.Machine{GOARCH: "amd64", CPU: "Haswell", Best: "aes-ni"},
+		peer.Machine{GOARCH: "arm64", Best: "armv8-ce"},
+		peer.Machine{GOARCH: "ppc64le", Best: "vcipher"},
+	)
+}
