@@ -55,6 +55,7 @@ const (
 	codeMute    = 0xfe
 	codeParity  = 0xfd
 	codeOverrun = 0xfc
+	codeBusy    = 0xe0
 )
 
 var codeText = map[byte]string{
@@ -70,7 +71,7 @@ var codeText = map[byte]string{
 	0xf4:        "procedure byte conflict",
 	0xf3:        "deactivated protocol",
 	0xf2:        "busy",
-	0xe0:        "slot busy",
+	codeBusy:    "slot busy",
 	0x00:        "command not supported",
 }
 
@@ -104,6 +105,8 @@ const (
 	powerOnTime  = 60 * time.Second // to power a card on; includes the answer to reset
 	silenceTick  = 5 * time.Second  // how often Notify hears of a silent card
 	closeTimeout = 5 * time.Second  // to power off when closing
+	busyTime     = 60 * time.Second // how long a command that was given up may keep the slot
+	busyPoll     = 100 * time.Millisecond
 )
 
 // A Descriptor is the reader's description of itself (CCID 1.1, 5.1).
@@ -270,8 +273,20 @@ func (r *Reader) powerOff(ctx context.Context) error {
 		r.conn.dead = true
 		r.conn = nil
 	}
-	_, err := r.command(ctx, msgPowerOff, [3]byte{}, nil, answerTime)
+	var err error
 	var ce *CommandError
+	for end := time.Now().Add(busyTime); ; {
+		_, err = r.command(ctx, msgPowerOff, [3]byte{}, nil, answerTime)
+		if !errors.As(err, &ce) || ce.Code != codeBusy || time.Now().After(end) {
+			break
+		}
+		// The card still works on a command that was given up.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(busyPoll):
+		}
+	}
 	if errors.Is(err, ErrNoCard) || errors.As(err, &ce) {
 		return nil // there was nothing to power off
 	}
