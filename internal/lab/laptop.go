@@ -181,7 +181,10 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 	if err := headsHash(ctx, l.BootDir()); err != nil {
 		return err
 	}
-	return l.signBoot(ctx)
+	if err := l.signBoot(ctx); err != nil {
+		return err
+	}
+	return l.makeHandover(ctx)
 }
 
 // signBoot signs the kexec*.txt files with the seller's card, the way Heads does.
