@@ -7,6 +7,7 @@
 //
 //	vaes      amd64 with AVX2, VAES and VPCLMULQDQ, 16 blocks at a time
 //	aes-ni    amd64 with AES-NI, 8 blocks at a time
+//	ssse3     amd64 without AES-NI, 8 blocks at a time, bitsliced
 //	armv8-ce  arm64 with the AES extension, 8 blocks at a time
 //	vcipher   ppc64le (POWER8 and later), 8 blocks at a time
 //	generic   everything else, through crypto/aes

@@ -6,6 +6,7 @@ type kernel uint8
 
 const (
 	generic kernel = iota
+	ssse3
 	aesNI
 	vaes
 	armCE
@@ -13,8 +14,5 @@ const (
 )
 
 func (k kernel) String() string {
-	return [...]string{"generic", "aes-ni", "vaes", "armv8-ce", "vcipher"}[k]
+	return [...]string{"generic", "ssse3", "aes-ni", "vaes", "armv8-ce", "vcipher"}[k]
 }
-
-// straightInverse reports which decryption schedule the kernel wants.
-func (k kernel) straightInverse() bool { return k == vcipher }

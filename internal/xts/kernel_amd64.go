@@ -20,12 +20,24 @@ func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, round
 //go:noescape
 func vaesBlocks(p *byte, groups int, keys *byte, rounds int)
 
+//go:noescape
+func sliceEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+
+//go:noescape
+func sliceDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+
+//go:noescape
+func sliceBlocks(p *byte, groups int, keys *byte, rounds int)
+
 var available = func() (k []kernel) {
 	if cpuid.VAES {
 		k = append(k, vaes)
 	}
 	if cpuid.AESNI {
 		k = append(k, aesNI)
+	}
+	if cpuid.SSSE3 {
+		k = append(k, ssse3)
 	}
 	return append(k, generic)
 }()
@@ -50,6 +62,13 @@ func (k kernel) run(s *schedule, dst, src []byte, sectorSize, n int, tweaks *twe
 			aesniDecrypt(&dst[0], &src[0], sectorSize/128, n, t, &s.decrypt()[0], s.rounds)
 		} else {
 			aesniEncrypt(&dst[0], &src[0], sectorSize/128, n, t, &s.encrypt()[0], s.rounds)
+		}
+	case ssse3:
+		sliceBlocks(t, (n+7)/8, tk, s.rounds)
+		if decrypt {
+			sliceDecrypt(&dst[0], &src[0], sectorSize/128, n, t, &s.decrypt()[0], s.rounds)
+		} else {
+			sliceEncrypt(&dst[0], &src[0], sectorSize/128, n, t, &s.encrypt()[0], s.rounds)
 		}
 	}
 }

@@ -13,37 +13,63 @@ const maxSchedule = 15 * 16
 // can be wiped: data key for encryption, data key for decryption, tweak key.
 type schedule struct {
 	mem    *secret.Buffer
+	size   int // bytes for each of the three
 	rounds int // 10, 12 or 14
 }
 
-// newSchedule expands the keys. The decryption keys are those of the equivalent
-// inverse cipher (FIPS 197 5.3.5); with straight they are the encryption keys in
-// reverse order (FIPS 197 5.3), which is what POWER's vncipher wants.
-func newSchedule(dataKey, tweakKey []byte, straight bool) *schedule {
-	s := &schedule{mem: secret.New(3 * maxSchedule), rounds: len(dataKey)/4 + 6}
-	expand(s.encrypt(), dataKey)
-	expand(s.tweak(), tweakKey)
-	enc, dec := s.encrypt(), s.decrypt()
-	for r := 0; r <= s.rounds; r++ {
-		k := dec[16*r : 16*r+16]
-		copy(k, enc[16*(s.rounds-r):])
-		if !straight && r != 0 && r != s.rounds {
-			for i := 0; i < 16; i += 4 {
-				binary.BigEndian.PutUint32(k[i:], invMixColumn(binary.BigEndian.Uint32(k[i:])))
-			}
-		}
-	}
-	return s
-}
-
-func (s *schedule) encrypt() []byte { return s.mem.Bytes()[0:maxSchedule] }
-func (s *schedule) decrypt() []byte { return s.mem.Bytes()[maxSchedule : 2*maxSchedule] }
-func (s *schedule) tweak() []byte   { return s.mem.Bytes()[2*maxSchedule:] }
+func (s *schedule) encrypt() []byte { return s.mem.Bytes()[:s.size] }
+func (s *schedule) decrypt() []byte { return s.mem.Bytes()[s.size : 2*s.size] }
+func (s *schedule) tweak() []byte   { return s.mem.Bytes()[2*s.size:] }
 
 func (s *schedule) wipe() {
 	if s != nil {
 		s.mem.Wipe()
 	}
+}
+
+// newSchedule expands the keys into the form that the kernel wants. The
+// decryption keys are those of the equivalent inverse cipher (FIPS 197 5.3.5),
+// except for POWER's vncipher: it wants the encryption keys in reverse order
+// (FIPS 197 5.3).
+func newSchedule(dataKey, tweakKey []byte, k kernel) *schedule {
+	s := &schedule{mem: secret.New(3 * maxSchedule), size: maxSchedule, rounds: len(dataKey)/4 + 6}
+	expand(s.encrypt(), dataKey)
+	expand(s.tweak(), tweakKey)
+	enc, dec := s.encrypt(), s.decrypt()
+	for r := 0; r <= s.rounds; r++ {
+		w := dec[16*r : 16*r+16]
+		copy(w, enc[16*(s.rounds-r):])
+		if k != vcipher && r != 0 && r != s.rounds {
+			for i := 0; i < 16; i += 4 {
+				binary.BigEndian.PutUint32(w[i:], invMixColumn(binary.BigEndian.Uint32(w[i:])))
+			}
+		}
+	}
+	if k == ssse3 {
+		return s.sliced()
+	}
+	return s
+}
+
+// sliced returns s, which it wipes, in the form of the bitsliced kernel: eight
+// times as long, with bit b of byte p of a round key spread over byte p of word
+// b. The constant 0x63 that the kernel's S-box leaves out is added here: after
+// each SubBytes, and before each InvSubBytes.
+func (s *schedule) sliced() *schedule {
+	l := &schedule{mem: secret.New(8 * 3 * maxSchedule), size: 8 * s.size, rounds: s.rounds}
+	in, out := s.mem.Bytes(), l.mem.Bytes()
+	for i := range in {
+		part, r := i/maxSchedule, i%maxSchedule/16
+		v := in[i]
+		if decrypt := part == 1; !decrypt && r > 0 || decrypt && r < s.rounds {
+			v ^= 0x63
+		}
+		for b := range 8 {
+			out[i/16*128+16*b+i%16] = -(v >> b & 1)
+		}
+	}
+	s.wipe()
+	return l
 }
 
 // expand is AES key expansion, FIPS 197 5.2. No table is indexed by key bytes, so

@@ -41,7 +41,7 @@ func newCipher(key []byte, k kernel) (*Cipher, error) {
 		c.blocks, err = newBlocks(key[:n], key[n:])
 		return c, err
 	}
-	c.sched = newSchedule(key[:n], key[n:], k.straightInverse())
+	c.sched = newSchedule(key[:n], key[n:], k)
 	return c, nil
 }
 

@@ -12,7 +12,7 @@ import (
 	refxts "golang.org/x/crypto/xts"
 )
 
-var allKernels = []kernel{vaes, aesNI, armCE, vcipher, generic}
+var allKernels = []kernel{vaes, aesNI, ssse3, armCE, vcipher, generic}
 
 // eachKernel runs f once for every kernel, and says which this machine lacks.
 func eachKernel(t *testing.T, f func(t *testing.T, k kernel)) {

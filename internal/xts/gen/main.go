@@ -15,6 +15,7 @@ import (
 var files = map[string]func(*asm){
 	"aes_amd64.s":         aesAMD64,
 	"aes_arm64.s":         aesARM64,
+	"slice_amd64.s":       sliceAMD64,
 	"aes_ppc64le.s":       aesPPC64LE,
 	"xsha/sha256_amd64.s": shaAMD64,
 }
@@ -65,11 +66,16 @@ func (a *asm) label(l string) { a.raw("%s:", l) }
 func (a *asm) say(format string, args ...any) { a.raw("\t// "+format, args...) }
 
 // fn begins a function whose Go declaration is decl, e.g. "f(p *byte, n int)".
-// Every argument is eight bytes long. frame is the stack it needs.
+// Every argument is eight bytes long. frame is the stack it needs; only small
+// ones can do without the check that the goroutine has as much.
 func (a *asm) fn(decl string, frame int) {
 	name, args, _ := strings.Cut(decl, "(")
 	a.name = name
-	a.raw("\n// func %s\nTEXT ·%s(SB), NOSPLIT, $%d-%d", decl, name, frame, 8*(strings.Count(args, ",")+1))
+	flags := "NOSPLIT"
+	if frame > 700 {
+		flags = "0"
+	}
+	a.raw("\n// func %s\nTEXT ·%s(SB), %s, $%d-%d", decl, name, flags, frame, 8*(strings.Count(args, ",")+1))
 }
 
 // data adds a read-only table of 64-bit words.
