@@ -17,10 +17,9 @@ import (
 
 // Offsets in the frame.
 const (
-	slState  = 0
-	slTweaks = 128
-	slConst  = 256
-	slSpill  = 512
+	slTweaks = 0
+	slConst  = 128
+	slSpill  = 384
 	slFrame  = slSpill + 24*16
 )
 
@@ -59,7 +58,6 @@ func b2i(b bool) int {
 }
 
 func slAt(off int) string    { return fmt.Sprintf("%d(R10)", off) }
-func slWord(b int) string    { return slAt(slState + 16*b) }
 func slConstAt(i int) string { return slAt(slConst + 16*i) }
 func slTweakAt(i int) string { return slAt(slTweaks + 16*i) }
 
@@ -70,7 +68,7 @@ type program struct {
 }
 
 type vop struct {
-	kind string // load, store, or the instruction
+	kind string // instruction
 	dst  int
 	a, b int    // b is -1 if there is none
 	mem  string // instead of b; or an immediate operand
@@ -94,8 +92,9 @@ func (p *program) xor(a int, more ...int) int {
 }
 
 // emit gives the program registers: a value that is needed latest gives way, to
-// the place it was loaded from or to the frame.
-func (a *asm) emit(p *program) {
+// the place it was loaded from or to the frame. The first eight values are in
+// X0 to X7 at the start, and out at the end.
+func (a *asm) emit(p *program, out []int) {
 	uses := make([][]int, p.values) // where each value is read
 	for i, o := range p.ops {
 		for _, v := range []int{o.a, o.b} {
@@ -104,9 +103,15 @@ func (a *asm) emit(p *program) {
 			}
 		}
 	}
+	for _, v := range out {
+		uses[v] = append(uses[v], len(p.ops))
+	}
 	var reg [16]int // value held, or -1
 	for i := range reg {
 		reg[i] = -1
+		if i < 8 {
+			reg[i] = i
+		}
 	}
 	home := map[int]string{}
 	var spills [23]int
@@ -150,13 +155,7 @@ func (a *asm) emit(p *program) {
 		return r
 	}
 	for i, o := range p.ops {
-		switch o.kind {
-		case "load":
-			home[o.dst] = o.mem
-			continue
-		case "store":
-			a.op("MOVO X%d, %s", fetch(o.a, i), o.mem)
-		default:
+		{
 			x, y := o.a, o.b
 			dies := func(v int) bool { return next(v, i) == 1<<30 }
 			if y >= 0 && (!dies(x) || where(x) < 0) && dies(y) && where(y) >= 0 {
@@ -182,6 +181,22 @@ func (a *asm) emit(p *program) {
 				reg[r] = -1
 			}
 		}
+	}
+	for _, v := range out {
+		fetch(v, len(p.ops))
+	}
+	for i, v := range out {
+		from := where(v)
+		if from == i {
+			continue
+		}
+		if reg[i] >= 0 { // another output: out of the way
+			free := slices.Index(reg[:], -1)
+			a.op("MOVO X%d, X%d", i, free)
+			reg[free] = reg[i]
+		}
+		a.op("MOVO X%d, X%d", from, i)
+		reg[i], reg[from] = v, -1
 	}
 }
 
@@ -257,13 +272,11 @@ func unaffine[T any](q [8]T, xor func(a, b T) T) (r [8]T) {
 	return r
 }
 
-// round is one round, from state to state; the round key is at R11.
-func (p *program) round(decrypt, last bool) {
+// round is one round on values 0 to 7; it returns the results. The round key is
+// at R11.
+func (p *program) round(decrypt, last bool) []int {
 	xor := func(a, b int) int { return p.xor(a, b) }
-	var q [8]int
-	for b := range q {
-		q[b] = p.load(slWord(b))
-	}
+	q := [8]int{0, 1, 2, 3, 4, 5, 6, 7}
 	sr := slSR
 	if decrypt {
 		sr = slInvSR
@@ -308,47 +321,32 @@ func (p *program) round(decrypt, last bool) {
 			}
 		}
 	}
-	if last {
-		for b := range a {
-			a[b] = p.mem("PXOR", a[b], fmt.Sprintf("%d(R11)", 16*b))
-		}
-		p.transpose(a[:])
-	} else {
-		for b := range a {
-			a[b] = p.mem("PXOR", a[b], fmt.Sprintf("%d(R11)", 16*b))
-		}
-	}
 	for b := range a {
-		p.store(a[b], slWord(b))
+		a[b] = p.mem("PXOR", a[b], fmt.Sprintf("%d(R11)", 16*b))
 	}
+	if last {
+		p.transpose(a[:])
+	}
+	return a[:]
 }
 
-// cipher encrypts or decrypts the eight blocks in X0-X7 into the state words.
+// slCipher encrypts or decrypts the eight blocks in X0 to X7.
 func (a *asm) slCipher(decrypt bool) {
-	for i := range 8 {
-		a.op("MOVO X%d, %s", i, slWord(i))
-	}
-	in := new(program)
-	q := make([]int, 8)
-	for b := range q {
-		q[b] = in.load(slWord(b))
-	}
+	in, body, last := &program{values: 8}, &program{values: 8}, &program{values: 8}
+	q := []int{0, 1, 2, 3, 4, 5, 6, 7}
 	in.transpose(q)
 	for b := range q {
-		in.store(in.mem("PXOR", q[b], fmt.Sprintf("%d(R9)", 16*b)), slWord(b))
+		q[b] = in.mem("PXOR", q[b], fmt.Sprintf("%d(R9)", 16*b))
 	}
-	a.emit(in)
+	a.emit(in, q)
 	a.op("LEAQ 128(R9), R11")
 	a.op("LEAQ -1(AX), R12")
 	a.label("round")
-	body, last := new(program), new(program)
-	body.round(decrypt, false)
-	a.emit(body)
+	a.emit(body, body.round(decrypt, false))
 	a.ops(`ADDQ $128, R11
 		DECQ R12
 		JNZ round`)
-	last.round(decrypt, true)
-	a.emit(last)
+	a.emit(last, last.round(decrypt, true))
 }
 
 func (a *asm) slProlog() {
@@ -386,7 +384,6 @@ func sliceAMD64(a *asm) {
 	}
 	a.slCipher(false)
 	for i := range 8 {
-		a.op("MOVO %s, X%d", slWord(i), i)
 		a.op("MOVOU X%d, %d(DI)", i, 16*i)
 	}
 	a.ops(`ADDQ $128, DI
@@ -432,7 +429,6 @@ func (a *asm) slXTS(name string, decrypt bool) {
 	a.op("MOVO X14, %s", slAt(slSpill+23*16))
 	a.slCipher(decrypt)
 	for i := range 8 {
-		a.op("MOVO %s, X%d", slWord(i), i)
 		a.op("PXOR %s, X%d", slTweakAt(i), i)
 		a.op("MOVOU X%d, %d(DI)", i, 16*i)
 	}
