@@ -299,8 +299,8 @@ func (t *TPM) unseal(ctx context.Context, s slot, pass *secret.Buffer) (data *se
 	return data, wrap("unsealing the "+s.what, err)
 }
 
-// CreateCounter makes a rollback counter as Heads does, increments it once and
-// returns its value.
+// CreateCounter makes a rollback counter as Heads does, or takes the one that is
+// there, increments it once and returns its value.
 func (t *TPM) CreateCounter(ctx context.Context, owner *secret.Buffer) (n Counter, err error) {
 	err = t.with(ctx, func(c *conn) (err error) { n, err = t.impl.createCounter(c, owner); return })
 	return n, wrap("creating the rollback counter", err)

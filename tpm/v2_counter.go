@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/google/go-tpm/tpm2"
@@ -77,8 +78,8 @@ func (v *v2) counters(c *conn) ([]string, error) {
 }
 
 // createCounter defines a counter at a random index, as Heads does, and increments
-// it once so that it can be read. A counter that was defined but never incremented
-// is one that an interrupted call left: it is used instead of a new one.
+// it once so that it can be read. A counter that is there already, perhaps from a
+// call that was interrupted, is taken instead: a TPM has room for few.
 func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 	if err := v.tidy(c); err != nil {
 		return Counter{}, err
@@ -91,16 +92,12 @@ func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 	if err != nil {
 		return Counter{}, err
 	}
-	taken := map[tpm2.TPMHandle]bool{}
-	for _, i := range existing {
-		if !i.pub.Attributes.Written && i.pub.Attributes == counterAttributes() {
-			return v.increment(c, k, i.handle)
-		}
-		taken[i.handle] = true
+	if len(existing) > 0 {
+		return v.increment(c, k, existing[0].handle)
 	}
-	h := randomIndex()
-	for taken[h] {
-		h = randomIndex()
+	h, err := v.freeIndex(c)
+	if err != nil {
+		return Counter{}, err
 	}
 	_, err = tpm2.NVDefineSpace{
 		AuthHandle: k.owner(owner),
@@ -114,17 +111,21 @@ func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 	return v.increment(c, k, h)
 }
 
-// randomIndex picks one of Heads' indices, but none of 0x01c0xxxx, where the TCG
-// registry keeps endorsement certificates.
-func randomIndex() tpm2.TPMHandle {
+// freeIndex picks an unused one of Heads' indices, but none of 0x01c0xxxx, where
+// the TCG's registry keeps endorsement certificates.
+func (v *v2) freeIndex(c *conn) (tpm2.TPMHandle, error) {
+	used, err := v.handles(c, counterFirst)
+	if err != nil {
+		return 0, err
+	}
 	for {
 		var b [4]byte
 		if _, err := rand.Read(b[1:]); err != nil {
 			panic(err)
 		}
 		b[0] = counterPrefix
-		if h := binary.BigEndian.Uint32(b[:]); h>>16 != 0x01c0 {
-			return tpm2.TPMHandle(h)
+		if h := binary.BigEndian.Uint32(b[:]); h>>16 != 0x01c0 && !slices.Contains(used, h) {
+			return tpm2.TPMHandle(h), nil
 		}
 	}
 }

@@ -26,6 +26,9 @@ var tpmTexts = []errorText{
 	{err: tpm.ErrNVFull, What: "The TPM has no room left for another counter or secret.", Data: tpmNothingLost, Do: "Reset the TPM, which removes what former systems left in it."},
 	{err: tpm.ErrNoBank, What: "The TPM is set to keep no SHA-256 measurements.", Data: tpmNothingLost, Do: "Reset the TPM's measurement banks in the firmware, then start again."},
 	{err: tpm.ErrTooLarge, What: "The secret is empty or larger than what a TPM can keep.", Data: "Nothing was changed.", Do: "Give a secret of 1 to 128 bytes."},
+	{err: tpm.ErrNoEventLog, What: "The firmware gives no list of what it measured at the start.", Data: tpmNothingLost, Do: "Nothing to repair: the one-time code is stored after the next restart instead of now."},
+	{err: tpm.ErrBadEventLog, What: "The firmware's list of what it measured cannot be read.", Data: tpmNothingLost, Do: "Nothing to repair: the one-time code is stored after the next restart instead of now."},
+	{err: tpm.ErrEventLogMismatch, What: "The firmware's list of what it measured does not lead to the values the TPM holds.", Data: tpmNothingLost, Do: "The one-time code is stored after the next restart instead of now. If this stays after a restart, ask your seller whether this firmware is meant to do so."},
 	{typ: typeOf[*tpm.LockoutError](), What: "Too many wrong passphrases were tried, and the TPM refuses for a while.", Data: tpmNothingLost, Do: "Leave the computer switched on and wait as long as the line above says, then try once. Resetting the TPM also ends it."},
 	{typ: typeOf[*tpm.CommandError](), What: "The TPM refused a command; the line above has its name and the chip's reason.", Data: tpmNothingLost, Do: "Restart the computer and choose Continue. If the same line appears again, send the exported log to your seller."},
 }
