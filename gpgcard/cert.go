@@ -1,0 +1,534 @@
+package gpgcard
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"reown/internal/secret"
+)
+
+// maxCert bounds a certificate or signature, in bytes.
+const maxCert = 1 << 20
+
+// A Cert is an OpenPGP certificate (transferable public key, RFC 4880, 11.1) of
+// version 4, whose self-signatures have been checked.
+type Cert struct {
+	raw    []byte
+	entity *openpgp.Entity
+}
+
+// ParseCert reads exactly one certificate, binary or armoured, and checks its
+// self-signatures. What cannot be used is ErrBadCert.
+func ParseCert(data []byte) (*Cert, error) {
+	certs, err := ParseCerts(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(certs) != 1 {
+		return nil, fmt.Errorf("%w: %d certificates where one is expected", ErrBadCert, len(certs))
+	}
+	return certs[0], nil
+}
+
+// ParseCerts reads a keyring: certificates one after the other.
+func ParseCerts(data []byte) ([]*Cert, error) {
+	if len(data) > maxCert {
+		return nil, fmt.Errorf("%w: %d bytes", ErrBadCert, len(data))
+	}
+	raw, err := dearmor(data, openpgp.PublicKeyType)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
+	}
+	parts, err := splitCerts(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
+	}
+	var out []*Cert
+	for _, p := range parts {
+		list, err := openpgp.ReadKeyRing(bytes.NewReader(p))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
+		}
+		if len(list) != 1 || list[0].PrimaryKey.Version != 4 || list[0].PrivateKey != nil {
+			return nil, fmt.Errorf("%w: not one public key of version 4", ErrBadCert)
+		}
+		out = append(out, &Cert{raw: p, entity: list[0]})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: it is empty", ErrBadCert)
+	}
+	return out, nil
+}
+
+// splitCerts cuts a keyring at its primary key packets.
+func splitCerts(b []byte) ([][]byte, error) {
+	var out [][]byte
+	start := 0
+	for at := 0; at < len(b); {
+		tag, n, err := packetLength(b[at:])
+		if err != nil {
+			return nil, err
+		}
+		if tag == 6 && at > start {
+			out = append(out, b[start:at])
+			start = at
+		}
+		at += n
+	}
+	if start < len(b) {
+		out = append(out, b[start:])
+	}
+	return out, nil
+}
+
+// packetLength reads a packet header (RFC 4880, 4.2) and returns the packet's tag and
+// its whole length. Partial and indeterminate lengths do not occur in keys.
+func packetLength(b []byte) (tag byte, n int, err error) {
+	bad := errors.New("malformed packet header")
+	if len(b) < 2 || b[0]&0x80 == 0 {
+		return 0, 0, bad
+	}
+	head := 0
+	if b[0]&0x40 == 0 { // old format
+		tag = b[0] >> 2 & 15
+		switch b[0] & 3 {
+		case 0:
+			head, n = 2, int(b[1])
+		case 1:
+			if len(b) < 3 {
+				return 0, 0, bad
+			}
+			head, n = 3, int(binary.BigEndian.Uint16(b[1:]))
+		case 2:
+			if len(b) < 5 {
+				return 0, 0, bad
+			}
+			head, n = 5, int(binary.BigEndian.Uint32(b[1:]))
+		default:
+			return 0, 0, bad
+		}
+	} else {
+		tag = b[0] & 63
+		switch l := b[1]; {
+		case l < 192:
+			head, n = 2, int(l)
+		case l < 224:
+			if len(b) < 3 {
+				return 0, 0, bad
+			}
+			head, n = 3, (int(l)-192)<<8+int(b[2])+192
+		case l == 255:
+			if len(b) < 6 {
+				return 0, 0, bad
+			}
+			head, n = 6, int(binary.BigEndian.Uint32(b[2:]))
+		default:
+			return 0, 0, bad
+		}
+	}
+	if n < 0 || n > len(b)-head {
+		return 0, 0, bad
+	}
+	return tag, head + n, nil
+}
+
+// dearmor returns binary data as it is and armoured data decoded.
+func dearmor(data []byte, kind string) ([]byte, error) {
+	if len(data) > 0 && data[0]&0x80 != 0 {
+		return bytes.Clone(data), nil
+	}
+	b, err := armor.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if b.Type != kind {
+		return nil, fmt.Errorf("armour says %q, not %q", b.Type, kind)
+	}
+	return io.ReadAll(io.LimitReader(b.Body, maxCert))
+}
+
+func enarmor(data []byte, kind string) []byte {
+	var out bytes.Buffer
+	w, err := armor.Encode(&out, kind, nil)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic("armour into memory: " + err.Error()) // a bytes.Buffer does not fail
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
+}
+
+// Fingerprint is the primary key's fingerprint, 40 capital hexadecimal digits.
+func (c *Cert) Fingerprint() string { return fmt.Sprintf("%X", c.entity.PrimaryKey.Fingerprint) }
+
+// Created is the primary key's creation time.
+func (c *Cert) Created() time.Time { return c.entity.PrimaryKey.CreationTime }
+
+// Bytes is the certificate in binary form. The caller must not change it.
+func (c *Cert) Bytes() []byte { return c.raw }
+
+// Armored is the certificate in text form.
+func (c *Cert) Armored() []byte { return enarmor(c.raw, openpgp.PublicKeyType) }
+
+// UserIDs lists the user ids, in the order of the certificate.
+func (c *Cert) UserIDs() []string {
+	var out []string
+	r := packet.NewReader(bytes.NewReader(c.raw))
+	for {
+		p, err := r.Next()
+		if err != nil {
+			return out
+		}
+		if u, ok := p.(*packet.UserId); ok {
+			out = append(out, u.Id)
+		}
+	}
+}
+
+// A CertKey is one key of a certificate.
+type CertKey struct {
+	Fingerprint string    `json:"fingerprint"`
+	Created     time.Time `json:"created"`
+	Primary     bool      `json:"primary"`
+	Usage       string    `json:"usage"` // of the letters C, S, E, A
+}
+
+// Keys lists the primary key and the subkeys.
+func (c *Cert) Keys() []CertKey {
+	sig, _ := c.entity.PrimarySelfSignature()
+	out := []CertKey{{Fingerprint: c.Fingerprint(), Created: c.Created(), Primary: true, Usage: usage(sig)}}
+	for _, s := range c.entity.Subkeys {
+		out = append(out, CertKey{Fingerprint: fmt.Sprintf("%X", s.PublicKey.Fingerprint), Created: s.PublicKey.CreationTime, Usage: usage(s.Sig)})
+	}
+	return out
+}
+
+func usage(s *packet.Signature) string {
+	if s == nil || !s.FlagsValid {
+		return ""
+	}
+	u := ""
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{s.FlagCertify, "C"}, {s.FlagSign, "S"}, {s.FlagEncryptStorage || s.FlagEncryptCommunications, "E"}, {s.FlagAuthenticate, "A"}} {
+		if f.set {
+			u += f.name
+		}
+	}
+	return u
+}
+
+// signingKey returns the key of the certificate that has the fingerprint and may
+// sign data: the primary key (keys made on the card) or a subkey (keys made in
+// memory and moved to the card).
+func (c *Cert) signingKey(fpr [20]byte) *packet.PublicKey {
+	for _, k := range c.Keys() {
+		if k.Fingerprint != fmt.Sprintf("%X", fpr) || !strings.Contains(k.Usage, "S") {
+			continue
+		}
+		if k.Primary {
+			return c.entity.PrimaryKey
+		}
+		for _, s := range c.entity.Subkeys {
+			if bytes.Equal(s.PublicKey.Fingerprint, fpr[:]) {
+				return s.PublicKey
+			}
+		}
+	}
+	return nil
+}
+
+// An Identity is who a certificate speaks of; its user id is "Name (Comment) <Email>".
+type Identity struct {
+	Name, Comment, Email string
+}
+
+// ErrBadIdentity says that a name, comment or e-mail address cannot stand in a
+// user id.
+var ErrBadIdentity = errors.New("this name or address cannot stand in a key")
+
+// userID checks the parts and puts them together.
+func (id Identity) userID() (*packet.UserId, error) {
+	for _, s := range []string{id.Name, id.Comment, id.Email} {
+		if strings.ContainsAny(s, "()<>\x00") || strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 || !bytes.Equal([]byte(strings.ToValidUTF8(s, "")), []byte(s)) {
+			return nil, fmt.Errorf("%w: %q", ErrBadIdentity, s)
+		}
+	}
+	if id.Name == "" && id.Email == "" || len(id.Name)+len(id.Comment)+len(id.Email) > 1000 {
+		return nil, fmt.Errorf("%w: empty or too long", ErrBadIdentity)
+	}
+	u := packet.NewUserId(id.Name, id.Comment, id.Email)
+	if u == nil {
+		return nil, ErrBadIdentity
+	}
+	return u, nil
+}
+
+// noNotation keeps signatures reproducible: go-crypto would add a random notation.
+var noNotation = false
+
+func packetConfig(at time.Time) *packet.Config {
+	return &packet.Config{NonDeterministicSignaturesViaNotation: &noNotation, Time: func() time.Time { return at }}
+}
+
+// parseKeyPacket makes go-crypto's public key of a packet body.
+func parseKeyPacket(body []byte, sub bool) (*packet.PublicKey, error) {
+	tag := byte(6)
+	if sub {
+		tag = 14
+	}
+	b := binary.BigEndian.AppendUint32([]byte{0xc0 | tag, 0xff}, uint32(len(body)))
+	p, err := packet.Read(bytes.NewReader(append(b, body...)))
+	if err != nil {
+		return nil, err
+	}
+	k, ok := p.(*packet.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: not a public key", ErrMalformed)
+	}
+	return k, nil
+}
+
+// cardKey is one of the card's keys with its packet.
+type cardKey struct {
+	*publicKey
+	created time.Time
+	packet  *packet.PublicKey
+}
+
+// cardKeys reads the three keys and checks each against the fingerprint beside it.
+func (c *Card) cardKeys(ctx context.Context) (keys [slots]cardKey, err error) {
+	d, err := c.applicationData(ctx)
+	if err != nil {
+		return keys, err
+	}
+	for s := range slots {
+		a, err := parseAttribute(s, d.attr[s])
+		if err != nil {
+			return keys, err
+		}
+		k, err := c.publicKey(ctx, s, a)
+		if err != nil {
+			return keys, err
+		}
+		body := k.body(d.created[s])
+		if fingerprint(body) != d.fpr[s] {
+			return keys, fmt.Errorf("%v: %w", s, ErrKeyMismatch)
+		}
+		p, err := parseKeyPacket(body, s != Signature)
+		if err != nil {
+			return keys, fmt.Errorf("%v: %w", s, err)
+		}
+		keys[s] = cardKey{k, time.Unix(int64(d.created[s]), 0), p}
+	}
+	return keys, nil
+}
+
+// Certificate makes the certificate of a card whose keys were made on it: the
+// signature key is the primary key [SC], then come the authentication and the
+// decryption subkey, in GnuPG's order. Every signature is made by the card. It can
+// be made again at any time from the card alone and the same identity; the
+// signatures carry the time of the keys, so that RSA and Ed25519 give the same
+// bytes. user nil means the factory PIN.
+func (c *Card) Certificate(ctx context.Context, id Identity, user *secret.Buffer) (*Cert, error) {
+	u, err := id.userID()
+	if err != nil {
+		return nil, err
+	}
+	user, done := orFactory(UserPIN, user)
+	defer done()
+	keys, err := c.cardKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	prim := keys[Signature]
+	at := prim.created
+	for _, k := range keys {
+		if k.created.After(at) {
+			at = k.created
+		}
+	}
+	signer := &cardSigner{ctx: ctx, c: c, pin: user, alg: prim.alg}
+	priv := signer.privateKey(prim.packet)
+	cfg := packetConfig(at)
+
+	var out bytes.Buffer
+	write := func(p interface{ Serialize(io.Writer) error }, err error) error {
+		if err = errors.Join(signer.err, err); err != nil {
+			return err
+		}
+		return p.Serialize(&out)
+	}
+	if err := write(prim.packet, nil); err != nil {
+		return nil, err
+	}
+	if err := write(u, nil); err != nil {
+		return nil, err
+	}
+	sig := newSignature(prim.packet, prim.alg, packet.SigTypePositiveCert, at)
+	primary := true
+	sig.IsPrimaryId = &primary
+	sig.FlagsValid, sig.FlagCertify, sig.FlagSign = true, true, true
+	sig.PreferredSymmetric, sig.PreferredHash, sig.PreferredCompression = []byte{9, 8, 7, 2}, []byte{10, 9, 8}, []byte{2, 3, 1}
+	sig.SEIPDv1 = true
+	sig.KeyserverPrefsValid, sig.KeyserverPrefNoModify = true, true
+	if err := write(sig, sig.SignUserId(u.Id, prim.packet, priv, cfg)); err != nil {
+		return nil, fmt.Errorf("certifying the user id: %w", err)
+	}
+	for _, s := range []Slot{Authentication, Decryption} {
+		sub := keys[s]
+		if err := write(sub.packet, nil); err != nil {
+			return nil, err
+		}
+		sig := newSignature(prim.packet, prim.alg, packet.SigTypeSubkeyBinding, at)
+		sig.FlagsValid = true
+		sig.FlagAuthenticate = s == Authentication
+		sig.FlagEncryptStorage, sig.FlagEncryptCommunications = s == Decryption, s == Decryption
+		if err := write(sig, sig.SignKey(sub.packet, priv, cfg)); err != nil {
+			return nil, fmt.Errorf("binding the %v key: %w", s, err)
+		}
+	}
+	return ParseCert(out.Bytes())
+}
+
+// newSignature is a signature packet still to be made.
+func newSignature(by *packet.PublicKey, alg Algorithm, kind packet.SignatureType, at time.Time) *packet.Signature {
+	id := by.KeyId
+	return &packet.Signature{Version: 4, SigType: kind, PubKeyAlgo: by.PubKeyAlgo, Hash: alg.hash(), CreationTime: at, IssuerKeyId: &id}
+}
+
+// SignDetached signs data with the card and returns an armoured detached signature
+// (binary document, RFC 4880, 5.2.1). The card must hold the certificate's primary
+// key or one of its signing subkeys, else ErrWrongCard, found before the PIN is
+// used. The signature is verified with the certificate before it is returned. user
+// nil means the factory PIN.
+func (c *Card) SignDetached(ctx context.Context, cert *Cert, user *secret.Buffer, data []byte) ([]byte, error) {
+	d, err := c.applicationData(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.fpr[Signature] == [20]byte{} {
+		return nil, fmt.Errorf("%v: %w", Signature, ErrNoKey)
+	}
+	pub := cert.signingKey(d.fpr[Signature])
+	if pub == nil {
+		return nil, fmt.Errorf("%w: the card has %X, the certificate is %s", ErrWrongCard, d.fpr[Signature], cert.Fingerprint())
+	}
+	a, err := parseAttribute(Signature, d.attr[Signature])
+	if err != nil {
+		return nil, err
+	}
+	at := c.now().Truncate(time.Second)
+	if err := c.checkClock(at, pub.CreationTime); err != nil {
+		return nil, err
+	}
+	user, done := orFactory(UserPIN, user)
+	defer done()
+	signer := &cardSigner{ctx: ctx, c: c, pin: user, alg: a.Algorithm}
+	cfg := packetConfig(at)
+	sig := newSignature(pub, a.Algorithm, packet.SigTypeBinary, at)
+	h, err := sig.PrepareSign(cfg)
+	if err != nil {
+		return nil, err
+	}
+	h.Write(data)
+	err = sig.Sign(h, signer.privateKey(pub), cfg)
+	if err := errors.Join(signer.err, err); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := sig.Serialize(&out); err != nil {
+		return nil, err
+	}
+	armored := enarmor(out.Bytes(), openpgp.SignatureType)
+	if _, err := VerifyDetached(cert, armored, data); err != nil {
+		return nil, fmt.Errorf("the card's own signature: %w", err)
+	}
+	return armored, nil
+}
+
+// SignatureInfo is what a good signature says.
+type SignatureInfo struct {
+	Fingerprint string    `json:"fingerprint"` // of the key that signed
+	Created     time.Time `json:"created"`
+	Hash        string    `json:"hash"`
+}
+
+// VerifyDetached checks a detached signature, binary or armoured, over data: one
+// signature of type binary document, made by the certificate's primary key or a
+// signing subkey, with a hash of at least 256 bits. A signature that is not good
+// is ErrBadSignature. The computer's clock plays no part: a key or signature from
+// the future is told by its Created.
+func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
+	if len(sig) > maxCert {
+		return nil, fmt.Errorf("%w: %d bytes", ErrBadSignature, len(sig))
+	}
+	raw, err := dearmor(sig, openpgp.SignatureType)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+	_, n, err := packetLength(raw)
+	if err != nil || n != len(raw) {
+		return nil, fmt.Errorf("%w: not one signature packet", ErrBadSignature)
+	}
+	p, err := packet.Read(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+	s, ok := p.(*packet.Signature)
+	if !ok || s.SigType != packet.SigTypeBinary {
+		return nil, fmt.Errorf("%w: not a signature of a document", ErrBadSignature)
+	}
+	switch s.Hash {
+	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
+	default:
+		return nil, fmt.Errorf("%w: hash %v", ErrBadSignature, s.Hash)
+	}
+	good, signer, err := openpgp.VerifyDetachedSignature(openpgp.EntityList{cert.entity}, bytes.NewReader(data), bytes.NewReader(raw), packetConfig(s.CreationTime))
+	if err != nil || signer == nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
+	info := &SignatureInfo{Created: good.CreationTime.UTC(), Hash: good.Hash.String()}
+	for _, k := range cert.Keys() {
+		if good.IssuerKeyId != nil && strings.HasSuffix(k.Fingerprint, fmt.Sprintf("%016X", *good.IssuerKeyId)) {
+			info.Fingerprint = k.Fingerprint
+			if good.CreationTime.Before(k.Created) {
+				return nil, fmt.Errorf("%w: it is older than its key", ErrBadSignature)
+			}
+		}
+	}
+	return info, nil
+}
+
+// notBefore is a moment that has certainly passed: when this was written.
+var notBefore = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// checkClock refuses a time that is certainly wrong. after may be zero.
+func (c *Card) checkClock(at, after time.Time) error {
+	switch {
+	case at.Before(notBefore):
+		return &ClockError{Now: at, Earliest: notBefore, Why: "this program is younger"}
+	case !after.IsZero() && at.Before(after):
+		return &ClockError{Now: at, Earliest: after, Why: "the key was made then"}
+	case at.Unix() > 1<<32-1:
+		return &ClockError{Now: at, Earliest: notBefore, Why: "OpenPGP cannot write later times than 2106"}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package gpgcard
+
+// A Quirk is how one make of token differs from the specification, as data. Its
+// id is stable: it is shown by status and named in errors.
+type Quirk struct {
+	ID   string
+	Text string // one line, for people
+	Link string // where it was reported or measured
+
+	MinPIN     int  // a floor for new PINs, in bytes
+	MaxPIN     int  // a ceiling for new PINs, in bytes; 0: none
+	NotWithKDF bool // MinPIN does not apply while PINs are hashed
+	// KeepUIFLast: a new key resets the touch policy, which is set last.
+	KeepUIFLast bool
+	// KDFByPut: PUT DATA F9 itself replaces the PINs by the hashes in it.
+	KDFByPut bool
+	// AvoidKDF: the card offers it, and reports of lock-outs are open.
+	AvoidKDF bool
+
+	applies func(c *Card) bool
+}
+
+// quirks is the table. A quirk is chosen by USB ids where the reader tells them
+// and by the AID's manufacturer, never by an ATR.
+var quirks = []Quirk{
+	{
+		ID: "RQ001", Text: "Nitrokey Pro and Librem Key take PINs of at most 25 characters for HOTP", MaxPIN: 25,
+		Link: "https://github.com/linuxboot/heads/issues/1168",
+		applies: func(c *Card) bool {
+			return c.usb(0x20a0, 0x4108) || c.usb(0x316d, 0x4c4b) || c.usbUnknown() && c.make(0x0005)
+		},
+	},
+	{
+		ID: "RQ002", Text: "Nitrokey Storage takes PINs of at most 20 characters for its AES keys", MaxPIN: 20,
+		Link:    "https://github.com/Nitrokey/nitrokey-pro-firmware/issues/32",
+		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4109) },
+	},
+	{
+		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: 14, NotWithKDF: true,
+		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
+		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4211) },
+	},
+	{
+		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN", KDFByPut: true,
+		Link: "https://github.com/Nitrokey/nitrokey-start-firmware/issues/77",
+		applies: func(c *Card) bool {
+			return c.make(0xfffe) || c.make(0xf517) || c.usb(0x20a0, 0x4211) || c.usb(0x234b, 0x0000)
+		},
+	},
+	{
+		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs", KeepUIFLast: true, KDFByPut: true,
+		Link:    "https://github.com/Yubico/yubikey-manager/issues/693",
+		applies: func(c *Card) bool { return c.make(0x0006) },
+	},
+	{
+		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out", AvoidKDF: true,
+		Link:    "https://github.com/Nitrokey/nitrokey-3-firmware/issues/267",
+		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(0x20a0, 0x4211) },
+	},
+	{
+		ID: "RQ007", Text: "Nitrokey Pro and Librem Key hang when CCID and HID commands are mixed; the card is switched off between",
+		Link:    "https://github.com/Nitrokey/nitrokey-pro-firmware/issues/54",
+		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4108) || c.usb(0x316d, 0x4c4b) || c.usb(0x20a0, 0x4109) },
+	},
+}
+
+// quirksOf chooses the quirks of a card.
+func quirksOf(c *Card) []Quirk {
+	var out []Quirk
+	for _, q := range quirks {
+		if q.applies(c) {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+func (c *Card) usb(vid, pid uint16) bool { return c.reader.VID == vid && c.reader.PID == pid }
+func (c *Card) usbUnknown() bool         { return c.reader.VID == 0 }
+func (c *Card) make(m uint16) bool       { return !c.terminated && c.serial.Manufacturer == m }
+
+// quirk reports whether any of the card's quirks has a property.
+func (c *Card) quirk(has func(Quirk) bool) bool {
+	for _, q := range c.quirks {
+		if has(q) {
+			return true
+		}
+	}
+	return false
+}
