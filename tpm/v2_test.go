@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"reown/internal/secret"
@@ -25,14 +26,40 @@ const (
 	dukList   = "0,1,2,3,4,5,6,7"
 )
 
+// endorsed is a TPM 1.2's state with an endorsement key, whose making takes seconds.
+var endorsed struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(endorsed.dir)
+	os.Exit(code)
+}
+
 // startSim starts an emulator that ends with the test.
 func startSim(t *testing.T, v tpmtest.Version) *tpmtest.Sim {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tpm") // t.TempDir's names can be too long for a Unix socket
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if v == tpmtest.V12 {
+		endorsed.once.Do(func() {
+			if endorsed.dir, endorsed.err = os.MkdirTemp("", "tpm"); endorsed.err != nil {
+				return
+			}
+			var s *tpmtest.Sim
+			if s, endorsed.err = tpmtest.StartVersion(endorsed.dir, v); endorsed.err == nil {
+				s.Stop()
+			}
+		})
+		if endorsed.err != nil {
+			missing(t, endorsed.err)
+		}
+		check(t, os.CopyFS(filepath.Join(dir, "state"), os.DirFS(filepath.Join(endorsed.dir, "state"))))
+	}
 	s, err := tpmtest.StartVersion(dir, v)
 	if err != nil {
 		missing(t, err)

@@ -84,11 +84,8 @@ func (s *Sim) start(startup string) error {
 	s.exited = make(chan struct{})
 	go func(p *exec.Cmd, done chan struct{}) { _ = p.Wait(); close(done) }(s.proc, s.exited)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if c, err := net.Dial("unix", ctrl); err == nil {
-			c.Close()
-			if _, err := os.Stat(s.Socket); err == nil {
-				return nil
-			}
+		if answers(ctrl) && answers(s.Socket) {
+			return nil
 		}
 		select {
 		case <-s.exited:
@@ -101,6 +98,15 @@ func (s *Sim) start(startup string) error {
 			return errors.New("swtpm did not open its socket")
 		}
 	}
+}
+
+// answers says whether somebody listens at a Unix socket.
+func answers(socket string) bool {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
 }
 
 // Stop cuts the power: the emulator is killed. What it had written stays.
