@@ -32,6 +32,8 @@ var (
 	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
 	// ErrTooSmall: the device ends before the data the header describes.
 	ErrTooSmall = errors.New("the device is smaller than its header says")
+	// ErrOtherKey: a header backup belongs to a volume key that is not in use any more.
+	ErrOtherKey = errors.New("the header backup is for another volume key")
 	// ErrReadOnly: the volume was opened for reading only.
 	ErrReadOnly = errors.New("opened for reading only")
 )
@@ -76,7 +78,7 @@ func badHeader(format string, a ...any) error {
 // An IOError is a read, write or flush that the device refused.
 type IOError struct {
 	Op     string // "read", "write" or "flush"
-	Name   string // the write's name
+	Name   string // the write's name, empty for reads
 	Offset int64  // bytes from the start of the volume
 	Len    int    // bytes
 	Err    error
@@ -85,6 +87,9 @@ type IOError struct {
 func (e *IOError) Error() string {
 	if e.Op == "flush" {
 		return fmt.Sprintf("flush of %s: %v", e.Name, e.Err)
+	}
+	if e.Name == "" {
+		return fmt.Sprintf("%s of %d bytes at %d: %v", e.Op, e.Len, e.Offset, e.Err)
 	}
 	return fmt.Sprintf("%s of %s, %d bytes at %d: %v", e.Op, e.Name, e.Len, e.Offset, e.Err)
 }

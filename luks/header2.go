@@ -45,6 +45,10 @@ type copyState struct {
 // beyond the specification's 4 MiB.
 func readCopy(dev Device, offset int64, magic []byte) copyState {
 	c := copyState{offset: offset}
+	if offset > dev.Size()-binHeaderSize {
+		c.err = ErrNotLUKS
+		return c
+	}
 	bin := make([]byte, binHeaderSize)
 	if c.err = dev.ReadAt(bin, offset); c.err != nil {
 		return c
@@ -64,6 +68,10 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 	}
 	if off := binary.BigEndian.Uint64(bin[256:]); off != uint64(offset) {
 		c.err = badHeader("the header says it stands at %d, not at %d", off, offset)
+		return c
+	}
+	if int64(size) > dev.Size()-offset {
+		c.err = badHeader("header size %d on a device of %d bytes", size, dev.Size())
 		return c
 	}
 	c.raw = make([]byte, size)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,18 @@ called again at any time. Several devices run in parallel.
   --hotzone MIB           data in doubt at one time (default 64, less with little memory)`)},
 		{name: "resume", args: "DEVICE... --key-file KEY", short: "finish a re-encryption that either program left", run: luksResume,
 			long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`)},
+		{name: "rescue", args: "DEVICE --key-file KEY", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
+			long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
+from the data itself which part is under which key, records that in the header and finishes. Where it
+cannot be proven nothing is written.
+  --in-order              the program was killed but the power stayed on
+  --dry-run               only report`)},
+		{name: "backup", args: "DEVICE FILE", short: "save the header to a new file", run: luksBackup,
+			long: help(`FILE is what cryptsetup luksHeaderBackup makes. With it an old passphrase opens the disk again until the
+disk is re-encrypted: guard it like the passphrase.`)},
+		{name: "restore", args: "DEVICE FILE", short: "write a saved header back", run: luksRestore,
+			long: help(`Refuses a backup of another volume, of another volume key, or from the middle of a re-encryption.
+  --force                 restore although the header on the device is another volume's or key's`)},
 	}}
 }
 
@@ -233,6 +246,56 @@ func luksResume(ctx context.Context, e *env, args []string) error {
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		return v.Resume(ctx, key, luks.ReencryptOptions{Hotzone: *hotzone << 20, Progress: progress})
 	})
+}
+
+func luksRescue(ctx context.Context, e *env, args []string) error {
+	f := newLuksFlags("rescue")
+	var o luks.RescueOptions
+	f.BoolVar(&o.InOrder, "in-order", false, "")
+	f.BoolVar(&o.DryRun, "dry-run", false, "")
+	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
+		o := o
+		o.Progress = progress
+		found, err := v.Rescue(ctx, key, o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stderr, "re-encrypted up to byte %d of %d; then %d bytes mixed, each known\n", found.Position, found.Total, found.Mixed)
+		if o.DryRun {
+			return nil
+		}
+		return v.Resume(ctx, key, luks.ReencryptOptions{Progress: progress})
+	})
+}
+
+func luksBackup(ctx context.Context, e *env, args []string) error {
+	f := newLuksFlags("backup")
+	ops, err := parse(f.FlagSet, args, 2, 2)
+	if err != nil {
+		return err
+	}
+	f.opts.ReadOnly = true
+	v, err := luks.Open(ctx, ops[0], f.opts)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	return v.BackupFile(ctx, ops[1])
+}
+
+func luksRestore(ctx context.Context, e *env, args []string) error {
+	f := newLuksFlags("restore")
+	force := f.Bool("force", false, "")
+	ops, err := parse(f.FlagSet, args, 2, 2)
+	if err != nil {
+		return err
+	}
+	b, err := os.Open(ops[1])
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return luks.RestoreHeader(ctx, ops[0], b, *force, f.opts)
 }
 
 // luksRun runs a long job on one or several devices in parallel, with progress on

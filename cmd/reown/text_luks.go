@@ -18,6 +18,7 @@ var luksTexts = []errorText{
 	{err: luks.ErrNoSuchSlot, What: "There is no keyslot with this number.", Data: untouched, Do: "`reown luks info DEVICE` lists the keyslots."},
 	{err: luks.ErrInUse, What: "The device is mounted, unlocked, or being worked on by another program.", Data: untouched, Do: "Unmount and lock it, or do this from the firmware's recovery shell before the system starts.", Exit: exitRefused},
 	{err: luks.ErrTooSmall, What: "The device is smaller than its LUKS header says.", Data: untouched, Do: "If this is a copy of a disk, it is incomplete. If a partition was shrunk, enlarge it again."},
+	{err: luks.ErrOtherKey, What: "This header backup was made before the disk was re-encrypted; its key opens nothing any more.", Data: untouched, Do: "Destroy that backup and make a new one with `reown luks backup`. If the header on the disk is beyond repair and nothing was re-encrypted, add --force.", Exit: exitRefused},
 	{err: luks.ErrReadOnly, What: "The volume was opened for reading only.", Data: untouched, Do: "Check that the device is not write-protected."},
 	{typ: typeOf[*luks.RequirementError](), What: "The header asks for a feature this program does not know.", Data: untouched, Do: "Use the program that made the volume, or a newer version of this one.", Exit: exitRefused},
 	{typ: typeOf[*luks.UnsupportedError](), What: "The volume uses something this program cannot handle; the line above names it.", Data: untouched, Do: "Use cryptsetup for this volume."},

@@ -1,0 +1,178 @@
+package luks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// Backup writes the header, with all keyslots, to w: the same bytes as
+// `cryptsetup luksHeaderBackup`. Whoever has it and a passphrase that was valid
+// then opens the data for as long as the volume key is not changed. During a
+// re-encryption it is refused: the backup would be wrong within seconds.
+func (v *Volume) Backup(ctx context.Context, w io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := v.load(); err != nil {
+		return err
+	}
+	n := v.headerLen()
+	if v.reencrypting() {
+		return ErrReencrypting
+	}
+	b, err := newBuffer(int(n))
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	if err := v.hdr.ReadAt(b.mem[:n], 0); err != nil {
+		return err
+	}
+	_, err = w.Write(b.mem[:n])
+	return err
+}
+
+// BackupFile is Backup into a new file that only its owner may read, durable when
+// the call returns.
+func (v *Volume) BackupFile(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
+	if err != nil {
+		return err
+	}
+	err = v.Backup(ctx, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+// headerLen is the length in bytes of header and keyslots.
+func (v *Volume) headerLen() int64 { return v.h.meta.keyslotsEnd() }
+
+func (v *Volume) reencrypting() bool {
+	return slices.ContainsFunc(v.h.meta.requirements, func(s string) bool {
+		return slices.Contains([]string{reqReencrypt, reqReencryptV1, reqReencryptV3, reqReencryptOff}, s)
+	})
+}
+
+// A backupDevice is a header backup seen as a Device, for parsing.
+type backupDevice []byte
+
+func (b backupDevice) ReadAt(p []byte, off int64) error {
+	if off < 0 || off > int64(len(b)-len(p)) {
+		return &IOError{"read", "header backup", off, len(p), io.ErrUnexpectedEOF}
+	}
+	copy(p, b[off:])
+	return nil
+}
+func (b backupDevice) WriteAt(string, []byte, int64) error { return ErrReadOnly }
+func (b backupDevice) Sync(string) error                   { return nil }
+func (b backupDevice) Size() int64                         { return int64(len(b)) }
+func (b backupDevice) BlockSize() int                      { return 512 }
+
+// maxBackup bounds a header backup in bytes: two headers of 4 MiB and 128 MiB of
+// keyslots.
+const maxBackup = 136 << 20
+
+// RestoreHeader writes a backup made by Backup or cryptsetup over the header of
+// the device at path; there need not be a LUKS header any more. A backup taken
+// during a re-encryption is refused (ErrReencrypting), as is one of another volume
+// (ErrForeign), and one whose volume key is not the one the device has now
+// (ErrOtherKey): it would make a disk that has been re-encrypted since unreadable.
+// Without a readable header on the device, or with force, these cannot be or are
+// not checked. Keyslot areas are written first and the headers last.
+func RestoreHeader(ctx context.Context, path string, backup io.Reader, force bool, o Options) error {
+	if o.ReadOnly {
+		return ErrReadOnly
+	}
+	raw, err := io.ReadAll(io.LimitReader(backup, maxBackup+1))
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxBackup {
+		return badHeader("a header backup of more than %d bytes", maxBackup)
+	}
+	target := path
+	if o.Header != "" {
+		target, o.Offset, o.Size = o.Header, 0, 0
+	}
+	dev, err := openFile(target, o.Offset, o.Size, false)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	return restore(ctx, dev, raw, force)
+}
+
+func restore(ctx context.Context, dev Device, raw []byte, force bool) error {
+	b, err := load(backupDevice(raw))
+	if err != nil {
+		return fmt.Errorf("the header backup: %w", err)
+	}
+	n := b.hdr.meta.keyslotsEnd()
+	if int64(len(raw)) < n {
+		return fmt.Errorf("the header backup: %w", badHeader("%d bytes, %d are needed", len(raw), n))
+	}
+	if len(b.hdr.meta.requirements) > 0 {
+		return fmt.Errorf("the header backup: %w", ErrReencrypting)
+	}
+	if len(b.stale) > 0 {
+		return fmt.Errorf("the header backup: %w", badHeader("one of its copies is damaged"))
+	}
+	if n > dev.Size() {
+		return ErrTooSmall
+	}
+	for _, s := range b.hdr.meta.segments {
+		if s.offset != 0 && s.offset < n {
+			return badHeader("segment %d begins inside the header", s.id)
+		}
+	}
+	if err := belongs(dev, b.hdr, force); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	size := b.hdr.size
+	steps := []struct {
+		from, to int64
+	}{{2 * size, n}, {size, 2 * size}, {0, size}}
+	for _, s := range steps {
+		for off := s.from; off < s.to; off += 1 << 20 {
+			if err := dev.WriteAt(WriteRestore, raw[off:min(off+1<<20, s.to)], off); err != nil {
+				return err
+			}
+		}
+		if err := dev.Sync(WriteRestore); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// belongs refuses a backup that does not belong to what is on the device.
+func belongs(dev Device, backup *header2, force bool) error {
+	cur, err := load(dev)
+	if err != nil || force {
+		return nil // nothing readable to lose
+	}
+	if cur.hdr.uuid != backup.uuid {
+		return fmt.Errorf("%w: a volume with another UUID, %s", ErrForeign, cur.hdr.uuid)
+	}
+	if len(cur.hdr.meta.requirements) > 0 {
+		return ErrReencrypting
+	}
+	a, errA := cur.hdr.meta.dataDigest()
+	b, errB := backup.meta.dataDigest()
+	if errA != nil || errB != nil || string(a.value) != string(b.value) {
+		return ErrOtherKey
+	}
+	return nil
+}

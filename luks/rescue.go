@@ -1,0 +1,326 @@
+package luks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"reown/internal/secret"
+)
+
+// RescueOptions say how much may be assumed when the position of an unprotected
+// re-encryption is looked for.
+type RescueOptions struct {
+	// Progress is called while the device is searched, with bytes.
+	Progress func(done, total int64)
+	// InOrder asserts that the disk lost no write it had begun before a later one:
+	// cryptsetup was killed, but the power stayed on. It lets stretches near the
+	// position count as proven by their neighbours that cannot be told by themselves.
+	InOrder bool
+	// DryRun only reports.
+	DryRun bool
+}
+
+// A Rescue reports how far an unprotected re-encryption was found to have come.
+type Rescue struct {
+	Position int64 // bytes of data that are under the new key throughout
+	Mixed    int64 // bytes from there that are partly new, partly old, each known
+	Total    int64 // bytes
+}
+
+const (
+	// inFlight is how much data, in bytes, a disk may hold in its cache unwritten
+	// when the power fails: generously, as consumer disks have up to 256 MiB.
+	inFlight = 256 << 20
+	// smallRequest is a run, in bytes, shorter than any request cryptsetup's 1 MiB
+	// writes are split into; a lost write cannot hide in less.
+	smallRequest = 64 << 10
+)
+
+// Rescue prepares what `cryptsetup reencrypt --resilience=none` (the way Heads runs
+// it) left behind when it was interrupted: how far it came is in no header, and
+// resuming with cryptsetup encrypts the first part twice. Both volume keys are
+// there, so each sector can be decrypted with either; the wrong key gives random
+// bytes, the right one often does not. All data is searched; if the position
+// follows, the header is given it, together with checksum protection, and
+// Reencrypt or Resume continues. If it does not follow, ErrUnproven is returned,
+// saying which bytes are in doubt, and nothing is written.
+func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
+	if err := v.begin(ctx); err != nil {
+		return Rescue{}, err
+	}
+	unlock, err := v.lockReencryption(ctx)
+	if err != nil {
+		return Rescue{}, err
+	}
+	defer unlock()
+	if err := v.load(); err != nil {
+		return Rescue{}, err
+	}
+	r, err := v.reencryption()
+	if err != nil {
+		return Rescue{}, err
+	}
+	if r == nil || r.finished || r.slot.area.typ != "none" {
+		return Rescue{}, unsupported("rescue of anything but an unfinished re-encryption with resilience none; resume it instead")
+	}
+	_, newKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.newDigest))
+	if err != nil {
+		return Rescue{}, fmt.Errorf("the new volume key: %w", err)
+	}
+	defer newKey.Wipe()
+	_, oldKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.oldDigest))
+	if err != nil {
+		return Rescue{}, fmt.Errorf("the old volume key: %w", err)
+	}
+	defer oldKey.Wipe()
+	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
+		return Rescue{}, err
+	}
+	s := &search{v: v, r: r, o: o, unit: int64(max(r.prev.sectorSize, r.final.sectorSize))}
+	if s.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
+		return Rescue{}, err
+	}
+	defer s.oldC.Wipe()
+	if s.newC, err = newSectorCipher(r.final.encryption, newKey.Bytes()); err != nil {
+		return Rescue{}, err
+	}
+	defer s.newC.Wipe()
+	found, err := s.position(ctx)
+	if err != nil || o.DryRun {
+		return found, err
+	}
+	return found, v.adopt(ctx, s, found, oldKey, newKey)
+}
+
+// A verdict on one unit of data: which key it is under.
+type verdict byte
+
+const (
+	silent verdict = iota // random under both keys
+	isNew
+	isOld
+)
+
+type search struct {
+	v          *Volume
+	r          *reencryption
+	o          RescueOptions
+	oldC, newC sectorCipher
+	unit       int64 // bytes that are under one key for certain: the larger sector size
+
+	buf, alt *buffer
+}
+
+// structured reports whether p cannot be the output of a cipher under the wrong
+// key. Of random bytes none is so frequent: ten standard deviations and ten more
+// than the mean, a chance below 1e-15 for each unit.
+func structured(p []byte) bool {
+	var count [256]int
+	for _, b := range p {
+		count[b]++
+	}
+	mean := len(p) / 256
+	limit := mean + 10
+	for d := 0; d*d < mean*100; d++ {
+		limit++
+	}
+	return slices.Max(count[:]) > limit
+}
+
+// window is how many bytes are judged at a time.
+const window = 8 << 20
+
+// judge looks at the units of n bytes at off of the data, at most a window.
+func (s *search) judge(off, n int64) ([]verdict, error) {
+	out := make([]verdict, n/s.unit)
+	iv := s.r.prev.ivTweak
+	err := parallel(n, func(at, n int64) error {
+		p, q := s.buf.mem[at:at+n], s.alt.mem[at:at+n]
+		if err := s.v.data.ReadAt(p, s.r.prev.offset+off+at); err != nil {
+			return err
+		}
+		first := iv + uint64(off+at)/512
+		s.newC.DecryptSectors(q, p, s.r.final.sectorSize, first)
+		s.oldC.DecryptSectors(p, p, s.r.prev.sectorSize, first)
+		for i := int64(0); i < n; i += s.unit {
+			underNew, underOld := structured(q[i:i+s.unit]), structured(p[i:i+s.unit])
+			switch {
+			case underNew && !underOld:
+				out[(at+i)/s.unit] = isNew
+			case underOld && !underNew:
+				out[(at+i)/s.unit] = isOld
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// each calls f for every unit from off to end, in order.
+func (s *search) each(ctx context.Context, off, end int64, progress bool, f func(pos int64, v verdict)) error {
+	for off < end {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(window, end-off)
+		vs, err := s.judge(off, n)
+		if err != nil {
+			return err
+		}
+		for i, x := range vs {
+			f(off+int64(i)*s.unit, x)
+		}
+		off += n
+		if progress && s.o.Progress != nil {
+			s.o.Progress(off, s.r.total)
+		}
+	}
+	return nil
+}
+
+// position finds the point up to which everything is new. cryptsetup goes forward
+// through the data, so it is where the verdicts turn from new to old.
+func (s *search) position(ctx context.Context) (Rescue, error) {
+	var err error
+	if s.buf, err = newBuffer(window); err != nil {
+		return Rescue{}, err
+	}
+	defer s.buf.free()
+	if s.alt, err = newBuffer(window); err != nil {
+		return Rescue{}, err
+	}
+	defer s.alt.free()
+
+	lastNew, firstOld := s.r.offset, s.r.total // ends of what is proven
+	if err := s.each(ctx, s.r.offset, s.r.total, true, func(pos int64, x verdict) {
+		switch {
+		case x == isNew:
+			lastNew = pos + s.unit
+		case x == isOld:
+			firstOld = min(firstOld, pos)
+		}
+	}); err != nil {
+		return Rescue{}, err
+	}
+	found := Rescue{Position: min(lastNew, firstOld), Total: s.r.total}
+	if firstOld > lastNew {
+		return found, fmt.Errorf("%w: from byte %d to byte %d of the data everything looks random under both keys", ErrUnproven, lastNew, firstOld)
+	}
+	found.Mixed = lastNew - firstOld
+	if found.Mixed > inFlight {
+		return found, fmt.Errorf("%w: old and new data are mixed over %d bytes, from byte %d", ErrUnproven, found.Mixed, firstOld)
+	}
+	return found, s.surroundings(ctx, firstOld, lastNew)
+}
+
+// surroundings looks at the stretch in which a power failure may have lost or
+// reordered writes. Between firstOld and lastNew each unit must speak for itself;
+// around them, silence longer than a small request may hide a lost one.
+func (s *search) surroundings(ctx context.Context, firstOld, lastNew int64) error {
+	run := int64(0)
+	var doubt error
+	check := func(pos int64, x verdict) {
+		inside := pos >= firstOld && pos < lastNew
+		if x != silent {
+			run = 0
+			return
+		}
+		run += s.unit
+		if doubt == nil && (inside || run >= smallRequest && !s.o.InOrder) {
+			doubt = fmt.Errorf("%w: %d bytes up to byte %d of the data look random under both keys, close to where it stopped", ErrUnproven, run, pos+s.unit)
+		}
+	}
+	begin := roundDown(max(s.r.offset, firstOld-inFlight), s.unit)
+	if err := s.each(ctx, begin, min(s.r.total, lastNew+inFlight), false, check); err != nil {
+		return err
+	}
+	return doubt
+}
+
+// adopt writes what was found into the header: checksum resilience, and the
+// position. Mixed data becomes an interrupted hotzone whose checksums match just
+// the units that are old, so that recovery, by either program, renews those.
+func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, newKey *secret.Buffer) error {
+	r := s.r
+	root := v.h.root.clone()
+	slots := root.m["keyslots"].(*object)
+	trial := root.clone()
+	trial.m["keyslots"].(*object).del(id(r.slot.id))
+	for _, k := range trial.m["digests"].(*object).keys {
+		l := trial.m["digests"].(*object).m[k].(*object).m["keyslots"].(*list)
+		if i := l.index(id(r.slot.id)); i >= 0 {
+			l.items = slices.Delete(l.items, i, i+1)
+		}
+	}
+	m, err := readMeta(trial, v.h.size)
+	if err != nil {
+		return err
+	}
+	gap := extent{}
+	for _, g := range m.gaps() {
+		if g.size > gap.size {
+			gap = g
+		}
+	}
+	r.slot.area = area{typ: "checksum", offset: gap.offset, size: roundDown(gap.size, 4096), hash: "sha256", sectorSize: int(s.unit)}
+	if r.maxHotzone() == 0 || found.Mixed > r.maxHotzone() {
+		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, gap.size)
+	}
+	a := newObject().set("type", str("checksum")).set("offset", dec(r.slot.area.offset)).set("size", dec(r.slot.area.size))
+	a.set("hash", str("sha256")).set("sector_size", num(r.slot.area.sectorSize))
+	slots.m[id(r.slot.id)].(*object).set("area", a)
+	in := r.metadataInput(oldKey, newKey)
+	defer in.Wipe()
+	d := v.h.meta.digestOfKeyslot(r.slot.id)
+	md, err := newDigest(ctx, in.Bytes(), "sha256", max(1000, d.iterations), []int{r.slot.id})
+	if err != nil {
+		return err
+	}
+	root.m["digests"].(*object).set(id(d.id), md)
+	r.setSegments(root, found.Position, found.Mixed)
+	if found.Mixed > 0 {
+		if err := s.writeMixedChecksums(ctx, found); err != nil {
+			return err
+		}
+	}
+	return v.commit(ctx, root)
+}
+
+// writeMixedChecksums stores, for the units of a mixed stretch, the hash of those
+// that are old, and of those that are new something no hash of them is.
+func (s *search) writeMixedChecksums(ctx context.Context, found Rescue) error {
+	var err error
+	if s.buf, err = newBuffer(window); err != nil {
+		return err
+	}
+	defer s.buf.free()
+	if s.alt, err = newBuffer(window); err != nil {
+		return err
+	}
+	defer s.alt.free()
+	n := hashSize("sha256")
+	sums := make([]byte, roundUp(found.Mixed/s.unit*int64(n), 4096))
+	raw := make([]byte, s.unit)
+	var readErr error
+	err = s.each(ctx, found.Position, found.Position+found.Mixed, false, func(pos int64, x verdict) {
+		if readErr != nil {
+			return
+		}
+		readErr = s.v.data.ReadAt(raw, s.r.prev.offset+pos)
+		at := (pos - found.Position) / s.unit * int64(n)
+		sumBlocks(sums[at:], raw, "sha256", int(s.unit))
+		if x != isOld {
+			for i := range n {
+				sums[at+int64(i)] ^= 0xff
+			}
+		}
+	})
+	if err = firstError(err, readErr); err != nil {
+		return err
+	}
+	if err := s.v.hdr.WriteAt(WriteArea, sums, s.r.slot.area.offset); err != nil {
+		return err
+	}
+	return s.v.hdr.Sync(WriteArea)
+}

@@ -1,0 +1,166 @@
+package luks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"reown/luks"
+	"reown/luks/lukstest"
+)
+
+// prose is data in which every sector can be told from random bytes.
+func prose(n int) []byte {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "%08d all work and no play makes jack a dull boy\n", i)
+	}
+	return []byte(b.String()[:n])
+}
+
+// replacePlain gives a fixture other data.
+func (f *fixture) replacePlain(plain []byte, sector int) {
+	f.plain = plain
+	img := f.Read("img")
+	copy(img[f.offset:], lukstest.XTS(f.oldKey, plain, sector, true))
+	f.Write("img", img)
+}
+
+// rescue is what `reown luks rescue` does, on a disk in memory.
+func rescue(img []byte, o luks.RescueOptions) ([]byte, luks.Rescue, error) {
+	d := lukstest.NewDisk(slices.Clone(img), 512)
+	v, err := luks.OpenDevice("disk", d, nil)
+	if err != nil {
+		return nil, luks.Rescue{}, err
+	}
+	found, err := v.Rescue(context.Background(), pass("first"), o)
+	if err != nil {
+		return d.Bytes(), found, err
+	}
+	err = v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{Hotzone: peerHotzone})
+	return d.Bytes(), found, err
+}
+
+func TestRescueUnprotectedRun(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		sector int
+		args   []string
+		to     int
+	}{
+		{"512", 512, nil, 512},
+		{"4096", 4096, nil, 4096},
+		{"512 to 4096", 512, []string{"--sector-size", "4096"}, 4096},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, shape{size: 1 << 20, sector: c.sector})
+			f.replacePlain(prose(len(f.plain)), c.sector)
+			base := f.Read("img")
+			log := f.Recorded(f.img, f.peerReencrypt(append(c.args, "--resilience", "none")...)...)
+			r := rand.New(rand.NewPCG(5, 5))
+			tried, peerLost, peerTried := 0, 0, 0
+			step := 4
+			if lukstest.Soak() {
+				step = 1
+			}
+			for k := 0; k < len(log); k += step {
+				for _, how := range []string{"killed", "power"} {
+					ops := log[:k]
+					if how == "power" {
+						ops = lukstest.PowerLoss(log, k, 4096, 0.5, r)
+					}
+					img := lukstest.Replay(base, ops)
+					v, err := luks.OpenDevice("disk", lukstest.NewDisk(slices.Clone(img), 512), nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if re := v.Info().Reencryption; !re.Active || re.Finished || re.Resilience != "none" {
+						continue
+					}
+					tried++
+					if err := v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrUnproven) {
+						t.Fatalf("%s after %d: resumed without proof: %v", how, k, err)
+					}
+					out, found, err := rescue(img, luks.RescueOptions{})
+					if err != nil {
+						t.Fatalf("%s after %d: %+v: %v", how, k, found, err)
+					}
+					if err := f.data(out, c.to); err != nil {
+						t.Fatalf("%s after %d: %+v: %v", how, k, found, err)
+					}
+					if how == "killed" && peerTried < 3 {
+						peerTried++
+						if out, err := f.peerResume(img); err != nil || f.data(out, c.to) != nil {
+							peerLost++
+						}
+					}
+				}
+			}
+			if tried == 0 || peerLost == 0 {
+				t.Errorf("the test shows nothing: %d points, cryptsetup alone lost %d", tried, peerLost)
+			}
+			t.Logf("rescued %d of %d; cryptsetup alone lost %d of %d", tried, tried, peerLost, peerTried)
+		})
+	}
+}
+
+// What cannot be proven is left as it is.
+func TestRescueRefusesToGuess(t *testing.T) {
+	f := format(t, shape{size: 1 << 20, sector: 512})
+	fresh := f.Read("img")
+	for _, c := range []struct {
+		name  string
+		plain []byte
+		o     luks.RescueOptions
+		ok    bool
+	}{
+		{"random throughout", lukstest.Random(1<<20, 3), luks.RescueOptions{InOrder: true}, false},
+		{"random near the position", mix(prose(1<<20), 64<<10, 128<<10), luks.RescueOptions{}, false},
+		{"random near the position, in order", mix(prose(1<<20), 64<<10, 128<<10), luks.RescueOptions{InOrder: true}, true},
+		{"a little random near the position", mix(prose(1<<20), 64<<10, 32<<10), luks.RescueOptions{}, true},
+		{"random at the position", mix(prose(1<<20), 2*peerHotzone-512, 1024), luks.RescueOptions{InOrder: true}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.Write("img", fresh)
+			f.replacePlain(c.plain, 512)
+			base := f.Read("img")
+			log := f.Recorded(f.img, f.peerReencrypt("--resilience", "none")...)
+			data := 0
+			for k, op := range log { // two hotzones written
+				if op.Off >= int64(f.offset) {
+					if data++; data == 2 {
+						log = log[:k+1]
+						break
+					}
+				}
+			}
+			img := lukstest.Replay(base, log)
+			out, found, err := rescue(img, c.o)
+			if !c.ok {
+				if !errors.Is(err, luks.ErrUnproven) {
+					t.Errorf("%+v, %v", found, err)
+				}
+				if !bytes.Equal(out, img) {
+					t.Error("something was written")
+				}
+				return
+			}
+			if err != nil || found.Position != 2*peerHotzone {
+				t.Fatalf("%+v, %v", found, err)
+			}
+			if err := f.data(out, 512); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func mix(p []byte, off, n int) []byte {
+	copy(p[off:], lukstest.Random(n, 9))
+	return p
+}
