@@ -66,6 +66,7 @@ type File struct {
 	Size       uint32 // of the data as stored, in bytes
 	End        uint32 // of the entry: where the next header stands
 	Attributes bool   // the entry carries attributes (compression, hash, place)
+	Torn       bool   // no entry, but what an interrupted write left; counts as a hole
 }
 
 // Empty says that the entry is a hole.
@@ -83,6 +84,7 @@ type Image struct {
 	files  []File
 	// hasMaster: there is a master header, which Heads' cbfs cannot do without.
 	hasMaster bool
+	allowTorn bool
 }
 
 // Parse reads an image of 64 KiB to 64 MiB with an FMAP whose CBFS is the area
@@ -91,8 +93,15 @@ type Image struct {
 //
 // The entries must follow each other without a gap up to the end of the region.
 // Anything else is ErrUnknownLayout.
-func Parse(data []byte) (*Image, error) {
-	im := &Image{data: data}
+func Parse(data []byte) (*Image, error) { return parse(data, false) }
+
+// ParseTorn is Parse for an image that an interrupted write may have left: what
+// stands behind a hole or behind a file of the owner and is no entry counts as a
+// hole (File.Torn), up to the next entry that coreboot would find there.
+func ParseTorn(data []byte) (*Image, error) { return parse(data, true) }
+
+func parse(data []byte, torn bool) (*Image, error) {
+	im := &Image{data: data, allowTorn: torn}
 	m, err := ParseFMAP(data)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -199,6 +208,9 @@ func (im *Image) walk() error {
 			break // a legacy image ends its CBFS where the chain ends
 		}
 		f, err := im.parseFile(off)
+		if err != nil && im.allowTorn {
+			f, err = im.tornAt(off, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -212,6 +224,24 @@ func (im *Image) walk() error {
 		return fmt.Errorf("%w: no CBFS entry at 0x%x", ErrUnknownLayout, im.region.Start)
 	}
 	return nil
+}
+
+// tornAt returns the gap at off as a hole, or the error with which reading an
+// entry there failed.
+func (im *Image) tornAt(off uint32, err error) (File, error) {
+	if n := len(im.files); n == 0 || !im.files[n-1].Empty() && !isOwner(im.files[n-1]) {
+		return File{}, err // part of the firmware's own files may be lost
+	}
+	f := File{Type: TypeDeleted, Torn: true, Offset: off, DataOffset: off, End: off + fileAlign}
+	for f.End < im.region.End {
+		if _, err := im.parseFile(f.End); err == nil {
+			break
+		}
+		f.End += fileAlign
+	}
+	f.End = min(f.End, im.region.End)
+	f.Size = min(f.End, uint32(len(im.data))-4) - off // the last bytes may point to a master header
+	return f, nil
 }
 
 func (im *Image) parseFile(off uint32) (File, error) {

@@ -134,7 +134,10 @@ func configLines(b []byte) []string {
 
 func isComment(line string) bool {
 	t := strings.TrimLeft(line, " \t")
-	return t == "" || t[0] == '#'
+	if t == "" {
+		return true
+	}
+	return t[0] == '#' && !strings.ContainsFunc(t, func(r rune) bool { return r < ' ' && r != '\t' })
 }
 
 func parseSetting(line string) (Setting, bool) {

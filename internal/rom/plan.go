@@ -64,10 +64,11 @@ type Plan struct {
 }
 
 // NewPlan builds and checks the image that makes the machine the owner's. old is
-// the image as read from the chip; it is not changed. Errors: ErrUnknownLayout,
+// the image as read from the chip, whole or torn by an interrupted write (see
+// ParseTorn); it is not changed. Errors: ErrUnknownLayout,
 // ErrVerified, ErrNoSpace, ErrBadSetting, ErrBadName, ErrNotMeasurable.
 func NewPlan(old []byte, c Changes) (*Plan, error) {
-	im, err := Parse(old)
+	im, err := ParseTorn(old)
 	if err != nil {
 		return nil, fmt.Errorf("reading the firmware image: %w", err)
 	}
@@ -127,7 +128,7 @@ func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
 	if eraseSize < EraseSize || eraseSize&(eraseSize-1) != 0 || len(old)%int(eraseSize) != 0 {
 		return nil, fmt.Errorf("%w: erase blocks of %d bytes", ErrUnknownLayout, eraseSize)
 	}
-	im, err := Parse(old)
+	im, err := ParseTorn(old)
 	if err != nil {
 		return nil, fmt.Errorf("reading the firmware image: %w", err)
 	}
@@ -178,7 +179,7 @@ func entryLen(f NewFile) uint32 {
 type span struct {
 	Range
 	dataEnd uint32 // where the data of its last entry ends, at most End
-	owned   bool   // holds a file of the owner
+	owned   bool   // holds a file of the owner, or what is left of one
 }
 
 type layouter struct {
@@ -205,7 +206,7 @@ func (l *layouter) findSpans() {
 		if f.Empty() {
 			s.dataEnd = f.DataOffset + f.Size
 		}
-		s.owned = s.owned || isOwner(f)
+		s.owned = s.owned || isOwner(f) || f.Torn
 	}
 }
 
@@ -267,7 +268,7 @@ func (l *layouter) places(i int) []uint32 {
 	first := s.Start + alignUp(boundary-s.Start, fileAlign)
 	at = append(at, first)
 	for _, f := range l.im.files {
-		if isOwner(f) && s.contains(f.entry()) {
+		if (isOwner(f) || f.Torn) && s.contains(f.entry()) {
 			at = append(at, f.Offset)
 			break
 		}
@@ -330,7 +331,7 @@ func (l *layouter) build(dst []byte, i int, at uint32) bool {
 // isHole says that the old image has one hole of exactly this extent. It is left
 // as it is, whoever made it, because its header stands in a shared block.
 func (l *layouter) isHole(r Range) bool {
-	return slices.ContainsFunc(l.im.files, func(f File) bool { return f.Empty() && f.entry() == r })
+	return slices.ContainsFunc(l.im.files, func(f File) bool { return f.Empty() && !f.Torn && f.entry() == r })
 }
 
 // shared counts blocks that do not lie wholly inside one span.
