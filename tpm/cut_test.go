@@ -75,7 +75,10 @@ func everyCut(t *testing.T, s *tpmtest.Sim, prepare func(), do func(*TPM) error,
 			t.Run(fmt.Sprintf("%02d-%s-after=%v", n, all[n-1], after), func(t *testing.T) {
 				prepare()
 				p, _ := cutAt(t, s, n, after)
-				wantErr(t, do(p), errPower)
+				// The announcement at the end is no part of the work.
+				if err := do(p); err != nil || all[n-1] != "TPM2_Shutdown" {
+					wantErr(t, err, errPower)
+				}
 				check(t, s.PowerCycle())
 				again(t)
 			})
@@ -151,7 +154,13 @@ func TestPowerCutInSealAndCounter(t *testing.T) {
 			pcrs := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
 			const old = "old OTP secret, 20 b"
 			everyCut(t, s,
-				func() { check(t, p.SealOTP(ctx, buf(ownerPass), buf(old), pcrs)) },
+				func() {
+					// A cut while the primary is in use counts as a wrong try.
+					if must(p.Info(ctx))(t).Lockout.Tries > 5 {
+						check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+					}
+					check(t, p.SealOTP(ctx, buf(ownerPass), buf(old), pcrs))
+				},
 				func(p *TPM) error { return p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs) },
 				func(t *testing.T) {
 					got, err := p.UnsealOTP(ctx)

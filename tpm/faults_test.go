@@ -233,6 +233,23 @@ func TestShutdownIsClean(t *testing.T) {
 	}
 }
 
+// Nor does a pulled plug, once the operation is over.
+func TestPulledPlugCostsNoTry(t *testing.T) {
+	ctx := context.Background()
+	s, p, pcrs := setUp20(t)
+	for range 3 {
+		check(t, p.SealDUK(ctx, buf(ownerPass), secret.Random(DUKSize), buf(dukPass), pcrs))
+		must(p.UnsealDUK(ctx, buf(dukPass)))(t)
+		check(t, p.CheckOwner(ctx, buf(ownerPass)))
+		must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+		check(t, p.ExtendPCR(ctx, 16, nil))
+		check(t, s.PowerCycle())
+	}
+	if i := must(p.Info(ctx))(t); i.Lockout.Tries != 0 {
+		t.Errorf("%d tries after three pulled plugs", i.Lockout.Tries)
+	}
+}
+
 func TestFullNV20(t *testing.T) {
 	ctx := context.Background()
 	s, p, _ := setUp20(t)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"reown/internal/secret"
@@ -189,8 +190,11 @@ func New(open func() (Device, error)) (*TPM, error) {
 // Family says which specification the TPM follows.
 func (t *TPM) Family() Family { return t.family }
 
-// with runs f while the device is open.
-func (t *TPM) with(ctx context.Context, f func(*conn) error) error {
+// with runs f while the device is open. The secrets that f uses are named, because
+// a Buffer's memory is unmapped once nobody refers to the Buffer, even while
+// go-tpm still holds the slice.
+func (t *TPM) with(ctx context.Context, f func(*conn) error, used ...*secret.Buffer) error {
+	defer runtime.KeepAlive(used)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	dev, err := t.open()
@@ -226,14 +230,14 @@ func (t *TPM) Reset(ctx context.Context, owner *secret.Buffer, o ResetOptions) e
 	if o.PrimaryAlg != RSA && o.PrimaryAlg != ECC {
 		return fmt.Errorf("unknown kind of primary key %q", o.PrimaryAlg)
 	}
-	return wrap("resetting the TPM", t.with(ctx, func(c *conn) error { return t.impl.reset(c, owner, o) }))
+	return wrap("resetting the TPM", t.with(ctx, func(c *conn) error { return t.impl.reset(c, owner, o) }, owner))
 }
 
 // CheckOwner returns nil when owner is the owner passphrase, ErrWrongOwner when it
 // is not. With TPM 2.0 a wrong one does not count toward the lockout; with TPM 1.2
 // it may, after the maker's rule.
 func (t *TPM) CheckOwner(ctx context.Context, owner *secret.Buffer) error {
-	return wrap("checking the TPM owner passphrase", t.with(ctx, func(c *conn) error { return t.impl.checkOwner(c, owner) }))
+	return wrap("checking the TPM owner passphrase", t.with(ctx, func(c *conn) error { return t.impl.checkOwner(c, owner) }, owner))
 }
 
 // SealOTP seals the TOTP/HOTP secret (20 bytes in Heads, 128 at most) to the
@@ -259,7 +263,7 @@ func (t *TPM) seal(ctx context.Context, s slot, owner, data, pass *secret.Buffer
 	if data.Len() == 0 || data.Len() > maxSealed {
 		return fmt.Errorf("%w: 1 to %d bytes, not %d", ErrTooLarge, maxSealed, data.Len())
 	}
-	return wrap("sealing the "+s.what, t.with(ctx, func(c *conn) error { return t.impl.seal(c, s, owner, data, pass, pcrs) }))
+	return wrap("sealing the "+s.what, t.with(ctx, func(c *conn) error { return t.impl.seal(c, s, owner, data, pass, pcrs) }, owner, data, pass))
 }
 
 // OTPSealedTo says whether a secret is sealed for TOTP/HOTP, and to exactly these
@@ -295,14 +299,14 @@ func (t *TPM) UnsealDUK(ctx context.Context, pass *secret.Buffer) (*secret.Buffe
 }
 
 func (t *TPM) unseal(ctx context.Context, s slot, pass *secret.Buffer) (data *secret.Buffer, err error) {
-	err = t.with(ctx, func(c *conn) (err error) { data, err = t.impl.unseal(c, s, pass); return })
+	err = t.with(ctx, func(c *conn) (err error) { data, err = t.impl.unseal(c, s, pass); return }, pass)
 	return data, wrap("unsealing the "+s.what, err)
 }
 
 // CreateCounter makes a rollback counter as Heads does, or takes the one that is
 // there, increments it once and returns its value.
 func (t *TPM) CreateCounter(ctx context.Context, owner *secret.Buffer) (n Counter, err error) {
-	err = t.with(ctx, func(c *conn) (err error) { n, err = t.impl.createCounter(c, owner); return })
+	err = t.with(ctx, func(c *conn) (err error) { n, err = t.impl.createCounter(c, owner); return }, owner)
 	return n, wrap("creating the rollback counter", err)
 }
 

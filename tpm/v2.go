@@ -540,6 +540,12 @@ func (v *v2) extendPCR(c *conn, pcr int, digest []byte) error {
 	return c.check(err)
 }
 
+// orderly follows the use of an object under lockout protection, as Heads makes its
+// own: the primary, what is sealed, the counters. A TPM that loses power after such a use
+// counts a wrong try, because the try's result could have been lost with it; ten
+// pulled plugs would lock it. Announced now, the power may go at any time.
+func (v *v2) orderly(c *conn) { _ = v.shutdown(c) }
+
 func (v *v2) shutdown(c *conn) error {
 	_, err := tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}.Execute(c)
 	return c.check(err)

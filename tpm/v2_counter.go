@@ -169,6 +169,7 @@ func (v *v2) increment(c *conn, k *key, h tpm2.TPMHandle) (Counter, error) {
 	if err != nil {
 		return Counter{}, err
 	}
+	defer v.orderly(c)
 	_, err = tpm2.NVIncrement{
 		AuthHandle: tpm2.AuthHandle{Handle: h, Name: i.name, Auth: k.session()},
 		NVIndex:    tpm2.NamedHandle{Handle: h, Name: i.name},
@@ -184,6 +185,7 @@ func (v *v2) read(c *conn, k *key, h tpm2.TPMHandle) (Counter, error) {
 	if err != nil {
 		return Counter{}, err
 	}
+	defer v.orderly(c)
 	r, err := tpm2.NVRead{
 		AuthHandle: tpm2.AuthHandle{Handle: h, Name: i.name, Auth: k.session()},
 		NVIndex:    tpm2.NamedHandle{Handle: h, Name: i.name},

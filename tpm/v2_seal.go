@@ -54,6 +54,7 @@ func (v *v2) seal(c *conn, s slot, owner, data, pass *secret.Buffer, values PCRV
 	if err != nil {
 		return err
 	}
+	defer v.orderly(c)
 	made, err := tpm2.Create{
 		ParentHandle: k.self(),
 		InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{
@@ -132,6 +133,7 @@ func (v *v2) unseal(c *conn, s slot, pass *secret.Buffer) (*secret.Buffer, error
 	}
 	opts := []tpm2.AuthOption{tpm2.Salted(k.handle, k.pub), tpm2.AESEncryption(128, tpm2.EncryptOut)}
 	if pass != nil {
+		defer v.orderly(c)
 		opts = append(opts, tpm2.Auth(pass.Bytes()), tpm2.Bound(obj.handle, obj.name, pass.Bytes()))
 	}
 	session := tpm2.Policy(tpm2.TPMAlgSHA256, 32, func(t transport.TPM, h tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
