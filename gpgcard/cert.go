@@ -71,12 +71,33 @@ func ParseCerts(data []byte) ([]*Cert, error) {
 	return out, nil
 }
 
+// A Packet is one OpenPGP packet of a certificate.
+type Packet struct {
+	Tag    byte
+	Offset int // of Body in Cert.Bytes
+	Body   []byte
+}
+
+// Packets lists the certificate's packets.
+func (c *Cert) Packets() []Packet {
+	var out []Packet
+	for at := 0; at < len(c.raw); {
+		tag, head, n, err := packetLength(c.raw[at:])
+		if err != nil {
+			return out // cannot happen: ParseCerts has walked it
+		}
+		out = append(out, Packet{tag, at + head, c.raw[at+head : at+n]})
+		at += n
+	}
+	return out
+}
+
 // splitCerts cuts a keyring at its primary key packets.
 func splitCerts(b []byte) ([][]byte, error) {
 	var out [][]byte
 	start := 0
 	for at := 0; at < len(b); {
-		tag, n, err := packetLength(b[at:])
+		tag, _, n, err := packetLength(b[at:])
 		if err != nil {
 			return nil, err
 		}
@@ -92,14 +113,13 @@ func splitCerts(b []byte) ([][]byte, error) {
 	return out, nil
 }
 
-// packetLength reads a packet header (RFC 4880, 4.2) and returns the packet's tag and
-// its whole length. Partial and indeterminate lengths do not occur in keys.
-func packetLength(b []byte) (tag byte, n int, err error) {
+// packetLength reads a packet header (RFC 4880, 4.2) and returns the packet's tag,
+// the header's length and the packet's whole length. Partial and indeterminate lengths do not occur in keys.
+func packetLength(b []byte) (tag byte, head, n int, err error) {
 	bad := errors.New("malformed packet header")
 	if len(b) < 2 || b[0]&0x80 == 0 {
-		return 0, 0, bad
+		return 0, 0, 0, bad
 	}
-	head := 0
 	if b[0]&0x40 == 0 { // old format
 		tag = b[0] >> 2 & 15
 		switch b[0] & 3 {
@@ -107,16 +127,16 @@ func packetLength(b []byte) (tag byte, n int, err error) {
 			head, n = 2, int(b[1])
 		case 1:
 			if len(b) < 3 {
-				return 0, 0, bad
+				return 0, 0, 0, bad
 			}
 			head, n = 3, int(binary.BigEndian.Uint16(b[1:]))
 		case 2:
 			if len(b) < 5 {
-				return 0, 0, bad
+				return 0, 0, 0, bad
 			}
 			head, n = 5, int(binary.BigEndian.Uint32(b[1:]))
 		default:
-			return 0, 0, bad
+			return 0, 0, 0, bad
 		}
 	} else {
 		tag = b[0] & 63
@@ -125,22 +145,22 @@ func packetLength(b []byte) (tag byte, n int, err error) {
 			head, n = 2, int(l)
 		case l < 224:
 			if len(b) < 3 {
-				return 0, 0, bad
+				return 0, 0, 0, bad
 			}
 			head, n = 3, (int(l)-192)<<8+int(b[2])+192
 		case l == 255:
 			if len(b) < 6 {
-				return 0, 0, bad
+				return 0, 0, 0, bad
 			}
 			head, n = 6, int(binary.BigEndian.Uint32(b[2:]))
 		default:
-			return 0, 0, bad
+			return 0, 0, 0, bad
 		}
 	}
 	if n < 0 || n > len(b)-head {
-		return 0, 0, bad
+		return 0, 0, 0, bad
 	}
-	return tag, head + n, nil
+	return tag, head, head + n, nil
 }
 
 // dearmor returns binary data as it is and armoured data decoded.
@@ -189,16 +209,12 @@ func (c *Cert) Armored() []byte { return enarmor(c.raw, openpgp.PublicKeyType) }
 // UserIDs lists the user ids, in the order of the certificate.
 func (c *Cert) UserIDs() []string {
 	var out []string
-	r := packet.NewReader(bytes.NewReader(c.raw))
-	for {
-		p, err := r.Next()
-		if err != nil {
-			return out
-		}
-		if u, ok := p.(*packet.UserId); ok {
-			out = append(out, u.Id)
+	for _, p := range c.Packets() {
+		if p.Tag == 13 {
+			out = append(out, string(p.Body))
 		}
 	}
+	return out
 }
 
 // A CertKey is one key of a certificate.
@@ -484,7 +500,7 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
-	_, n, err := packetLength(raw)
+	_, _, n, err := packetLength(raw)
 	if err != nil || n != len(raw) {
 		return nil, fmt.Errorf("%w: not one signature packet", ErrBadSignature)
 	}
