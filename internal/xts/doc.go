@@ -12,11 +12,15 @@
 //	vcipher   ppc64le (POWER8 and later), 8 blocks at a time
 //	generic   everything else, through crypto/aes
 //
+// The speed beside OpenSSL's: go test -run - -bench VersusOpenSSL ./internal/xts/...
+//
 // All give the same bytes; tests force each in turn and compare it with
-// x/crypto/xts. The assembly is written by gen/main.go (go generate).
+// x/crypto/xts. The assembly is written by gen (go generate).
 //
 // What it does not do: there is no ciphertext stealing (a sector is whole
 // 512-byte units), no authentication (XTS has none), no other IV than plain64.
+// Wipe clears the round keys, not what encryption leaves on goroutines' stacks:
+// tweaks and intermediate blocks.
 package xts
 
 //go:generate go run ./gen

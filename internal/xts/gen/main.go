@@ -7,27 +7,22 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
-// files are the generator's outputs, relative to internal/xts.
+// files are the generator's outputs, relative to internal/xts, where it runs.
 var files = map[string]func(*asm){
 	"aes_amd64.s":         aesAMD64,
 	"aes_arm64.s":         aesARM64,
-	"slice_amd64.s":       sliceAMD64,
 	"aes_ppc64le.s":       aesPPC64LE,
+	"slice_amd64.s":       sliceAMD64,
 	"xsha/sha256_amd64.s": shaAMD64,
 }
 
 func main() {
 	log.SetFlags(0)
-	dir := "."
-	if len(os.Args) > 1 {
-		dir = os.Args[1]
-	}
 	for name := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), generate(name), 0o644); err != nil {
+		if err := os.WriteFile(name, generate(name), 0o644); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -41,10 +36,7 @@ func generate(name string) []byte {
 }
 
 // An asm collects lines of Go assembly.
-type asm struct {
-	text strings.Builder
-	name string // function being written, for labels
-}
+type asm struct{ text strings.Builder }
 
 func (a *asm) raw(format string, args ...any) { fmt.Fprintf(&a.text, format+"\n", args...) }
 
@@ -70,7 +62,6 @@ func (a *asm) say(format string, args ...any) { a.raw("\t// "+format, args...) }
 // ones can do without the check that the goroutine has as much.
 func (a *asm) fn(decl string, frame int) {
 	name, args, _ := strings.Cut(decl, "(")
-	a.name = name
 	flags := "NOSPLIT"
 	if frame > 700 {
 		flags = "0"
@@ -87,7 +78,7 @@ func (a *asm) data(name string, words ...uint64) {
 	a.raw("GLOBL %s<>(SB), RODATA|NOPTR, $%d", name, 8*len(words))
 }
 
-// weave adds the lines of a with those of b spread evenly between them, so that
+// weave adds main with the lines of side spread evenly between its own, so that
 // the processor finds both kinds of work within its window.
 func (a *asm) weave(main, side []string) {
 	done := 0

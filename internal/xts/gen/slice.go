@@ -15,7 +15,7 @@ import (
 //	R9 round keys, bitsliced: 128 bytes each  R11 this round's  AX rounds  R12 rounds left
 //	R10 frame, aligned
 
-// Offsets in the frame.
+// Offsets in the frame; the last spill slot keeps the next tweak.
 const (
 	slTweaks = 0
 	slConst  = 128
@@ -23,39 +23,35 @@ const (
 	slFrame  = slSpill + 24*16
 )
 
-// slConsts are byte shuffles and masks. Byte 4c+r is row r of column c.
-var slConsts = []func(c, r int) int{
-	func(c, r int) int { return 4*((c+r)%4) + r },               // ShiftRows
-	func(c, r int) int { return 4*((c+(r+1)%4)%4) + (r+1)%4 },   // then up one row
-	func(c, r int) int { return 4*c + (r+2)%4 },                 // up two rows
-	func(c, r int) int { return 4*c + (r+1)%4 },                 // up one row
-	func(c, r int) int { return 4*((c-r+4)%4) + r },             // InvShiftRows
-	func(c, r int) int { return 4*((c-(r+2)%4+4)%4) + (r+2)%4 }, // then up two rows
-	func(c, r int) int { return 0x55 },
-	func(c, r int) int { return 0x33 },
-	func(c, r int) int { return 0x0f },
-	func(c, r int) int { return [4]int{0x87, 0, 1, 0}[c] * b2i(r == 0) }, // carries, see amd64.tweak
-}
-
+// Constants in the frame: byte shuffles and masks.
 const (
-	slSR = iota
-	slSRUp1
-	slUp2
-	slUp1
-	slInvSR
-	slInvSRUp2
-	slMask1
+	slSR       = iota // ShiftRows
+	slSRUp1           // ShiftRows, then up one row
+	slUp1             // up one row
+	slUp2             // up two rows
+	slInvSR           // InvShiftRows
+	slInvSRUp2        // InvShiftRows, then up two rows
+	slMask1           // for transpose
 	slMask2
 	slMask4
-	slCarry
+	slCarry // for doubling a tweak, see amd64.tweak
 )
 
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+// slConsts gives byte 4c+r of each, that is row r of column c.
+var slConsts = [...]func(c, r int) int{
+	slSR:       func(c, r int) int { return 4*((c+r)%4) + r },
+	slSRUp1:    func(c, r int) int { r = (r + 1) % 4; return 4*((c+r)%4) + r },
+	slUp1:      func(c, r int) int { return 4*c + (r+1)%4 },
+	slUp2:      func(c, r int) int { return 4*c + (r+2)%4 },
+	slInvSR:    func(c, r int) int { return 4*((c-r+4)%4) + r },
+	slInvSRUp2: func(c, r int) int { r = (r + 2) % 4; return 4*((c-r+4)%4) + r },
+	slMask1:    func(c, r int) int { return 0x55 },
+	slMask2:    func(c, r int) int { return 0x33 },
+	slMask4:    func(c, r int) int { return 0x0f },
+	slCarry:    func(c, r int) int { return map[[2]int]int{{0, 0}: 0x87, {2, 0}: 1}[[2]int{c, r}] },
 }
+
+var slNext = slAt(slSpill + 23*16)
 
 func slAt(off int) string    { return fmt.Sprintf("%d(R10)", off) }
 func slConstAt(i int) string { return slAt(slConst + 16*i) }
@@ -79,8 +75,6 @@ func (p *program) add(kind string, a, b int, mem string) int {
 	p.ops = append(p.ops, vop{kind, p.values - 1, a, b, mem})
 	return p.values - 1
 }
-func (p *program) load(at string) int                 { return p.add("load", -1, -1, at) }
-func (p *program) store(a int, at string)             { p.add("store", a, -1, at) }
 func (p *program) and(a, b int) int                   { return p.add("PAND", a, b, "") }
 func (p *program) shuffle(a, c int) int               { return p.add("PSHUFB", a, -1, slConstAt(c)) }
 func (p *program) mem(op string, a int, m string) int { return p.add(op, a, -1, m) }
@@ -91,112 +85,134 @@ func (p *program) xor(a int, more ...int) int {
 	return a
 }
 
-// emit gives the program registers: a value that is needed latest gives way, to
-// the place it was loaded from or to the frame. The first eight values are in
-// X0 to X7 at the start, and out at the end.
-func (a *asm) emit(p *program, out []int) {
-	uses := make([][]int, p.values) // where each value is read
-	for i, o := range p.ops {
-		for _, v := range []int{o.a, o.b} {
-			if v >= 0 {
-				uses[v] = append(uses[v], i)
-			}
+// An allocator gives the values of a program registers. When there are too few,
+// the value that is needed latest goes to the frame.
+type allocator struct {
+	*asm
+	uses   [][]int     // by value: the operations that read it
+	regs   [16]int     // value in each register, or -1
+	spills [23]int     // value in each spill slot, or -1
+	slot   map[int]int // value to spill slot
+	now    int         // operation being written
+}
+
+const never = 1 << 30
+
+// need is the first operation after t that reads v.
+func (a *allocator) need(v, t int) int {
+	for _, u := range a.uses[v] {
+		if u > t {
+			return u
 		}
 	}
-	for _, v := range out {
-		uses[v] = append(uses[v], len(p.ops))
-	}
-	var reg [16]int // value held, or -1
-	for i := range reg {
-		reg[i] = -1
-		if i < 8 {
-			reg[i] = i
-		}
-	}
-	home := map[int]string{}
-	var spills [23]int
-	for i := range spills {
-		spills[i] = -1
-	}
-	next := func(v, now int) int { // next use after now
-		for _, u := range uses[v] {
-			if u > now {
-				return u
-			}
-		}
-		return 1 << 30
-	}
-	where := func(v int) int { return slices.Index(reg[:], v) }
-	take := func(now int, keep ...int) int { // a free register
-		if r := slices.Index(reg[:], -1); r >= 0 {
-			return r
-		}
-		worst, at := -1, -1
-		for r, v := range reg {
-			if n := next(v, now-1); !slices.Contains(keep, v) && n > at {
-				worst, at = r, n
-			}
-		}
-		v := reg[worst]
-		if home[v] == "" {
-			s := slices.IndexFunc(spills[:], func(w int) bool { return w < 0 || next(w, now-1) == 1<<30 })
-			spills[s], home[v] = v, slAt(slSpill+16*s)
-			a.op("MOVO X%d, %s", worst, home[v])
-		}
-		return worst
-	}
-	fetch := func(v, now int, keep ...int) int { // v's register
-		r := where(v)
-		if r < 0 {
-			r = take(now, keep...)
-			a.op("MOVO %s, X%d", home[v], r)
-			reg[r] = v
-		}
+	return never
+}
+
+func (a *allocator) dies(v int) bool { return a.need(v, a.now) == never }
+func (a *allocator) where(v int) int { return slices.Index(a.regs[:], v) }
+
+// take frees a register, but none of those that hold the values in keep.
+func (a *allocator) take(keep ...int) int {
+	if r := a.where(-1); r >= 0 {
 		return r
 	}
-	for i, o := range p.ops {
-		{
-			x, y := o.a, o.b
-			dies := func(v int) bool { return next(v, i) == 1<<30 }
-			if y >= 0 && (!dies(x) || where(x) < 0) && dies(y) && where(y) >= 0 {
-				x, y = y, x // both instructions with two operands commute
-			}
-			r := fetch(x, i, y)
-			if !dies(x) {
-				n := take(i, x, y)
-				a.op("MOVO X%d, X%d", r, n)
-				r = n
-			}
-			from := o.mem
-			if y >= 0 {
-				if from = home[y]; where(y) >= 0 {
-					from = fmt.Sprintf("X%d", where(y))
-				}
-			}
-			a.op("%s %s, X%d", o.kind, from, r)
-			reg[r] = o.dst
-		}
-		for r, v := range reg {
-			if v >= 0 && next(v, i) == 1<<30 {
-				reg[r] = -1
-			}
+	worst, latest := -1, -1
+	for r, v := range a.regs {
+		if n := a.need(v, a.now-1); n > latest && !slices.Contains(keep, v) {
+			worst, latest = r, n
 		}
 	}
-	for _, v := range out {
-		fetch(v, len(p.ops))
+	v := a.regs[worst]
+	if _, ok := a.slot[v]; !ok {
+		s := slices.IndexFunc(a.spills[:], func(w int) bool { return w < 0 || a.need(w, a.now-1) == never })
+		a.spills[s], a.slot[v] = v, s
+		a.op("MOVO X%d, %s", worst, a.spilled(v))
+	}
+	a.regs[worst] = -1
+	return worst
+}
+
+func (a *allocator) spilled(v int) string { return slAt(slSpill + 16*a.slot[v]) }
+
+// fetch brings v into a register.
+func (a *allocator) fetch(v int, keep ...int) int {
+	r := a.where(v)
+	if r < 0 {
+		r = a.take(keep...)
+		a.op("MOVO %s, X%d", a.spilled(v), r)
+		a.regs[r] = v
+	}
+	return r
+}
+
+func (a *allocator) write(o vop) {
+	x, y := o.a, o.b
+	if y >= 0 && !(a.dies(x) && a.where(x) >= 0) && a.dies(y) && a.where(y) >= 0 {
+		x, y = y, x // overwrite what dies; PXOR and PAND commute
+	}
+	r := a.fetch(x, y)
+	if !a.dies(x) {
+		n := a.take(x, y)
+		a.op("MOVO X%d, X%d", r, n)
+		r = n
+	}
+	from := o.mem
+	if y >= 0 {
+		if i := a.where(y); i >= 0 {
+			from = fmt.Sprintf("X%d", i)
+		} else {
+			from = a.spilled(y)
+		}
+	}
+	a.op("%s %s, X%d", o.kind, from, r)
+	a.regs[r] = o.dst
+	for i, v := range a.regs {
+		if v >= 0 && a.dies(v) {
+			a.regs[i] = -1
+		}
+	}
+}
+
+// emit writes a program. Values 0 to 7 are in X0 to X7 at the start, and the
+// eight values out at the end.
+func (a *asm) emit(p *program, out []int) {
+	al := &allocator{asm: a, uses: make([][]int, p.values), slot: map[int]int{}}
+	for i, o := range p.ops {
+		al.uses[o.a] = append(al.uses[o.a], i)
+		if o.b >= 0 {
+			al.uses[o.b] = append(al.uses[o.b], i)
+		}
+	}
+	for i := range al.regs {
+		al.regs[i] = -1
+	}
+	for i := range al.spills {
+		al.spills[i] = -1
 	}
 	for i, v := range out {
-		from := where(v)
+		al.regs[i] = i
+		al.uses[v] = append(al.uses[v], len(p.ops))
+	}
+	for i, o := range p.ops {
+		al.now = i
+		al.write(o)
+	}
+	al.now = len(p.ops)
+	for _, v := range out {
+		al.fetch(v, out...)
+	}
+	for i, v := range out {
+		from := al.where(v)
 		if from == i {
 			continue
 		}
-		if reg[i] >= 0 { // another output: out of the way
-			free := slices.Index(reg[:], -1)
+		if al.regs[i] >= 0 { // another output is in the way
+			free := al.where(-1)
 			a.op("MOVO X%d, X%d", i, free)
-			reg[free] = reg[i]
+			al.regs[free] = al.regs[i]
 		}
 		a.op("MOVO X%d, X%d", from, i)
-		reg[i], reg[from] = v, -1
+		al.regs[i], al.regs[from] = v, -1
 	}
 }
 
@@ -413,7 +429,7 @@ func (a *asm) slXTS(name string, decrypt bool) {
 		MOVQ CX, BX
 		JMP tweaked`)
 	a.label("same")
-	a.op("MOVO %s, X14", slAt(slSpill+23*16)) // kept there across the rounds
+	a.op("MOVO %s, X14", slNext)
 	a.label("tweaked")
 	a.op("DECQ BX")
 	for i := range 8 {
@@ -426,7 +442,7 @@ func (a *asm) slXTS(name string, decrypt bool) {
 		a.op("PAND %s, X8", slConstAt(slCarry))
 		a.op("PXOR X8, X14")
 	}
-	a.op("MOVO X14, %s", slAt(slSpill+23*16))
+	a.op("MOVO X14, %s", slNext)
 	a.slCipher(decrypt)
 	for i := range 8 {
 		a.op("PXOR %s, X%d", slTweakAt(i), i)
