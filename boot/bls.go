@@ -37,7 +37,7 @@ func (d *Dir) bls(nodes []node, configs []string) ([]Entry, error) {
 	}
 	var out []Entry
 	for _, c := range configs {
-		e, err := d.config(c, func(data []byte) []Entry {
+		e, _, err := d.config(c, func(data []byte) ([]Entry, string) {
 			opts, why := kernelOpts(data, d.grubenv(c))
 			var out []Entry
 			for _, f := range files {
@@ -54,7 +54,7 @@ func (d *Dir) bls(nodes []node, configs []string) ([]Entry, error) {
 				}
 				out = append(out, e)
 			}
-			return out
+			return out, ""
 		})
 		if err != nil {
 			return nil, err

@@ -39,15 +39,24 @@ func (d *Dir) Entries() ([]Entry, error) {
 		}
 	}
 	var out []Entry
+	spoiled := ""
 	for _, c := range configs {
 		if p := "/boot" + c; strings.Contains(p, "EFI") || strings.Contains(p, "efi") {
 			continue
 		}
-		e, err := d.config(c, func(data []byte) []Entry {
+		e, why, err := d.config(c, func(data []byte) ([]Entry, string) {
 			return parseGrub(data, path.Dir(c), d.readable)
 		})
 		if err != nil {
 			return nil, err
+		}
+		for i := range e {
+			if spoiled != "" {
+				e[i].Uncertain = spoiled
+			}
+		}
+		if spoiled == "" {
+			spoiled = why
 		}
 		out = append(out, e...)
 	}
@@ -71,22 +80,22 @@ func (d *Dir) Entries() ([]Entry, error) {
 
 // config reads and parses one grub.cfg. Heads gives its name to dirname unquoted,
 // so one in a directory whose name has a blank or a pattern yields nothing.
-func (d *Dir) config(name string, parse func([]byte) []Entry) ([]Entry, error) {
+func (d *Dir) config(name string, parse func([]byte) ([]Entry, string)) (out []Entry, spoiled string, err error) {
 	if strings.ContainsAny(name, ifs+"*?[") {
-		return nil, nil
+		return nil, "", nil
 	}
 	data, err := readRegular(filepath.Join(d.path, name), maxConfig, true)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotRegular) {
-		return nil, nil // a dangling link, a directory
+		return nil, "", nil // a dangling link, a directory
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading boot entries: %w", err)
+		return nil, "", fmt.Errorf("reading boot entries: %w", err)
 	}
-	out := parse(data)
+	out, spoiled = parse(data)
 	for i := range out {
 		out[i].Source = name
 	}
-	return out, nil
+	return out, spoiled, nil
 }
 
 // readable is `[ -r "$bootdir$path" ]` for root: the name exists, links followed.
@@ -124,7 +133,8 @@ func (e *Entry) fill() {
 
 // Suggest returns the index of the entry to offer first, or 0: the first that can
 // be the default in a grub.cfg, where the system's own default stands first, and
-// the one with the highest version among BLS entries, whose order is the disk's.
+// the one with the highest version among BLS entries, whose order is the disk's; of
+// two with one name, which a second grub.cfg makes, the one with kernel options.
 func Suggest(entries []Entry) int {
 	var best *Entry
 	for i := range entries {
@@ -133,8 +143,12 @@ func Suggest(entries []Entry) int {
 		if e.Uncertain != "" || strings.Contains(n, "rescue") || strings.Contains(n, "recovery") || strings.Contains(n, "memtest") {
 			continue
 		}
-		if best == nil || strings.HasSuffix(e.Source, ".conf") && compareVersions(best.Name, e.Name) < 0 {
+		if best == nil {
 			best = e
+		} else if strings.HasSuffix(e.Source, ".conf") {
+			if c := compareVersions(best.Name, e.Name); c < 0 || c == 0 && len(best.Line) < len(e.Line) {
+				best = e
+			}
 		}
 	}
 	if best == nil {

@@ -5,8 +5,9 @@ import "strings"
 // parseGrub is kexec-parse-boot.sh for a grub.cfg: the menuentries, those inside
 // submenus too, whose files exist. dir is the configuration's directory as seen
 // from the top of /boot ("/grub"; "/" for the top itself). readable tells whether
-// a path from the top exists.
-func parseGrub(data []byte, dir string, readable func(string) bool) []Entry {
+// a path from the top exists. spoiled, if not empty, is why numbers cannot be
+// predicted from here on.
+func parseGrub(data []byte, dir string, readable func(string) bool) (entries []Entry, spoiled string) {
 	p := grubParser{dir: dir, readable: readable}
 	if dir == "/" {
 		p.dir = ""
@@ -17,11 +18,11 @@ func parseGrub(data []byte, dir string, readable func(string) bool) []Entry {
 		} else {
 			p.searchLine(line)
 		}
-		if len(p.out) > maxEntries {
+		if p.stopped || len(p.out) > maxEntries {
 			break
 		}
 	}
-	return p.out
+	return p.out, p.spoiled
 }
 
 type grubParser struct {
@@ -29,6 +30,7 @@ type grubParser struct {
 	readable func(string) bool
 	out      []Entry
 	spoiled  string // why nothing after this line can be predicted
+	stopped  bool   // Heads's script ends here
 
 	inEntry                                    bool
 	name, kind, kernel, initrd, modules, cmdln string
@@ -105,6 +107,14 @@ func (p *grubParser) found(path string) bool {
 	return p.readable(cutField(path, 1)) || hasVariable(path)
 }
 
+// missing notes an entry that names a file that is not there. Heads passes it over;
+// versions before check_path counted it.
+func (p *grubParser) missing() {
+	if p.spoiled == "" {
+		p.spoiled = "an entry before it names a missing file, and not every version of the firmware counts that one"
+	}
+}
+
 // end is echo_entry.
 func (p *grubParser) end() {
 	if p.kernel == "" {
@@ -112,6 +122,7 @@ func (p *grubParser) end() {
 	}
 	path := p.fixPath(p.kernel)
 	if !p.found(path) {
+		p.missing()
 		return
 	}
 	line := strings.ReplaceAll(p.name, "|", "") + "|" + p.kind + "|kernel " + path
@@ -121,6 +132,9 @@ func (p *grubParser) end() {
 		for _, init := range strings.Fields(strings.ReplaceAll(p.initrd, ",", " ")) {
 			path := p.fixPath(init)
 			if !p.found(path) {
+				// Here echo_entry returns the failure, and set -e ends the script.
+				p.missing()
+				p.stopped = true
 				return
 			}
 			line += "|initrd " + path
@@ -130,6 +144,9 @@ func (p *grubParser) end() {
 		}
 	}
 	e := Entry{Uncertain: p.why}
+	if isEchoOption(p.name) || isEchoOption(p.cmdln) || isEchoOption(cutField(p.initrd, 1)) {
+		e.Uncertain = "one of its parts is an option of echo"
+	}
 	why := ""
 	if e.Line, why = evalEcho(line); why != "" {
 		e.Uncertain = why
