@@ -3,7 +3,6 @@ package luks_test
 import (
 	"bytes"
 	"context"
-	"os"
 	"strconv"
 	"testing"
 
@@ -18,9 +17,51 @@ func pass(s string) *secret.Buffer { return secret.From([]byte(s)) }
 type fixture struct {
 	*lukstest.Peer
 	img, key string // image and key file, passphrase "first"
+	hdr      string // detached header's file; img then holds only data
 	oldKey   []byte
 	plain    []byte
-	offset   int
+	offset   int // of the data in image()
+}
+
+// image returns the volume's bytes, those of a detached header in front.
+func (f *fixture) image() []byte {
+	if f.hdr != "" {
+		return append(f.Read("hdr"), f.Read("img")...)
+	}
+	return f.Read("img")
+}
+
+// put is the inverse of image.
+func (f *fixture) put(img []byte) {
+	if f.hdr != "" {
+		f.Write("hdr", img[:f.offset])
+		img = img[f.offset:]
+	}
+	f.Write("img", img)
+}
+
+// on returns cryptsetup's arguments with the device last, and its header.
+func (f *fixture) on(args ...string) []string {
+	if f.hdr != "" {
+		args = append(args, "--header", f.hdr)
+	}
+	return append(args, f.img)
+}
+
+// open opens a volume whose image() is in memory.
+func (f *fixture) open(d *lukstest.Disk) (*luks.Volume, error) {
+	if f.hdr != "" {
+		return luks.OpenDevice("disk", d.Window(1, int64(f.offset), d.Size()-int64(f.offset)), d.Window(0, 0, int64(f.offset)))
+	}
+	return luks.OpenDevice("disk", d, nil)
+}
+
+// record runs cryptsetup and returns what it wrote, offsets as in image().
+func (f *fixture) record(args ...string) []lukstest.Op {
+	if f.hdr != "" {
+		return f.Recorded([]string{f.hdr, f.img}, []int64{0, int64(f.offset)}, args...)
+	}
+	return f.Recorded([]string{f.img}, []int64{0}, args...)
 }
 
 type shape struct {
@@ -29,6 +70,7 @@ type shape struct {
 	keyBits  int
 	keyslots string // --luks2-keyslots-size
 	slots    int    // further keyslots, passphrases "slot1", ...
+	detached bool
 }
 
 func format(t testing.TB, s shape) *fixture {
@@ -42,42 +84,56 @@ func format(t testing.TB, s shape) *fixture {
 		s.keyBits = 512
 	}
 	f.key = p.Write("key", []byte("first"))
-	f.img = p.Write("img", make([]byte, f.offset+s.size))
-	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", s.keyslots,
-		"--offset", strconv.Itoa(f.offset/512), "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
-		"--sector-size", strconv.Itoa(s.sector), "--key-size", strconv.Itoa(s.keyBits), "--key-file", f.key, f.img)
+	start := f.offset
+	if s.detached {
+		start = 0
+		f.hdr = p.Write("hdr", make([]byte, f.offset))
+	}
+	f.img = p.Write("img", make([]byte, start+s.size))
+	p.Run(f.on("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", s.keyslots,
+		"--offset", strconv.Itoa(start/512), "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+		"--sector-size", strconv.Itoa(s.sector), "--key-size", strconv.Itoa(s.keyBits), "--key-file", f.key)...)
 	for i := 1; i <= s.slots; i++ {
 		k := p.Write("key"+strconv.Itoa(i), []byte("slot"+strconv.Itoa(i)))
-		p.Run("luksAddKey", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", f.key, f.img, k)
+		p.Run(append(f.on("luksAddKey", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", f.key), k)...)
 	}
 	var err error
-	if f.oldKey, err = p.VolumeKey(f.img, f.key); err != nil {
+	if f.oldKey, err = f.volumeKey(f.key); err != nil {
 		t.Fatal(err)
 	}
-	f.plain = lukstest.Random(s.size, 7)
-	img := p.Read("img")
-	copy(img[f.offset:], lukstest.XTS(f.oldKey, f.plain, s.sector, true))
-	p.Write("img", img)
+	f.replacePlain(lukstest.Random(s.size, 7), s.sector)
 	return f
+}
+
+// volumeKey asks cryptsetup for the volume key.
+func (f *fixture) volumeKey(keyFile string) ([]byte, error) {
+	if f.hdr != "" {
+		return f.VolumeKey(f.hdr, keyFile)
+	}
+	return f.VolumeKey(f.img, keyFile)
+}
+
+// replacePlain gives a fixture other data.
+func (f *fixture) replacePlain(plain []byte, sector int) {
+	f.plain = plain
+	img := f.image()
+	copy(img[f.offset:], lukstest.XTS(f.oldKey, plain, sector, true))
+	f.put(img)
 }
 
 // judge lets cryptsetup open the image with a key file and compares the data,
 // decrypted by other code, with the original.
 func (f *fixture) judge(t testing.TB, keyFile string, sector int) []byte {
 	t.Helper()
-	if out := f.Run("luksDump", f.img); bytes.Contains([]byte(out), []byte("reencrypt")) {
+	if out := f.Run(f.on("luksDump")...); bytes.Contains([]byte(out), []byte("reencrypt")) {
 		t.Fatalf("the re-encryption is not finished:\n%s", out)
 	}
-	f.Run("open", "--test-passphrase", "--key-file", keyFile, f.img)
-	vk, err := f.VolumeKey(f.img, keyFile)
+	f.Run(f.on("open", "--test-passphrase", "--key-file", keyFile)...)
+	vk, err := f.volumeKey(keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := os.ReadFile(f.img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(lukstest.XTS(vk, img[f.offset:], sector, false), f.plain) {
+	if !bytes.Equal(lukstest.XTS(vk, f.image()[f.offset:], sector, false), f.plain) {
 		t.Fatal("the data differs")
 	}
 	return vk

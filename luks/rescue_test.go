@@ -23,14 +23,6 @@ func prose(n int) []byte {
 	return []byte(b.String()[:n])
 }
 
-// replacePlain gives a fixture other data.
-func (f *fixture) replacePlain(plain []byte, sector int) {
-	f.plain = plain
-	img := f.Read("img")
-	copy(img[f.offset:], lukstest.XTS(f.oldKey, plain, sector, true))
-	f.Write("img", img)
-}
-
 // rescue is what `reown luks rescue` does, on a disk in memory.
 func rescue(img []byte, o luks.RescueOptions) ([]byte, luks.Rescue, error) {
 	d := lukstest.NewDisk(slices.Clone(img), 512)
@@ -61,7 +53,7 @@ func TestRescueUnprotectedRun(t *testing.T) {
 			f := format(t, shape{size: 1 << 20, sector: c.sector})
 			f.replacePlain(prose(len(f.plain)), c.sector)
 			base := f.Read("img")
-			log := f.Recorded(f.img, f.peerReencrypt(append(c.args, "--resilience", "none")...)...)
+			log := f.record(f.peerReencrypt(append(c.args, "--resilience", "none")...)...)
 			r := rand.New(rand.NewPCG(5, 5))
 			tried, peerLost, peerTried := 0, 0, 0
 			step := 4
@@ -129,7 +121,7 @@ func TestRescueRefusesToGuess(t *testing.T) {
 			f.Write("img", fresh)
 			f.replacePlain(c.plain, 512)
 			base := f.Read("img")
-			log := f.Recorded(f.img, f.peerReencrypt("--resilience", "none")...)
+			log := f.record(f.peerReencrypt("--resilience", "none")...)
 			data := 0
 			for k, op := range log { // two hotzones written
 				if op.Off >= int64(f.offset) {

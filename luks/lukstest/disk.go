@@ -15,6 +15,7 @@ var ErrFault = errors.New("injected I/O error")
 type Op struct {
 	Name string
 	Sync bool
+	Dev  int // which of several devices; a flush counts for its own only
 	Off  int64
 	Data []byte
 }
@@ -47,6 +48,36 @@ type Disk struct {
 
 // NewDisk returns a disk holding data, which it takes over.
 func NewDisk(data []byte, block int) *Disk { return &Disk{data: data, block: block} }
+
+// A Window is a part of a Disk that is a device of its own, with a cache of its
+// own: a detached header and its data.
+type Window struct {
+	d          *Disk
+	dev        int
+	base, size int64
+}
+
+// Window returns device number dev, of size bytes at base.
+func (d *Disk) Window(dev int, base, size int64) *Window { return &Window{d, dev, base, size} }
+
+func (w *Window) Size() int64    { return w.size }
+func (w *Window) BlockSize() int { return w.d.block }
+
+func (w *Window) ReadAt(p []byte, off int64) error {
+	if off < 0 || off > w.size-int64(len(p)) {
+		return fmt.Errorf("read of %d bytes at %d of %d", len(p), off, w.size)
+	}
+	return w.d.ReadAt(p, w.base+off)
+}
+
+func (w *Window) WriteAt(name string, p []byte, off int64) error {
+	if off < 0 || off > w.size-int64(len(p)) {
+		return fmt.Errorf("write %s of %d bytes at %d of %d", name, len(p), off, w.size)
+	}
+	return w.d.do(Op{Name: name, Dev: w.dev, Off: w.base + off, Data: p})
+}
+
+func (w *Window) Sync(name string) error { return w.d.do(Op{Name: name, Dev: w.dev, Sync: true}) }
 
 // Record starts an operation log.
 func (d *Disk) Record() { d.record, d.log = true, nil }
@@ -143,20 +174,26 @@ func Torn(ops []Op, n, block int, r *rand.Rand) []Op {
 }
 
 // PowerLoss returns what may be on the medium when power fails between operation
-// n-1 and n: everything up to the last completed flush, and of the rest an
-// arbitrary subset of blocks, kept with probability keep.
+// n-1 and n: everything up to each device's last completed flush, and of the rest
+// each write wholly, not at all, or an arbitrary subset of its blocks, which are
+// kept with probability keep.
 func PowerLoss(ops []Op, n, block int, keep float64, r *rand.Rand) []Op {
-	flushed := 0
+	flushed := map[int]int{}
 	for i, op := range ops[:n] {
 		if op.Sync {
-			flushed = i + 1
+			flushed[op.Dev] = i
 		}
 	}
-	out := slices.Clone(ops[:flushed])
-	for _, op := range ops[flushed:n] {
-		for at := 0; at < len(op.Data); at += block {
-			if r.Float64() < keep {
-				out = append(out, Op{Name: op.Name, Off: op.Off + int64(at), Data: op.Data[at:min(at+block, len(op.Data))]})
+	var out []Op
+	for i, op := range ops[:n] {
+		if i < flushed[op.Dev] || op.Sync {
+			out = append(out, op)
+			continue
+		}
+		fate := r.IntN(3)
+		for at := 0; at < len(op.Data) && fate > 0; at += block {
+			if fate == 1 || r.Float64() < keep {
+				out = append(out, Op{Name: op.Name, Dev: op.Dev, Off: op.Off + int64(at), Data: op.Data[at:min(at+block, len(op.Data))]})
 			}
 		}
 	}

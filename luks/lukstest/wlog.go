@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 )
 
 // wlogSource is a library that, preloaded into a program, appends every write and
-// flush of the file $WLOG_IMG to the file $WLOG_OUT: a letter, offset and length
-// (64-bit little-endian), the data.
+// flush of the files $WLOG_IMG0 and $WLOG_IMG1 to the file $WLOG_OUT: a letter, the
+// file's number, offset and length (64-bit little-endian), the data.
 const wlogSource = `
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -25,19 +26,21 @@ static int logfd = -2;
 static int ours(int fd)
 {
 	char link[64], path[4096];
-	const char *img = getenv("WLOG_IMG"), *out = getenv("WLOG_OUT");
+	const char *img0 = getenv("WLOG_IMG0"), *img1 = getenv("WLOG_IMG1"), *out = getenv("WLOG_OUT");
 	ssize_t n;
 
 	if (logfd == -2)
 		logfd = out ? syscall(SYS_openat, AT_FDCWD, out, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
-	if (logfd < 0 || !img)
+	if (logfd < 0)
 		return 0;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return 0;
 	path[n] = 0;
-	return !strcmp(path, img);
+	if (img0 && !strcmp(path, img0))
+		return 1;
+	return img1 && !strcmp(path, img1) ? 2 : 0;
 }
 
 static void put(const void *p, size_t n)
@@ -51,13 +54,14 @@ static void put(const void *p, size_t n)
 	}
 }
 
-static void record(char type, uint64_t off, uint64_t len, const void *data)
+static void record(char type, int file, uint64_t off, uint64_t len, const void *data)
 {
-	char head[17];
+	char head[18];
 
 	head[0] = type;
-	memcpy(head + 1, &off, 8);
-	memcpy(head + 9, &len, 8);
+	head[1] = file - 1;
+	memcpy(head + 2, &off, 8);
+	memcpy(head + 10, &len, 8);
 	put(head, sizeof(head));
 	put(data, len);
 }
@@ -69,62 +73,56 @@ ssize_t write(int fd, const void *p, size_t n)
 	ssize_t r = syscall(SYS_write, fd, p, n);
 
 	if (mine && r > 0)
-		record('W', at, r, p);
+		record('W', mine, at, r, p);
 	return r;
 }
 
 ssize_t pwrite64(int fd, const void *p, size_t n, off_t at)
 {
+	int mine = ours(fd);
 	ssize_t r = syscall(SYS_pwrite64, fd, p, n, at);
 
-	if (r > 0 && ours(fd))
-		record('W', at, r, p);
+	if (mine && r > 0)
+		record('W', mine, at, r, p);
 	return r;
 }
 
 int fsync(int fd)
 {
-	int r = syscall(SYS_fsync, fd);
+	int mine = ours(fd), r = syscall(SYS_fsync, fd);
 
-	if (ours(fd))
-		record('F', 0, 0, "");
+	if (mine)
+		record('F', mine, 0, 0, "");
 	return r;
 }
 
 int fdatasync(int fd)
 {
-	int r = syscall(SYS_fdatasync, fd);
+	int mine = ours(fd), r = syscall(SYS_fdatasync, fd);
 
-	if (ours(fd))
-		record('F', 0, 0, "");
+	if (mine)
+		record('F', mine, 0, 0, "");
 	return r;
 }
 `
 
-// Recorded runs cryptsetup and returns what it wrote to img.
-func (p *Peer) Recorded(img string, args ...string) []Op {
-	p.t.Helper()
-	ops, err := p.TryRecorded(img, args...)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return ops
-}
-
-// TryRecorded is Recorded for a run that may fail.
-func (p *Peer) TryRecorded(img string, args ...string) ([]Op, error) {
+// Recorded runs cryptsetup and returns what it wrote to the files imgs (one or two).
+// Offsets count from the first one's start, as if bases[i] were where each begins.
+func (p *Peer) Recorded(imgs []string, bases []int64, args ...string) []Op {
 	p.t.Helper()
 	lib := wlogLibrary(p.t, p.Dir)
 	out := p.Path("wlog")
 	os.Remove(out)
 	cmd := exec.Command("cryptsetup", args...)
 	cmd.Dir = p.Dir
-	cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "WLOG_IMG="+img, "WLOG_OUT="+out)
-	text, err := cmd.CombinedOutput()
-	if err != nil {
-		p.t.Logf("cryptsetup %q: %v: %s", args, err, text)
+	cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "WLOG_OUT="+out)
+	for i, img := range imgs {
+		cmd.Env = append(cmd.Env, "WLOG_IMG"+strconv.Itoa(i)+"="+img)
 	}
-	return parseWlog(p.t, p.Read("wlog")), err
+	if text, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("cryptsetup %q: %v: %s", args, err, text)
+	}
+	return parseWlog(p.t, p.Read("wlog"), bases)
 }
 
 func wlogLibrary(t testing.TB, dir string) string {
@@ -144,18 +142,18 @@ func wlogLibrary(t testing.TB, dir string) string {
 	return lib
 }
 
-func parseWlog(t testing.TB, b []byte) []Op {
+func parseWlog(t testing.TB, b []byte, bases []int64) []Op {
 	var ops []Op
 	for len(b) > 0 {
-		if len(b) < 17 {
+		if len(b) < 18 {
 			t.Fatal("torn write log")
 		}
-		off, n := binary.LittleEndian.Uint64(b[1:]), binary.LittleEndian.Uint64(b[9:])
-		op := Op{Name: "cryptsetup", Sync: b[0] == 'F', Off: int64(off)}
+		off, n := binary.LittleEndian.Uint64(b[2:]), binary.LittleEndian.Uint64(b[10:])
+		op := Op{Name: "cryptsetup", Sync: b[0] == 'F', Dev: int(b[1]), Off: bases[b[1]] + int64(off)}
 		if !op.Sync {
-			op.Data = b[17 : 17+n]
+			op.Data = b[18 : 18+n]
 		}
-		ops, b = append(ops, op), b[17+n:]
+		ops, b = append(ops, op), b[18+n:]
 	}
 	return ops
 }
