@@ -15,6 +15,8 @@ import (
 	"net"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"reown/gpgcard/cardtest"
 )
 
@@ -90,6 +92,7 @@ func (s *Slot) accept() {
 func (s *Slot) serve(conn io.ReadWriter) error {
 	var head [2]byte
 	for {
+		quickAck(conn)
 		if _, err := io.ReadFull(conn, head[:]); err != nil {
 			return err
 		}
@@ -141,6 +144,20 @@ func (s *Slot) control(conn io.Writer, card *cardtest.Card, code byte) error {
 		return fmt.Errorf("vpcd: control code %d", code)
 	}
 	return nil
+}
+
+// quickAck makes the kernel acknowledge at once. The driver sends length and data
+// in two writes and waits for the first to be acknowledged, 40 ms otherwise.
+func quickAck(conn io.ReadWriter) {
+	t, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 }
 
 func send(w io.Writer, b []byte) error {
