@@ -25,7 +25,7 @@ DATA shr<>+16(SB)/8, $0x000000000000003f
 DATA shr<>+24(SB)/8, $0x000000000000003f
 GLOBL shr<>(SB), RODATA|NOPTR, $32
 
-// func aesniEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func aesniEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·aesniEncrypt(SB), NOSPLIT, $272-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -328,7 +328,7 @@ last:
 	JNZ batch
 	RET
 
-// func aesniDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func aesniDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·aesniDecrypt(SB), NOSPLIT, $272-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -631,7 +631,7 @@ last:
 	JNZ batch
 	RET
 
-// func aesniBlocks(p *byte, groups int, keys *byte, rounds int)
+// func aesniBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 TEXT ·aesniBlocks(SB), NOSPLIT, $0-32
 	MOVQ p+0(FP), DI
 	MOVQ groups+8(FP), DX
@@ -802,7 +802,7 @@ last:
 	JNZ group
 	RET
 
-// func vaesEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func vaesEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·vaesEncrypt(SB), NOSPLIT, $544-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1126,7 +1126,7 @@ last:
 	VZEROUPPER
 	RET
 
-// func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·vaesDecrypt(SB), NOSPLIT, $544-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1450,7 +1450,7 @@ last:
 	VZEROUPPER
 	RET
 
-// func vaesBlocks(p *byte, groups int, keys *byte, rounds int)
+// func vaesBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 TEXT ·vaesBlocks(SB), NOSPLIT, $0-32
 	MOVQ p+0(FP), DI
 	MOVQ groups+8(FP), DX

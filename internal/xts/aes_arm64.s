@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 
-// func ceEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func ceEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·ceEncrypt(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -331,7 +331,7 @@ rounds10:
 	BNE sector
 	RET
 
-// func ceDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func ceDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·ceDecrypt(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
@@ -659,7 +659,7 @@ rounds10:
 	BNE sector
 	RET
 
-// func ceBlocks(p *byte, groups int, keys *byte, rounds int)
+// func ceBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 TEXT ·ceBlocks(SB), NOSPLIT, $0-32
 	MOVD p+0(FP), R0
 	MOVD groups+8(FP), R3

@@ -7,7 +7,7 @@ DATA swap<>+0(SB)/8, $0x0706050403020100
 DATA swap<>+8(SB)/8, $0x0f0e0d0c0b0a0908
 GLOBL swap<>(SB), RODATA|NOPTR, $16
 
-// func vcipherEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func vcipherEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·vcipherEncrypt(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R3
 	MOVD src+8(FP), R4
@@ -346,7 +346,7 @@ rounds10:
 	BNE sector
 	RET
 
-// func vcipherDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func vcipherDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·vcipherDecrypt(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R3
 	MOVD src+8(FP), R4
@@ -685,7 +685,7 @@ rounds10:
 	BNE sector
 	RET
 
-// func vcipherBlocks(p *byte, groups int, keys *byte, rounds int)
+// func vcipherBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 TEXT ·vcipherBlocks(SB), NOSPLIT, $0-32
 	MOVD p+0(FP), R3
 	MOVD groups+8(FP), R6

@@ -3,31 +3,31 @@ package xts
 import "reown/internal/xts/internal/cpuid"
 
 //go:noescape
-func aesniEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func aesniEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func aesniDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func aesniDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func aesniBlocks(p *byte, groups int, keys *byte, rounds int)
+func aesniBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 
 //go:noescape
-func vaesEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func vaesEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func vaesDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func vaesBlocks(p *byte, groups int, keys *byte, rounds int)
+func vaesBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 
 //go:noescape
-func sliceEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func sliceEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func sliceDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func sliceDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func sliceBlocks(p *byte, groups int, keys *byte, rounds int)
+func sliceBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 
 var available = func() (k []kernel) {
 	if cpuid.VAES {

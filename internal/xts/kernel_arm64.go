@@ -3,13 +3,13 @@ package xts
 import "golang.org/x/sys/cpu"
 
 //go:noescape
-func ceEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func ceEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func ceDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func ceDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func ceBlocks(p *byte, groups int, keys *byte, rounds int)
+func ceBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 
 // kernels lists what this machine can run, best first.
 func kernels() []kernel {

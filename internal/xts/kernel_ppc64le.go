@@ -1,13 +1,13 @@
 package xts
 
 //go:noescape
-func vcipherEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func vcipherEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func vcipherDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+func vcipherDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 
 //go:noescape
-func vcipherBlocks(p *byte, groups int, keys *byte, rounds int)
+func vcipherBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 
 // kernels lists what this machine can run, best first.
 func kernels() []kernel {

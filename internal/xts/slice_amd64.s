@@ -25,7 +25,7 @@ DATA slice<>+144(SB)/8, $0x0000000000000087
 DATA slice<>+152(SB)/8, $0x0000000000000001
 GLOBL slice<>(SB), RODATA|NOPTR, $160
 
-// func sliceEncrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func sliceEncrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·sliceEncrypt(SB), 0, $784-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -812,7 +812,7 @@ round:
 	JNZ batch
 	RET
 
-// func sliceDecrypt(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)
+// func sliceDecrypt(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)
 TEXT ·sliceDecrypt(SB), 0, $784-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -1724,7 +1724,7 @@ round:
 	JNZ batch
 	RET
 
-// func sliceBlocks(p *byte, groups int, keys *byte, rounds int)
+// func sliceBlocks(p *[2]uint64, groups int, keys *byte, rounds int)
 TEXT ·sliceBlocks(SB), 0, $784-32
 	MOVQ p+0(FP), DI
 	MOVQ groups+8(FP), DX

@@ -2,7 +2,6 @@ package xts
 
 import (
 	"crypto/cipher"
-	"encoding/binary"
 	"fmt"
 	"runtime"
 )
@@ -79,9 +78,10 @@ func (c *Cipher) DecryptSectors(dst, src []byte, sectorSize int, firstIV uint64)
 const chunk = 64
 
 // tweaks holds the IVs of a chunk of sectors and then, encrypted, their first
-// tweaks. The kernels may read one more than there are sectors, and encrypt them
-// sixteen at a time.
-type tweaks [(chunk + 16) * 16]byte
+// tweaks, as little-endian words: so is every architecture that has a kernel. The
+// kernels may read one more than there are sectors, and encrypt them sixteen at a
+// time.
+type tweaks [chunk + 16][2]uint64
 
 func (c *Cipher) crypt(dst, src []byte, sectorSize int, iv uint64, decrypt bool) {
 	switch {
@@ -108,8 +108,7 @@ func (c *Cipher) crypt(dst, src []byte, sectorSize int, iv uint64, decrypt bool)
 	for len(src) > 0 {
 		n := min(len(src)/sectorSize, chunk)
 		for i := range n {
-			binary.LittleEndian.PutUint64(tweaks[16*i:], iv)
-			binary.LittleEndian.PutUint64(tweaks[16*i+8:], 0)
+			tweaks[i] = [2]uint64{iv, 0}
 			iv += step
 		}
 		c.kernel.run(c.sched, dst, src, sectorSize, n, &tweaks, decrypt)

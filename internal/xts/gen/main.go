@@ -100,5 +100,5 @@ func lines(format string, args ...any) []string {
 }
 
 // The arguments that all XTS kernels take.
-const xtsArgs = "(dst, src *byte, batches, sectors int, tweaks, keys *byte, rounds int)"
-const ecbArgs = "(p *byte, groups int, keys *byte, rounds int)"
+const xtsArgs = "(dst, src *byte, batches, sectors int, tweaks *[2]uint64, keys *byte, rounds int)"
+const ecbArgs = "(p *[2]uint64, groups int, keys *byte, rounds int)"

@@ -83,7 +83,9 @@ func (k kernel) sum(dst, data []byte, blockSize int) {
 			k.compress(&s, &data[0], blockSize, blockSize/chunkSize)
 			k.compress(&s, &pad[0], 0, 1)
 			for _, w := range order[:8*lanes] {
-				binary.BigEndian.PutUint32(dst, s[w%len(s)])
+				// Not encoding/binary: releases are built without inlining.
+				v := s[w%len(s)]
+				dst[0], dst[1], dst[2], dst[3] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
 				dst = dst[4:]
 			}
 			data = data[lanes*blockSize:]
