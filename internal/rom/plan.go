@@ -212,12 +212,14 @@ func (l *layouter) findSpans() {
 
 // best tries every place the files may go to and returns the safest image: on
 // blocks of their own first, then with the fewest shared blocks, then with the
-// fewest blocks to write.
+// fewest of the firmware's files behind them (a half-written length may hide
+// those), then with the fewest blocks to write.
 func (l *layouter) best() (*Plan, error) {
 	type choice struct {
-		span, shared, blocks int
-		at                   uint32
-		aligned              bool
+		span    int
+		at      uint32
+		aligned bool
+		costs   [3]int
 	}
 	var best *choice
 	scratch := make([]byte, len(l.im.data))
@@ -227,9 +229,9 @@ func (l *layouter) best() (*Plan, error) {
 				continue
 			}
 			blocks := diffBlocks(l.im.data, scratch, l.block)
-			c := choice{i, l.shared(blocks), len(blocks), at, l.aligned(i, at)}
+			c := choice{i, at, l.aligned(i, at), [3]int{l.shared(blocks), l.behind(i), len(blocks)}}
 			if best == nil || c.aligned && !best.aligned ||
-				c.aligned == best.aligned && (c.shared < best.shared || c.shared == best.shared && c.blocks < best.blocks) {
+				c.aligned == best.aligned && slices.Compare(c.costs[:], best.costs[:]) < 0 {
 				best = &c
 			}
 		}
@@ -240,8 +242,20 @@ func (l *layouter) best() (*Plan, error) {
 	l.build(scratch, best.span, best.at)
 	return &Plan{
 		Old: l.im.data, New: scratch, EraseSize: l.block, Aligned: best.aligned,
-		Blocks: diffBlocks(l.im.data, scratch, l.block), Shared: best.shared, Own: l.own(),
+		Blocks: diffBlocks(l.im.data, scratch, l.block), Shared: best.costs[0], Own: l.own(),
 	}, nil
+}
+
+// behind counts the firmware's own files behind a span. The boot block does not
+// count: the processor finds it by its place.
+func (l *layouter) behind(i int) int {
+	n := 0
+	for _, f := range l.im.files {
+		if f.Offset >= l.spans[i].End && !f.Empty() && f.Type != TypeBootblock {
+			n++
+		}
+	}
+	return n
 }
 
 // own returns the whole blocks inside the spans.
