@@ -3,7 +3,7 @@
 //
 // One typed API serves both families: state, reset (clear, own, storage root,
 // lockout policy), secrets sealed to PCR values, the rollback counter, PCRs, the
-// firmware's event log and the value PCR 7 will have with another ROM image.
+// firmware's event log and the values PCRs will have at the next start.
 //
 // Specifications: TCG TPM 2.0 Library 1.59 parts 1-3, TCG TPM 1.2 Main rev 116
 // parts 2-3, TCG PC Client firmware profile for event logs, and Heads'

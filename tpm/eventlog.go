@@ -383,8 +383,8 @@ func (l *EventLog) Replay(size, pcr int) ([]byte, error) {
 
 // PredictOTP returns the values that OTPPCRs will have at the next start with
 // another ROM image: registers 0 to 3 as they are now, 4 as the firmware alone
-// leaves it (Heads extends it later, with what is started), 7 as PredictPCR7 has
-// computed it from the image.
+// leaves it (Heads extends it later, with what is started), and 7 as given, computed
+// from the image's files.
 //
 // The log is believed only when it leads to the present values of registers 0 to
 // 3. On any error seal after the restart instead. Errors: ErrBadEventLog,

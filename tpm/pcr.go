@@ -83,22 +83,3 @@ func Hash(size int, data []byte) []byte {
 	h := sha256.Sum256(data)
 	return h[:]
 }
-
-// A MeasuredFile is a file of the ROM image as Heads measures it.
-type MeasuredFile struct {
-	Name string // as the initrd sees it, e.g. "/.gnupg/pubring.kbx": the CBFS name without "heads/initrd"
-	Data []byte
-}
-
-// PredictPCR7 returns the value PCR 7 has after Heads' cbfs-init has measured
-// these files, in the order in which they stand in the flash: for each, the hash
-// of its name, then the hash of its content. Size is that of the register: 20
-// (TPM 1.2) or 32 (TPM 2.0).
-func PredictPCR7(size int, files []MeasuredFile) []byte {
-	pcr := make([]byte, size)
-	for _, f := range files {
-		pcr = Extend(pcr, Hash(size, []byte(f.Name)))
-		pcr = Extend(pcr, Hash(size, f.Data))
-	}
-	return pcr
-}
