@@ -20,7 +20,7 @@ func (v *Volume) Backup(ctx context.Context, w io.Writer) error {
 	if err := v.load(); err != nil {
 		return err
 	}
-	n := v.headerLen()
+	n := v.h.length()
 	if v.reencrypting() {
 		return ErrReencrypting
 	}
@@ -53,8 +53,13 @@ func (v *Volume) BackupFile(ctx context.Context, path string) error {
 	return err
 }
 
-// headerLen is the length in bytes of header and keyslots.
-func (v *Volume) headerLen() int64 { return v.h.meta.keyslotsEnd() }
+// length is the length in bytes of header and keyslots.
+func (h *header2) length() int64 {
+	if h.v1 != nil {
+		return h.v1.end1()
+	}
+	return h.meta.keyslotsEnd()
+}
 
 func (v *Volume) reencrypting() bool {
 	return slices.ContainsFunc(v.h.meta.requirements, func(s string) bool {
@@ -116,7 +121,7 @@ func restore(ctx context.Context, dev Device, raw []byte, force bool) error {
 	if err != nil {
 		return fmt.Errorf("the header backup: %w", err)
 	}
-	n := b.hdr.meta.keyslotsEnd()
+	n := b.hdr.length()
 	if int64(len(raw)) < n {
 		return fmt.Errorf("the header backup: %w", badHeader("%d bytes, %d are needed", len(raw), n))
 	}
@@ -140,13 +145,11 @@ func restore(ctx context.Context, dev Device, raw []byte, force bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	size := b.hdr.size
-	steps := []struct {
-		from, to int64
-	}{{2 * size, n}, {size, 2 * size}, {0, size}}
-	for _, s := range steps {
-		for off := s.from; off < s.to; off += 1 << 20 {
-			if err := dev.WriteAt(WriteRestore, raw[off:min(off+1<<20, s.to)], off); err != nil {
+	from := b.hdr.meta.keyslotsStart()
+	parts := []extent{{from, n - from}, {from / 2, from - from/2}, {0, from / 2}}
+	for _, p := range parts {
+		for off := p.offset; off < p.offset+p.size; off += 1 << 20 {
+			if err := dev.WriteAt(WriteRestore, raw[off:min(off+1<<20, p.offset+p.size)], off); err != nil {
 				return err
 			}
 		}

@@ -31,6 +31,7 @@ type header2 struct {
 	label string
 	root  *object
 	meta  *meta
+	v1    *phdr // LUKS1: the header as on disk; bin, size and seqid are unused
 }
 
 // copyState says what was found at one of the two places of a header.
@@ -39,6 +40,8 @@ type copyState struct {
 	raw    []byte
 	hdr    *header2
 	err    error
+
+	interrupted1 bool // cryptsetup's LUKS1 re-encryption has set the header aside
 }
 
 // readCopy reads and checks the header copy at offset. maxJSON bounds nothing
@@ -54,10 +57,14 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 		return c
 	}
 	if !bytes.Equal(bin[:6], magic) {
+		c.interrupted1 = bytes.Equal(bin[:6], interrupted1)
 		c.err = ErrNotLUKS
 		return c
 	}
-	if v := binary.BigEndian.Uint16(bin[6:]); v != 2 {
+	if v := binary.BigEndian.Uint16(bin[6:]); v == 1 && offset == 0 {
+		c.hdr, c.err = parse1(bin, dev.Size())
+		return c
+	} else if v != 2 {
 		c.err = badHeader("version %d where 2 is expected", v)
 		return c
 	}
@@ -162,17 +169,23 @@ func (h *header2) encode(offset int64) ([]byte, error) {
 
 // loaded is what load found.
 type loaded struct {
-	hdr              *header2 // the newest intact copy
-	primary, second  copyState
-	stale            []int64 // offsets of copies that are bad or old
-	foreign          bool    // the primary's place holds something that is not LUKS
-	interruptedLUKS1 bool
+	hdr             *header2 // the newest intact copy
+	primary, second copyState
+	stale           []int64 // offsets of copies that are bad or old
+	foreign         bool    // the primary's place holds something that is not LUKS
 }
 
 // load reads both copies and picks the newer intact one (spec 2.2). It never writes.
 func load(dev Device) (*loaded, error) {
 	l := &loaded{}
 	l.primary = readCopy(dev, 0, magicPrimary)
+	if l.primary.hdr != nil && l.primary.hdr.v1 != nil {
+		l.hdr = l.primary.hdr
+		return l, nil
+	}
+	if l.primary.interrupted1 {
+		return nil, ErrLUKS1Interrupted
+	}
 	if l.primary.hdr != nil {
 		l.second = readCopy(dev, l.primary.hdr.size, magicSecondary)
 	} else {

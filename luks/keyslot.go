@@ -195,8 +195,14 @@ func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *
 	}
 	tmpl := m.keyslots[from]
 	size := roundUp(afSize(vk.Len(), tmpl.af.stripes), 4096)
-	off, err := m.freeArea(size)
-	if err != nil {
+	var off int64
+	if v.h.v1 != nil {
+		size = afSize(vk.Len(), tmpl.af.stripes)
+		if slot >= slots1 {
+			return -1, fmt.Errorf("%w: no free keyslot", ErrNoSpace)
+		}
+		off = v.h.v1.pool[slot]
+	} else if off, err = m.freeArea(size); err != nil {
 		return -1, err
 	}
 	k := kdf(tmpl.kdf)
@@ -356,6 +362,9 @@ func (v *Volume) opensAll(ctx context.Context, pass *secret.Buffer) error {
 // keepOnly destroys every keyslot but one, gives that one its number, and wipes
 // what is no longer referred to.
 func (v *Volume) keepOnly(ctx context.Context, keep, number int) error {
+	if v.h.v1 != nil && !renames1(keep, number) {
+		number = keep
+	}
 	root := v.h.root.clone()
 	changed := keep != number
 	for i := range v.h.meta.keyslots {
@@ -393,8 +402,18 @@ func (v *Volume) scrub(ctx context.Context) error {
 		return err
 	}
 	defer b.free()
+	gaps := v.h.meta.gaps()
+	if v.h.v1 != nil {
+		gaps = v.h.gaps1()
+	}
+	return v.wipe(gaps, b)
+}
+
+// wipe writes zeros over what is not zero yet.
+func (v *Volume) wipe(gaps []extent, b *buffer) error {
+	const piece = 1 << 20
 	wrote := false
-	for _, g := range v.h.meta.gaps() {
+	for _, g := range gaps {
 		for off := g.offset; off < g.offset+g.size; off += piece {
 			p := b.mem[:min(piece, g.offset+g.size-off)]
 			if err := v.hdr.ReadAt(p, off); err != nil {

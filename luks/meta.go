@@ -15,7 +15,7 @@ type meta struct {
 	digests      map[int]*digest
 	tokens       map[int]token
 	requirements []string
-	hdrSize      int64
+	hdrSize      int64 // of one copy; 0 for LUKS1
 	keyslotsSize int64
 }
 
@@ -160,8 +160,13 @@ func (m *meta) passSlots() []int {
 }
 
 // keyslotsStart and keyslotsEnd bound the binary keyslots area.
-func (m *meta) keyslotsStart() int64 { return 2 * m.hdrSize }
-func (m *meta) keyslotsEnd() int64   { return 2*m.hdrSize + m.keyslotsSize }
+func (m *meta) keyslotsStart() int64 {
+	if m.hdrSize == 0 {
+		return areaStart1
+	}
+	return 2 * m.hdrSize
+}
+func (m *meta) keyslotsEnd() int64 { return m.keyslotsStart() + m.keyslotsSize }
 
 type extent struct{ offset, size int64 }
 
@@ -260,7 +265,7 @@ func each(name string, o *object, read func(int, *fields)) error {
 func (m *meta) readConfig(o *object) error {
 	f := &fields{o: o, what: "config"}
 	m.keyslotsSize = f.dec("keyslots_size")
-	if js := f.dec("json_size"); f.err == nil && js != m.hdrSize-binHeaderSize {
+	if js := f.dec("json_size"); f.err == nil && m.hdrSize > 0 && js != m.hdrSize-binHeaderSize {
 		f.fail("json_size", "does not match the header size")
 	}
 	if m.keyslotsSize > 128<<20 || m.keyslotsSize%4096 != 0 {

@@ -41,6 +41,10 @@ type ReencryptOptions struct {
 	KeyBits    int
 	SectorSize int // bytes
 	Resilience Resilience
+	// BackToLUKS1 converts the header to LUKS1 at the end, for a boot loader that
+	// reads nothing else. A LUKS1 volume is always converted to LUKS2 for the time of
+	// the re-encryption, so that either program can resume it.
+	BackToLUKS1 bool
 }
 
 // Reencrypt replaces the volume key and re-encrypts all data in place, or
@@ -74,6 +78,13 @@ func (v *Volume) reencrypt(ctx context.Context, pass *secret.Buffer, o Reencrypt
 	if err := v.load(); err != nil { // another program may have finished it before we had the lock
 		return err
 	}
+	if err := v.reencryptLocked(ctx, pass, o, mayStart); err != nil || !o.BackToLUKS1 {
+		return err
+	}
+	return v.Convert(ctx, 1)
+}
+
+func (v *Volume) reencryptLocked(ctx context.Context, pass *secret.Buffer, o ReencryptOptions, mayStart bool) error {
 	r, err := v.reencryption()
 	if err != nil {
 		return err
@@ -83,6 +94,14 @@ func (v *Volume) reencrypt(ctx context.Context, pass *secret.Buffer, o Reencrypt
 			return err
 		}
 		return v.scrub(ctx)
+	}
+	if v.h.v1 != nil {
+		if _, err := v.Unlock(ctx, pass); err != nil {
+			return err
+		}
+		if err := v.Convert(ctx, 2); err != nil {
+			return err
+		}
 	}
 	if r == nil {
 		if err := v.start(ctx, pass, o); err != nil {

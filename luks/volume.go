@@ -221,6 +221,9 @@ func (s *staged) writeSecondary() error {
 // commit replaces both copies of the header by the edited tree, the primary first,
 // each durable before the next step.
 func (v *Volume) commit(ctx context.Context, root *object) error {
+	if v.h.v1 != nil {
+		return v.commit1(ctx, root)
+	}
 	unlock, err := v.lockHeader(ctx)
 	if err != nil {
 		return err
@@ -270,7 +273,7 @@ type Info struct {
 // A KeyslotInfo describes one keyslot.
 type KeyslotInfo struct {
 	ID         int    `json:"id"`
-	Type       string `json:"type"` // "luks2" opens with a passphrase; "reencrypt" does not
+	Type       string `json:"type"` // "luks1" and "luks2" open with a passphrase; "reencrypt" does not
 	KeyBits    int    `json:"key_bits"`
 	Priority   int    `json:"priority"` // 0 ignored unless named, 1 normal, 2 preferred
 	Key        string `json:"key"`      // which volume key: "current", "old", "new", or "other"
@@ -306,6 +309,9 @@ func (v *Volume) Info() Info {
 		Path: v.path, Version: 2, UUID: v.h.uuid, Label: v.h.label, HeaderSize: m.keyslotsEnd(), Detached: v.detached(),
 		Requirements: m.requirements, Keyslots: []KeyslotInfo{}, Tokens: []TokenInfo{},
 	}
+	if v.h.v1 != nil {
+		in.Version = 1
+	}
 	for _, off := range v.stale {
 		in.Damage = append(in.Damage, fmt.Sprintf("header copy at %d is damaged or out of date", off))
 	}
@@ -338,6 +344,9 @@ func (v *Volume) Info() Info {
 		k := m.keyslots[i]
 		ki := KeyslotInfo{ID: i, Type: k.typ, KeyBits: k.keySize * 8, Priority: k.priority, Key: "other",
 			KDF: k.kdf.typ, Hash: k.kdf.hash, Iterations: k.kdf.iterations, Time: k.kdf.time, Memory: int64(k.kdf.memory) << 10, CPUs: k.kdf.cpus}
+		if v.h.v1 != nil {
+			ki.Type = "luks1"
+		}
 		if d := m.digestOfKeyslot(i); d != nil && names[d.id] != "" {
 			ki.Key = names[d.id]
 		}

@@ -40,6 +40,7 @@ called again at any time. Several devices run in parallel.
   --key-bits N            change the volume key's size
   --cipher NAME           change the cipher
   --resilience MODE       checksum (default) or journal
+  --back-to-luks1         a LUKS1 volume becomes LUKS2 for the work; turn it back at the end
   --hotzone MIB           data in doubt at one time (default 64, less with little memory)`)},
 		{name: "resume", args: "DEVICE... --key-file KEY", short: "finish a re-encryption that either program left", run: luksResume,
 			long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`)},
@@ -49,6 +50,8 @@ from the data itself which part is under which key, records that in the header a
 cannot be proven nothing is written.
   --in-order              the program was killed but the power stayed on
   --dry-run               only report`)},
+		{name: "convert", args: "DEVICE --to 1|2", short: "change the header between LUKS1 and LUKS2", run: luksConvert,
+			long: help(`Safe against interruption at any point. Save the header first all the same (reown luks backup).`)},
 		{name: "backup", args: "DEVICE FILE", short: "save the header to a new file", run: luksBackup,
 			long: help(`FILE is what cryptsetup luksHeaderBackup makes. With it an old passphrase opens the disk again until the
 disk is re-encrypted: guard it like the passphrase.`)},
@@ -227,6 +230,7 @@ func luksReencrypt(ctx context.Context, e *env, args []string) error {
 	f.IntVar(&o.KeyBits, "key-bits", 0, "")
 	f.StringVar(&o.Cipher, "cipher", "", "")
 	f.StringVar((*string)(&o.Resilience), "resilience", "", "")
+	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "")
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress = *hotzone<<20, progress
@@ -266,6 +270,27 @@ func luksRescue(ctx context.Context, e *env, args []string) error {
 		}
 		return v.Resume(ctx, key, luks.ReencryptOptions{Progress: progress})
 	})
+}
+
+func luksConvert(ctx context.Context, e *env, args []string) error {
+	f := newLuksFlags("convert")
+	to := f.Int("to", 0, "")
+	ops, err := parse(f.FlagSet, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *to != 1 && *to != 2 {
+		return usagef("%s needs --to 1 or --to 2", f.Name())
+	}
+	v, err := luks.Open(ctx, ops[0], f.opts)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if err := v.Convert(ctx, *to); err != nil {
+		return err
+	}
+	return f.report(e, v.Info())
 }
 
 func luksBackup(ctx context.Context, e *env, args []string) error {
