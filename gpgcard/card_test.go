@@ -196,3 +196,8 @@ func TestWrongPIN(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// tryGPGConf ends the agents of a home.
+func tryGPGConf(home string) ([]byte, error) {
+	return exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput()
+}

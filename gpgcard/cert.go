@@ -402,9 +402,7 @@ func (c *Card) Certificate(ctx context.Context, id Identity, user *secret.Buffer
 	primary := true
 	sig.IsPrimaryId = &primary
 	sig.FlagsValid, sig.FlagCertify, sig.FlagSign = true, true, true
-	sig.PreferredSymmetric, sig.PreferredHash, sig.PreferredCompression = []byte{9, 8, 7, 2}, []byte{10, 9, 8}, []byte{2, 3, 1}
-	sig.SEIPDv1 = true
-	sig.KeyserverPrefsValid, sig.KeyserverPrefNoModify = true, true
+	preferences(sig)
 	if err := write(sig, sig.SignUserId(u.Id, prim.packet, priv, cfg)); err != nil {
 		return nil, fmt.Errorf("certifying the user id: %w", err)
 	}
@@ -478,6 +476,30 @@ func (c *Card) SignDetached(ctx context.Context, cert *Cert, user *secret.Buffer
 		return nil, fmt.Errorf("the card's own signature: %w", err)
 	}
 	return armored, nil
+}
+
+// Revocation makes an armoured certificate that revokes a key whose primary key is
+// on the card. user nil means the factory PIN.
+func (c *Card) Revocation(ctx context.Context, cert *Cert, user *secret.Buffer) ([]byte, error) {
+	d, err := c.applicationData(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(d.fpr[Signature][:], cert.entity.PrimaryKey.Fingerprint) {
+		return nil, fmt.Errorf("%w: the card has %X, the primary key is %s", ErrWrongCard, d.fpr[Signature], cert.Fingerprint())
+	}
+	at := c.now().Truncate(time.Second)
+	if err := c.checkClock(at, cert.Created()); err != nil {
+		return nil, err
+	}
+	alg, err := algorithmOf(cert.entity.PrimaryKey)
+	if err != nil {
+		return nil, err
+	}
+	user, done := orFactory(UserPIN, user)
+	defer done()
+	signer := &cardSigner{ctx: ctx, c: c, pin: user, alg: alg}
+	return revocation(cert.entity.PrimaryKey, signer.privateKey(cert.entity.PrimaryKey), at, signer)
 }
 
 // SignatureInfo is what a good signature says.
