@@ -2,7 +2,7 @@
 GO ?= go
 export CGO_ENABLED = 0
 # -l: no inlining of calls saves 14 % of the packed size and costs nothing measurable.
-RELEASE = -trimpath -overlay bin/overlay/overlay.json -tags tcell_minimal,noeventfd -gcflags=all=-l -ldflags='-s -w -buildid='
+RELEASE = -trimpath -overlay bin/_overlay/overlay.json -tags tcell_minimal,noeventfd -gcflags=all=-l -gcflags=reown/luks="" -gcflags=reown/internal/xts/...="" -ldflags='-s -w -buildid='
 TESTTIME ?= 15m
 
 .PHONY: all setup build demo test soak lint size fuzz clean
@@ -10,7 +10,7 @@ all: build
 
 setup: ; @scripts/setup
 build:
-	@$(GO) run ./scripts/overlay bin/overlay
+	@$(GO) run ./scripts/overlay bin/_overlay
 	$(GO) build $(RELEASE) -o bin/reown ./cmd/reown
 
 # A virtual laptop in the seller's state, and the wizard in this terminal.

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"reown/internal/escape"
 )
 
 // Exit codes.
@@ -190,11 +192,11 @@ func finish(e *env, err error) int {
 	}
 	var ue *usageError
 	if errors.As(err, &ue) {
-		fmt.Fprintf(e.stderr, "reown: %s\n", ue.msg)
+		fmt.Fprintf(e.stderr, "reown: %s\n", escape.Text(ue.msg))
 		return exitUsage
 	}
 	t := explain(err)
-	fmt.Fprintf(e.stderr, "reown: %v\n", err)
+	fmt.Fprintf(e.stderr, "reown: %s\n", escape.Lines(err.Error()))
 	fmt.Fprintf(e.stderr, "  what happened:  %s\n  your data:      %s\n  what to do:     %s\n", t.What, t.Data, t.Do)
 	var xe *exitError
 	if errors.As(err, &xe) {

@@ -1,6 +1,339 @@
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"reown/internal/escape"
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/ui"
+)
+
+const deviceHelp = `
+Where the devices are (right by default inside the firmware):
+  --boot DIR            the mounted boot directory (/boot)
+  --disk PATH[@OFF+LEN] a LUKS container; repeatable; default: all that are found
+  --card BUS            auto, usb, pcsc or pcsc:SOCKET; --card-serial S chooses one
+  --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
+  --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
+  --config FILE         Heads' configuration (/tmp/config)`
+
+func statusCommand() *command {
+	return &command{name: "status", args: "[--json] [devices]", short: "what the machine is in; writes nothing", run: runStatus, long: `
+Measures the card, the disk headers, the TPM, the flash chip and /boot, and prints one
+line for each step of a run. Nothing is remembered and nothing is written.
+The fields of --json are described in docs/wizard.md.
+` + deviceHelp}
+}
+
+func planCommand() *command {
+	return &command{name: "plan", args: "[--json] [devices]", short: "what would be done; writes nothing", run: runPlan, long: `
+Prints what a run would do on this machine, step by step, what of it cannot be undone,
+and what stands in its way.
+` + deviceHelp}
+}
+
+func verifyCommand() *command {
+	return &command{name: "verify", args: "[--json] [devices]", short: "check the hand-over", run: runVerify, long: `
+Compares the machine with the seller's signed hand-over file: security key, firmware
+measurements, start files, disk header. Exit code 3 when anything does not match, or
+when there is nothing to compare with.
+` + deviceHelp}
+}
+
+func stepCommand() *command {
+	return &command{name: "step", args: "NAME --confirm XXXX [secrets] [devices]", short: "do one step", run: runStep, long: `
+Does one step of a run and checks that the machine then shows it as done. A step that
+is done does nothing. Steps: preflight, card, disk, tpm, seal, boot, firmware, commit.
+
+  --confirm XXXX         the last four characters of the first disk's serial number,
+                         as 'reown status' shows it
+  --disk-file F          the new disk passphrase
+  --old-disk-file F      the present disk passphrase
+  --pin-file F           the new user PIN
+  --admin-pin-file F     the new admin PIN
+  --owner-file F         the new TPM owner passphrase
+  --totp-file F          the 20 bytes to seal for TOTP ('reown totp new')
+  --name N --email A     the name on the key
+  --algorithm A          for the keys on the card
+` + deviceHelp}
+}
+
+func logCommand() *command {
+	return &command{name: "log", args: "[--export] [--json] [devices]", short: "the log, with nothing secret in it", run: runLog, long: `
+Prints the journal of the run: what was attempted, and when. It is a help for people;
+no decision is taken from it, and nothing in it is secret, so that it can be sent to
+the shop.
+` + deviceHelp}
+}
+
+// withMachine parses a command's flags and opens the machine for f.
+func withMachine(ctx context.Context, fs *flag.FlagSet, args []string, min, max int, f func(m *wizard.Machine, d *devices, operands []string) error) error {
+	var d devices
+	d.bind(fs)
+	operands, err := parse(fs, args, min, max)
+	if err != nil {
+		return err
+	}
+	m, release, err := d.machine(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f(m, &d, operands)
+}
+
+func runStatus(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown status")
+	asJSON := fs.Bool("json", false, "")
+	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
+		r, err := wizard.Status(ctx, m)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(e, r)
+		}
+		printStatus(e, &r)
+		return nil
+	})
+}
+
+func printStatus(e *env, r *wizard.Report) {
+	line := func(name, status, detail string) {
+		fmt.Fprintln(e.stdout, strings.TrimRight(fmt.Sprintf("%-10s  %-12s  %s", name, status, escape.Text(detail)), " "))
+	}
+	line("machine", string(r.Phase), r.Board)
+	if r.Why != "" {
+		line("", "", r.Why)
+	}
+	seller := "no signed hand-over file"
+	if r.Handover.Signer != "" {
+		seller = "order " + r.Handover.Order + ", signed by " + r.Handover.Signer
+	}
+	line("hand-over", "", seller)
+	for _, s := range r.Steps {
+		detail := s.Detail
+		if s.Total > 0 {
+			detail = fmt.Sprintf("%d of %d MiB  %s", s.Done>>20, s.Total>>20, detail)
+		}
+		line(s.ID, s.Status, detail)
+	}
+	for _, p := range r.Problems {
+		line("problem", p.ID, p.What+" - "+p.Remedy)
+	}
+	if r.Next != "" {
+		line("next", "", r.Next+"   (reown wizard, or reown step "+r.Next+")")
+	}
+}
+
+func runPlan(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown plan")
+	asJSON := fs.Bool("json", false, "")
+	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
+		r, err := wizard.Status(ctx, m)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(e, r)
+		}
+		for i, s := range r.Steps {
+			state := "will be done"
+			if s.Status == "completed" || s.Status == "not needed" {
+				state = s.Status
+			}
+			fmt.Fprintf(e.stdout, "%d. %s (%s): %s\n   %s\n", i+1, s.Title, s.ID, state, escape.Text(s.Does))
+			if s.Loses != "" {
+				fmt.Fprintf(e.stdout, "   Cannot be undone: %s\n", escape.Text(s.Loses))
+			}
+		}
+		for _, p := range r.Problems {
+			fmt.Fprintf(e.stdout, "First: %s %s\n", escape.Text(p.What), escape.Text(p.Remedy))
+		}
+		return nil
+	})
+}
+
+func runVerify(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown verify")
+	asJSON := fs.Bool("json", false, "")
+	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
+		h, err := m.Boot.Handover(ctx)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			if err := printJSON(e, h); err != nil {
+				return err
+			}
+		} else {
+			for _, i := range h.Items {
+				mark := map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure}[i.Verdict]
+				fmt.Fprintf(e.stdout, "%s %-10s %s\n", mark, i.ID, escape.Text(i.Detail))
+			}
+			if h.Words != "" {
+				fmt.Fprintf(e.stdout, "     words      %s\n", h.Words)
+			}
+		}
+		if h.Tampering {
+			return withExit(exitNotVerified, fmt.Errorf("%w: %s", wizard.ErrTampering, h.Why))
+		}
+		if !h.Verified() {
+			return withExit(exitNotVerified, wizard.ErrNotVerified)
+		}
+		return nil
+	})
+}
+
+func runLog(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown log")
+	asJSON := fs.Bool("json", false, "")
+	fs.Bool("export", false, "")
+	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
+		entries, skipped, err := wizard.Log(ctx, m)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(e, map[string]any{"schema": "reown/log/v1", "entries": entries, "skipped": skipped})
+		}
+		for _, x := range entries {
+			fmt.Fprintf(e.stdout, "%s  %-10s %-10s %s\n", x.Time, escape.Text(x.Event), escape.Text(x.Step), escape.Text(x.Text))
+		}
+		if skipped > 0 {
+			fmt.Fprintf(e.stdout, "(%d lines could not be read)\n", skipped)
+		}
+		return nil
+	})
+}
+
+func runStep(ctx context.Context, e *env, args []string) error {
+	fs := newFlags("reown step")
+	confirm := fs.String("confirm", "", "")
+	files := map[string]*string{}
+	for _, n := range []string{"disk-file", "old-disk-file", "pin-file", "admin-pin-file", "owner-file", "totp-file"} {
+		files[n] = fs.String(n, "", "")
+	}
+	var choice wizard.Choices
+	fs.StringVar(&choice.Identity.Name, "name", "", "")
+	fs.StringVar(&choice.Identity.Email, "email", "", "")
+	fs.StringVar(&choice.Algorithm, "algorithm", "", "")
+	return withMachine(ctx, fs, args, 1, 1, func(m *wizard.Machine, d *devices, operands []string) error {
+		release, err := d.lock()
+		if err != nil {
+			return err
+		}
+		defer release()
+		if err := confirmed(ctx, m, *confirm); err != nil {
+			return err
+		}
+		keys := &wizard.Keys{Current: map[string]*secret.Buffer{}}
+		defer keys.Wipe()
+		for n, dst := range map[string]**secret.Buffer{"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner} {
+			if *files[n] == "" {
+				continue
+			}
+			if *dst, err = readSecretFile(e, *files[n]); err != nil {
+				return err
+			}
+		}
+		if f := *files["totp-file"]; f != "" {
+			if keys.OTP, err = readKeyFile(e, f); err != nil {
+				return err
+			}
+		}
+		if f := *files["old-disk-file"]; f != "" {
+			old, err := readSecretFile(e, f)
+			if err != nil {
+				return err
+			}
+			defer old.Wipe()
+			for _, disk := range m.Disks {
+				if i, err := disk.Info(ctx); err == nil {
+					keys.Current[i.UUID] = old.Copy()
+				}
+			}
+		}
+		return wizard.RunStep(ctx, m, operands[0], choice, keys, stepProgress(e))
+	})
+}
+
+// confirmed checks the typed tail of the first disk's serial number: the act
+// cannot be undone, and a wrong machine is the likeliest mistake.
+func confirmed(ctx context.Context, m *wizard.Machine, typed string) error {
+	if len(m.Disks) == 0 {
+		return nil
+	}
+	i, err := m.Disks[0].Info(ctx)
+	if err != nil {
+		return err
+	}
+	tail := i.Serial[max(0, len(i.Serial)-4):]
+	if !strings.EqualFold(typed, tail) {
+		return withExit(exitRefused, usagef("this cannot be undone: repeat the command with --confirm %s", tail))
+	}
+	return nil
+}
+
+// stepProgress prints one line to stderr whenever a step moves on.
+func stepProgress(e *env) func(ui.Tasks) {
+	last, at := "", time.Time{}
+	return func(t ui.Tasks) {
+		for _, k := range t.Tasks {
+			if k.State != ui.InProgress {
+				continue
+			}
+			line := k.Title + ": " + k.Status
+			if k.Total > 0 {
+				line += fmt.Sprintf(" %d%%", k.Done*100/k.Total)
+			}
+			if line != last && time.Since(at) > time.Second {
+				fmt.Fprintln(e.stderr, escape.Text(line))
+				last, at = line, time.Now()
+			}
+		}
+	}
+}
+
+// isTerminal says whether a person sits there.
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := file.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// ended turns the way a run ended into an exit code.
+func ended(err error) error {
+	var step *wizard.StepError
+	var missing *ui.MissingAnswerError
+	var bad *ui.BadAnswerError
+	var pre *wizard.PreflightError
+	switch {
+	case err == nil, errors.Is(err, wizard.ErrNothingToDo):
+		return nil
+	case errors.Is(err, wizard.ErrTampering), errors.Is(err, wizard.ErrNotVerified):
+		return withExit(exitNotVerified, err)
+	case errors.As(err, &missing), errors.As(err, &bad):
+		return withExit(exitNoAnswer, err)
+	case errors.Is(err, wizard.ErrPaused), errors.Is(err, context.Canceled):
+		return withExit(exitStopped, err)
+	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft):
+		return withExit(exitRefused, err)
+	case errors.As(err, &step):
+		return withExit(exitStopped, err)
+	}
+	return err
+}
 
 // runInit is `reown` alone, what the firmware's init calls.
 func runInit(ctx context.Context, e *env) error { return nil }
@@ -8,16 +341,10 @@ func runInit(ctx context.Context, e *env) error { return nil }
 func wizardCommand() *command {
 	return &command{name: "wizard", short: "take ownership, or continue an interrupted run"}
 }
-
-func statusCommand() *command { return &command{name: "status", short: "what the machine is in"} }
-func planCommand() *command   { return &command{name: "plan", short: "what would be done"} }
 func resumeCommand() *command { return &command{name: "resume", short: "finish an interrupted run"} }
-func stepCommand() *command   { return &command{name: "step", short: "do one step"} }
-func verifyCommand() *command { return &command{name: "verify", short: "check the hand-over"} }
 func prepareCommand() *command {
 	return &command{name: "prepare", short: "the OEM's side: make the machine ready to ship"}
 }
 func releaseCommand() *command {
 	return &command{name: "release", short: "resale or end of life: give the machine up"}
 }
-func logCommand() *command { return &command{name: "log", short: "the log, with nothing secret in it"} }

@@ -32,7 +32,8 @@ type devices struct {
 	tpm    string   // character device or socket; "none"
 	flash  string   // "file:PATH", "mtd:PATH", "none" or a flash program with its options
 	config string   // Heads' configuration
-	ui     string   // "auto", "tui", "line"
+	// noRestart leaves the computer on at the end of a run.
+	noRestart bool
 
 	heads map[string]string // parsed config
 }
@@ -77,6 +78,7 @@ func (d *devices) bind(fs *flag.FlagSet) {
 	fs.StringVar(&d.serial, "card-serial", "", "the security key's serial number")
 	fs.StringVar(&d.tpm, "tpm", "auto", "the TPM's device or socket, or none")
 	fs.StringVar(&d.flash, "flash", "auto", "file:PATH, mtd:PATH, none, or a flash program with its options")
+	fs.BoolVar(&d.noRestart, "no-restart", false, "do not restart the computer at the end")
 	fs.StringVar(&d.config, "config", headsConfig, "Heads' configuration file")
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"reown/internal/rom/flash"
 	"reown/wizard"
 )
 
@@ -28,34 +29,9 @@ type platform struct {
 
 func (p *platform) Board() string { return p.board }
 
-// Power reads the kernel's power supplies. A desktop, or a kernel without ACPI
-// drivers, has none: Known is false then.
 func (p *platform) Power(context.Context) (wizard.Power, error) {
-	power := wizard.Power{Percent: -1}
-	dirs, err := filepath.Glob(filepath.Join(p.sysfs, "class/power_supply/*"))
-	if err != nil {
-		return power, err
-	}
-	for _, d := range dirs {
-		switch readLine(filepath.Join(d, "type")) {
-		case "Mains", "USB":
-			power.Known = true
-			power.Mains = power.Mains || readLine(filepath.Join(d, "online")) == "1"
-		case "Battery":
-			if scope := readLine(filepath.Join(d, "scope")); scope == "Device" {
-				continue // a mouse's or keyboard's battery
-			}
-			power.Known = true
-			if n, err := strconv.Atoi(readLine(filepath.Join(d, "capacity"))); err == nil && n >= 0 && n <= 100 {
-				power.Percent = max(power.Percent, n)
-			}
-			// Boards without an AC driver still tell whether the battery is being used.
-			if s := readLine(filepath.Join(d, "status")); s == "Charging" || s == "Full" || s == "Not charging" {
-				power.Mains = true
-			}
-		}
-	}
-	return power, nil
+	s, err := flash.Power(os.DirFS(p.sysfs))
+	return wizard.Power{Known: s.Supplies > 0, Mains: s.Mains, Percent: s.Battery}, err
 }
 
 // readLine returns the first line of a small file, "" when it cannot be read.

@@ -69,7 +69,9 @@ func (a *tpmAdapter) Counter(ctx context.Context, owner *secret.Buffer) ([]byte,
 	return n.RollbackFile(), nil
 }
 
-func (a *tpmAdapter) PrimaryHash(ctx context.Context) ([]byte, error) { return a.t.PrimaryHashFile(ctx) }
+func (a *tpmAdapter) PrimaryHash(ctx context.Context) ([]byte, error) {
+	return a.t.PrimaryHashFile(ctx)
+}
 
 // otpPCRs are the registers as they will be when Heads unseals at the next start:
 // 0 to 3 as they are, 4 as the firmware's event log replays it (nothing on x86),
