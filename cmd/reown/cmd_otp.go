@@ -1,5 +1,186 @@
 package main
 
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"reown/internal/otp"
+	"reown/internal/qr"
+	"reown/internal/secret"
+)
+
+const totpSecretHelp = `
+  --secret-file FILE      the secret, 20 bytes as Heads keeps it; "-" is standard input
+  --base32                the file holds the secret in base32 instead
+  --at TIME               another time than now, as 2006-01-02T15:04:05Z
+  --json                  report as one JSON document`
+
 func totpCommand() *command {
-	return &command{name: "totp", short: "six digits for the phone: new, code, verify"}
+	return &command{name: "totp", short: "six digits for the phone: new, code, verify", sub: []*command{
+		{name: "new", args: "--board NAME --out FILE", short: "make a secret and show it as a QR code", run: totpNew,
+			long: strings.TrimSpace(`
+Writes 20 random bytes to FILE, which must not exist, and prints the QR code that a phone reads, and the same
+in letters. Whoever sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.
+  --board NAME            the name that the phone will show
+  --ink light|dark        is text light on dark (default, as on a console) or dark on light?
+  --no-qr                 letters only, for screens without block characters`)},
+		{name: "code", args: "--secret-file FILE", short: "the six digits of this moment", run: totpCode, long: strings.TrimSpace(totpSecretHelp)},
+		{name: "verify", args: "--secret-file FILE CODE", short: "compare with the six digits of a phone", run: totpVerify,
+			long: strings.TrimSpace(`Also says how far the phone's clock is ahead of this one.
+  --window N              steps of 30 s to look back and ahead (default 1)` + totpSecretHelp)},
+	}}
+}
+
+func totpNew(_ context.Context, e *env, args []string) error {
+	f := newFlags("reown totp new")
+	board, out := f.String("board", "", ""), f.String("out", "", "")
+	ink, noQR := f.String("ink", "light", ""), f.Bool("no-qr", false, "")
+	if _, err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	if *board == "" || *out == "" || *ink != "light" && *ink != "dark" {
+		return usagef("%s needs --board and --out; --ink is light or dark", f.Name())
+	}
+	key := otp.NewSecret()
+	defer key.Wipe()
+	uri, err := otp.URI(*board, key)
+	if err != nil {
+		return err
+	}
+	defer uri.Wipe()
+	code, err := qr.Encode(uri.Bytes(), qr.L)
+	if err != nil {
+		return err
+	}
+	defer code.Wipe()
+	if err := saveSecret(*out, key); err != nil {
+		return err
+	}
+	if !*noQR {
+		const quiet = 2 // leaves room for the letters on 25 lines
+		text := code.Text(quiet, *ink == "light")
+		defer text.Wipe()
+		if _, err := e.stdout.Write(text.Bytes()); err != nil {
+			return fmt.Errorf("showing the secret: %w", err)
+		}
+	}
+	letters := otp.Base32Groups(key)
+	defer letters.Wipe()
+	if _, err := e.stdout.Write(letters.Bytes()); err != nil {
+		return fmt.Errorf("showing the secret: %w", err)
+	}
+	fmt.Fprintln(e.stdout)
+	return nil
+}
+
+// saveSecret writes a secret to a file that must not exist.
+func saveSecret(name string, s *secret.Buffer) error {
+	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("saving the secret: %w", err)
+	}
+	_, err = w.Write(s.Bytes())
+	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
+		return fmt.Errorf("saving the secret: %w", err)
+	}
+	return nil
+}
+
+// totpFlags are the flags of code and verify.
+type totpFlags struct {
+	*flag.FlagSet
+	file, at     string
+	base32, json bool
+}
+
+func newTotpFlags(name string) *totpFlags {
+	f := &totpFlags{FlagSet: newFlags("reown totp " + name)}
+	f.StringVar(&f.file, "secret-file", "", "")
+	f.StringVar(&f.at, "at", "", "")
+	f.BoolVar(&f.base32, "base32", false, "")
+	f.BoolVar(&f.json, "json", false, "")
+	return f
+}
+
+// secret reads the secret and the time to compute for.
+func (f *totpFlags) secret(e *env) (*secret.Buffer, time.Time, error) {
+	now := time.Now()
+	if f.file == "" {
+		return nil, now, usagef("%s needs --secret-file", f.Name())
+	}
+	if f.at != "" {
+		t, err := time.Parse(time.RFC3339, f.at)
+		if err != nil {
+			return nil, now, usagef("%s: --at is a time such as 2006-01-02T15:04:05Z", f.Name())
+		}
+		now = t
+	}
+	key, err := readKeyFile(e, f.file)
+	if err != nil || !f.base32 {
+		return key, now, err
+	}
+	defer key.Wipe()
+	key, err = otp.ParseBase32(key)
+	return key, now, err
+}
+
+func totpCode(_ context.Context, e *env, args []string) error {
+	f := newTotpFlags("code")
+	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+		return err
+	}
+	key, now, err := f.secret(e)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	c, err := otp.TOTP(key, now)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(e, struct {
+			Code    string `json:"code"`
+			UTC     string `json:"utc"`
+			Seconds int    `json:"seconds_left"`
+		}{c.String(), now.UTC().Format(time.RFC3339), int(otp.Remaining(now) / time.Second)})
+	}
+	fmt.Fprintln(e.stdout, c)
+	return nil
+}
+
+func totpVerify(_ context.Context, e *env, args []string) error {
+	f := newTotpFlags("verify")
+	window := f.Int("window", 1, "")
+	typed, err := parse(f.FlagSet, args, 1, otp.Digits)
+	if err != nil {
+		return err
+	}
+	key, now, err := f.secret(e)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	ahead, err := otp.VerifyTOTP(key, []byte(strings.Join(typed, "")), now, *window)
+	if err != nil {
+		return err
+	}
+	seconds := ahead * int(otp.Step/time.Second)
+	if f.json {
+		return printJSON(e, struct {
+			OK    bool   `json:"ok"`
+			UTC   string `json:"utc"`
+			Ahead int    `json:"phone_ahead_seconds"`
+		}{true, now.UTC().Format(time.RFC3339), seconds})
+	}
+	fmt.Fprintln(e.stdout, "the six digits are right")
+	if seconds != 0 {
+		fmt.Fprintf(e.stdout, "the phone's clock is about %+d s ahead of this one (%s)\n", seconds, now.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	return nil
 }

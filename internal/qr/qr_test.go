@@ -180,3 +180,49 @@ func TestZbarReadsTheText(t *testing.T) {
 		text.Wipe()
 	}
 }
+
+// A terminal of 80 columns and 25 lines shows the code, and what it shows is read
+// back from it.
+func TestZbarReadsATerminal(t *testing.T) {
+	if _, err := exec.LookPath("tmux"); err != nil {
+		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("tmux is not installed")
+	}
+	want := []byte("otpauth://totp/Thinkpad%20X230-hotp-maximized?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+	c, err := Encode(want, L)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "code.txt")
+	if err := os.WriteFile(name, c.Text(2, true).Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tmux := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("tmux", append([]string{"-u", "-f", "/dev/null", "-S", filepath.Join(dir, "socket")}, args...)...)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TERM=xterm")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("tmux %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	tmux("new-session", "-d", "-x", "80", "-y", "25", "cat '"+name+"'; tmux -S '"+filepath.Join(dir, "socket")+"' wait-for -S shown; exec sleep 600")
+	defer tmux("kill-server")
+	tmux("wait-for", "shown")
+	var screen []string
+	for _, line := range strings.Split(tmux("capture-pane", "-p"), "\n") {
+		if strings.ContainsAny(line, "█▀▄") {
+			screen = append(screen, line+strings.Repeat(" ", 80-len([]rune(line))))
+		}
+	}
+	if len(screen) != c.Height(2) {
+		t.Fatalf("%d lines of %d are on the screen", len(screen), c.Height(2))
+	}
+	if got := zbar(t, fromText(strings.Join(screen, "\n"), true)); !bytes.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}

@@ -110,13 +110,7 @@ func Align(old []byte, eraseSize uint32) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the firmware image: %w", err)
 	}
-	var files []NewFile
-	for _, f := range im.files {
-		if isOwner(f) {
-			files = append(files, NewFile{f.Name, bytes.Clone(im.bytes(f.data()))})
-		}
-	}
-	return Layout(old, files, eraseSize)
+	return Layout(old, im.ownerFiles(), eraseSize)
 }
 
 // Layout builds an image whose files below "heads/" are exactly these, in this
@@ -146,6 +140,53 @@ func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
 		return nil, err
 	}
 	return p, p.finish(im, l.spans, files)
+}
+
+// Between plans the way from one image to another that somebody else has made. It
+// refuses, with ErrUnsafeChange, an image that differs from old in more than the
+// files below "heads/" and the holes around them.
+func Between(old, new []byte) (*Plan, error) {
+	a, err := ParseTorn(old)
+	if err != nil {
+		return nil, fmt.Errorf("reading the firmware image: %w", err)
+	}
+	b, err := Parse(new)
+	if err != nil {
+		return nil, fmt.Errorf("reading the new firmware image: %w", err)
+	}
+	if err := errors.Join(a.Check(), b.Check()); err != nil {
+		return nil, err
+	}
+	if len(old) != len(new) {
+		return nil, fmt.Errorf("%w: it has %d bytes, the old one %d", ErrUnsafeChange, len(new), len(old))
+	}
+	l := &layouter{im: a, block: EraseSize}
+	l.findSpans()
+	p := &Plan{Old: old, New: new, EraseSize: EraseSize, Blocks: diffBlocks(old, new, EraseSize), Own: l.own()}
+	p.Shared, p.Aligned = l.shared(p.Blocks), b.Aligned(EraseSize)
+	return p, p.finish(a, l.spans, b.ownerFiles())
+}
+
+// ownerFiles returns the files below "heads/" in flash order.
+func (im *Image) ownerFiles() []NewFile {
+	var files []NewFile
+	for _, f := range im.files {
+		if isOwner(f) {
+			files = append(files, NewFile{f.Name, bytes.Clone(im.bytes(f.data()))})
+		}
+	}
+	return files
+}
+
+// Aligned says that the files below "heads/" share no erase block of that size
+// with anything else but holes.
+func (im *Image) Aligned(eraseSize uint32) bool {
+	l := &layouter{im: im, block: eraseSize}
+	l.findSpans()
+	own := l.own()
+	return !slices.ContainsFunc(im.files, func(f File) bool {
+		return isOwner(f) && !slices.ContainsFunc(own, func(r Range) bool { return r.contains(f.entry()) })
+	})
 }
 
 // isOwner says that a file belongs to the owner of the machine, not to the firmware.
@@ -390,13 +431,7 @@ func (p *Plan) finish(old *Image, spans []span, files []NewFile) error {
 	if !slices.Equal(slices.DeleteFunc(old.Files(), foreign), slices.DeleteFunc(im.Files(), foreign)) {
 		return fmt.Errorf("%w: the list of the firmware's own files", ErrUnsafeChange)
 	}
-	var mine []NewFile
-	for _, f := range im.files {
-		if isOwner(f) {
-			mine = append(mine, NewFile{f.Name, im.bytes(f.data())})
-		}
-	}
-	if !slices.EqualFunc(mine, files, func(a, b NewFile) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
+	if !slices.EqualFunc(im.ownerFiles(), files, func(a, b NewFile) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
 		return fmt.Errorf("%w: the owner's files are not in it", ErrUnsafeChange)
 	}
 	p.compare(old, files)

@@ -3,6 +3,7 @@ package flash
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"reown/internal/rom"
 )
@@ -36,6 +37,34 @@ type Backend interface {
 	Write(ctx context.Context, image []byte, runs []rom.Range, progress func(done, total int64)) error
 	// String names the backend for a person.
 	String() string
+}
+
+// Open returns the backend that a specification names: "file:PATH", "mtd:PATH",
+// or a flash program with its options as in Heads' CONFIG_FLASH_OPTIONS. An empty
+// one, and "none", is ErrNoProgram.
+func Open(spec string) (Backend, error) {
+	if path, ok := strings.CutPrefix(spec, "file:"); ok {
+		return opened(OpenFile(path))
+	}
+	if path, ok := strings.CutPrefix(spec, "mtd:"); ok {
+		return opened(OpenMTD(path))
+	}
+	if spec == "none" {
+		spec = ""
+	}
+	p, err := NewProgram(spec)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// opened keeps a nil *NOR from becoming a Backend that is not nil.
+func opened(n *NOR, err error) (Backend, error) {
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // A Device is a NOR flash chip at the level of erase and program. Both kinds of

@@ -68,18 +68,18 @@ func ReadTwice(ctx context.Context, b Backend, progress Progress) ([]byte, error
 	return first, nil
 }
 
-// Write makes the chip equal to p.New. It reads the chip twice first; outside
-// of p.Blocks and p.Own it must hold p.Old, else the error is ErrChanged. Inside
-// it may hold anything, such as what an interrupted run left. From the first block
-// on, neither ctx nor a signal stops it. It reads back with Backend.Read,
-// compares, and tries up to Attempts times; if the chip still differs it writes
-// the old image back.
+// Write makes the chip equal to p.New. It reads the chip first, twice unless it
+// finds p.Old or p.New at once; outside of p.Blocks and p.Own it must hold p.Old,
+// else the error is ErrChanged. Inside it may hold anything, such as what an
+// interrupted run left. From the first block on, neither ctx nor a signal stops
+// it. It reads back with Backend.Read, compares, and tries up to Attempts times;
+// if the chip still differs it writes the old image back.
 //
 // After nil the chip holds p.New; after ErrRestored it holds p.Old; after
 // ErrDamaged it holds neither and the machine must stay on. After any other
 // error nothing was written.
 func Write(ctx context.Context, b Backend, p *rom.Plan, progress Progress) (*Result, error) {
-	now, err := ReadTwice(ctx, b, progress)
+	now, err := readBefore(ctx, b, p, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,19 @@ func Write(ctx context.Context, b Backend, p *rom.Plan, progress Progress) (*Res
 		return nil, fmt.Errorf("%w: %w", ErrRestored, err)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDamaged, errors.Join(err, restoreErr))
+}
+
+// readBefore reads what the chip holds. A reading that is equal to what was read
+// for the plan needs no second one.
+func readBefore(ctx context.Context, b Backend, p *rom.Plan, progress Progress) ([]byte, error) {
+	now, err := b.Read(ctx, progress.of(PhaseRead))
+	if err != nil {
+		return nil, fmt.Errorf("reading the firmware from the %v: %w", b, err)
+	}
+	if bytes.Equal(now, p.Old) || bytes.Equal(now, p.New) {
+		return now, nil
+	}
+	return ReadTwice(ctx, b, progress)
 }
 
 // expected says whether the chip may be written.
