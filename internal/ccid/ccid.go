@@ -221,6 +221,8 @@ type Reader struct {
 	in    []byte
 	conn  *Conn     // the powered card, if any
 	since time.Time // when the running command or APDU was sent
+
+	closed bool
 }
 
 // Open claims a device's CCID interface and makes the Reader the device's owner:
@@ -249,14 +251,18 @@ func (r *Reader) Descriptor() Descriptor { return r.desc }
 // Device returns the device below, for its other interfaces.
 func (r *Reader) Device() usb.Device { return r.dev }
 
-// Close powers the card off and closes the device.
+// Close powers the card off and closes the device. It may be called more than once.
 func (r *Reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	// A device that is gone has no card to power off.
-	_ = r.PowerOff(ctx)
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	_ = r.powerOff(ctx)
+	r.closed = true
 	r.frame.Wipe()
 	return r.dev.Close()
 }
@@ -389,6 +395,9 @@ type message struct {
 // command sends one message and waits for its answer. A limit of zero waits until
 // ctx ends. Time extensions are reported to Notify and waited out.
 func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, limit time.Duration) (message, error) {
+	if r.closed {
+		return message{}, ErrClosed
+	}
 	if headerLen+len(data) > r.desc.MaxMessage {
 		return message{}, fmt.Errorf("%w: %d bytes", ErrTooLong, len(data))
 	}

@@ -10,7 +10,8 @@ import (
 	"reown/internal/usb"
 )
 
-// A Card is a smart card behind its APDUs. It may have more methods, which are used
+// A Card is a smart card behind its APDUs. An answer of nil means that the power
+// failed: the token is then pulled out. The card may have more methods, which are used
 // when they are there: PowerOn() []byte (returning the ATR), PowerOff(), and
 // WaitingForTouch() bool.
 type Card interface {

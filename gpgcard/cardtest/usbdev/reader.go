@@ -265,6 +265,10 @@ func (r *reader) run(m, apdu []byte, done func(resp []byte)) {
 				if d.epoch != epoch {
 					return
 				}
+				if resp == nil { // the card says that the power failed
+					d.unplug()
+					return
+				}
 				for range extra {
 					extend()
 				}

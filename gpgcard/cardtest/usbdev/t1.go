@@ -99,9 +99,11 @@ func (t *cardT1) think(m []byte) {
 	t.r.busy = true
 	go func() {
 		var resp []byte
+		ready := true
 		select {
 		case resp = <-result:
 		case <-time.After(d.p.Extension):
+			ready = false
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -109,6 +111,10 @@ func (t *cardT1) think(m []byte) {
 			return
 		}
 		t.r.busy = false
+		if ready && resp == nil { // the card says that the power failed
+			d.unplug()
+			return
+		}
 		if resp != nil && t.wtx > 0 { // it is ready, but a switch wants more
 			t.wtx--
 			again := make(chan []byte, 1)

@@ -1,0 +1,414 @@
+package hotpkey
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"reown/internal/ccid"
+	"reown/internal/secret"
+	"reown/internal/usb"
+)
+
+// HID commands (report_protocol.h).
+const (
+	hidGetStatus       = 0x00
+	hidWriteToSlot     = 0x01
+	hidReadSlot        = 0x03
+	hidEraseSlot       = 0x06
+	hidAuthenticate    = 0x07
+	hidAdminTries      = 0x09
+	hidUserTries       = 0x0f
+	hidSendOTPData     = 0x17
+	hidVerifyCode      = 0x18
+	hidGetDeviceStatus = 0x2e // Nitrokey Storage only
+)
+
+// Status of the last command.
+const (
+	stOK            = 0
+	stWrongCRC      = 1
+	stNotProgrammed = 3
+	stWrongPassword = 4
+	stNotAuthorized = 5
+)
+
+var hidStatusText = map[uint16]string{
+	1: "the report was garbled", 2: "no such slot", 3: "slot not programmed", 4: "wrong password", 5: "not authorized",
+	6: "timestamp warning", 7: "no name given", 8: "not supported", 9: "unknown command", 10: "decryption failed",
+	11: "making the AES key failed", 12: "changing the user PIN failed", 13: "changing the admin PIN failed", 14: "unblocking the PIN failed",
+}
+
+const (
+	reportLen  = 64
+	maxPayload = 59
+	resultLen  = 53
+
+	proSlot   = 0x10 + 3 // HOTP slot 3, the one that VERIFY_OTP_CODE uses
+	passField = 25       // bytes of a PIN or temporary password in a report
+	dataField = 30       // bytes of SEND_OTP_DATA
+	nameField = 15       // bytes that a slot keeps of its name
+)
+
+// How long the firmware may take. It talks to the smart card in between.
+const (
+	hidReady   = 10 * time.Second // to finish what it was at
+	hidAnswer  = 30 * time.Second // for a command
+	hidIgnored = 2 * time.Second  // after which an idle key has not seen the report
+	hidResend  = 3                // times for a report that arrived garbled
+)
+
+// pro is a key of the Pro family. The card's reader is held, with the card off.
+type pro struct {
+	reader *ccid.Reader
+	dev    usb.Device
+	iface  uint16
+	model  Model
+}
+
+func openPro(ctx context.Context, bus usb.Bus, i usb.Info, m Model) (impl, error) {
+	dev, err := bus.Open(i)
+	if err != nil {
+		return nil, err
+	}
+	hid, ok := dev.Descriptors().Find(usb.ClassHID)
+	if !ok {
+		dev.Close()
+		return nil, fmt.Errorf("%w: no HID interface", ErrProtocol)
+	}
+	r, err := ccid.Open(dev) // closes dev when it fails
+	if err != nil {
+		return nil, err
+	}
+	p := &pro{reader: r, dev: dev, iface: uint16(hid.Number), model: m}
+	if err := r.PowerOff(ctx); err != nil {
+		r.Close()
+		return nil, err
+	}
+	if err := dev.Claim(hid.Number); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pro) close() error { return p.reader.Close() }
+
+// crc is the STM32's CRC unit: polynomial 04C11DB7 over little-endian words, most
+// significant bit first, initial value FFFFFFFF, no final inversion.
+func crc(b []byte) uint32 {
+	c := ^uint32(0)
+	for ; len(b) >= 4; b = b[4:] {
+		c ^= binary.LittleEndian.Uint32(b)
+		for range 32 {
+			if c&0x80000000 != 0 {
+				c = c<<1 ^ 0x04c11db7
+			} else {
+				c <<= 1
+			}
+		}
+	}
+	return c
+}
+
+// An answer is one report from the key.
+type answer struct {
+	busy    bool
+	command byte
+	crc     uint32 // of the command that it answers
+	status  byte
+	result  []byte // valid until the report's buffer is wiped
+}
+
+// parseAnswer parses a report. ok is false when its check value is wrong: the firmware
+// is writing it just now, or it was garbled.
+func parseAnswer(b []byte) (a answer, ok bool) {
+	if len(b) != reportLen {
+		return answer{}, false
+	}
+	le := binary.LittleEndian
+	a = answer{busy: b[0] != 0, command: b[1], crc: le.Uint32(b[2:]), status: b[6], result: b[7 : 7+resultLen]}
+	// The value was made before the first byte was filled in.
+	first := b[0]
+	b[0] = 0
+	ok = crc(b[:60]) == le.Uint32(b[60:])
+	b[0] = first
+	return a, ok
+}
+
+// read reads the key's report into buf.
+func (p *pro) read(ctx context.Context, buf *secret.Buffer) (answer, bool, error) {
+	n, err := p.dev.Control(ctx, usb.Setup{RequestType: 0xa1, Request: 1, Value: 0x0300, Index: p.iface}, buf.Bytes())
+	if err != nil {
+		return answer{}, false, fmt.Errorf("reading a report: %w", err)
+	}
+	a, ok := parseAnswer(buf.Bytes()[:n])
+	return a, ok, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// command sends one command and waits for its answer. The result is handed to use and
+// wiped afterwards: the firmware echoes secrets. repeat says that executing the command
+// twice does no harm.
+func (p *pro) command(ctx context.Context, cmd byte, payload []byte, repeat bool, use func(result []byte)) error {
+	out, in := secret.New(reportLen), secret.New(reportLen)
+	defer out.Wipe()
+	defer in.Wipe()
+	b := out.Bytes()
+	b[0] = cmd
+	if copy(b[1:1+maxPayload], payload) != len(payload) {
+		panic("hotpkey: payload too long")
+	}
+	sum := crc(b[:60])
+	binary.LittleEndian.PutUint32(b[60:], sum)
+
+	// A report that arrives while the firmware is busy is dropped without a word.
+	for end := time.Now().Add(hidReady); ; {
+		a, _, err := p.read(ctx, in)
+		if err != nil {
+			return err
+		}
+		if !a.busy {
+			break
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: it stays busy", ErrNoAnswer)
+		}
+		if err := pause(ctx, p.model.poll); err != nil {
+			return err
+		}
+	}
+	for try := 1; ; try++ {
+		if _, err := p.dev.Control(ctx, usb.Setup{RequestType: 0x21, Request: 9, Value: 0x0300, Index: p.iface}, b); err != nil {
+			return fmt.Errorf("sending command %02x: %w", cmd, err)
+		}
+		a, err := p.await(ctx, in, cmd, sum)
+		if errors.Is(err, errIgnored) {
+			if repeat && try < hidResend {
+				continue
+			}
+			err = ErrNoAnswer
+		}
+		if err != nil {
+			return err
+		}
+		switch a.status {
+		case stOK:
+			if use != nil {
+				use(a.result)
+			}
+			return nil
+		case stWrongCRC: // not executed
+			if try < hidResend {
+				continue
+			}
+		case stNotProgrammed:
+			return ErrNoSlot
+		case stNotAuthorized:
+			return ErrNotAuthorized
+		}
+		return &StatusError{Command: cmd, Status: uint16(a.status)}
+	}
+}
+
+// errIgnored says that the key is idle and has answered something else.
+var errIgnored = errors.New("report ignored")
+
+// await reads reports until one answers the command with the given check value.
+func (p *pro) await(ctx context.Context, in *secret.Buffer, cmd byte, sum uint32) (answer, error) {
+	start := time.Now()
+	for {
+		if err := pause(ctx, p.model.poll); err != nil {
+			return answer{}, err
+		}
+		a, ok, err := p.read(ctx, in)
+		if err != nil {
+			return answer{}, err
+		}
+		waited := time.Since(start)
+		switch {
+		case ok && !a.busy && a.command == cmd && (a.crc == sum || a.status == stWrongCRC):
+			return a, nil
+		case ok && !a.busy && waited > hidIgnored:
+			return answer{}, errIgnored
+		case waited > hidAnswer:
+			return answer{}, fmt.Errorf("%w: command %02x", ErrNoAnswer, cmd)
+		}
+	}
+}
+
+// tries reads a counter of the OpenPGP card; -1 when the firmware could not.
+func (p *pro) tries(ctx context.Context, cmd byte) (int, error) {
+	n := -1
+	err := p.command(ctx, cmd, nil, true, func(r []byte) {
+		if r[0] != 0xff {
+			n = int(r[0])
+		}
+	})
+	return n, err
+}
+
+func (p *pro) info(ctx context.Context, i *Info) error {
+	var major, minor byte
+	var serial uint32
+	err := p.command(ctx, hidGetStatus, nil, true, func(r []byte) {
+		minor, major, serial = r[0], r[1], binary.LittleEndian.Uint32(r[2:])
+	})
+	if err != nil {
+		return err
+	}
+	if p.model.storage {
+		// It answers as an old Pro here and has a command of its own.
+		err := p.command(ctx, hidGetDeviceStatus, nil, true, func(r []byte) {
+			s := r[22:]
+			major, minor, serial = s[4], s[5], binary.LittleEndian.Uint32(s[20:])
+		})
+		var se *StatusError
+		if err != nil && !errors.As(err, &se) {
+			return err
+		}
+	}
+	i.Firmware, i.Serial, i.PINSet = fmt.Sprintf("%d.%d", major, minor), fmt.Sprintf("%08X", serial), true
+	if i.AdminTries, err = p.tries(ctx, hidAdminTries); err != nil {
+		return err
+	}
+	if i.UserTries, err = p.tries(ctx, hidUserTries); err != nil {
+		return err
+	}
+	i.PINTries = i.AdminTries
+	err = p.command(ctx, hidReadSlot, []byte{proSlot}, true, func(r []byte) {
+		i.Slot = SlotSet
+		if n := binary.LittleEndian.Uint64(r[29:]); !p.model.storage && n < 1<<63 {
+			i.Counter = int64(n)
+		}
+	})
+	var se *StatusError
+	switch {
+	case errors.Is(err, ErrNoSlot):
+		i.Slot = SlotEmpty
+	case errors.As(err, &se): // older firmware hides this slot
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// authenticate shows the admin PIN to the card and gives the key a random password
+// that stands for it in the commands that follow.
+func (p *pro) authenticate(ctx context.Context, pin *secret.Buffer, lastTry bool) (temp *secret.Buffer, err error) {
+	left, err := p.tries(ctx, hidAdminTries)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case left == 0:
+		return nil, ErrPINBlocked
+	case left == 1 && !lastTry:
+		return nil, ErrLastTry
+	}
+	temp = secret.Random(passField)
+	payload := secret.New(2 * passField)
+	defer payload.Wipe()
+	copy(payload.Bytes(), pin.Bytes())
+	copy(payload.Bytes()[passField:], temp.Bytes())
+	err = p.command(ctx, hidAuthenticate, payload.Bytes(), false, nil)
+	var se *StatusError
+	if errors.As(err, &se) && se.Status == stWrongPassword {
+		e := &PINError{Which: adminPIN, Left: -1}
+		if n, err := p.tries(ctx, hidAdminTries); err == nil {
+			e.Left = n
+		}
+		err = e
+	}
+	if err != nil {
+		temp.Wipe()
+		return nil, err
+	}
+	return temp, nil
+}
+
+func (p *pro) set(ctx context.Context, pin, key *secret.Buffer, counter uint64, o SetOptions) error {
+	temp, err := p.authenticate(ctx, pin, o.LastTry)
+	if err != nil {
+		return err
+	}
+	defer temp.Wipe()
+	payload := secret.New(maxPayload)
+	defer payload.Wipe()
+	b := payload.Bytes()
+	// cmd_send_OTP_data: password[25] type id data[30]. Nothing changes on the key
+	// before WRITE_TO_SLOT.
+	send := func(typ, id byte, data []byte) error {
+		clear(b)
+		copy(b, temp.Bytes())
+		b[passField], b[passField+1] = typ, id
+		copy(b[passField+2:], data)
+		return p.command(ctx, hidSendOTPData, b[:passField+2+dataField], true, nil)
+	}
+	for id, rest := byte(0), key.Bytes(); len(rest) > 0; id++ {
+		n := min(len(rest), dataField)
+		if err := send('S', id, rest[:n]); err != nil {
+			return fmt.Errorf("sending the secret: %w", err)
+		}
+		rest = rest[n:]
+	}
+	if err := send('N', 0, []byte(slotName[:nameField])); err != nil {
+		return fmt.Errorf("sending the slot's name: %w", err)
+	}
+	// write_to_slot_payload: password[25] slot counter[8] config token_id[13].
+	clear(b)
+	copy(b, temp.Bytes())
+	b[passField] = proSlot
+	binary.LittleEndian.PutUint64(b[passField+1:], counter)
+	if err := p.command(ctx, hidWriteToSlot, b[:passField+1+8+1+13], false, nil); err != nil {
+		return fmt.Errorf("writing the slot: %w", err)
+	}
+	return nil
+}
+
+func (p *pro) check(ctx context.Context, code uint32) (int, error) {
+	ok, ahead := false, 0
+	// Not repeated: the counter moves with every right code.
+	err := p.command(ctx, hidVerifyCode, binary.LittleEndian.AppendUint32(nil, code), false, func(r []byte) {
+		ok, ahead = r[0] == 1, int(r[1])
+	})
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, ErrWrongCode
+	}
+	if ahead >= Window {
+		ahead = -1
+	}
+	return ahead, nil
+}
+
+func (p *pro) reset(ctx context.Context, pin *secret.Buffer) error {
+	if err := p.model.checkPIN(pin, false); err != nil {
+		return err
+	}
+	temp, err := p.authenticate(ctx, pin, false)
+	if err != nil {
+		return err
+	}
+	defer temp.Wipe()
+	payload := secret.New(1 + passField)
+	defer payload.Wipe()
+	payload.Bytes()[0] = proSlot
+	copy(payload.Bytes()[1:], temp.Bytes())
+	if err := p.command(ctx, hidEraseSlot, payload.Bytes(), true, nil); err != nil {
+		return fmt.Errorf("erasing the slot: %w", err)
+	}
+	return nil
+}
