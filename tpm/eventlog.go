@@ -33,12 +33,18 @@ const (
 	algSHA1, algSHA256 = 0x0004, 0x000b
 )
 
+// Digest is a hash that JSON shows in hex.
+type Digest []byte
+
+// MarshalText writes the digest in hex.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d), nil }
+
 // Event is one measurement that the firmware says it has made.
 type Event struct {
 	PCR    int    `json:"pcr"`
-	Type   uint32 `json:"type"` // TCG event type; 0 where the format has none
-	SHA1   []byte `json:"-"`    // digest extended into the SHA-1 bank, or nil
-	SHA256 []byte `json:"-"`
+	Type   uint32 `json:"type"`           // TCG event type; 0 where the format has none
+	SHA1   Digest `json:"sha1,omitempty"` // extended into the SHA-1 bank, or nil
+	SHA256 Digest `json:"sha256,omitempty"`
 	Name   string `json:"name"` // printable part of the event's data
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -231,4 +232,45 @@ func FuzzParseBlob(f *testing.F) {
 			t.Fatal("blob is longer than its area")
 		}
 	})
+}
+
+// The distributions' own tools for TPM 1.2 find our NV areas as Heads' program
+// makes them, and our owner passphrase is theirs.
+func TestTrousers12(t *testing.T) {
+	ctx := context.Background()
+	for _, tool := range []string{"tcsd", "tpm_nvinfo"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	if os.Getuid() != 0 {
+		t.Skip("tcsd starts only as root")
+	}
+	s := startSim(t, tpmtest.V12)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+	check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+	check(t, p.SealDUK(ctx, buf(ownerPass), secret.Random(DUKSize), buf(dukPass), pcrs))
+	r := must(tpmtest.NewTrousers(s, filepath.Join(filepath.Dir(s.Socket), "tcsd")))(t)
+	defer r.Stop()
+	out := string(must(r.Tool("tpm_version"))(t))
+	if !strings.Contains(out, "1.2") {
+		t.Errorf("tpm_version:\n%s", out)
+	}
+	for _, index := range []string{"0x00004d47", "0x00000003"} {
+		out := string(must(r.Tool("tpm_nvinfo", "-i", index))(t))
+		if !strings.Contains(out, "312 (0x138)") || !strings.Contains(out, "Permissions   : 0x00000000") {
+			t.Errorf("tpm_nvinfo %s:\n%s", index, out)
+		}
+	}
+	file := filepath.Join(filepath.Dir(s.Socket), "blob")
+	must(r.Tool("tpm_nvread", "-i", "0x4d47", "-s", "312", "-f", file))(t)
+	blob := must(parseBlob(must(os.ReadFile(file))(t)))(t)
+	if _, d, err := composite(OTPPCRs(), pcrs); err != nil || blob.release != d || len(blob.raw) != v1BlobSize {
+		t.Errorf("blob of %d bytes, sealed to %x, want %x", len(blob.raw), blob.release, d)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -325,5 +326,120 @@ func TestTapSeesWhatIsThere(t *testing.T) {
 	digest := sha256.Sum256([]byte("a public measurement"))
 	if !bytes.Contains(tap.Trace(), digest[:]) {
 		t.Fatal("a digest sent in clear is not in the trace")
+	}
+}
+
+// A secret is sealed before the flash is written, and comes back only after the next
+// start has measured what was written: Heads' measuring is done with tpm2-tools.
+func TestSealForTheNextStart(t *testing.T) {
+	ctx := context.Background()
+	s, p, _ := setUp20(t)
+	h := startHeads(t, s)
+	hash := func(b string) string { return hex.EncodeToString(Hash(32, []byte(b))) }
+	start := func(keyring string) { // what coreboot and Heads extend at a start
+		for _, m := range measured {
+			if m.pcr == 2 {
+				check(t, h.Extend(2, hash(m.name)))
+			}
+		}
+		check(t, h.Extend(7, hash("/.gnupg/pubring.kbx")))
+		check(t, h.Extend(7, hash(keyring)))
+	}
+	log := must(ParseEventLog(corebootLog256()))(t)
+	start("the seller's keyring")
+	check(t, h.Extend(4, hash("usb"))) // the wizard needed the USB token
+	now := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
+	seven := Extend(Extend(make([]byte, 32), Hash(32, []byte("/.gnupg/pubring.kbx"))), Hash(32, []byte("the owner's keyring")))
+	next := must(PredictOTP(now, log, seven))(t)
+	check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), next))
+	if !must(p.OTPSealedTo(ctx, next))(t) {
+		t.Error("not sealed to the next start")
+	}
+	_, err := p.UnsealOTP(ctx)
+	wantErr(t, err, ErrPCRMismatch)
+
+	check(t, p.Shutdown(ctx))
+	check(t, s.PowerCycle())
+	start("the seller's keyring") // the flash was not written after all
+	_, err = p.UnsealOTP(ctx)
+	wantErr(t, err, ErrPCRMismatch)
+
+	check(t, s.PowerCycle())
+	start("the owner's keyring")
+	if got := must(p.UnsealOTP(ctx))(t); string(got.Bytes()) != otpText {
+		t.Errorf("unsealed %q", got.Bytes())
+	}
+	check(t, h.StartSession())
+	if got := must(h.Unseal("4d47", otpList, ""))(t); string(got) != otpText {
+		t.Errorf("Heads unsealed %q", got)
+	}
+}
+
+// corebootLog256 is the log of a coreboot that measures into register 2 only.
+func corebootLog256() []byte {
+	b := []byte("coreboot TPM log:\n\n")
+	for _, m := range measured {
+		if m.pcr == 2 {
+			b = fmt.Appendf(b, " PCR-2 %x SHA256 [%s]\n", Hash(32, []byte(m.name)), m.name)
+		}
+	}
+	return b
+}
+
+// Whoever records the bus learns nothing to guess with: every session that proves a
+// passphrase is salted, and no command carries a passphrase as such.
+func TestSessionsAreSalted(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V20)
+	var sessions, trials, commands int
+	var bad []string
+	p := tampered(t, s, func(cmd, _ []byte) []byte {
+		commands++
+		if c := binary.BigEndian.Uint32(cmd[6:]); c == 0x176 { // StartAuthSession: tpmKey, bind, nonce, salt, kind
+			q := parser{b: cmd[headerLen:]}
+			key := q.u32()
+			q.u32()
+			q.take(int(q.u16()))
+			q.take(int(q.u16()))
+			switch kind := q.u8(); {
+			case kind == 3: // trial: proves nothing and authorises nothing
+				trials++
+			case key == 0x40000007: // TPM_RH_NULL
+				bad = append(bad, "a session without salt")
+			default:
+				sessions++
+			}
+		}
+		// Authorisation area: after the header and one or two handles, a size, then
+		// entries of handle, nonce, attributes, and an HMAC or, for TPM_RS_PW, a passphrase.
+		if binary.BigEndian.Uint16(cmd) != 0x8002 {
+			return nil
+		}
+		pw := []byte{0x40, 0, 0, 9, 0, 0} // TPM_RS_PW with an empty nonce
+		for rest := cmd; ; {
+			i := bytes.Index(rest, pw)
+			if i < 0 {
+				return nil
+			}
+			rest = rest[i+len(pw)+1:] // behind the attributes
+			if len(rest) >= 2 && binary.BigEndian.Uint16(rest) != 0 {
+				bad = append(bad, CommandName(cmd)+" with a passphrase in clear")
+			}
+		}
+	})
+	for range 2 {
+		check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+		check(t, p.CheckOwner(ctx, buf(ownerPass)))
+		pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+		check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+		check(t, p.SealDUK(ctx, buf(ownerPass), secret.Random(DUKSize), buf(dukPass), pcrs))
+		must(p.UnsealOTP(ctx))(t)
+		must(p.UnsealDUK(ctx, buf(dukPass)))(t)
+		n := must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+		must(p.IncrementCounter(ctx, n.ID))(t)
+		must(p.Info(ctx))(t)
+	}
+	if len(bad) > 0 || sessions < 20 || trials < 2 {
+		t.Errorf("%d commands, %d salted sessions, %d trials; bad: %v", commands, sessions, trials, bad)
 	}
 }
