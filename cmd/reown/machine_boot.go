@@ -95,34 +95,33 @@ func (a *bootAdapter) Staged(_ context.Context, cert []byte) (bool, error) {
 	if err != nil || st.Stage != boot.StageComplete {
 		return false, err
 	}
-	return good(a.dir.VerifyStaged(a.verifier(cert)))
+	_, err = a.dir.VerifyStaged(a.verifier(cert)) // a difference by ./oem alone is none
+	return verifies(err)
 }
 
 func (a *bootAdapter) Live(_ context.Context, cert []byte) (bool, error) {
 	a.cert = cert
 	report, err := a.dir.Verify(a.verifier(cert))
-	if err == nil && report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM {
-		return true, nil
-	}
-	return good(report, err)
-}
-
-// good turns a report into an answer: what could not be read is an error, what
-// does not verify is a no.
-func good(r *boot.Report, err error) (bool, error) {
 	if err != nil {
-		var mismatch *boot.MismatchError
-		for _, no := range []error{boot.ErrNoSignature, boot.ErrBadSignature, boot.ErrNotStaged} {
-			if errors.Is(err, no) {
-				return false, nil
-			}
-		}
-		if errors.As(err, &mismatch) {
-			return false, nil
-		}
 		return false, err
 	}
-	return r.Err() == nil, nil
+	if report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM {
+		return true, nil
+	}
+	return verifies(report.Err())
+}
+
+// verifies turns an error into an answer: what could not be read is an error, what
+// does not verify is a no.
+func verifies(err error) (bool, error) {
+	var mismatch *boot.MismatchError
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, boot.ErrNoSignature), errors.Is(err, boot.ErrBadSignature), errors.Is(err, boot.ErrNotStaged), errors.As(err, &mismatch):
+		return false, nil
+	}
+	return false, err
 }
 
 // Install needs the certificate that Stage or Staged was last asked about: what is

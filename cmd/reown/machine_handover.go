@@ -36,11 +36,6 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 			return out, err
 		}
 	}
-	for fpr := range ring {
-		out.Keys = append(out.Keys, fpr)
-	}
-	slices.Sort(out.Keys)
-
 	statement, signer, err := h.open(ring)
 	if err != nil {
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.Fail, Detail: err.Error()})
@@ -58,7 +53,15 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	} else if err == nil {
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided, Detail: "there is no hand-over file"})
 	}
-	return out, h.judge(ring, signer, &out)
+	owner := h.owner(ring, signer)
+	if owner != boot.KeyThisRun {
+		// Whoever the firmware trusts before our run has written it is upstream.
+		for fpr := range ring {
+			out.Keys = append(out.Keys, fpr)
+		}
+		slices.Sort(out.Keys)
+	}
+	return out, h.judge(ring, owner, &out)
 }
 
 // open finds and verifies the chain of statements. The key that must have signed
@@ -169,7 +172,7 @@ func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []w
 }
 
 // judge applies the rule against the evil maid and reports the start files.
-func (h *handoverReader) judge(ring map[string][]byte, signer string, out *wizard.Handover) error {
+func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, out *wizard.Handover) error {
 	anyKey := func(sig, data []byte) error {
 		err := errors.New("the firmware holds no key")
 		for _, c := range ring {
@@ -189,7 +192,7 @@ func (h *handoverReader) judge(ring map[string][]byte, signer string, out *wizar
 	}
 	out.Items = append(out.Items, start)
 
-	evidence, err := h.dir.Evidence(anyKey, h.owner(ring, signer))
+	evidence, err := h.dir.Evidence(anyKey, owner)
 	if err != nil {
 		return err
 	}
