@@ -31,12 +31,16 @@ type Info struct {
 	Touch      bool       `json:"touch_available"`
 	Signatures int        `json:"signatures_made"`
 	Keys       [3]KeyInfo `json:"keys"`
-	Quirks     []string   `json:"quirks,omitempty"`
+	// Algorithms for new keys, the one to choose for this make first. Cards without
+	// a list of their own get the makers' lists; GenerateKeys tells the truth.
+	Algorithms []Algorithm `json:"algorithms,omitempty"`
+	Quirks     []string    `json:"quirks,omitempty"`
 }
 
 // PINInfo is the state of one PIN.
 type PINInfo struct {
 	Left   int `json:"tries_left"`
+	MinLen int `json:"min_length"` // bytes, of a new PIN on this make
 	MaxLen int `json:"max_length"` // bytes
 }
 
@@ -72,7 +76,8 @@ func (c *Card) Info(ctx context.Context) (Info, error) {
 	in.Manufacturer = manufacturer(d.serial.Manufacturer)
 	in.Version = fmt.Sprintf("%d.%d", d.caps.version>>8, d.caps.version&0xff)
 	in.Resettable = c.resettable()
-	in.User, in.ResetCode, in.Admin = d.pw.info(UserPIN), d.pw.info(ResetCode), d.pw.info(AdminPIN)
+	in.User, in.ResetCode, in.Admin = c.pinInfo(d, UserPIN), c.pinInfo(d, ResetCode), c.pinInfo(d, AdminPIN)
+	in.Algorithms = c.algorithms(ctx, d)
 	in.PINOnce = !d.pw.validOften
 	in.KDF, in.Touch = c.kdf != nil, d.hasTouch
 	if err := c.readNames(ctx, &in); err != nil {
@@ -170,8 +175,9 @@ func (c *Card) keyInfo(ctx context.Context, d *applicationData, s Slot) (KeyInfo
 	return k, nil
 }
 
-func (p pwStatus) info(which PIN) PINInfo {
-	return PINInfo{Left: int(p.left[which.index()]), MaxLen: int(p.maxLen[which.index()])}
+func (c *Card) pinInfo(d *applicationData, which PIN) PINInfo {
+	lo, hi := c.limits(d.pw, which)
+	return PINInfo{Left: int(d.pw.left[which.index()]), MinLen: lo, MaxLen: hi}
 }
 
 // printable is text from a card, safe to show: control bytes become '?'.

@@ -192,7 +192,11 @@ func (c *Card) offered(ctx context.Context, s Slot) []attribute {
 	if err != nil {
 		return nil
 	}
-	var out []attribute
+	return parseOffered(s, b)
+}
+
+// parseOffered decodes one slot's part of DO FA.
+func parseOffered(s Slot, b []byte) (out []attribute) {
 	for len(b) > 0 {
 		tag, v, rest, err := nextTLV(b)
 		if err != nil || v == nil {

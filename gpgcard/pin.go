@@ -199,6 +199,11 @@ func (c *Card) pinLimits(ctx context.Context, which PIN) (shortest, longest int,
 	if err != nil {
 		return 0, 0, err
 	}
+	shortest, longest = c.limits(st, which)
+	return shortest, longest, nil
+}
+
+func (c *Card) limits(st pwStatus, which PIN) (shortest, longest int) {
 	shortest, longest = 6, int(st.maxLen[which.index()])
 	if which != UserPIN {
 		shortest = 8
@@ -214,7 +219,7 @@ func (c *Card) pinLimits(ctx context.Context, which PIN) (shortest, longest int,
 			longest = min(longest, q.MaxPIN)
 		}
 	}
-	return shortest, longest, nil
+	return shortest, longest
 }
 
 // Unblock sets a new user PIN with the admin PIN, and gives it all its tries back

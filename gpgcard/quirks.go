@@ -1,5 +1,10 @@
 package gpgcard
 
+import (
+	"context"
+	"slices"
+)
+
 // A Quirk is how one make of token differs from the specification, as data. Its
 // id is stable: it is shown by status and named in errors.
 type Quirk struct {
@@ -14,6 +19,10 @@ type Quirk struct {
 	KeepUIFLast bool
 	// KDFByPut: PUT DATA F9 itself replaces the PINs by the hashes in it.
 	KDFByPut bool
+	// Prefer is the algorithm for new keys; Without are those the make cannot make
+	// although it may list them.
+	Prefer  Algorithm
+	Without []Algorithm
 	// AvoidKDF: the card offers it, and reports of lock-outs are open.
 	AvoidKDF bool
 
@@ -41,21 +50,26 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4211) },
 	},
 	{
-		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN", KDFByPut: true,
+		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
 		Link: "https://github.com/Nitrokey/nitrokey-start-firmware/issues/77",
 		applies: func(c *Card) bool {
 			return c.make(0xfffe) || c.make(0xf517) || c.usb(0x20a0, 0x4211) || c.usb(0x234b, 0x0000)
 		},
 	},
 	{
-		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs", KeepUIFLast: true, KDFByPut: true,
+		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs", KeepUIFLast: true, KDFByPut: true, Prefer: RSA4096,
 		Link:    "https://github.com/Yubico/yubikey-manager/issues/693",
 		applies: func(c *Card) bool { return c.make(0x0006) },
 	},
 	{
-		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out", AvoidKDF: true,
+		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out; RSA takes minutes", AvoidKDF: true, Prefer: P256, Without: []Algorithm{RSA4096},
 		Link:    "https://github.com/Nitrokey/nitrokey-3-firmware/issues/267",
 		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(0x20a0, 0x4211) },
+	},
+	{
+		ID: "RQ008", Text: "CanoKey makes no RSA keys above 2048 bits", Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
+		Link:    "https://github.com/linuxboot/heads/blob/master/initrd/bin/oem-factory-reset.sh",
+		applies: func(c *Card) bool { return c.make(0xf1d0) },
 	},
 	{
 		ID: "RQ007", Text: "Nitrokey Pro and Librem Key hang when CCID and HID commands are mixed; the card is switched off between",
@@ -78,6 +92,53 @@ func quirksOf(c *Card) []Quirk {
 func (c *Card) usb(vid, pid uint16) bool { return c.reader.VID == vid && c.reader.PID == pid }
 func (c *Card) usbUnknown() bool         { return c.reader.VID == 0 }
 func (c *Card) make(m uint16) bool       { return !c.terminated && c.serial.Manufacturer == m }
+
+// algorithms lists what the card can make keys of in all three slots, the best for
+// this make first.
+func (c *Card) algorithms(ctx context.Context, d *applicationData) []Algorithm {
+	prefer, without := RSA3072, map[Algorithm]bool{}
+	for _, q := range c.quirks {
+		if q.Prefer != 0 {
+			prefer = q.Prefer
+		}
+		for _, a := range q.Without {
+			without[a] = true
+		}
+	}
+	// A card without a list: ZeitControl's has RSA and the NIST curves, and any card
+	// has what it is set to.
+	listed := map[Algorithm]int{RSA2048: 3, RSA3072: 3, RSA4096: 3, P256: 3, P384: 3, P521: 3}
+	if !c.make(0x0005) {
+		listed[Curve25519] = 3
+	}
+	if b, err := c.getData(ctx, 0xfa); err == nil {
+		listed = map[Algorithm]int{}
+		for s := range slots {
+			seen := map[Algorithm]bool{}
+			for _, a := range parseOffered(s, b) {
+				if !seen[a.Algorithm] {
+					seen[a.Algorithm] = true
+					listed[a.Algorithm]++
+				}
+			}
+		}
+	}
+	if !c.caps.algorithms {
+		listed = map[Algorithm]int{}
+		for s := range slots {
+			if a, err := parseAttribute(s, d.attr[s]); err == nil {
+				listed[a.Algorithm]++
+			}
+		}
+	}
+	var out []Algorithm
+	for _, a := range []Algorithm{prefer, P256, Curve25519, RSA3072, RSA2048, RSA4096, P384, P521} {
+		if listed[a] == int(slots) && !without[a] && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
 
 // quirk reports whether any of the card's quirks has a property.
 func (c *Card) quirk(has func(Quirk) bool) bool {
