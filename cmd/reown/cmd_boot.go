@@ -12,17 +12,8 @@ import (
 	"strings"
 
 	"reown/boot"
+	"reown/gpgcard"
 )
-
-// signDetached makes a detached OpenPGP signature with the key on the card, and
-// verifyDetached checks one by a certificate. The card's commands provide them.
-var (
-	signDetached   func(ctx context.Context, e *env, reader, pinFile string, data []byte) ([]byte, error)
-	verifyDetached func(cert, data, sig []byte) error
-)
-
-// errNoOpenPGP: this binary was built without the two functions above.
-var errNoOpenPGP = errors.New("no OpenPGP in this binary")
 
 func bootCommand() *command {
 	return &command{name: "boot", short: "/boot: hash, sign, verify, entries", sub: []*command{
@@ -50,8 +41,10 @@ Makes the set anew, signs it, writes it beside the old one, checks it by Heads's
 renames it into place with the signature last, and removes /boot/oem at the very end
 (not with --keep-oem). Cut at any moment, the same command finishes it.
 
-  --sig FILE         a signature over what 'reown boot hash' printed; without it the
-                     card signs, with the PIN from --pin-file, in --reader
+  --sig FILE         a signature over what 'reown boot hash' printed, "-" for standard
+                     input; without it the card signs
+  --pin-file FILE    the card's user PIN
+  --card auto|usb|pcsc|pcsc:SOCKET, --serial S   which card, as for 'reown card'
   --cert FILE        the public key that the signature must be by; required
   --entry, --extra, --fresh, --keep-oem   as for 'reown boot hash'`
 
@@ -181,7 +174,7 @@ func bootSign(ctx context.Context, e *env, args []string) error {
 	var set setFlags
 	set.register(fs)
 	sigFile, certFile := fs.String("sig", "", ""), fs.String("cert", "", "")
-	reader, pinFile := fs.String("reader", "", ""), fs.String("pin-file", "", "")
+	cardSpec, serial, pinFile := fs.String("card", "auto", ""), fs.String("serial", "", ""), fs.String("pin-file", "", "")
 	dirs, err := parse(fs, args, 1, 1)
 	if err != nil {
 		return err
@@ -192,7 +185,7 @@ func bootSign(ctx context.Context, e *env, args []string) error {
 	if *sigFile == "" && *pinFile == "" {
 		return usagef("reown boot sign needs --sig, or --pin-file to sign with the card")
 	}
-	verify, err := certVerifier(*certFile)
+	cert, verify, err := certVerifier(*certFile)
 	if err != nil {
 		return err
 	}
@@ -204,7 +197,12 @@ func bootSign(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	sig, err := detachedSignature(ctx, e, *sigFile, *reader, *pinFile, s.SignedBytes())
+	var sig []byte
+	if *sigFile != "" {
+		sig, err = readSignature(e, *sigFile)
+	} else {
+		sig, err = cardSignature(ctx, e, *cardSpec, *serial, *pinFile, cert, s.SignedBytes())
+	}
 	if err != nil {
 		return err
 	}
@@ -229,29 +227,43 @@ func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier) erro
 	return d.Commit(verify)
 }
 
-func detachedSignature(ctx context.Context, e *env, sigFile, reader, pinFile string, data []byte) ([]byte, error) {
-	if sigFile == "" {
-		if signDetached == nil {
-			return nil, errNoOpenPGP
+// maxSignature bounds a detached signature's file, in bytes.
+const maxSignature = 64 << 10
+
+func readSignature(e *env, file string) ([]byte, error) {
+	r := e.stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the signature: %w", err)
 		}
-		return signDetached(ctx, e, reader, pinFile, data)
+		defer f.Close()
+		r = f
 	}
-	if sigFile == "-" {
-		return io.ReadAll(io.LimitReader(e.stdin, 1<<20))
+	return io.ReadAll(io.LimitReader(r, maxSignature))
+}
+
+// cardSignature signs with the key on the card that cert describes.
+func cardSignature(ctx context.Context, e *env, spec, serial, pinFile string, cert, data []byte) ([]byte, error) {
+	buses, err := cardBuses(spec)
+	if err != nil {
+		return nil, err
 	}
-	return os.ReadFile(sigFile)
+	pin, err := readSecretFile(e, pinFile)
+	if err != nil {
+		return nil, err
+	}
+	defer pin.Wipe()
+	c := card{sel: gpgcard.Selector{Serial: serial}, buses: buses}
+	return c.Sign(ctx, cert, pin, data)
 }
 
 // certVerifier checks by the certificate in a file, armoured or binary.
-func certVerifier(file string) (boot.Verifier, error) {
-	cert, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the public key: %w", err)
+func certVerifier(file string) (cert []byte, verify boot.Verifier, err error) {
+	if cert, err = os.ReadFile(file); err != nil {
+		return nil, nil, fmt.Errorf("reading the public key: %w", err)
 	}
-	if verifyDetached == nil {
-		return nil, errNoOpenPGP
-	}
-	return func(sig, data []byte) error { return verifyDetached(cert, data, sig) }, nil
+	return cert, func(sig, data []byte) error { return openPGP{}.Verify(cert, data, sig) }, nil
 }
 
 func bootVerify(ctx context.Context, e *env, args []string) error {
@@ -263,7 +275,7 @@ func bootVerify(ctx context.Context, e *env, args []string) error {
 	}
 	verify := boot.Verifier(func(sig, data []byte) error { return errNotChecked })
 	if *certFile != "" {
-		if verify, err = certVerifier(*certFile); err != nil {
+		if _, verify, err = certVerifier(*certFile); err != nil {
 			return err
 		}
 	}
