@@ -1,0 +1,88 @@
+package wizard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"reown/internal/secret"
+)
+
+// Receipt is the owner's own note of where the run began, signed by the owner's
+// card so that nobody else can write one. It is what lets a later start tell
+// "already done" from "not yet": a value that differs from the one before, or
+// equals the one that was reached.
+type Receipt struct {
+	Type     string   `json:"type"` // receiptType
+	Started  string   `json:"started"`
+	Language string   `json:"language,omitempty"`
+	Layout   string   `json:"layout,omitempty"`
+	Volumes  []Volume `json:"volumes"`           // chosen volumes and the key digests before the run; "" when re-encryption was already under way
+	SRK      string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
+	OldSRK   string   `json:"oldSrk,omitempty"`  // and the one before
+	BootFor  string   `json:"bootFor,omitempty"` // the storage root whose counter the staged /boot names
+	HOTPFor  string   `json:"hotpFor,omitempty"` // image whose digest the token was given, without a TPM
+}
+
+const receiptType = "reown/receipt/v1"
+
+// maxReceipt bounds the file, in bytes.
+const maxReceipt = 64 << 10
+
+var sigStart = []byte("-----BEGIN PGP SIGNATURE-----")
+
+// signed joins a document and its detached signature in one file, so that they are
+// replaced together.
+func signed(doc, sig []byte) []byte {
+	out := append(bytes.TrimRight(doc, "\n"), '\n')
+	return append(out, sig...)
+}
+
+// splitSigned undoes signed.
+func splitSigned(file []byte) (doc, sig []byte, err error) {
+	i := bytes.Index(file, sigStart)
+	if i < 0 || len(file) > maxReceipt {
+		return nil, nil, fmt.Errorf("the file is no signed document of ours")
+	}
+	return file[:i], file[i:], nil
+}
+
+func readReceipt(ctx context.Context, m *Machine, cert []byte) (*Receipt, error) {
+	file, err := m.Boot.ReadHint(ctx, hintReceipt)
+	if err != nil {
+		return nil, fmt.Errorf("reading the receipt: %w", err)
+	}
+	doc, sig, err := splitSigned(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the receipt: %w", err)
+	}
+	if err := m.PGP.Verify(cert, doc, sig); err != nil {
+		return nil, fmt.Errorf("verifying the receipt: %w", err)
+	}
+	var r Receipt
+	if err := json.Unmarshal(doc, &r); err != nil {
+		return nil, fmt.Errorf("reading the receipt: %w", err)
+	}
+	if r.Type != receiptType {
+		return nil, fmt.Errorf("reading the receipt: unknown type %q", r.Type)
+	}
+	return &r, nil
+}
+
+func writeReceipt(ctx context.Context, m *Machine, cert []byte, userPIN *secret.Buffer, r *Receipt) error {
+	r.Type = receiptType
+	doc, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing the receipt: %w", err)
+	}
+	doc = append(doc, '\n')
+	sig, err := m.Card.Sign(ctx, cert, userPIN, doc)
+	if err != nil {
+		return fmt.Errorf("signing the receipt: %w", err)
+	}
+	if err := m.Boot.WriteHint(ctx, hintReceipt, signed(doc, sig)); err != nil {
+		return fmt.Errorf("writing the receipt: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package wizard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Names of our own files in /boot. All are public; none is trusted for what it says.
+const (
+	hintCert        = "kexec_reown.asc"         // the owner's certificate, binary or armored
+	hintReceipt     = "kexec_reown.receipt"     // see Receipt
+	hintJournal     = "kexec_reown.log"         // see package journal
+	hintCertificate = "kexec_reown.certificate" // see Certificate; there when a run is over
+	hintPending     = "kexec_reown.pending"     // the same, just before
+	hintStarts      = "kexec_reown.starts"      // see crashLoop
+)
+
+// lazy is a value that is measured when it is first asked for.
+type lazy[T any] struct {
+	done bool
+	v    T
+	err  error
+}
+
+func (l *lazy[T]) get(f func() (T, error)) (T, error) {
+	if !l.done {
+		l.v, l.err = f()
+		l.done = true
+	}
+	return l.v, l.err
+}
+
+// Snapshot is the machine as measured at one time; each part is read at most once.
+// It never writes.
+type Snapshot struct {
+	ctx context.Context
+	m   *Machine
+
+	card     lazy[CardInfo]
+	hint     lazy[[]byte]
+	cert     lazy[[]byte]
+	receipt  lazy[*Receipt]
+	handover lazy[Handover]
+	disks    lazy[[]DiskInfo]
+	tpm      lazy[TPMInfo]
+	fw       lazy[FirmwareInfo]
+	holds    lazy[bool]
+	plan     lazy[*FirmwarePlan]
+	sealed   lazy[bool]
+	boot     lazy[BootInfo]
+	live     lazy[bool]
+	staged   lazy[bool]
+}
+
+func measure(ctx context.Context, m *Machine) *Snapshot { return &Snapshot{ctx: ctx, m: m} }
+
+// errNoOwner says that no certificate proves the card to be the owner's yet.
+var errNoOwner = errors.New("no certificate of the owner yet")
+
+func (s *Snapshot) Card() (CardInfo, error) {
+	return s.card.get(func() (CardInfo, error) { return s.m.Card.Info(s.ctx) })
+}
+
+// HintCert is the certificate stored in /boot, if its own signatures hold. It may
+// be anyone's.
+func (s *Snapshot) HintCert() ([]byte, error) {
+	return s.hint.get(func() ([]byte, error) {
+		cert, err := s.m.Boot.ReadHint(s.ctx, hintCert)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.m.PGP.Fingerprints(cert); err != nil {
+			return nil, err
+		}
+		return cert, nil
+	})
+}
+
+// Owner is the owner's certificate: the one stored in /boot, if its own signatures
+// hold, the card in the reader has exactly its keys, and it is not the seller's.
+func (s *Snapshot) Owner() ([]byte, error) {
+	return s.cert.get(func() ([]byte, error) {
+		cert, err := s.HintCert()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoOwner, err)
+		}
+		fprs, err := s.m.PGP.Fingerprints(cert)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoOwner, err)
+		}
+		card, err := s.Card()
+		if err != nil {
+			return nil, err
+		}
+		if fprs != card.Fingerprints || fprs[0] == "" || card.Terminated {
+			return nil, fmt.Errorf("%w: the card holds other keys than the certificate in /boot", errNoOwner)
+		}
+		h, err := s.Handover()
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(h.Keys, fprs[0]) {
+			return nil, fmt.Errorf("%w: the key on the card is the seller's", errNoOwner)
+		}
+		return cert, nil
+	})
+}
+
+func (s *Snapshot) Receipt() (*Receipt, error) {
+	return s.receipt.get(func() (*Receipt, error) {
+		cert, err := s.Owner()
+		if err != nil {
+			return nil, err
+		}
+		return readReceipt(s.ctx, s.m, cert)
+	})
+}
+
+func (s *Snapshot) Handover() (Handover, error) {
+	return s.handover.get(func() (Handover, error) { return s.m.Boot.Handover(s.ctx) })
+}
+
+func (s *Snapshot) Disks() ([]DiskInfo, error) {
+	return s.disks.get(func() ([]DiskInfo, error) {
+		var all []DiskInfo
+		for _, d := range s.m.Disks {
+			i, err := d.Info(s.ctx)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, i)
+		}
+		return all, nil
+	})
+}
+
+func (s *Snapshot) TPM() (TPMInfo, error) {
+	return s.tpm.get(func() (TPMInfo, error) { return s.m.TPM.Info(s.ctx) })
+}
+
+func (s *Snapshot) Firmware() (FirmwareInfo, error) {
+	return s.fw.get(func() (FirmwareInfo, error) { return s.m.Firmware.Info(s.ctx) })
+}
+
+// Holds says whether the firmware trusts exactly the certificate stored in /boot.
+func (s *Snapshot) Holds() (bool, error) {
+	return s.holds.get(func() (bool, error) {
+		cert, err := s.HintCert()
+		if errors.Is(err, ErrNotFound) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		return s.m.Firmware.Holds(s.ctx, cert)
+	})
+}
+
+func (s *Snapshot) Plan() (*FirmwarePlan, error) {
+	return s.plan.get(func() (*FirmwarePlan, error) {
+		cert, err := s.Owner()
+		if err != nil {
+			return nil, err
+		}
+		return s.m.Firmware.Plan(s.ctx, cert)
+	})
+}
+
+func (s *Snapshot) Sealed() (bool, error) {
+	return s.sealed.get(func() (bool, error) {
+		p, err := s.Plan()
+		if err != nil {
+			return false, err
+		}
+		return s.m.TPM.OTPSealed(s.ctx, p.PCR7)
+	})
+}
+
+func (s *Snapshot) Boot() (BootInfo, error) {
+	return s.boot.get(func() (BootInfo, error) { return s.m.Boot.Info(s.ctx) })
+}
+
+func (s *Snapshot) Live() (bool, error) {
+	return s.live.get(func() (bool, error) {
+		cert, err := s.HintCert()
+		if err != nil {
+			return false, err
+		}
+		return s.m.Boot.Live(s.ctx, cert)
+	})
+}
+
+func (s *Snapshot) Staged() (bool, error) {
+	return s.staged.get(func() (bool, error) {
+		cert, err := s.HintCert()
+		if err != nil {
+			return false, err
+		}
+		return s.m.Boot.Staged(s.ctx, cert)
+	})
+}
+
+// selected says whether a volume is part of the run: all are until a receipt
+// lists those that the owner chose.
+func selected(r *Receipt, uuid string) bool {
+	return r == nil || slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == uuid })
+}
+
+// before returns the volume-key digest that a volume had before the run: from the
+// owner's receipt, else from the seller's signed statement, else ok is false.
+func (s *Snapshot) before(uuid string) (digest string, ok bool) {
+	if r, err := s.Receipt(); err == nil {
+		for _, v := range r.Volumes {
+			if v.UUID == uuid {
+				return v.KeyDigest, true
+			}
+		}
+	}
+	if h, err := s.Handover(); err == nil && h.Signer != "" {
+		for _, v := range h.Volumes {
+			if v.UUID == uuid {
+				return v.KeyDigest, true
+			}
+		}
+	}
+	return "", false
+}
+
+// rekeyed says whether a volume is wholly under another volume key than before.
+func (s *Snapshot) rekeyed(d DiskInfo) bool {
+	b, ok := s.before(d.UUID)
+	return ok && !d.Reencrypting && d.KeyDigest != b
+}

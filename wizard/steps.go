@@ -1,0 +1,669 @@
+package wizard
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"reown/internal/secret"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// State is how far a step is, as measured.
+type State struct {
+	Status      ui.TaskState
+	Detail      msg.M // one line, or empty
+	Args        []any // for Detail; never a secret
+	Done, Total int64 // of a long step that was cut short
+}
+
+// A Step changes one thing about the machine. Probe measures and never writes.
+// Apply may be repeated: it does what is missing, wherever it was cut.
+type Step struct {
+	ID       string
+	Title    msg.M
+	Does     msg.M   // what it does, in the owner's words
+	Loses    msg.M   // what cannot be undone; empty if nothing
+	Needs    Secrets // which secrets Apply uses
+	Pausable bool    // may be stopped at any time and goes on where it was
+	Unsafe   bool    // the person must not switch off; a pause waits
+	Probe    func(*Snapshot) (State, error)
+	Apply    func(context.Context, *Job) error
+}
+
+// Secrets is a set of secrets.
+type Secrets uint
+
+// The secrets.
+const (
+	NeedDisk  Secrets = 1 << iota // the disk's new passphrase (and the present one, where it is not set yet)
+	NeedUser                      // the card's PIN
+	NeedAdmin                     // the card's admin PIN
+	NeedOwner                     // the TPM's owner passphrase
+	NeedOTP                       // the TOTP secret
+)
+
+// Steps is the run, in order. Slow and attended things come first; what makes ROM
+// and /boot disagree is the last thing but one and takes seconds.
+func Steps() []Step {
+	return []Step{
+		{ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight, Probe: probePreflight, Apply: applyPreflight},
+		{ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard, Needs: NeedUser | NeedAdmin, Probe: probeCard, Apply: applyCard},
+		{ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk, Needs: NeedDisk, Pausable: true, Probe: probeDisk, Apply: applyDisk},
+		{ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM, Needs: NeedOwner | NeedUser, Probe: probeTPM, Apply: applyTPM},
+		{ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal, Needs: NeedOwner | NeedOTP | NeedAdmin, Probe: probeSeal, Apply: applySeal},
+		{ID: "boot", Title: msg.StepBoot, Does: msg.DoesBoot, Needs: NeedUser | NeedOwner, Probe: probeBoot, Apply: applyBoot},
+		{ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware, Unsafe: true, Probe: probeFirmware, Apply: applyFirmware},
+		{ID: "commit", Title: msg.StepCommit, Does: msg.DoesCommit, Loses: msg.LosesCommit, Needs: NeedUser, Probe: probeCommit, Apply: applyCommit},
+	}
+}
+
+// Job is what a step works on: the machine, what the owner chose, and where to
+// report. The step reads the secrets and neither keeps nor wipes them.
+type Job struct {
+	M        *Machine
+	Choice   Choices
+	Secrets  *Keys
+	Progress Progress
+	Touch    func() // announces that the security key must be touched
+	battery  bool   // the owner accepted to run on the battery
+	problems []Problem
+	cert     *Certificate // made by the last step
+}
+
+// Choices is what the owner chose; nothing in it is secret.
+type Choices struct {
+	Language  string   `json:"language"`
+	Layout    string   `json:"layout"`
+	Identity  Identity `json:"identity"`
+	Algorithm string   `json:"algorithm"` // "" for the card's recommended one
+	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
+	Entry     int      `json:"entry"`     // boot entry
+}
+
+// Keys are the secrets of a run, in locked memory.
+type Keys struct {
+	Current map[string]*secret.Buffer // by volume UUID: what opens it now
+	Disk    *secret.Buffer
+	User    *secret.Buffer
+	Admin   *secret.Buffer
+	Owner   *secret.Buffer
+	OTP     *secret.Buffer
+}
+
+// Wipe clears all of them.
+func (k *Keys) Wipe() {
+	for _, b := range k.Current {
+		b.Wipe()
+	}
+	for _, b := range []*secret.Buffer{k.Disk, k.User, k.Admin, k.Owner, k.OTP} {
+		b.Wipe()
+	}
+	*k = Keys{}
+}
+
+func completed(detail msg.M, args ...any) State {
+	return State{Status: ui.Completed, Detail: detail, Args: args}
+}
+
+func notStarted(detail msg.M, args ...any) State {
+	return State{Status: ui.NotStarted, Detail: detail, Args: args}
+}
+
+// ---------------------------------------------------------------- preflight
+
+func probePreflight(s *Snapshot) (State, error) {
+	p := preflight(s, false)
+	if len(p) == 0 {
+		return completed(msg.M{}), nil
+	}
+	return State{Status: ui.Trouble, Detail: p[0].What, Args: p[0].Args}, nil
+}
+
+func applyPreflight(ctx context.Context, j *Job) error {
+	j.problems = preflight(measure(ctx, j.M), j.battery)
+	if len(j.problems) > 0 {
+		return &PreflightError{Problems: j.problems}
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- card
+
+func probeCard(s *Snapshot) (State, error) {
+	card, err := s.Card()
+	if errors.Is(err, ErrNoCard) {
+		return State{Status: ui.CannotStart, Detail: msg.CardMissing}, nil
+	} else if err != nil {
+		return State{}, err
+	}
+	if card.Terminated {
+		return State{Status: ui.InProgress, Detail: msg.CardHalfReset}, nil
+	}
+	if _, err := s.Owner(); err == nil {
+		if _, err := s.Receipt(); err != nil {
+			return State{Status: ui.InProgress, Detail: msg.CardNoReceipt}, nil
+		}
+		return completed(msg.CardDone, short(card.Fingerprints[0])), nil
+	} else if !errors.Is(err, errNoOwner) {
+		return State{}, err
+	}
+	return notStarted(msg.CardNotYours, card.Vendor, card.Serial), nil
+}
+
+func applyCard(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	cert, err := s.Owner()
+	switch {
+	case err == nil:
+		// The keys are there; what is missing is the receipt.
+		if err := j.M.Card.VerifyPINs(ctx, j.Secrets.User, nil); err != nil {
+			return err
+		}
+	case !errors.Is(err, errNoOwner):
+		return err
+	default:
+		if cert, err = newKeys(ctx, j); err != nil {
+			return err
+		}
+	}
+	r, err := j.newReceipt(ctx, measure(ctx, j.M))
+	if err != nil {
+		return err
+	}
+	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// newKeys makes the card the owner's from scratch.
+func newKeys(ctx context.Context, j *Job) ([]byte, error) {
+	card := j.M.Card
+	if err := card.Reset(ctx); err != nil {
+		return nil, fmt.Errorf("resetting the security key: %w", err)
+	}
+	info, err := card.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spec := KeySpec{Algorithm: j.Choice.Algorithm, Created: j.M.Platform.Now().UTC().Truncate(time.Second)}
+	if spec.Algorithm == "" && len(info.Algorithms) > 0 {
+		spec.Algorithm = info.Algorithms[0]
+	}
+	if j.Touch != nil && info.Touch != "" {
+		j.Touch()
+	}
+	if err := card.Generate(ctx, spec, j.Progress); err != nil {
+		return nil, fmt.Errorf("making keys in the security key: %w", err)
+	}
+	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
+		return nil, fmt.Errorf("setting the PINs: %w", err)
+	}
+	cert, err := card.Certify(ctx, j.Choice.Identity, j.Secrets.User)
+	if err != nil {
+		return nil, fmt.Errorf("making the certificate: %w", err)
+	}
+	fprs, err := j.M.PGP.Fingerprints(cert)
+	if err != nil {
+		return nil, fmt.Errorf("checking the new certificate: %w", err)
+	}
+	if info, err = card.Info(ctx); err != nil {
+		return nil, err
+	}
+	if fprs != info.Fingerprints {
+		return nil, errors.New("the new certificate is not that of the keys on the card")
+	}
+	if err := j.M.Boot.WriteHint(ctx, hintCert, cert); err != nil {
+		return nil, fmt.Errorf("storing the certificate: %w", err)
+	}
+	return cert, nil
+}
+
+// newReceipt notes how the machine is before the run.
+func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
+	r := &Receipt{Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout}
+	disks, err := s.Disks()
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.Handover()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range disks {
+		if j.Choice.Volumes != nil && !slices.Contains(j.Choice.Volumes, d.UUID) {
+			continue
+		}
+		v := Volume{UUID: d.UUID, KeyDigest: d.KeyDigest}
+		if d.Reencrypting {
+			v.KeyDigest = "" // whatever key it has at the end is a new one
+		} else if i := slices.IndexFunc(h.Volumes, func(o Volume) bool { return o.UUID == d.UUID }); i >= 0 && h.Signer != "" {
+			v.KeyDigest = h.Volumes[i].KeyDigest
+		}
+		r.Volumes = append(r.Volumes, v)
+	}
+	if j.M.TPM != nil {
+		t, err := s.TPM()
+		if err != nil {
+			return nil, err
+		}
+		r.OldSRK = t.PrimaryName
+	}
+	return r, nil
+}
+
+// ---------------------------------------------------------------- disk
+
+func probeDisk(s *Snapshot) (State, error) {
+	disks, err := s.Disks()
+	if err != nil {
+		return State{}, err
+	}
+	r, _ := s.Receipt()
+	st := State{Status: ui.NotNeeded, Detail: msg.DiskNone}
+	chosen, ready := 0, 0
+	for _, d := range disks {
+		if !selected(r, d.UUID) {
+			continue
+		}
+		chosen++
+		switch {
+		case d.Reencrypting:
+			st.Status = ui.InProgress
+			st.Done, st.Total = st.Done+d.Done, st.Total+d.Total
+		case s.rekeyed(d):
+			ready++
+			st.Done, st.Total = st.Done+d.Size, st.Total+d.Size
+		default:
+			st.Total += d.Size
+		}
+	}
+	switch {
+	case chosen == 0:
+	case ready == chosen:
+		return completed(msg.DiskDone, chosen), nil
+	case st.Status == ui.InProgress || ready > 0:
+		st.Status, st.Detail, st.Args = ui.InProgress, msg.DiskPart, []any{percent(st.Done, st.Total)}
+	default:
+		return notStarted(msg.DiskNotYours, chosen, gigabytes(st.Total)), nil
+	}
+	return st, nil
+}
+
+func applyDisk(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	r, err := s.Receipt()
+	if err != nil {
+		return err
+	}
+	disks, err := s.Disks()
+	if err != nil {
+		return err
+	}
+	var total, before int64
+	for _, d := range disks {
+		if selected(r, d.UUID) {
+			total += d.Size
+		}
+	}
+	// First the passphrases, then the long part: a new volume key is never
+	// wrapped under a passphrase that the seller knows.
+	for i, d := range disks {
+		if !selected(r, d.UUID) || d.Reencrypting || s.rekeyed(d) {
+			continue
+		}
+		old := j.Secrets.Current[d.UUID]
+		if old == nil {
+			old = j.Secrets.Disk
+		}
+		if err := j.M.Disks[i].SetPassphrase(ctx, old, j.Secrets.Disk); err != nil {
+			return fmt.Errorf("setting the passphrase of %s: %w", d.Path, err)
+		}
+	}
+	for i, d := range disks {
+		if !selected(r, d.UUID) {
+			continue
+		}
+		if !s.rekeyed(d) {
+			if err := j.M.Disks[i].Reencrypt(ctx, j.Secrets.Disk, func(done, of int64) {
+				if j.Progress != nil && of > 0 {
+					j.Progress(before+int64(float64(done)/float64(of)*float64(d.Size)), total)
+				}
+			}); err != nil {
+				return fmt.Errorf("re-encrypting %s: %w", d.Path, err)
+			}
+		}
+		before += d.Size
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- tpm
+
+func probeTPM(s *Snapshot) (State, error) {
+	if s.m.TPM == nil {
+		return State{Status: ui.NotNeeded, Detail: msg.TPMNone}, nil
+	}
+	t, err := s.TPM()
+	if err != nil {
+		return State{}, err
+	}
+	if r, err := s.Receipt(); err == nil && r.SRK != "" && r.SRK == t.PrimaryName && t.Owned {
+		return completed(msg.TPMDone, t.Family), nil
+	}
+	return notStarted(msg.TPMNotYours, t.Family), nil
+}
+
+func applyTPM(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	r, err := s.Receipt()
+	if err != nil {
+		return err
+	}
+	if err := j.M.TPM.Reset(ctx, j.Secrets.Owner); err != nil {
+		return fmt.Errorf("resetting the TPM: %w", err)
+	}
+	if err := j.M.TPM.CheckOwner(ctx, j.Secrets.Owner); err != nil {
+		return fmt.Errorf("checking the TPM's new passphrase: %w", err)
+	}
+	t, err := j.M.TPM.Info(ctx)
+	if err != nil {
+		return err
+	}
+	r.SRK = t.PrimaryName
+	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// ---------------------------------------------------------------- seal
+
+func probeSeal(s *Snapshot) (State, error) {
+	if s.m.TPM == nil && s.m.Token == nil {
+		return State{Status: ui.NotNeeded, Detail: msg.SealNone}, nil
+	}
+	r, err := s.Receipt()
+	if err != nil {
+		return notStarted(msg.SealLater), nil
+	}
+	if s.m.TPM == nil {
+		p, err := s.Plan()
+		if err != nil {
+			return State{}, err
+		}
+		if r.HOTPFor == hex.EncodeToString(p.Image[:]) {
+			return completed(msg.SealDone), nil
+		}
+		return notStarted(msg.SealNotYours), nil
+	}
+	t, err := s.TPM()
+	if err != nil {
+		return State{}, err
+	}
+	if t.PrimaryName != r.SRK || !t.Owned {
+		return notStarted(msg.SealLater), nil
+	}
+	if t.Recovery {
+		return State{Status: ui.CannotStart, Detail: msg.SealRecovery}, nil
+	}
+	ok, err := s.Sealed()
+	if err != nil {
+		return State{}, err
+	}
+	if ok {
+		return completed(msg.SealDone), nil
+	}
+	return notStarted(msg.SealNotYours), nil
+}
+
+func applySeal(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	plan, err := s.Plan()
+	if err != nil {
+		return err
+	}
+	if j.M.TPM == nil {
+		return hotpFromImage(ctx, j, s, plan)
+	}
+	if t, err := s.TPM(); err != nil {
+		return err
+	} else if t.Recovery {
+		return ErrSealImpossible
+	}
+	// The token first: once the TPM's object is there, this step counts as done.
+	if j.M.Token != nil {
+		if err := j.M.Token.Set(ctx, j.Secrets.OTP, j.Secrets.Admin, j.Touch); err != nil {
+			return fmt.Errorf("giving the secret to the security key: %w", err)
+		}
+	}
+	if err := j.M.TPM.SealOTP(ctx, j.Secrets.Owner, j.Secrets.OTP, plan.PCR7); err != nil {
+		return fmt.Errorf("sealing the secret in the TPM: %w", err)
+	}
+	return nil
+}
+
+// hotpFromImage is what Heads does on a machine without a TPM: the secret is the
+// digest of the firmware itself.
+func hotpFromImage(ctx context.Context, j *Job, s *Snapshot, plan *FirmwarePlan) error {
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	r, err := s.Receipt()
+	if err != nil {
+		return err
+	}
+	otp := secret.New(20)
+	defer otp.Wipe()
+	copy(otp.Bytes(), plan.Image[:])
+	if err := j.M.Token.Set(ctx, otp, j.Secrets.Admin, j.Touch); err != nil {
+		return fmt.Errorf("giving the secret to the security key: %w", err)
+	}
+	r.HOTPFor = hex.EncodeToString(plan.Image[:])
+	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// ---------------------------------------------------------------- boot
+
+// bootKey names the TPM state that a staged /boot belongs to.
+func bootKey(r *Receipt) string {
+	if r.SRK == "" {
+		return "no tpm"
+	}
+	return r.SRK
+}
+
+func probeBoot(s *Snapshot) (State, error) {
+	r, err := s.Receipt()
+	if err != nil || r.BootFor != bootKey(r) {
+		return notStarted(msg.BootNotYours), nil
+	}
+	if ok, err := s.Live(); err != nil {
+		return State{}, err
+	} else if ok {
+		return completed(msg.BootInstalled), nil
+	}
+	if ok, err := s.Staged(); err != nil {
+		return State{}, err
+	} else if ok {
+		return completed(msg.BootStaged), nil
+	}
+	return notStarted(msg.BootNotYours), nil
+}
+
+func applyBoot(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	r, err := s.Receipt()
+	if err != nil {
+		return err
+	}
+	spec := BootSpec{Cert: cert, Entry: j.Choice.Entry}
+	if j.M.TPM != nil {
+		if spec.Rollback, err = j.M.TPM.Counter(ctx, j.Secrets.Owner); err != nil {
+			return fmt.Errorf("making the rollback counter: %w", err)
+		}
+		if spec.PrimaryHash, err = j.M.TPM.PrimaryHash(ctx); err != nil {
+			return fmt.Errorf("reading the TPM's storage root: %w", err)
+		}
+	}
+	if j.M.Token != nil {
+		spec.HOTPCounter = j.M.Token.CounterFile()
+	}
+	sign := func(data []byte) ([]byte, error) { return j.M.Card.Sign(ctx, cert, j.Secrets.User, data) }
+	if err := j.M.Boot.Stage(ctx, spec, sign, j.Progress); err != nil {
+		return fmt.Errorf("preparing /boot: %w", err)
+	}
+	if ok, err := j.M.Boot.Staged(ctx, cert); err != nil {
+		return fmt.Errorf("checking the prepared /boot: %w", err)
+	} else if !ok {
+		return errors.New("the prepared /boot does not verify with the new key")
+	}
+	r.BootFor = bootKey(r)
+	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// ---------------------------------------------------------------- firmware
+
+func probeFirmware(s *Snapshot) (State, error) {
+	ok, err := s.Holds()
+	if err != nil {
+		return State{}, err
+	}
+	if ok {
+		return completed(msg.FirmwareDone), nil
+	}
+	return notStarted(msg.FirmwareNotYours), nil
+}
+
+func applyFirmware(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	plan, err := s.Plan()
+	if err != nil {
+		return err
+	}
+	// After this the machine starts only what the new key has signed: look once
+	// more that there is something, and that the TPM will open its secret.
+	if ok, err := s.Staged(); err != nil {
+		return err
+	} else if live, err := s.Live(); err != nil {
+		return err
+	} else if !ok && !live {
+		return ErrNotPrepared
+	}
+	if j.M.TPM != nil {
+		if ok, err := s.Sealed(); err != nil {
+			return err
+		} else if !ok {
+			return ErrNotPrepared
+		}
+	}
+	if err := j.M.Firmware.Write(ctx, plan, j.Progress); err != nil {
+		return fmt.Errorf("writing the firmware chip: %w", err)
+	}
+	if ok, err := j.M.Firmware.Holds(ctx, cert); err != nil {
+		return fmt.Errorf("checking the firmware chip: %w", err)
+	} else if !ok {
+		return errors.New("the firmware chip does not hold the new key after writing")
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- commit
+
+func probeCommit(s *Snapshot) (State, error) {
+	trigger, err := s.m.Boot.Triggered(s.ctx)
+	if err != nil {
+		return State{}, err
+	}
+	if _, err := s.HintCert(); err != nil || trigger {
+		return notStarted(msg.CommitNot), nil
+	}
+	if ok, err := s.Live(); err != nil {
+		return State{}, err
+	} else if !ok {
+		return notStarted(msg.CommitNot), nil
+	}
+	return completed(msg.CommitDone), nil
+}
+
+func applyCommit(ctx context.Context, j *Job) error {
+	s := measure(ctx, j.M)
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	if ok, err := s.Holds(); err != nil {
+		return err
+	} else if !ok {
+		return ErrNotPrepared
+	}
+	live, err := s.Live()
+	if err != nil {
+		return err
+	}
+	if !live {
+		if err := j.M.Boot.Install(ctx); err != nil {
+			return fmt.Errorf("putting the new /boot in place: %w", err)
+		}
+		if ok, err := j.M.Boot.Live(ctx, cert); err != nil {
+			return fmt.Errorf("checking the new /boot: %w", err)
+		} else if !ok {
+			return errors.New("the new /boot does not verify with the new key")
+		}
+	}
+	c, err := certify(ctx, j, measure(ctx, j.M), cert)
+	if err != nil {
+		return err
+	}
+	j.cert = c
+	if err := j.M.Boot.RemoveTrigger(ctx); err != nil {
+		return fmt.Errorf("removing /boot/oem: %w", err)
+	}
+	// From here on a new /boot/oem is somebody else's doing; see phase.
+	if err := j.M.Boot.WriteHint(ctx, hintCertificate, c.file); err != nil {
+		return fmt.Errorf("storing the certificate: %w", err)
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- small things
+
+// short is a fingerprint as people compare it: its first and last eight digits.
+func short(fpr string) string {
+	if len(fpr) != 40 {
+		return fpr
+	}
+	return fpr[:4] + " " + fpr[4:8] + " ... " + fpr[32:36] + " " + fpr[36:]
+}
+
+func percent(done, total int64) int64 {
+	if total <= 0 {
+		return 0
+	}
+	return int64(float64(done) / float64(total) * 100)
+}
+
+func gigabytes(n int64) string {
+	if n < 10e9 {
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+	return fmt.Sprintf("%.0f GB", float64(n)/1e9)
+}
+
+func digestOf(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}

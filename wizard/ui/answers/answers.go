@@ -1,0 +1,455 @@
+// Package answers is the wizard's front end without a person: answers come from a
+// JSON file, secrets that are made go to a file for their owner, and nothing is
+// ever asked.
+//
+// An answers file is one JSON object of strings. A key is a page's or an input's
+// name; the value of a page is the ID of a choice. Pages that have a harmless
+// default need no answer. It holds no secret:
+//
+//	{ "language": "en", "verify": "match", "name": "Ada", "email": "ada@example.org", "confirm": "DL0T" }
+//
+// A secrets file is a JSON object as well. What is read from one (the present
+// passphrase of the disk; after an interruption, the owner's own) has the same keys
+// as what is written to one: secret.current, secret.disk, secret.user,
+// secret.admin, secret.owner, totp.
+package answers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"reown/internal/secret"
+	"reown/wizard/ui"
+)
+
+// MaxFile bounds an answers or secrets file, in bytes.
+const MaxFile = 64 << 10
+
+// UI answers pages from a file. Its zero value knows no answers.
+type UI struct {
+	Answers map[string]string
+	Secrets *Secrets // nil: none are known
+	// Out receives each secret that is made, before it is used anywhere, as one
+	// JSON object; nil: a page that makes a secret is an error.
+	Out Sink
+	// Log receives a line for each page and each change of the task list; nil: none.
+	Log io.Writer
+
+	made  *Secrets
+	last  string
+	shown map[string]int
+}
+
+// Sink keeps the secrets for their owner. Replace stores the whole document, durably,
+// in the place of what it stored before.
+type Sink interface {
+	Replace(doc *secret.Buffer) error
+}
+
+// maxAsked is how often one page may come back in a run without a person: more
+// means that an answer leads in a circle.
+const maxAsked = 8
+
+// ErrNoSink says that a secret would be made that nobody gets to see.
+var ErrNoSink = errors.New("there is nowhere to put the secrets that are made")
+
+// ErrCircle says that the same page came back again and again.
+var ErrCircle = errors.New("the answers lead back to the same page")
+
+// Parse reads an answers file. Unknown keys are kept; double ones, other types than
+// strings and trailing data are errors.
+func Parse(data []byte) (map[string]string, error) {
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("reading the answers: more than %d bytes", MaxFile)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("reading the answers: the file is not one JSON object")
+	}
+	m := map[string]string{}
+	for d.More() {
+		k, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("reading the answers: %w", err)
+		}
+		v, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("reading the answers: %w", err)
+		}
+		s, ok := v.(string)
+		if !ok {
+			return nil, fmt.Errorf("reading the answers: %q is not a string", k)
+		}
+		if _, twice := m[k.(string)]; twice {
+			return nil, fmt.Errorf("reading the answers: %q stands there twice", k)
+		}
+		m[k.(string)] = s
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("reading the answers: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("reading the answers: something follows the object")
+	}
+	return m, nil
+}
+
+// Ask implements ui.UI.
+func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	u.logf("page %s", p.Key)
+	if u.shown == nil {
+		u.shown = map[string]int{}
+	}
+	if u.shown[p.Key]++; u.shown[p.Key] > maxAsked {
+		return "", &ui.BadAnswerError{Key: p.Key, Err: ErrCircle}
+	}
+	id, ok := u.Answers[p.Key]
+	if !ok || !u.offers(p, id) {
+		if ok && len(p.Inputs) == 0 {
+			return "", &ui.BadAnswerError{Key: p.Key, Err: fmt.Errorf("there is no choice %q", id)}
+		}
+		id = p.Preset
+	}
+	if id == "" {
+		return "", &ui.MissingAnswerError{Key: p.Key, Why: "the page has no answer that is safe to assume"}
+	}
+	if id == ui.Leave || id == ui.Back {
+		return id, nil
+	}
+	if c := choice(p, id); c == nil || !c.Checks {
+		return id, nil
+	}
+	if len(p.Made) > 0 {
+		if err := u.hand(p.Made); err != nil {
+			return "", err
+		}
+	}
+	if p.Auto != nil {
+		if err := p.Auto(); err != nil {
+			return "", err
+		}
+	} else if err := u.fill(p); err != nil {
+		return "", err
+	}
+	if p.Check != nil {
+		if err := p.Check(ctx); err != nil {
+			key := p.Key
+			if len(p.Inputs) > 0 {
+				key = p.Inputs[0].Key
+			}
+			return "", &ui.BadAnswerError{Key: key, Err: err}
+		}
+	}
+	return id, nil
+}
+
+func choice(p *ui.Page, id string) *ui.Choice {
+	for i := range p.Choices {
+		if p.Choices[i].ID == id {
+			return &p.Choices[i]
+		}
+	}
+	return nil
+}
+
+func (u *UI) offers(p *ui.Page, id string) bool {
+	return choice(p, id) != nil || id == ui.Leave && !p.NoLeave || id == ui.Back && !p.NoBack
+}
+
+// fill takes the inputs of a page from the files.
+func (u *UI) fill(p *ui.Page) error {
+	for _, in := range p.Inputs {
+		if in.Secret != nil {
+			s := u.Secrets.Get(in.Key)
+			if s == nil {
+				return &ui.MissingAnswerError{Key: in.Key, Why: "the secrets file does not have it"}
+			}
+			if s.Len() > in.Secret.Cap() {
+				return &ui.BadAnswerError{Key: in.Key, Err: secret.ErrTooLong}
+			}
+			in.Secret.SetLen(s.Len())
+			copy(in.Secret.Bytes(), s.Bytes())
+			continue
+		}
+		v, ok := u.Answers[in.Key]
+		if !ok {
+			if in.Optional || in.Value != "" {
+				continue
+			}
+			return &ui.MissingAnswerError{Key: in.Key, Why: "it must be given"}
+		}
+		in.Value = v
+	}
+	return nil
+}
+
+// hand gives made secrets to the owner's file; the file is complete and synced
+// before the secret is used anywhere.
+func (u *UI) hand(made []ui.Named) error {
+	if u.Out == nil {
+		return ErrNoSink
+	}
+	if u.made == nil {
+		u.made = &Secrets{}
+	}
+	for _, n := range made {
+		u.made.Set(n.Key, n.Secret)
+	}
+	doc := u.made.Document()
+	defer doc.Wipe()
+	if err := u.Out.Replace(doc); err != nil {
+		return fmt.Errorf("writing the secrets for their owner: %w", err)
+	}
+	return nil
+}
+
+// Close wipes what it holds of made secrets.
+func (u *UI) Close() { u.made.Wipe() }
+
+// Watch implements ui.UI.
+func (u *UI) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	lines := make(chan string, 64)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for l := range lines {
+			if l != u.last {
+				u.logf("%s", l)
+				u.last = l
+			}
+		}
+	}()
+	err := work(ctx, func(t ui.Tasks) {
+		for _, x := range t.Tasks {
+			if x.State == ui.InProgress || x.State == ui.Trouble {
+				select {
+				case lines <- fmt.Sprintf("%s: %s %s", x.Title, x.Status, x.Detail):
+				default: // a slow log must not slow the work
+				}
+			}
+		}
+	})
+	close(lines)
+	<-done
+	return err
+}
+
+func (u *UI) logf(format string, a ...any) {
+	if u.Log != nil {
+		fmt.Fprintf(u.Log, format+"\n", a...)
+	}
+}
+
+// Secrets is a small set of named secrets in locked memory.
+type Secrets struct {
+	names []string
+	bufs  []*secret.Buffer
+}
+
+// Get returns a secret that stays owned by the set, or nil.
+func (s *Secrets) Get(name string) *secret.Buffer {
+	if s == nil {
+		return nil
+	}
+	if i := slices.Index(s.names, name); i >= 0 {
+		return s.bufs[i]
+	}
+	return nil
+}
+
+// Set stores a copy.
+func (s *Secrets) Set(name string, b *secret.Buffer) {
+	if i := slices.Index(s.names, name); i >= 0 {
+		s.bufs[i].Wipe()
+		s.bufs[i] = b.Copy()
+		return
+	}
+	s.names, s.bufs = append(s.names, name), append(s.bufs, b.Copy())
+}
+
+// Wipe clears all.
+func (s *Secrets) Wipe() {
+	if s == nil {
+		return
+	}
+	for _, b := range s.bufs {
+		b.Wipe()
+	}
+	s.names, s.bufs = nil, nil
+}
+
+// Document is the set as a JSON object; the caller wipes it.
+func (s *Secrets) Document() *secret.Buffer {
+	n := 4
+	for i := range s.names {
+		n += len(s.names[i]) + 6*s.bufs[i].Len() + 16
+	}
+	doc := secret.New(n)
+	out := append(doc.Bytes()[:0], "{\n"...)
+	for i, name := range s.names {
+		out = append(append(append(out, "  \""...), name...), "\": \""...)
+		for _, c := range s.bufs[i].Bytes() {
+			if c == '"' || c == '\\' {
+				out = append(out, '\\', c)
+			} else if c < 0x20 {
+				const hex = "0123456789abcdef"
+				out = append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			} else {
+				out = append(out, c)
+			}
+		}
+		out = append(out, '"')
+		if i < len(s.names)-1 {
+			out = append(out, ',')
+		}
+		out = append(out, '\n')
+	}
+	out = append(out, "}\n"...)
+	doc.SetLen(len(out))
+	return doc
+}
+
+// ParseSecrets reads a secrets file: one JSON object of strings with the escapes of
+// Document and \/ \b \f \n \r \t, read byte by byte so that no secret becomes a Go
+// string. Names are at most 64 bytes, and there are at most 32 of them.
+func ParseSecrets(doc *secret.Buffer) (*Secrets, error) {
+	p := parser{b: doc.Bytes()}
+	s := &Secrets{}
+	if err := p.object(s); err != nil {
+		s.Wipe()
+		return nil, fmt.Errorf("reading the secrets file at byte %d: %w", p.i, err)
+	}
+	return s, nil
+}
+
+type parser struct {
+	b []byte
+	i int
+}
+
+var errSyntax = errors.New("it is not one JSON object of strings")
+
+func (p *parser) space() {
+	for p.i < len(p.b) && bytes.IndexByte([]byte(" \t\r\n"), p.b[p.i]) >= 0 {
+		p.i++
+	}
+}
+
+func (p *parser) byte(c byte) bool {
+	p.space()
+	if p.i < len(p.b) && p.b[p.i] == c {
+		p.i++
+		return true
+	}
+	return false
+}
+
+func (p *parser) object(s *Secrets) error {
+	if !p.byte('{') {
+		return errSyntax
+	}
+	for n := 0; !p.byte('}'); n++ {
+		if n > 0 && !p.byte(',') || n >= 32 {
+			return errSyntax
+		}
+		name, err := p.str(64)
+		if err != nil {
+			return err
+		}
+		key := string(name.Bytes()) // a name, not a secret
+		name.Wipe()
+		if !p.byte(':') {
+			return errSyntax
+		}
+		v, err := p.str(4096)
+		if err != nil {
+			return err
+		}
+		if s.Get(key) != nil {
+			v.Wipe()
+			return fmt.Errorf("%q stands there twice", key)
+		}
+		s.names, s.bufs = append(s.names, key), append(s.bufs, v)
+	}
+	if p.space(); p.i != len(p.b) {
+		return errSyntax
+	}
+	return nil
+}
+
+// str reads a string of at most limit bytes.
+func (p *parser) str(limit int) (*secret.Buffer, error) {
+	if !p.byte('"') {
+		return nil, errSyntax
+	}
+	out := secret.New(limit)
+	n := 0
+	for p.i < len(p.b) {
+		c := p.b[p.i]
+		p.i++
+		switch {
+		case c == '"':
+			out.SetLen(n)
+			return out, nil
+		case c < 0x20 || n == limit:
+			out.Wipe()
+			return nil, errSyntax
+		case c == '\\':
+			var ok bool
+			if c, ok = p.escape(); !ok {
+				out.Wipe()
+				return nil, errSyntax
+			}
+		}
+		out.Bytes()[n] = c
+		n++
+	}
+	out.Wipe()
+	return nil, errSyntax
+}
+
+// escape reads what follows a backslash; \u only for the first 128 characters.
+func (p *parser) escape() (byte, bool) {
+	if p.i >= len(p.b) {
+		return 0, false
+	}
+	c := p.b[p.i]
+	p.i++
+	switch c {
+	case '"', '\\', '/':
+		return c, true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'u':
+		if p.i+4 > len(p.b) {
+			return 0, false
+		}
+		v := 0
+		for _, h := range p.b[p.i : p.i+4] {
+			i := bytes.IndexByte([]byte("0123456789abcdef"), h|0x20)
+			if i < 0 {
+				return 0, false
+			}
+			v = v<<4 | i
+		}
+		p.i += 4
+		return byte(v), v < 0x80
+	}
+	return 0, false
+}
