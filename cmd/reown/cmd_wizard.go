@@ -335,13 +335,7 @@ func ended(err error) error {
 	return err
 }
 
-// runInit is `reown` alone, what the firmware's init calls.
-func runInit(ctx context.Context, e *env) error { return nil }
-
-func wizardCommand() *command {
-	return &command{name: "wizard", short: "take ownership, or continue an interrupted run"}
-}
-func resumeCommand() *command { return &command{name: "resume", short: "finish an interrupted run"} }
+// Commands that their own files add.
 func prepareCommand() *command {
 	return &command{name: "prepare", short: "the OEM's side: make the machine ready to ship"}
 }

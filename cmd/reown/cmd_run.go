@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/ui"
+	"reown/wizard/ui/answers"
+)
+
+const runHelp = `
+  --ui KIND           auto, tui (a whole screen) or line (numbered questions, for serial
+                      lines and braille)
+  --language L        en, fr or de; default: asks
+  --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
+  --battery           run on the battery without asking again
+  --answers FILE      take the answers from a JSON file instead of asking (docs/wizard.md)
+  --no-input          never ask; an answer that is missing is exit code 4 with its name
+  --secrets-in FILE   secrets that exist already: secret.current, and after an
+                      interruption the owner's own; JSON, /dev/fd/N works
+  --secrets-out FILE  where the secrets that are made are written for their owner,
+                      before they are used anywhere; mode 0600
+` + deviceHelp
+
+func wizardCommand() *command {
+	return &command{name: "wizard", args: "[flags] [devices]", short: "take ownership, or continue an interrupted run", run: runWizard, long: `
+Walks through making this computer yours: checks the hand-over, asks all questions,
+shows every secret and has it typed back, lists what cannot be undone, and then does
+it. Interrupted anywhere, the same command goes on.
+` + runHelp}
+}
+
+func resumeCommand() *command {
+	return &command{name: "resume", args: "[flags] [devices]", short: "finish an interrupted run", run: runResume, long: `
+Goes on with a run that was interrupted, and refuses to begin one. It asks only for
+the secrets that the remaining steps need.
+` + runHelp}
+}
+
+// runFlags are the flags of a run.
+type runFlags struct {
+	devices
+	ui, language, algorithm         string
+	answers, secretsIn, secretsOut  string
+	noInput, battery, onlyContinued bool
+}
+
+func (r *runFlags) bind(fs *flag.FlagSet) {
+	r.devices.bind(fs)
+	fs.StringVar(&r.ui, "ui", "auto", "")
+	fs.StringVar(&r.language, "language", "", "")
+	fs.StringVar(&r.algorithm, "algorithm", "", "")
+	fs.StringVar(&r.answers, "answers", "", "")
+	fs.StringVar(&r.secretsIn, "secrets-in", "", "")
+	fs.StringVar(&r.secretsOut, "secrets-out", "", "")
+	fs.BoolVar(&r.noInput, "no-input", false, "")
+	fs.BoolVar(&r.battery, "battery", false, "")
+}
+
+func runWizard(ctx context.Context, e *env, args []string) error {
+	var r runFlags
+	fs := newFlags("reown wizard")
+	r.bind(fs)
+	if _, err := parse(fs, args, 0, 0); err != nil {
+		return err
+	}
+	return r.run(ctx, e)
+}
+
+func runResume(ctx context.Context, e *env, args []string) error {
+	r := runFlags{onlyContinued: true}
+	fs := newFlags("reown resume")
+	r.bind(fs)
+	if _, err := parse(fs, args, 0, 0); err != nil {
+		return err
+	}
+	return r.run(ctx, e)
+}
+
+// runInit is `reown` alone, what the firmware's init calls. Without /boot/oem it
+// touches nothing. Whatever happens, init goes on with its own menu.
+func runInit(ctx context.Context, e *env) error {
+	var r runFlags
+	fs := newFlags("reown")
+	r.bind(fs)
+	if _, err := parse(fs, nil, 0, 0); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(r.boot, "oem")); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return r.run(ctx, e)
+}
+
+// run does a whole run with the front end that the flags choose.
+func (r *runFlags) run(ctx context.Context, e *env) error {
+	release, err := r.lock()
+	if err != nil {
+		return ended(err)
+	}
+	defer release()
+	m, closeDevices, err := r.machine(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeDevices()
+	if trigger, err := m.Boot.Triggered(ctx); err != nil {
+		return err
+	} else if !trigger {
+		fmt.Fprintln(e.stderr, "reown: there is no /boot/oem: nothing to do")
+		return nil
+	}
+	if r.onlyContinued {
+		status, err := wizard.Status(ctx, m)
+		if err != nil {
+			return err
+		}
+		if status.Phase != wizard.Interrupted {
+			return withExit(exitRefused, fmt.Errorf("%w: `reown wizard` begins one", errNoRun))
+		}
+	}
+	front, closeUI, err := r.frontEnd(e)
+	if err != nil {
+		return err
+	}
+	err = wizard.Run(ctx, m, front, wizard.Options{
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keyboard(),
+		Explain: func(err error) (what, data, do string) {
+			t := explain(err)
+			return t.What, t.Data, t.Do
+		},
+	})
+	closeUI()
+	return ended(err)
+}
+
+// errNoRun is `reown resume` where nothing was begun.
+var errNoRun = errors.New("no run was interrupted")
+
+// frontEnd makes the front end that the flags choose; the returned function ends it.
+func (r *runFlags) frontEnd(e *env) (ui.UI, func(), error) {
+	if !r.noInput && r.answers == "" {
+		return r.console(e)
+	}
+	u := &answers.UI{Answers: map[string]string{}, Log: e.stderr}
+	if r.answers != "" {
+		data, err := readFile(e, r.answers, answers.MaxFile)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the answers: %w", err)
+		}
+		if u.Answers, err = answers.Parse(data); err != nil {
+			return nil, nil, withExit(exitUsage, err)
+		}
+	}
+	if r.secretsIn != "" {
+		doc, err := readSecrets(e, r.secretsIn)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer doc.Wipe()
+		if u.Secrets, err = answers.ParseSecrets(doc); err != nil {
+			return nil, nil, withExit(exitUsage, err)
+		}
+	}
+	if r.secretsOut != "" {
+		u.Out = secretsFile(r.secretsOut)
+	}
+	return u, func() { u.Close(); u.Secrets.Wipe() }, nil
+}
+
+// readFile reads a small file, or standard input for "-".
+func readFile(e *env, name string, max int64) ([]byte, error) {
+	in := e.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	return io.ReadAll(io.LimitReader(in, max+1))
+}
+
+func readSecrets(e *env, name string) (*secret.Buffer, error) {
+	in := e.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("opening the secrets file: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	return secret.Read(in, answers.MaxFile)
+}
+
+// secretsFile is where secrets that are made go for their owner. A regular file is
+// replaced as a whole and synced; a pipe or descriptor gets each document in turn.
+type secretsFile string
+
+func (name secretsFile) Replace(doc *secret.Buffer) error {
+	if st, err := os.Stat(string(name)); err == nil && !st.Mode().IsRegular() || strings.HasPrefix(string(name), "/dev/") {
+		f, err := os.OpenFile(string(name), os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(doc.Bytes())
+		return errors.Join(err, f.Close())
+	}
+	tmp := string(name) + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(doc.Bytes())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, string(name)); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(string(name)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// console is the front end for a person.
+func (r *runFlags) console(e *env) (ui.UI, func(), error) {
+	return nil, nil, withExit(exitNoAnswer, errors.New("there is no terminal to ask at"))
+}
+
+// keyboard is the console's keyboard, as far as its layout can be changed.
+func keyboard() wizard.Keyboard { return nil }
