@@ -40,6 +40,16 @@ func (s Slot) String() string {
 // MarshalText names the slot in JSON.
 func (s Slot) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// ParseSlot reads a slot's name: signature, decryption, authentication.
+func ParseSlot(name string) (Slot, error) {
+	for s := range slots {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown key slot %q", name)
+}
+
 // crt is the control reference template that names the slot in commands.
 func (s Slot) crt() []byte { return []byte{[slots]byte{0xb6, 0xb8, 0xa4}[s], 0} }
 

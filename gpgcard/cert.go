@@ -280,6 +280,12 @@ type Identity struct {
 // user id.
 var ErrBadIdentity = errors.New("this name or address cannot stand in a key")
 
+// Check says whether the identity can stand in a key: nil or ErrBadIdentity.
+func (id Identity) Check() error {
+	_, err := id.userID()
+	return err
+}
+
 // userID checks the parts and puts them together.
 func (id Identity) userID() (*packet.UserId, error) {
 	for _, s := range []string{id.Name, id.Comment, id.Email} {

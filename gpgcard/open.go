@@ -164,3 +164,8 @@ func open(ctx context.Context, b Bus, r Reader) (*Card, error) {
 	}
 	return New(ctx, link, r)
 }
+
+// Matches reports that a card which List found is one that the selector means.
+func (s Selector) Matches(f Found) bool {
+	return s.matchesReader(f.Reader) && (s.Serial == "" || f.Terminated || f.Serial.matches(s.Serial))
+}

@@ -149,3 +149,13 @@ func (c *Card) quirk(has func(Quirk) bool) bool {
 	}
 	return false
 }
+
+// QuirkText is the one line that explains a quirk's id; "" for an unknown id.
+func QuirkText(id string) string {
+	for _, q := range quirks {
+		if q.ID == id {
+			return q.Text
+		}
+	}
+	return ""
+}

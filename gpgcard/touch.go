@@ -82,3 +82,13 @@ func (c *Card) SetTouch(ctx context.Context, admin *secret.Buffer, s Slot, p Tou
 	}
 	return nil
 }
+
+// ParseTouchPolicy reads a policy's name: off, on, fixed, cached, cached-fixed.
+func ParseTouchPolicy(s string) (TouchPolicy, error) {
+	for p, name := range touchNames {
+		if name == s {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown touch policy %q", s)
+}
