@@ -1,5 +1,329 @@
 package main
 
-func hotpCommand() *command {
-	return &command{name: "hotp", short: "the green light: info, set, check, reset"}
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"reown/internal/hotpkey"
+	"reown/internal/otp"
+	"reown/internal/secret"
+	"reown/internal/usb"
+)
+
+func hotpCommand() *command { return hotpTool{usb.System()}.command() }
+
+// hotpTool is the hotp command on some bus.
+type hotpTool struct{ bus usb.Bus }
+
+func (h hotpTool) command() *command {
+	const which = `
+  --serial S              the key's serial number, when several are plugged in
+  --json                  report as one JSON document`
+	const secretHelp = `
+  --secret-file FILE      the secret, 16 to 40 bytes; "-" is standard input
+  --base32                the file holds the secret in base32 instead`
+	return &command{name: "hotp", short: "the green light: info, set, check, reset", sub: []*command{
+		{name: "info", args: "[--serial S] [--json]", short: "which key is plugged in, and what is stored on it", run: h.info,
+			long: strings.TrimSpace(`Costs no try of any PIN.` + which)},
+		{name: "set", args: "--pin-file FILE --secret-file FILE", short: "store the secret on the key", run: h.set,
+			long: strings.TrimSpace(`
+Stores the secret from counter 0 on and proves it with the code of counter 1, as Heads does; the counter file is
+then to hold 2. A wrong PIN changes nothing but the number of tries. The PIN is the admin PIN of the OpenPGP card
+on Nitrokey Pro, Storage and Librem Key (8 to 25 characters), and the secrets PIN on a Nitrokey 3, which also
+wants to be touched: once, or three times to replace a secret.
+  --pin-file FILE         the PIN; "-" is standard input
+  --counter-file FILE     write the next counter here (/boot/kexec_hotp_counter in Heads)
+  --counter N             start at N instead, and prove nothing
+  --new-pin               if the Nitrokey 3 has no secrets PIN yet, make this one its PIN
+  --last-try              use the last try of the PIN, if only one is left` + secretHelp + which)},
+		{name: "check", args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", short: "show the key a code", run: h.check,
+			long: strings.TrimSpace(`
+Exit code 0 and a green light: the code is right. With a counter file, the code is computed, and the file moves on
+only after the key has accepted it.
+  --counter N             the counter to compute the code for
+  --counter-file FILE     where it is kept
+  --resync                if the code is wrong, look for a counter up to 50 away whose code is right` + secretHelp + which)},
+		{name: "reset", args: "[--pin-file FILE] --confirm SERIAL", short: "remove the secret from the key", run: h.reset,
+			long: strings.TrimSpace(`
+Nitrokey Pro, Storage, Librem Key: erases that one secret; needs the admin PIN. Nitrokey 3: erases EVERYTHING in the
+secrets app, other one-time passwords and its PIN included, but not the OpenPGP keys; needs a touch.
+  --pin-file FILE         the admin PIN
+  --confirm SERIAL        the serial number that "reown hotp info" shows` + which)},
+	}}
+}
+
+// hotpFlags are the flags of all hotp commands.
+type hotpFlags struct {
+	*flag.FlagSet
+	serial, pin, key, counterFile, counter string
+	base32, json                           bool
+}
+
+func newHotpFlags(name string) *hotpFlags {
+	f := &hotpFlags{FlagSet: newFlags("reown hotp " + name)}
+	f.StringVar(&f.serial, "serial", "", "")
+	f.BoolVar(&f.json, "json", false, "")
+	return f
+}
+
+func (f *hotpFlags) bindSecret() {
+	f.StringVar(&f.key, "secret-file", "", "")
+	f.BoolVar(&f.base32, "base32", false, "")
+	f.StringVar(&f.counter, "counter", "", "")
+	f.StringVar(&f.counterFile, "counter-file", "", "")
+}
+
+// secret reads the HOTP secret.
+func (f *hotpFlags) secret(e *env) (*secret.Buffer, error) {
+	key, err := readKeyFile(e, f.key)
+	if err != nil || !f.base32 {
+		return key, err
+	}
+	defer key.Wipe()
+	return otp.ParseBase32(key)
+}
+
+// open opens the key; touches are announced on standard error.
+func (h hotpTool) open(ctx context.Context, e *env, f *hotpFlags) (*hotpkey.Token, error) {
+	return hotpkey.Find(ctx, h.bus, hotpkey.Options{Serial: f.serial, Touch: func(t hotpkey.Touch) {
+		again := ""
+		if t.Again {
+			again = " once more: the last touch came too late"
+		}
+		fmt.Fprintf(e.stderr, "Touch the security key now, %s (touch %d of %d)%s.\n", t.Why, t.N, t.Of, again)
+	}})
+}
+
+func (h hotpTool) info(ctx context.Context, e *env, args []string) error {
+	f := newHotpFlags("info")
+	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+		return err
+	}
+	k, err := h.open(ctx, e, f)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	i, err := k.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(e, i)
+	}
+	tries := func(n int) string {
+		if n < 0 {
+			return "unknown"
+		}
+		return strconv.Itoa(n)
+	}
+	fmt.Fprintf(e.stdout, "%s, serial number %s, firmware %s\n", i.Model, i.Serial, i.Firmware)
+	if i.SecretsApp != "" {
+		fmt.Fprintf(e.stdout, "secrets app:   %s\n", i.SecretsApp)
+	}
+	fmt.Fprintf(e.stdout, "HOTP secret:   %s\n", i.Slot)
+	if i.Counter >= 0 {
+		fmt.Fprintf(e.stdout, "HOTP counter:  %d\n", i.Counter)
+	}
+	if i.PINSet {
+		fmt.Fprintf(e.stdout, "PIN for HOTP:  the %s, tries left: %s\n", i.PIN, tries(i.PINTries))
+	} else {
+		fmt.Fprintf(e.stdout, "PIN for HOTP:  no %s has been set\n", i.PIN)
+	}
+	fmt.Fprintf(e.stdout, "OpenPGP card:  tries left: user PIN %s, admin PIN %s\n", tries(i.UserTries), tries(i.AdminTries))
+	return nil
+}
+
+// hotpResult is the report of set and check.
+type hotpResult struct {
+	OK    bool    `json:"ok"`
+	Next  *uint64 `json:"next_counter,omitempty"`
+	Drift *int64  `json:"drift,omitempty"` // of the key's counter against the file, when it was found again
+}
+
+func (h hotpTool) set(ctx context.Context, e *env, args []string) error {
+	f := newHotpFlags("set")
+	f.bindSecret()
+	f.StringVar(&f.pin, "pin-file", "", "")
+	var o hotpkey.SetOptions
+	f.BoolVar(&o.NewPIN, "new-pin", false, "")
+	f.BoolVar(&o.LastTry, "last-try", false, "")
+	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+		return err
+	}
+	if f.pin == "" || f.key == "" || f.pin == f.key {
+		return usagef("%s needs --pin-file and --secret-file, and they must be two files", f.Name())
+	}
+	if f.counter != "" && f.counterFile != "" {
+		return usagef("%s takes --counter or --counter-file", f.Name())
+	}
+	var start uint64
+	if f.counter != "" {
+		var err error
+		if start, err = hotpkey.ParseCounter([]byte(f.counter)); err != nil {
+			return usagef("%s: %v", f.Name(), err)
+		}
+	}
+	pin, err := readSecretFile(e, f.pin)
+	if err != nil {
+		return err
+	}
+	defer pin.Wipe()
+	key, err := f.secret(e)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	k, err := h.open(ctx, e, f)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	next := start
+	if f.counter != "" {
+		err = k.Set(ctx, pin, key, start, o)
+	} else {
+		next, err = k.Seal(ctx, pin, key, o)
+	}
+	if err != nil {
+		return err
+	}
+	if f.counterFile != "" {
+		if err := hotpkey.WriteCounter(f.counterFile, next); err != nil {
+			return err
+		}
+	}
+	if f.json {
+		return printJSON(e, hotpResult{OK: true, Next: &next})
+	}
+	fmt.Fprintf(e.stdout, "The secret is stored on the %s. The next counter is %d.\n", k.Model().Name, next)
+	return nil
+}
+
+func (h hotpTool) check(ctx context.Context, e *env, args []string) error {
+	f := newHotpFlags("check")
+	f.bindSecret()
+	resync := f.Bool("resync", false, "")
+	operands, err := parse(f.FlagSet, args, 0, 1)
+	if err != nil {
+		return err
+	}
+	if (len(operands) == 1) == (f.key != "") || f.key == "" && (*resync || f.counter != "" || f.counterFile != "") ||
+		f.key != "" && (f.counter != "") == (f.counterFile != "") {
+		return usagef("%s takes a CODE, or --secret-file with --counter or --counter-file", f.Name())
+	}
+	var r hotpResult
+	if f.key == "" {
+		code, err := otp.ParseCode([]byte(operands[0]))
+		if err != nil {
+			return err
+		}
+		k, err := h.open(ctx, e, f)
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		if _, err := k.Check(ctx, code); err != nil {
+			return err
+		}
+	} else if r, err = h.checkCounter(ctx, e, f, *resync); err != nil {
+		return err
+	}
+	r.OK = true
+	if f.json {
+		return printJSON(e, r)
+	}
+	if r.Drift != nil {
+		fmt.Fprintf(e.stdout, "The counters had drifted apart by %+d and agree again.\n", *r.Drift)
+	}
+	fmt.Fprintln(e.stdout, "The code is right.")
+	if r.Next != nil {
+		fmt.Fprintf(e.stdout, "The next counter is %d.\n", *r.Next)
+	}
+	return nil
+}
+
+// checkCounter computes the code of a counter, shows it to the key, and moves the
+// counter file on after success.
+func (h hotpTool) checkCounter(ctx context.Context, e *env, f *hotpFlags, resync bool) (hotpResult, error) {
+	var r hotpResult
+	counter, err := hotpkey.ParseCounter([]byte(f.counter))
+	if f.counterFile != "" {
+		counter, err = hotpkey.ReadCounter(f.counterFile)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, fmt.Errorf("%w: %w", hotpkey.ErrBadCounter, err)
+	}
+	if err != nil {
+		return r, err
+	}
+	key, err := f.secret(e)
+	if err != nil {
+		return r, err
+	}
+	defer key.Wipe()
+	k, err := h.open(ctx, e, f)
+	if err != nil {
+		return r, err
+	}
+	defer k.Close()
+	next, err := hotpkey.Verify(ctx, k, key, counter)
+	if errors.Is(err, hotpkey.ErrWrongCode) && resync {
+		if next, err = hotpkey.Resync(ctx, k, key, counter); err == nil {
+			drift := int64(next-1) - int64(counter)
+			r.Drift = &drift
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Next = &next
+	if f.counterFile != "" {
+		err = hotpkey.WriteCounter(f.counterFile, next)
+	}
+	return r, err
+}
+
+func (h hotpTool) reset(ctx context.Context, e *env, args []string) error {
+	f := newHotpFlags("reset")
+	f.StringVar(&f.pin, "pin-file", "", "")
+	confirm := f.String("confirm", "", "")
+	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+		return err
+	}
+	k, err := h.open(ctx, e, f)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	i, err := k.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if *confirm != i.Serial {
+		return fmt.Errorf("%w: to erase the secret on this %s, add --confirm %s", hotpkey.ErrNeedsConsent, i.Model, i.Serial)
+	}
+	var pin *secret.Buffer
+	if k.NeedsPIN() {
+		if f.pin == "" {
+			return usagef("%s needs --pin-file for this key", f.Name())
+		}
+		if pin, err = readSecretFile(e, f.pin); err != nil {
+			return err
+		}
+		defer pin.Wipe()
+	}
+	if err := k.Reset(ctx, pin); err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(e, hotpResult{OK: true})
+	}
+	fmt.Fprintf(e.stdout, "The HOTP secret on the %s is gone.\n", i.Model)
+	return nil
 }

@@ -168,17 +168,17 @@ type SetOptions struct {
 // Info describes a key.
 type Info struct {
 	Model      string `json:"model"`
-	Address    string `json:"address"`              // BUS-ADDRESS
-	Serial     string `json:"serial"`               // hexadecimal
-	Firmware   string `json:"firmware"`             // "0.15"
-	SecretsApp string `json:"secretsApp,omitempty"` // version, Nitrokey 3
-	PIN        string `json:"pin"`                  // which PIN Set needs
-	PINSet     bool   `json:"pinSet"`               // false: Set with NewPIN will set it
-	PINTries   int    `json:"pinTries"`             // tries left for that PIN; -1: unknown or no PIN
-	AdminTries int    `json:"adminTries"`           // of the OpenPGP card; -1: unknown
-	UserTries  int    `json:"userTries"`
-	MinPIN     int    `json:"minPin"`
-	MaxPIN     int    `json:"maxPin"`
+	Address    string `json:"address"`               // BUS-ADDRESS
+	Serial     string `json:"serial"`                // hexadecimal
+	Firmware   string `json:"firmware"`              // "0.15"
+	SecretsApp string `json:"secrets_app,omitempty"` // version, Nitrokey 3
+	PIN        string `json:"pin"`                   // which PIN Set needs
+	PINSet     bool   `json:"pin_set"`               // false: Set with NewPIN will set it
+	PINTries   int    `json:"pin_tries"`             // tries left for that PIN; -1: unknown or no PIN
+	AdminTries int    `json:"admin_tries"`           // of the OpenPGP card; -1: unknown
+	UserTries  int    `json:"user_tries"`
+	MinPIN     int    `json:"min_pin"`
+	MaxPIN     int    `json:"max_pin"`
 	Slot       Slot   `json:"slot"`
 	// Counter is the key's own counter where the key tells it; -1: it does not.
 	Counter int64 `json:"counter"`
