@@ -125,7 +125,7 @@ func (f *flow) start(ctx context.Context) (Phase, string, error) {
 	for {
 		f.s = measure(ctx, f.m)
 		if _, err := f.s.Card(); errors.Is(err, ErrNoCard) {
-			id, err := f.u.Ask(ctx, &ui.Page{Key: "card", Title: msg.Title.In(f.lang), Status: f.status(), NoBack: true,
+			id, err := f.u.Ask(ctx, &ui.Page{Key: "card", Lang: f.lang, Title: msg.Title.In(f.lang), Status: f.status(), NoBack: true,
 				Body:    []ui.Block{ui.S(msg.PlugIn.In(f.lang)), ui.T(msg.PlugInWhy.In(f.lang))},
 				Choices: []ui.Choice{{ID: "retry", Label: msg.ButtonRetry.In(f.lang)}}, Preset: ui.Leave})
 			if err != nil {
@@ -191,6 +191,7 @@ func (f *flow) resumePages() []page {
 // ask shows a page with what all pages have in common, and translates the two ways
 // out that all pages have.
 func (f *flow) ask(ctx context.Context, p *ui.Page) (string, move, error) {
+	p.Lang = f.lang
 	if p.Title == "" {
 		p.Title = msg.Title.In(f.lang)
 	}
@@ -734,7 +735,7 @@ func (f *flow) setClock(ctx context.Context) error {
 
 // tampering is the page of an owned machine on which /boot/oem has appeared.
 func (f *flow) tampering(ctx context.Context, why string) error {
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "tampering", Title: f.t(msg.TamperingTitle), Status: f.status(), Alarm: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
+	_, err := f.u.Ask(ctx, &ui.Page{Key: "tampering", Lang: f.lang, Title: f.t(msg.TamperingTitle), Status: f.status(), Alarm: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
 		ui.S(f.t(msg.TamperingWhat)), ui.T(f.t(msg.TamperingWhy, why)), ui.G(), ui.T(f.t(msg.TamperingData)), ui.T(f.t(msg.TamperingDo)),
 	}, Choices: []ui.Choice{{ID: ui.Leave, Label: f.t(msg.ButtonEnd)}}})
 	if err != nil {
@@ -885,7 +886,7 @@ func (f *flow) failed(ctx context.Context, err error) (bool, error) {
 		body = append(body, ui.R(ui.Bad, f.t(msg.FailedWhat), what), ui.R(ui.NoMark, f.t(msg.FailedData), data), ui.R(ui.NoMark, f.t(msg.FailedDo), do))
 	}
 	body = append(body, ui.G(), ui.T(err.Error()))
-	id, err := f.u.Ask(ctx, &ui.Page{Key: "failed", Title: f.t(msg.Title), Status: f.status(), NoBack: true, Preset: "end", Body: body, Choices: []ui.Choice{
+	id, err := f.u.Ask(ctx, &ui.Page{Key: "failed", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, Preset: "end", Body: body, Choices: []ui.Choice{
 		{ID: "retry", Label: f.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: f.t(msg.ButtonEnd), Letter: 'e'}}})
 	return id == "retry", err
 }
@@ -905,7 +906,7 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 		body = append(body, ui.R(mark, "", f.t(names[k.ID])))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body,
+	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body,
 		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}})
 	return err
 }

@@ -157,7 +157,7 @@ func (r *runner) progress(i int, done, total int64, show func(ui.Tasks)) {
 func (r *runner) tasks() ui.Tasks {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := ui.Tasks{CanPause: true, Elapsed: minutes(time.Since(r.began), r.lang)}
+	t := ui.Tasks{Lang: r.lang, CanPause: true, Elapsed: minutes(time.Since(r.began), r.lang)}
 	for i, st := range r.steps {
 		t.Tasks = append(t.Tasks, task(st, r.states[i], r.lang))
 	}

@@ -314,3 +314,34 @@ var (
 	AnewTitle     = M{"Begin anew?", "Recommencer à zéro ?", "Neu beginnen?"}
 	AnewWhat      = M{"If you did not begin this run, somebody else did, and may know its secrets. Beginning anew makes new keys and secrets for everything; a disk that is half done is finished first.", "Si vous n'avez pas commencé, quelqu'un d'autre l'a fait et peut connaître ces secrets. Recommencer crée partout de nouvelles clés ; un disque à moitié traité est d'abord achevé.", "Haben Sie das nicht begonnen, war es jemand anders, der die Geheimnisse kennen mag. Neu beginnen erzeugt alles neu; eine halb fertige Platte wird zuerst beendet."}
 )
+
+// What the front ends say themselves.
+var (
+	StepOf     = M{"Step %d of %d", "Étape %d sur %d", "Schritt %d von %d"}
+	KeyMove    = M{"Tab move", "Tab suivant", "Tab weiter"}
+	KeyShow    = M{"Tab show/hide", "Tab montrer", "Tab zeigen"}
+	KeyEnter   = M{"Enter choose", "Entrée choisir", "Enter wählen"}
+	KeyHelp    = M{"F1 help", "F1 aide", "F1 Hilfe"}
+	KeyDetails = M{"F2 details", "F2 détails", "F2 Details"}
+	KeyBack    = M{"Esc back", "Échap retour", "Esc zurück"}
+	KeyLeave   = M{"F10 leave", "F10 quitter", "F10 verlassen"}
+	KeyClose   = M{"Any key closes this.", "Une touche ferme ceci.", "Jede Taste schließt dies."}
+	KeyMore    = M{"PgDn more", "PgSv suite", "Bild ab: mehr"}
+	KeyPause   = M{"P pause", "P pause", "P Pause"}
+	Checking   = M{"Checking ...", "Vérification ...", "Wird geprüft ..."}
+	Again      = M{"Again", "Encore", "Noch einmal"}
+	NotTheSame = M{"The two lines are not the same.", "Les deux lignes diffèrent.", "Die zwei Zeilen sind verschieden."}
+	Needed     = M{"Please fill in: %s", "À remplir : %s", "Bitte ausfüllen: %s"}
+	CapsLock   = M{"CAPS LOCK IS ON", "MAJUSCULES ACTIVES", "FESTSTELLTASTE AN"}
+	TooSmall   = M{"This needs a screen of 80 x 24.", "Il faut un écran de 80 x 24.", "Es braucht ein Fenster von 80 x 24."}
+	Elapsed    = M{"Running for %s", "En cours depuis %s", "Läuft seit %s"}
+	Pausing    = M{"Pausing at the next safe point ...", "Pause au prochain point sûr ...", "Pause am nächsten sicheren Punkt ..."}
+
+	LineChoose  = M{"Choose", "Choix", "Wahl"}
+	LineBack    = M{"back", "retour", "zurück"}
+	LineLeave   = M{"leave", "quitter", "verlassen"}
+	LineHelp    = M{"help", "aide", "Hilfe"}
+	LineDetails = M{"details", "détails", "Details"}
+	LineNone    = M{"There is no choice %s.", "Il n'y a pas de choix %s.", "Es gibt keine Wahl %s."}
+	LineHidden  = M{"Write it down, then press Enter; it will be scrolled away.", "Notez-le, puis Entrée ; il sortira de l'écran.", "Aufschreiben, dann Enter; es verschwindet."}
+)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"reown/internal/secret"
+	"reown/wizard/msg"
 )
 
 // UI asks and shows. Its methods are called from one goroutine at a time.
@@ -33,7 +34,8 @@ const (
 
 // Page is one screen: one question, and why it is asked.
 type Page struct {
-	Key    string // stable name, used in answers files, tests and the log
+	Key    string   // stable name, used in answers files, tests and the log
+	Lang   msg.Lang // of the front end's own words
 	Title  string
 	Step   int // of Steps; 0: not numbered
 	Steps  int
@@ -181,6 +183,7 @@ type Task struct {
 
 // Tasks is the task list at a moment.
 type Tasks struct {
+	Lang     msg.Lang
 	Tasks    []Task
 	Notes    []string // what is safe to do now
 	CanPause bool
