@@ -1,7 +1,9 @@
 package luks
 
 import (
+	"bytes"
 	"context"
+	"testing"
 
 	"reown/internal/secret"
 )
@@ -31,3 +33,58 @@ func Plaintext(v *Volume, pass *secret.Buffer) ([]byte, error) {
 	c.DecryptSectors(b, b, s.sectorSize, s.ivTweak)
 	return b, nil
 }
+
+// RawPass reads all data and writes it back through the same pipeline, with no
+// cipher, hash or header: what the disk allows.
+func RawPass(v *Volume) error {
+	s := v.h.meta.segments0()
+	u := &run{v: v, hotzone: defaultHotzone, r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
+	defer u.close()
+	var err error
+	for i := range u.zones {
+		if u.zones[i], err = u.newZone(); err != nil {
+			return err
+		}
+	}
+	next := u.read(u.zones[0], 0)
+	for i := 0; ; i++ {
+		if err := <-next; err != nil {
+			return err
+		}
+		z := u.zones[i%2]
+		if z.n == 0 {
+			return v.data.Sync(WriteData)
+		}
+		next = u.read(u.zones[(i+1)%2], z.off+z.n)
+		if err := parallel(z.n, func(at, n int64) error {
+			return v.data.WriteAt(WriteData, z.data.mem[at:at+n], s.offset+z.off+at)
+		}); err != nil {
+			return err
+		}
+	}
+}
+
+// EditJSON replaces text in both copies of a LUKS2 header and mends the checksums.
+func EditJSON(t testing.TB, img []byte, from, to string) []byte {
+	t.Helper()
+	out := bytes.Clone(img)
+	for _, off := range []int64{0, minHeaderSize} {
+		raw := out[off : off+minHeaderSize]
+		text := raw[binHeaderSize : binHeaderSize+bytes.IndexByte(raw[binHeaderSize:], 0)]
+		if bytes.Count(text, []byte(from)) != 1 {
+			t.Fatalf("%q stands %d times in %s", from, bytes.Count(text, []byte(from)), text)
+		}
+		next := bytes.Replace(text, []byte(from), []byte(to), 1)
+		clear(raw[binHeaderSize:])
+		copy(raw[binHeaderSize:], next)
+		sum, err := headerChecksum(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(raw[csumOffset:], sum)
+	}
+	return out
+}
+
+// SetFreeMemory makes a volume believe that so many bytes are free.
+func SetFreeMemory(v *Volume, n int64) { v.free = func() int64 { return n } }

@@ -85,9 +85,9 @@ func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations,
 	return out, nil
 }
 
-// derive turns a passphrase into a keyslot key of length bytes. Argon2 runs one at
-// a time because its memory is the machine's scarcest.
-func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int) (*secret.Buffer, error) {
+// derive turns a passphrase into a keyslot key of length bytes. free tells how much
+// memory Argon2 may take, in bytes; 0 if nobody knows.
+func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int, free func() int64) (*secret.Buffer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length 
 		return pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
 	}
 	need := int64(k.memory) << 10
-	if have := memAvailable(); have > 0 && need > have {
+	if have := free(); have > 0 && need > have {
 		return nil, &MemoryError{Slot: slot, Need: need, Have: have}
 	}
 	f := argon2.IDKey

@@ -25,7 +25,7 @@ func (v *Volume) openSlot(ctx context.Context, slot int, pass *secret.Buffer) (*
 	if k == nil || k.typ != slotLUKS2 || d == nil {
 		return nil, fmt.Errorf("keyslot %d: %w", slot, ErrNoSuchSlot)
 	}
-	key, err := k.kdf.derive(ctx, slot, pass, k.area.keySize)
+	key, err := k.kdf.derive(ctx, slot, pass, k.area.keySize, v.free)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *
 	if _, err := rand.Read(k.salt); err != nil {
 		return -1, err
 	}
-	key, err := k.derive(ctx, slot, pass, tmpl.area.keySize)
+	key, err := k.derive(ctx, slot, pass, tmpl.area.keySize, v.free)
 	if err != nil {
 		return -1, err
 	}

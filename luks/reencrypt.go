@@ -157,6 +157,9 @@ func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOpti
 	if err := v.checkTarget(seg, &next); err != nil {
 		return err
 	}
+	if o.Resilience != "" && o.Resilience != Checksum && o.Resilience != Journal {
+		return unsupported("resilience %q", o.Resilience)
+	}
 	newKey := secret.Random(keySize)
 	defer newKey.Wipe()
 	if c, err := newSectorCipher(next.encryption, newKey.Bytes()); err != nil {
@@ -224,12 +227,8 @@ func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, sl
 		}
 	}
 	k.area = area{typ: string(res), offset: gap.offset, size: roundDown(gap.size, 4096)}
-	switch res {
-	case Checksum:
+	if res == Checksum {
 		k.area.hash, k.area.sectorSize = "sha256", v.checksumBlock(r)
-	case Journal:
-	default:
-		return unsupported("resilience %q", res)
 	}
 	r.slot = k
 	if r.maxHotzone() == 0 {
@@ -371,7 +370,7 @@ func (u *run) chooseHotzone() int64 {
 	want := u.o.Hotzone
 	if want == 0 {
 		want = defaultHotzone
-		if free := memAvailable(); free > 0 {
+		if free := u.v.free(); free > 0 {
 			want = min(want, max(minHotzone, roundDown(free/16, 1<<20)))
 		}
 	}

@@ -30,10 +30,13 @@ type Options struct {
 // each time they start and may not be called concurrently.
 type Volume struct {
 	path      string
-	hdr, data Device // the same unless the header is detached
+	hdr, data Device // the same unless detached
+	detached  bool
 	closers   []io.Closer
 	readOnly  bool
 	noLocks   bool
+
+	free func() int64 // memory, bytes
 
 	h     *header2 // as last read or written
 	stale []int64  // offsets of header copies that must be rewritten before an update
@@ -50,14 +53,14 @@ func Open(ctx context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{path: path, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly}
+	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly}
 	if o.Header != "" {
 		hdr, err := openFile(o.Header, 0, 0, o.ReadOnly)
 		if err != nil {
 			v.Close()
 			return nil, err
 		}
-		v.hdr, v.closers = hdr, append(v.closers, hdr)
+		v.hdr, v.detached, v.closers = hdr, true, append(v.closers, hdr)
 	}
 	if err := v.load(); err != nil {
 		v.Close()
@@ -75,9 +78,9 @@ func OpenAt(ctx context.Context, path string, offset, size int64) (*Volume, erro
 // OpenDevice opens a volume on a Device; header is nil unless it is detached.
 // There are no locks.
 func OpenDevice(name string, data, header Device) (*Volume, error) {
-	v := &Volume{path: name, hdr: data, data: data, noLocks: true}
+	v := &Volume{path: name, free: memAvailable, hdr: data, data: data, noLocks: true}
 	if header != nil {
-		v.hdr = header
+		v.hdr, v.detached = header, true
 	}
 	if err := v.load(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -95,8 +98,6 @@ func (v *Volume) Close() error {
 	return errors.Join(errs...)
 }
 
-func (v *Volume) detached() bool { return v.hdr != v.data }
-
 // load reads the header afresh.
 func (v *Volume) load() error {
 	l, err := load(v.hdr)
@@ -104,7 +105,7 @@ func (v *Volume) load() error {
 		return err
 	}
 	v.state, v.h, v.stale = l, l.hdr, l.stale
-	if !v.detached() {
+	if !v.detached {
 		for _, s := range v.h.meta.segments {
 			if s.offset < v.h.meta.keyslotsEnd() {
 				return fmt.Errorf("%w: %w", ErrDamaged, badHeader("segment %d begins inside the header", s.id))
@@ -306,7 +307,7 @@ type ReencryptionInfo struct {
 func (v *Volume) Info() Info {
 	m := v.h.meta
 	in := Info{
-		Path: v.path, Version: 2, UUID: v.h.uuid, Label: v.h.label, HeaderSize: m.keyslotsEnd(), Detached: v.detached(),
+		Path: v.path, Version: 2, UUID: v.h.uuid, Label: v.h.label, HeaderSize: m.keyslotsEnd(), Detached: v.detached,
 		Requirements: m.requirements, Keyslots: []KeyslotInfo{}, Tokens: []TokenInfo{},
 	}
 	if v.h.v1 != nil {

@@ -201,7 +201,7 @@ func (u *run) overwrite(ctx context.Context, z *zone) error {
 	if err := u.v.data.Sync(WriteData); err != nil {
 		return err
 	}
-	if u.v.detached() {
+	if u.v.detached {
 		if err := u.v.hdr.Sync(WriteSecondary); err != nil {
 			return err
 		}
