@@ -60,6 +60,8 @@ type faults struct {
 	extensions  int // additional requests for time before each answer
 	slow        time.Duration
 	stale       int // answers with a wrong sequence number put before the real one
+	after       int // bulk transfers from the host until trigger is called
+	trigger     func()
 	split       int // bytes after which a CCID message is cut into another transfer; 0: whole
 }
 
@@ -143,6 +145,14 @@ func (d *Device) Stale(n int) { d.mu.Lock(); d.faults.stale = n; d.mu.Unlock() }
 
 // Split cuts CCID messages into transfers of n bytes, a multiple of 64.
 func (d *Device) Split(n int) { d.mu.Lock(); d.faults.split = n; d.mu.Unlock() }
+
+// After calls f when the n-th bulk transfer from the host arrives, before it is acted
+// on. f may arm other switches.
+func (d *Device) After(n int, f func()) {
+	d.mu.Lock()
+	d.faults.after, d.faults.trigger = n, f
+	d.mu.Unlock()
+}
 
 // reset is what a bus reset or loss of power does. d.mu is held.
 func (d *Device) reset() {
@@ -286,6 +296,13 @@ func (d *Device) out(ctx context.Context, ep byte, p []byte) error {
 		return usb.ErrStall
 	}
 	d.trace("out", p)
+	if d.faults.after > 0 {
+		if d.faults.after--; d.faults.after == 0 {
+			d.mu.Unlock()
+			d.faults.trigger()
+			d.mu.Lock()
+		}
+	}
 	d.reader.receive(p)
 	return nil
 }

@@ -12,7 +12,6 @@ type cardT1 struct {
 	rest   []byte // what is left of the response after the block in flight
 	size   int    // of the block in flight
 	last   []byte // the last block sent that is not an error
-	busy   bool   // the response is not ready or not all sent
 	result <-chan []byte
 	wtx    int // further requests for time before the response
 }
@@ -58,7 +57,6 @@ func (t *cardT1) receive(m []byte) {
 			return
 		}
 		t.nr ^= 1
-		t.busy = false
 		t.apdu = append(t.apdu, info...)
 		if pcb&pcbMore != 0 {
 			t.keep(m, t.block(pcbR|t.nr<<4, nil))
@@ -69,19 +67,18 @@ func (t *cardT1) receive(m []byte) {
 		t.wtx = f.extensions
 		t.think(m)
 	case pcb&0xc0 == pcbR:
-		if t.busy && pcb>>4&1 == t.ns && t.result == nil { // the next block of a chain
+		switch n := pcb >> 4 & 1; {
+		case t.result == nil && t.size < len(t.rest) && n == t.ns: // acknowledges a block of a chain
 			t.rest = t.rest[t.size:]
 			t.sendI(m)
-			return
-		}
-		if t.last == nil {
+		case t.last == nil, t.last[1]&0x80 == 0 && n == t.ns:
+			// It has everything we sent, and we have not what it sent.
 			t.send(m, t.block(pcbR|t.nr<<4, nil))
-			return
+		default:
+			t.send(m, t.last)
 		}
-		t.send(m, t.last)
 	case pcb == pcbResync:
-		t.ns, t.nr, t.apdu, t.rest, t.busy = 0, 0, nil, nil, false
-		t.result = nil
+		t.ns, t.nr, t.apdu, t.rest, t.size, t.result = 0, 0, nil, nil, 0, nil
 		t.keep(m, t.block(pcbResync|pcbAnswer, nil))
 	case pcb == pcbIFS && len(info) == 1:
 		t.ifsd = int(info[0])
@@ -125,7 +122,7 @@ func (t *cardT1) think(m []byte) {
 			t.keep(m, t.block(pcbWTX, []byte{2}))
 			return
 		}
-		t.result, t.rest, t.busy = nil, resp, true
+		t.result, t.rest = nil, resp
 		t.sendI(m)
 	}()
 }
