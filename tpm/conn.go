@@ -59,7 +59,7 @@ func (c *conn) again() bool {
 	if c.v1 {
 		return c.code == v1Retry || c.code == v1NeedsSelfTest || c.code == v1DoingSelfTest
 	}
-	return c.code == v2Retry || c.code == v2Yielded || c.code == v2Testing
+	return c.code == v2Retry || c.code == v2Yielded || c.code == v2Testing || c.code == v2NVRate
 }
 
 func (c *conn) sendOnce(cmd []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (e *CommandError) Error() string {
 
 // Is makes the codes that mean the same for every command match their sentinel.
 func (e *CommandError) Is(target error) bool {
-	v1 := len(e.Command) > 4 && e.Command[:4] == "TPM_"
+	v1 := !strings.HasPrefix(e.Command, "TPM2_")
 	switch target {
 	case ErrNotStarted:
 		return v1 && e.Code == v1InvalidPostInit || !v1 && e.Code == v2Initialize
@@ -73,15 +74,13 @@ const (
 	v2Failure       = 0x101
 	v2NVSpace       = 0x14b
 	v2NVUninit      = 0x14a
-	v2NVDefined     = 0x14c
-	v2Disabled      = 0x120
 	v2AuthFail      = 0x08e // format one, stripped of its position
 	v2BadAuth       = 0x0a2
 	v2PolicyFail    = 0x09d
 	v2Handle        = 0x08b
-	v2Size          = 0x095
 	v2Lockout       = 0x921
 	v2Yielded       = 0x908
+	v2NVRate        = 0x920
 	v2Testing       = 0x90a
 	v2Retry         = 0x922
 	v2AuthUnavail   = 0x12f
@@ -93,7 +92,6 @@ const (
 	v1Disabled        = 0x07
 	v1NoSpace         = 0x11
 	v1NoSRK           = 0x12
-	v1OwnerSet        = 0x14
 	v1Resources       = 0x15
 	v1WrongPCR        = 0x18
 	v1FailedSelfTest  = 0x1c

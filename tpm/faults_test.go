@@ -367,7 +367,7 @@ func FuzzReplies(f *testing.F) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		if c := binary.BigEndian.Uint32(reply[6:]); c == v2Retry || c == v2Testing || c == v2Yielded || c == v1Retry || c == v1NeedsSelfTest || c == v1DoingSelfTest {
+		if c := binary.BigEndian.Uint32(reply[6:]); c == v2Retry || c == v2Testing || c == v2Yielded || c == v2NVRate || c == v1Retry || c == v1NeedsSelfTest || c == v1DoingSelfTest {
 			return // would wait
 		}
 		switch op % 6 {

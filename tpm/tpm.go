@@ -242,7 +242,9 @@ func (t *TPM) CheckOwner(ctx context.Context, owner *secret.Buffer) error {
 
 // SealOTP seals the TOTP/HOTP secret (20 bytes in Heads, 128 at most) to the
 // values that pcrs has for OTPPCRs, in the place where Heads looks for it. What was
-// sealed there before is replaced.
+// sealed there before is replaced; power lost between the old one's going and the
+// new one's coming, one command, leaves none (TPM 2.0). TPM 1.2 asks for the owner
+// only at the first time. Errors: ErrWrongOwner, ErrNotSetUp, ErrNVFull.
 func (t *TPM) SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcrs PCRValues) error {
 	return t.seal(ctx, otpSlot, owner, otp, nil, pcrs)
 }

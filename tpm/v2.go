@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +70,8 @@ func (v *v2) tidy(c *conn) error {
 			return err
 		}
 		for _, h := range hs {
-			if _, err := (tpm2.FlushContext{FlushHandle: tpm2.TPMHandle(h)}).Execute(c); c.check(err) != nil && c.io != nil {
+			_, _ = tpm2.FlushContext{FlushHandle: tpm2.TPMHandle(h)}.Execute(c)
+			if c.io != nil {
 				return c.io
 			}
 		}
@@ -467,7 +469,7 @@ func (v *v2) info(c *conn) (*Info, error) {
 	switch err := v.policySecret(c, tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)}); {
 	case err == nil:
 		i.CanReset = true
-	case platformLocked(err) == err:
+	case !errors.Is(platformLocked(err), ErrPlatformLocked):
 		return nil, err
 	}
 	if i.Counters, err = v.counters(c); err != nil {
