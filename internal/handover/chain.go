@@ -7,12 +7,12 @@ import (
 	"strconv"
 )
 
-// A Verifier checks the detached OpenPGP signatures in sigs over data and returns
-// nil only if one of them is good and made by the key with this fingerprint. Its
+// A Verifier checks one detached OpenPGP signature, a binary packet, over data and
+// returns nil only if it is good and made by the key with this fingerprint. Its
 // owner decides what good means (hash, expiry, revocation).
-type Verifier func(sigs, data []byte, fingerprint string) error
+type Verifier func(sig, data []byte, fingerprint string) error
 
-// A Link is a statement's bytes and its file of signatures.
+// A Link is a statement's bytes and its file of detached signatures, armoured or not.
 type Link struct{ Statement, Signatures []byte }
 
 // FileName is a statement's name in /boot: kexec_handover.json, then
@@ -33,7 +33,7 @@ func Open(l Link, signer string, verify Verifier) (*Statement, error) {
 	if !isFingerprint(signer) {
 		return nil, fmt.Errorf("%w: no fingerprint of the seller is known", ErrSigner)
 	}
-	if err := verify(l.Signatures, l.Statement, signer); err != nil {
+	if err := verifyAny(l.Signatures, l.Statement, signer, verify); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrSigner, signer, err)
 	}
 	s, err := Parse(l.Statement)
@@ -87,7 +87,7 @@ func OpenChain(links []Link, seller string, verify Verifier) (*Chain, error) {
 	}
 	last := links[len(links)-1]
 	c.Digest = previous
-	c.Accepted = signer != "" && verify(last.Signatures, last.Statement, signer) == nil
+	c.Accepted = signer != "" && verifyAny(last.Signatures, last.Statement, signer, verify) == nil
 	return c, nil
 }
 

@@ -32,16 +32,20 @@ func sample() *Statement {
 	}
 }
 
-// fakeSign names its signers; fakeVerify believes it. Tests with real keys are in
-// openpgp_test.go.
+// fakeSign makes packets that name their signer; fakeVerify believes them. Tests with
+// real keys are in hostile_test.go.
 func fakeSign(data []byte, signers ...string) []byte {
-	return []byte(strings.Join(signers, ",") + " " + Digest(data))
+	var out []byte
+	for _, s := range signers {
+		body := s + Digest(data)
+		out = append(append(out, 0xc0|tagSignature, byte(len(body))), body...)
+	}
+	return out
 }
 
-func fakeVerify(sigs, data []byte, fingerprint string) error {
-	signers, digest, _ := strings.Cut(string(sigs), " ")
-	if digest != Digest(data) || !strings.Contains(signers, fingerprint) {
-		return errors.New("no good signature by that key")
+func fakeVerify(sig, data []byte, fingerprint string) error {
+	if string(sig[2:]) != fingerprint+Digest(data) {
+		return errors.New("not by that key")
 	}
 	return nil
 }
