@@ -117,8 +117,10 @@ func parseHeader2(raw []byte) (*header2, error) {
 	if h.root, err = parseJSON(text[:end]); err != nil {
 		return nil, err
 	}
-	h.meta, err = readMeta(h.root, h.size)
-	return h, err
+	if h.meta, err = readMeta(h.root, h.size); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // headerChecksum computes the checksum of a copy over its whole length with the

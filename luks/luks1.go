@@ -110,8 +110,10 @@ func parse1(raw []byte, size int64) (*header2, error) {
 	root.set("digests", newObject().set("0", digest)).set("config", config)
 	h := &header2{uuid: cString(raw[168:208]), root: root, v1: p}
 	var err error
-	h.meta, err = readMeta(root, 0)
-	return h, err
+	if h.meta, err = readMeta(root, 0); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // encode1 returns the LUKS1 header with the keyslots of the tree.
