@@ -165,9 +165,9 @@ func cbfstoolImage(t testing.TB, dir, size string, withBootblock bool) string {
 // cbfstool's are equal to the byte.
 func TestEqualToCbfstool(t *testing.T) {
 	peer(t, "cbfstool", "fmaptool")
-	steps := 400
+	steps := 900
 	if soak() {
-		steps = 4000
+		steps = 6000
 	}
 	for name, c := range map[string]struct {
 		size      string

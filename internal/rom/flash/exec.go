@@ -82,7 +82,9 @@ func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, pro
 	}
 	args := append(withoutRegions(p.Options), "-l", layout)
 	var text bytes.Buffer
+	var total int64
 	for i, r := range runs {
+		total += int64(r.Len())
 		fmt.Fprintf(&text, "%08x:%08x reown%d\n", r.Start, r.End-1, i)
 		args = append(args, "-i", fmt.Sprintf("reown%d", i))
 	}
@@ -92,7 +94,7 @@ func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, pro
 	if err := p.run(ctx, append(args, "-N", "-w", file)); err != nil {
 		return err
 	}
-	report(progress, int64(len(image)), int64(len(image)))
+	report(progress, total, total)
 	return nil
 }
 
