@@ -25,6 +25,8 @@ type Program struct {
 	// Dir is where image files are put for the program; "" means the system's
 	// directory for temporary files.
 	Dir string
+
+	protected []rom.Range // as told while the chip was last read
 }
 
 // NewProgram splits a board's CONFIG_FLASH_OPTIONS. It returns ErrNoProgram for an
@@ -49,7 +51,9 @@ func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "chip.rom")
-	if err := p.run(ctx, append(slices.Clone(p.Options), "-r", file)); err != nil {
+	said, err := p.run(ctx, append(slices.Clone(p.Options), "-r", file))
+	p.protected = protectedRanges(said)
+	if err != nil {
 		return nil, err
 	}
 	st, err := os.Stat(file)
@@ -91,7 +95,7 @@ func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, pro
 	if err := os.WriteFile(layout, text.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("handing the layout to the flash program: %w", err)
 	}
-	if err := p.run(ctx, append(args, "-N", "-w", file)); err != nil {
+	if _, err := p.run(ctx, append(args, "-N", "-w", file)); err != nil {
 		return err
 	}
 	report(progress, total, total)
@@ -114,23 +118,53 @@ func withoutRegions(options []string) []string {
 	return out
 }
 
-// run runs the program and returns the end of what it said if it fails.
-func (p *Program) run(ctx context.Context, args []string) error {
+// Protected returns what the program called unwritable while it last read the
+// chip: regions of the descriptor and protected ranges (PR0 to PR4) of Intel's
+// controller. A chip that Heads has locked shows up here.
+func (p *Program) Protected() []rom.Range { return p.protected }
+
+// protectedRanges finds lines such as
+//
+//	PR0: Warning: 0x00000000-0x00ffffff is read-only.
+func protectedRanges(said []byte) []rom.Range {
+	var out []rom.Range
+	for _, line := range strings.Split(string(said), "\n") {
+		line = strings.TrimSpace(line)
+		head, ok := strings.CutSuffix(line, " is read-only.")
+		if !ok {
+			head, ok = strings.CutSuffix(line, " is locked.")
+		}
+		i := strings.LastIndex(head, "0x")
+		j := strings.LastIndex(head[:max(i, 0)], "0x")
+		if !ok || j < 0 {
+			continue
+		}
+		var r rom.Range
+		if n, err := fmt.Sscanf(strings.TrimRight(head[j:], ")"), "0x%x-0x%x", &r.Start, &r.End); err == nil && n == 2 && r.Start <= r.End && r.End < rom.MaxSize {
+			r.End++
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// run runs the program and returns what it says; an error carries the end of it.
+func (p *Program) run(ctx context.Context, args []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	if err == nil {
-		return nil
+		return out.Bytes(), nil
 	}
-	said := lastLines(out.Bytes())
+	name, said := filepath.Base(args[0]), lastLines(out.Bytes())
 	for _, word := range []string{"write-protect", "write protect", "read-only"} {
 		if strings.Contains(out.String(), word) {
-			return fmt.Errorf("%s: %w: %w: %s", filepath.Base(args[0]), ErrLocked, err, said)
+			return out.Bytes(), fmt.Errorf("%s: %w: %w: %s", name, ErrLocked, err, said)
 		}
 	}
-	return fmt.Errorf("%s: %w: %s", filepath.Base(args[0]), err, said)
+	return out.Bytes(), fmt.Errorf("%s: %w: %s", name, err, said)
 }
 
 // lastLines returns the last words of a program, printable and on one line.

@@ -199,3 +199,26 @@ func TestProgramHasItsOwnGroup(t *testing.T) {
 		t.Errorf("process %s is in group %s", pid, group)
 	}
 }
+
+// A chip that Heads has locked is known from reading it; no write is tried.
+func TestProgramKnowsALockedChip(t *testing.T) {
+	p := plan(t, plan(t, sold(t, small), 3000).New, 2000)
+	for line, want := range map[string]error{
+		"PR0: Warning: 0x00000000-0x00ffffff is read-only.":           ErrLocked,
+		"GPR0: Warning: 0x00000000-0x003fffff is locked.":             ErrLocked,
+		"FREG1: BIOS region (0x00020000-0x003fffff) is read-only.":    ErrLocked,
+		"FREG2: Management Engine region (0x3000-0x1ffff) is locked.": nil,
+		"FREG1: BIOS region (0x00020000-0x003fffff) is read-write.":   nil,
+		"0x is read-only.": nil,
+		"PR0: Warning: 0xffffffffff-0x1 is read-only.": nil,
+	} {
+		b, dir := script(t, p.Old, "echo '"+line+"'\n"+works)
+		_, err := Write(context.Background(), b, p, nil)
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if got, _ := os.ReadFile(filepath.Join(dir, "chip")); want != nil && !bytes.Equal(got, p.Old) {
+			t.Errorf("%s: the chip was written", line)
+		}
+	}
+}

@@ -86,6 +86,9 @@ func Write(ctx context.Context, b Backend, p *rom.Plan, progress Progress) (*Res
 	if err := expected(now, p); err != nil {
 		return nil, err
 	}
+	if err := CheckWritable(b, p); err != nil {
+		return nil, err
+	}
 	defer holdSignals()()
 	ctx = context.WithoutCancel(ctx)
 
@@ -103,6 +106,24 @@ func Write(ctx context.Context, b Backend, p *rom.Plan, progress Progress) (*Res
 		return nil, fmt.Errorf("%w: %w", ErrRestored, err)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDamaged, errors.Join(err, restoreErr))
+}
+
+// CheckWritable says, before anything is written, if the backend knows that a
+// block of the plan cannot be (ErrLocked). The backend must have read the chip.
+// nil does not promise that a write will succeed.
+func CheckWritable(b Backend, p *rom.Plan) error {
+	known, ok := b.(interface{ Protected() []rom.Range })
+	if !ok {
+		return nil
+	}
+	for _, r := range known.Protected() {
+		for _, block := range p.Blocks {
+			if r.Start < block.End && block.Start < r.End {
+				return fmt.Errorf("%w: 0x%08x to 0x%08x", ErrLocked, r.Start, r.End-1)
+			}
+		}
+	}
+	return nil
 }
 
 // readBefore reads what the chip holds. A reading that is equal to what was read
