@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"reown/luks"
+	"reown/luks/lukstest"
+)
+
+// luksImage makes a small LUKS2 image, passphrase "first" in the file key.
+func luksImage(t *testing.T, p *lukstest.Peer, name string, size int64) string {
+	t.Helper()
+	p.Write("key", []byte("first"))
+	p.Write("second", []byte("second"))
+	img := p.Write(name, nil)
+	if err := os.Truncate(img, 16<<20+size); err != nil {
+		t.Fatal(err)
+	}
+	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", p.Path("key"), img)
+	return img
+}
+
+// cli runs a command line in this process.
+func cli(stdin string, args ...string) (int, string, string) {
+	var out, errs bytes.Buffer
+	code := run(context.Background(), &env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}, args)
+	return code, out.String(), errs.String()
+}
+
+func TestLuksCommands(t *testing.T) {
+	p := lukstest.NewPeer(t)
+	img, key, second := luksImage(t, p, "img", 1<<20), p.Path("key"), p.Path("second")
+	info := func() (in luks.Info) {
+		t.Helper()
+		code, out, errs := cli("", "luks", "info", "--json", img)
+		if err := json.Unmarshal([]byte(out), &in); code != exitDone || err != nil {
+			t.Fatalf("info: %d, %v, %s", code, err, errs)
+		}
+		return in
+	}
+	before := info()
+	for _, c := range []struct {
+		name  string
+		stdin string
+		args  []string
+		code  int
+	}{
+		{"text report", "", []string{"info", img}, exitDone},
+		{"no key file", "", []string{"reencrypt", img}, exitUsage},
+		{"no device", "", []string{"info"}, exitUsage},
+		{"both from stdin", "x", []string{"passwd", img, "--key-file", "-", "--new-key-file", "-"}, exitUsage},
+		{"wrong passphrase", "wrong", []string{"reencrypt", img, "--key-file", "-"}, exitFailed},
+		{"last slot", "", []string{"kill", img, "--slot", "0", "--key-file", key}, exitRefused},
+		{"nothing to rescue", "", []string{"rescue", img, "--key-file", key}, exitFailed},
+		{"backup", "", []string{"backup", img, p.Path("backup")}, exitDone},
+		{"backup over a file", "", []string{"backup", img, p.Path("backup")}, exitFailed},
+		{"restore", "", []string{"restore", img, p.Path("backup")}, exitDone},
+		{"to LUKS1", "", []string{"convert", img, "--to", "1"}, exitDone},
+		{"to LUKS2", "", []string{"convert", img, "--to", "2"}, exitDone},
+		{"passwd", "first", []string{"passwd", img, "--key-file", "-", "--new-key-file", second}, exitDone},
+		{"passwd again", "first", []string{"passwd", img, "--key-file", "-", "--new-key-file", second}, exitDone},
+		{"reencrypt", "second", []string{"reencrypt", img, "--key-file", "-"}, exitDone},
+		{"nothing to resume", "", []string{"resume", img, "--key-file", second}, exitDone},
+		{"the old passphrase", "", []string{"resume", img, "--key-file", key}, exitFailed},
+		{"backup of the old key", "", []string{"restore", img, p.Path("backup")}, exitRefused},
+		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size", "4096"}, exitDone},
+	} {
+		code, out, errs := cli(c.stdin, append([]string{"luks"}, c.args...)...)
+		if code != c.code {
+			t.Errorf("%s: exit code %d, not %d\n%s%s", c.name, code, c.code, out, errs)
+		}
+		if code == exitFailed && !strings.Contains(errs, "your data:") {
+			t.Errorf("%s: the error says nothing of the data: %s", c.name, errs)
+		}
+	}
+	after := info()
+	if after.KeyDigest == before.KeyDigest || after.SectorSize != 4096 || len(after.Keyslots) != 1 {
+		t.Errorf("afterwards: %+v", after)
+	}
+	p.Run("open", "--test-passphrase", "--key-file", key, img)
+}
+
+// The binary is killed again and again, told to stop again and again, on two disks
+// at a time; in the end the data is there.
+func TestLuksKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the binary")
+	}
+	p := lukstest.NewPeer(t)
+	bin := filepath.Join(p.Dir, "reown")
+	build := exec.Command("go", "build", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	size := int64(24 << 20)
+	plain := lukstest.Random(int(size), 1)
+	disks := []string{luksImage(t, p, "one", size), luksImage(t, p, "two", size)}
+	digests := map[string]string{}
+	for _, d := range disks {
+		vk, err := p.VolumeKey(d, p.Path("key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(d, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(lukstest.XTS(vk, plain, 512, true), 16<<20); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		digests[d] = luksDigest(t, d)
+	}
+	kills := 12
+	if lukstest.Soak() {
+		kills = 200
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	stopped, killed := 0, 0
+	args := append([]string{"luks", "reencrypt", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
+	for i := 0; i < kills; i++ {
+		cmd := exec.Command(bin, args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-time.After(time.Duration(r.IntN(60)) * time.Millisecond):
+			sig := []os.Signal{syscall.SIGTERM, syscall.SIGKILL}[i%2]
+			_ = cmd.Process.Signal(sig)
+			<-done
+			switch code := cmd.ProcessState.ExitCode(); {
+			case code == exitStopped:
+				stopped++
+			case code == -1:
+				killed++
+			case code != exitDone:
+				t.Fatalf("exit code %d", code)
+			}
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if out, err := exec.Command(bin, append([]string{"luks", "resume", "--key-file", p.Path("key")}, disks...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Logf("killed %d times, stopped %d times", killed, stopped)
+	for _, d := range disks {
+		p.Run("open", "--test-passphrase", "--key-file", p.Path("key"), d)
+		vk, err := p.VolumeKey(d, p.Path("key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(lukstest.XTS(vk, b[16<<20:], 512, false), plain) {
+			t.Errorf("%s: LOST: the data differs", d)
+		}
+		if luksDigest(t, d) == digests[d] {
+			t.Errorf("%s: still under the old volume key", d)
+		}
+	}
+}
+
+func luksDigest(t *testing.T, path string) string {
+	t.Helper()
+	v, err := luks.Open(context.Background(), path, luks.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	return v.Info().KeyDigest
+}
