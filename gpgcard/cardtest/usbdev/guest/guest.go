@@ -1,0 +1,262 @@
+// Package guest runs a piece of a test as the init of a virtual machine, so that an
+// emulated token is used through the Linux kernel's own USB stack: QEMU without KVM
+// boots the kernel in /boot, the token is plugged in through usb-redir, and the test
+// binary itself is the guest's init. For tests only. A test that needs a whole laptop
+// uses the lab's machine instead.
+package guest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reown/gpgcard/cardtest/usbdev"
+	"reown/gpgcard/cardtest/usbdev/usbredir"
+	"reown/internal/usb"
+)
+
+// modules are what the guest's kernel needs for USB, in the order of loading, below
+// kernel/drivers.
+var modules = []string{"usb/common/usb-common", "usb/core/usbcore", "usb/host/xhci-hcd", "usb/host/xhci-pci", "hid/hid", "hid/usbhid/usbhid", "hid/hid-generic"}
+
+// bootTime bounds the life of a guest; it boots in about ten seconds.
+const bootTime = 3 * time.Minute
+
+// done is what the guest's last line says.
+const done = "GUEST-DONE"
+
+// Main is to be called first in TestMain. In the guest it runs f as init and never
+// returns; a panic in f is a failure of the test.
+func Main(f func()) {
+	if os.Getpid() != 1 {
+		return
+	}
+	defer func() {
+		if e := recover(); e != nil {
+			fmt.Println("FAIL", e)
+		} else {
+			fmt.Println(done)
+		}
+		time.Sleep(200 * time.Millisecond) // for the serial port
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+		select {}
+	}()
+	for _, m := range [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
+		Must(os.MkdirAll(m[1], 0o755))
+		Must(unix.Mount(m[0], m[1], m[0], 0, ""))
+	}
+	for _, m := range modules {
+		k, err := os.Open("/" + filepath.Base(m) + ".ko")
+		Must(err)
+		Must(unix.FinitModule(int(k.Fd()), "", 0))
+		k.Close()
+	}
+	f()
+}
+
+// Must fails the test, in the guest.
+func Must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Check fails the test, in the guest, unless ok.
+func Check(ok bool, format string, a ...any) {
+	if !ok {
+		panic(fmt.Sprintf(format, a...))
+	}
+}
+
+// Missing skips a test for want of a peer, or fails it where peers are required.
+func Missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// Boot runs the guest of this test binary with a token and waits for its end. hear gets
+// each line that the guest prints; reply sends a line to its standard input. files are
+// programs to be taken along with their libraries.
+func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line string, reply func(string))) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a virtual machine: skipped by -short")
+	}
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		Missing(t, "no qemu-system-x86_64")
+	}
+	kernels, _ := filepath.Glob("/boot/vmlinuz-*")
+	if len(kernels) == 0 {
+		Missing(t, "no kernel in /boot")
+	}
+	kernel := kernels[len(kernels)-1]
+	drivers := filepath.Join("/lib/modules", strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-"), "kernel/drivers")
+	var img archive
+	img.made = map[string]bool{}
+	for _, m := range modules {
+		b, err := os.ReadFile(filepath.Join(drivers, m+".ko"))
+		if err != nil {
+			Missing(t, err.Error())
+		}
+		img.file(filepath.Base(m)+".ko", 0o644, b)
+	}
+	img.file("init", 0o755, initBinary(t))
+	for _, p := range programs {
+		if err := img.program(p); err != nil {
+			Missing(t, err.Error())
+		}
+	}
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initrd")
+	if err := os.WriteFile(initrd, img.end(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), bootTime)
+	defer cancel()
+	sock := filepath.Join(dir, "usb")
+	vm := exec.CommandContext(ctx, qemu, "-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
+		"-device", "qemu-xhci,id=usb", "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device", "usb-redir,chardev=tok,bus=usb.0")
+	out, err := vm.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := vm.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm.Stderr = os.Stderr
+	if err := vm.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = vm.Wait() }() // killed or powered off: both are fine
+	defer cancel()
+	conn, err := usbredir.Dial(ctx, sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus := usbdev.NewBus(token)
+	go usbredir.Serve(ctx, conn, func() (usb.Device, error) {
+		all, err := bus.Devices()
+		if err != nil || len(all) == 0 {
+			return nil, usb.ErrGone
+		}
+		return bus.Open(all[0])
+	})
+	var log bytes.Buffer
+	ended := false
+	for sc := bufio.NewScanner(out); sc.Scan(); {
+		line := strings.TrimSpace(sc.Text())
+		fmt.Fprintln(&log, line)
+		switch {
+		case strings.HasPrefix(line, "FAIL"):
+			t.Error(line)
+		case line == done:
+			ended = true
+		default:
+			hear(line, func(s string) { _, _ = io.WriteString(in, s+"\n") })
+		}
+	}
+	t.Logf("the guest's console:\n%s", log.String())
+	if !ended {
+		t.Error("the guest did not come to its end")
+	}
+}
+
+// initBinary is this test binary, linked statically.
+func initBinary(t *testing.T) []byte {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte("/lib64/ld-linux")) {
+		return b
+	}
+	static := filepath.Join(t.TempDir(), "init") // built with CGO_ENABLED=1
+	build := exec.Command("go", "test", "-c", "-o", static, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building a static init: %v\n%s", err, out)
+	}
+	if b, err = os.ReadFile(static); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// archive is a newc cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst).
+type archive struct {
+	bytes.Buffer
+	made map[string]bool
+}
+
+// file adds a file and the directories that lead to it.
+func (a *archive) file(name string, perm uint32, b []byte) {
+	for i, c := range name {
+		if c == '/' {
+			a.entry(name[:i], unix.S_IFDIR|0o755, nil)
+		}
+	}
+	a.entry(name, unix.S_IFREG|perm, b)
+}
+
+func (a *archive) entry(name string, mode uint32, b []byte) {
+	if a.made[name] {
+		return
+	}
+	a.made[name] = true
+	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", len(a.made), mode, 0, 0, 1, 0, len(b), 0, 0, 0, 0, len(name)+1, 0)
+	a.WriteString(name + "\x00")
+	a.pad()
+	a.Write(b)
+	a.pad()
+}
+
+// program adds a program and the libraries that it is linked with.
+func (a *archive) program(path string) error {
+	names := []string{path}
+	out, err := exec.Command("ldd", path).Output()
+	if err != nil {
+		return fmt.Errorf("ldd %s: %w", path, err)
+	}
+	for _, f := range strings.Fields(string(out)) {
+		if strings.HasPrefix(f, "/") {
+			names = append(names, f)
+		}
+	}
+	for _, n := range names {
+		b, err := os.ReadFile(n)
+		if err != nil {
+			return err
+		}
+		a.file(strings.TrimPrefix(n, "/"), 0o755, b)
+	}
+	return nil
+}
+
+func (a *archive) pad() { a.Write(make([]byte, -a.Len()&3)) }
+
+func (a *archive) end() []byte {
+	a.entry("TRAILER!!!", 0, nil)
+	return a.Bytes()
+}
