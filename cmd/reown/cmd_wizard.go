@@ -321,6 +321,8 @@ func ended(err error) error {
 	switch {
 	case err == nil, errors.Is(err, wizard.ErrNothingToDo):
 		return nil
+	case errors.Is(err, wizard.ErrNoCard):
+		return err
 	case errors.Is(err, wizard.ErrTampering), errors.Is(err, wizard.ErrNotVerified):
 		return withExit(exitNotVerified, err)
 	case errors.As(err, &missing), errors.As(err, &bad):

@@ -121,6 +121,7 @@ func New(ctx context.Context, o Options) (_ *Laptop, err error) {
 	if err := l.provision(ctx, totp[:]); err != nil {
 		return nil, err
 	}
+	l.GPG.Kill() // scdaemon would keep the card to itself
 	return l, l.save()
 }
 

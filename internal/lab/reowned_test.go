@@ -1,0 +1,373 @@
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var build sync.Once
+var binary string
+
+// reownBinary builds the program once for all tests of the package, as a release
+// is built but for its size.
+func reownBinary(t *testing.T) string {
+	t.Helper()
+	build.Do(func() {
+		dir, err := os.MkdirTemp("", "reown-bin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "build", "-tags", "tcell_minimal", "-o", filepath.Join(dir, "reown"), "../../cmd/reown")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		binary = filepath.Join(dir, "reown")
+	})
+	if binary == "" {
+		t.Fatal("the program was not built")
+	}
+	return binary
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary != "" {
+		os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// answers are the buyer's, for a run without questions.
+func (l *Laptop) answers(t *testing.T) string {
+	t.Helper()
+	uuid, _, err := l.luksDigest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeJSON(t, l.path("answers.json"), map[string]string{
+		"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org", "confirm": uuid[len(uuid)-4:],
+	})
+}
+
+func writeJSON(t *testing.T, name string, v any) string {
+	t.Helper()
+	js, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, js, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// run runs reown on the laptop and returns its exit code and what it printed.
+func (l *Laptop) run(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	cmd := exec.Command(reownBinary(t), append(args, l.Flags()...)...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// wizardArgs is an unattended run: known secrets from one file, made ones to
+// another.
+func (l *Laptop) wizardArgs(t *testing.T) []string {
+	t.Helper()
+	known := l.path("known.json")
+	if _, err := os.Stat(known); err != nil {
+		writeJSON(t, known, map[string]string{"secret.current": l.Seller.Disk})
+	}
+	return []string{"wizard", "--no-input", "--answers", l.answers(t), "--secrets-in", known, "--secrets-out", l.path("made.json")}
+}
+
+// buyer reads what the wizard handed to the owner.
+func (l *Laptop) buyer(t *testing.T) *Buyer {
+	t.Helper()
+	data, err := os.ReadFile(l.path("made.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]string
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return &Buyer{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"], TOTP: strings.ReplaceAll(m["totp"], " ", "")}
+}
+
+func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
+	t.Helper()
+	for _, v := range l.Judge(t.Context(), b) {
+		if v.Err != nil {
+			t.Errorf("%s: %v", v.What, v.Err)
+		}
+	}
+}
+
+// TestReownedLaptop runs everything unattended and then asks only tools that
+// reown has no part in.
+func TestReownedLaptop(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 96})
+	if code, out := l.run(t, "verify"); code != 0 {
+		t.Fatalf("verify: exit code %d\n%s", code, out)
+	}
+	code, out := l.run(t, l.wizardArgs(t)...)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out)
+	}
+	b := l.buyer(t)
+	l.mustBeBuyers(t, b)
+	l.sameCodes(t, b)
+	l.noSecretLeft(t, b, out)
+	if code, out := l.run(t, "wizard", "--no-input"); code != 0 || !strings.Contains(out, "nothing to do") {
+		t.Errorf("once more: exit code %d\n%s", code, out)
+	}
+}
+
+// sameCodes compares our six digits with oathtool's.
+func (l *Laptop) sameCodes(t *testing.T, b *Buyer) {
+	t.Helper()
+	secret, err := base32.StdEncoding.DecodeString(b.TOTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := l.path("totp.key")
+	if err := os.WriteFile(file, secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"2026-11-22T17:00:00Z", "2038-01-19T03:14:08Z"} {
+		want, err := tool(t.Context(), nil, "oathtool", "--totp", "-b", b.TOTP, "--now", strings.NewReplacer("T", " ", "Z", " UTC").Replace(at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(reownBinary(t), "totp", "code", "--secret-file", file, "--at", at).Output()
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(out), " ", ""), strings.TrimSpace(string(want))) {
+			t.Errorf("at %s: %q %v, oathtool says %s", at, out, err, want)
+		}
+	}
+}
+
+// noSecretLeft looks for every secret of the run in what was printed and in every
+// file of the laptop but those that are meant for them.
+func (l *Laptop) noSecretLeft(t *testing.T, b *Buyer, printed string) {
+	t.Helper()
+	secrets := map[string]string{
+		"the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner, "the TOTP secret": b.TOTP,
+		"the seller's disk passphrase": l.Seller.Disk,
+	}
+	for what, s := range secrets {
+		if strings.Contains(printed, s) {
+			t.Errorf("%s was printed", what)
+		}
+	}
+	meant := map[string]bool{"made.json": true, "known.json": true, "laptop.json": true, "card.json": true, "totp.key": true}
+	err := filepath.WalkDir(l.Dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (path == l.path("tpm") || path == l.path("heads")) {
+			return filepath.SkipDir // the TPM's own memory, and what Heads' commands unsealed
+		}
+		if !d.Type().IsRegular() || meant[d.Name()] {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for what, s := range secrets {
+			if bytes.Contains(data, []byte(s)) {
+				t.Errorf("%s stands in %s", what, path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// killAt starts the wizard, kills it as by a power cut a moment after it prints a
+// line that contains mark, and says whether it came that far.
+func (l *Laptop) killAt(t *testing.T, mark string, after time.Duration) (killed bool, out string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, reownBinary(t), append(l.wizardArgs(t), l.Flags()...)...)
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); w.Close(); close(done) }()
+	var all strings.Builder
+	for sc := bufio.NewScanner(r); sc.Scan(); {
+		all.WriteString(sc.Text() + "\n")
+		if mark != "" && strings.Contains(sc.Text(), mark) {
+			mark = ""
+			time.Sleep(after)
+			killed = cmd.Process.Kill() == nil
+		}
+	}
+	<-done
+	return killed && cmd.ProcessState.ExitCode() == -1, all.String()
+}
+
+// remember adds the secrets that were written down to those that the next start
+// knows from paper.
+func (l *Laptop) remember(t *testing.T) {
+	t.Helper()
+	known := map[string]string{"secret.current": l.Seller.Disk}
+	for _, name := range []string{"known.json", "made.json"} {
+		data, err := os.ReadFile(l.path(name))
+		if os.IsNotExist(err) {
+			continue
+		}
+		var m map[string]string
+		if err == nil {
+			err = json.Unmarshal(data, &m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range m {
+			known[k] = v
+		}
+	}
+	writeJSON(t, l.path("known.json"), known)
+}
+
+// steps are the titles under which an unattended run reports its work.
+var steps = []string{"Security key: In progress", "Disk: In progress 0.1 GB", "TPM: In progress", "Phone code: In progress", "Start files: In progress", "Firmware chip: In progress", "Finish: In progress"}
+
+// TestKilledAndContinued kills the program in every step of one run, in turn, with
+// a power cut for the TPM each time, and lets the next start go on.
+func TestKilledAndContinued(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 256})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	kills := 0
+	for _, mark := range steps {
+		killed, out := l.killAt(t, mark, time.Duration(rnd.IntN(40))*time.Millisecond)
+		t.Logf("killed at %q: %v", mark, killed)
+		if killed {
+			kills++
+		} else if !strings.Contains(out, "page done") {
+			t.Fatalf("neither killed at %q nor finished:\n%s", mark, out)
+		}
+		l.remember(t)
+		if err := l.PowerCycle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kills < len(steps)-2 {
+		t.Errorf("only %d kills hit", kills)
+	}
+	l.finish(t)
+}
+
+// finish lets the next start end the run and judges the laptop.
+func (l *Laptop) finish(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(l.BootDir(), "oem")); err == nil {
+		if code, out := l.run(t, l.wizardArgs(t)...); code != 0 {
+			t.Fatalf("the last start: exit code %d\n%s", code, out)
+		}
+	}
+	l.remember(t)
+	known, err := os.ReadFile(l.path("known.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.path("made.json"), known, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.mustBeBuyers(t, l.buyer(t))
+}
+
+// TestBadInput gives the program what goes wrong for real people; nothing may be
+// changed and the exit code must say what to do.
+func TestBadInput(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 64})
+	before := l.fingerprint(t)
+	flags := l.Flags()
+	without := func(name, value string) []string {
+		out := append([]string(nil), flags...)
+		for i := range out {
+			if out[i] == name {
+				out[i+1] = value
+			}
+		}
+		return out
+	}
+	wrong := writeJSON(t, l.path("wrong.json"), map[string]string{"secret.current": "not this one"})
+	args := l.wizardArgs(t)
+	wrongPass := append([]string(nil), args...)
+	for i := range wrongPass {
+		if wrongPass[i] == "--secrets-in" {
+			wrongPass[i+1] = wrong
+		}
+	}
+	empty := t.TempDir()
+	full := l.path("full.bin")
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no /boot/oem", append([]string{"wizard", "--no-input"}, without("--boot", empty)...), 0, "nothing to do"},
+		{"no card", append(args, without("--card", "pcsc:"+l.path("nowhere"))...), 1, "security key"},
+		{"no TPM there", append(args, without("--tpm", l.path("nowhere"))...), 1, "TPM"},
+		{"wrong disk passphrase", append(wrongPass, flags...), 4, "secret.current"},
+		{"unreadable disk", append(args, without("--disk", l.path("laptop.json"))...), 1, "LUKS"},
+		{"a ROM without CBFS", append(args, without("--flash", "file:"+full)...), 6, "firmware"},
+		{"no answers", append([]string{"wizard", "--no-input"}, flags...), 4, "verify"},
+		{"wrong word", append([]string{"wizard", "--frobnicate"}, flags...), 2, "frobnicate"},
+	} {
+		if c.name == "a ROM without CBFS" {
+			if err := os.WriteFile(full, make([]byte, 16*mib), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command(reownBinary(t), c.args...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: exit code %d, want %d\n%s", c.name, code, c.code, out)
+		}
+		if after := l.fingerprint(t); after != before {
+			t.Errorf("%s: something was changed: %s, was %s", c.name, after, before)
+			before = after
+		}
+	}
+}
+
+// fingerprint is a digest of what a run changes: disk, chip, card and signed /boot.
+func (l *Laptop) fingerprint(t *testing.T) string {
+	t.Helper()
+	var out string
+	for _, name := range []string{l.Disk(), l.ROM(), l.path("card.json"), filepath.Join(l.BootDir(), "kexec.sig"), filepath.Join(l.BootDir(), "kexec_hashes.txt")} {
+		sum, err := tool(t.Context(), nil, "sha256sum", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out += fmt.Sprintf("%s=%.8s ", filepath.Base(name), sum)
+	}
+	return out
+}
