@@ -22,7 +22,11 @@ type Entry struct {
 	Uncertain string   `json:"uncertain,omitempty"` // why Heads's own reading cannot be predicted; "" if it can
 }
 
-const maxEntries = 4096
+// Limits on the menu; Heads has none, but a kernel takes 2 KiB of command line.
+const (
+	maxEntries = 4096
+	maxLine    = 64 << 10 // bytes of one entry
+)
 
 // Entries lists the boot entries with the numbers that Heads gives them:
 // scan_boot_options with grub.cfg, then, if that yields nothing, BLS.

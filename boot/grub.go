@@ -81,7 +81,9 @@ func (p *grubParser) entryLine(line string) {
 		if strings.HasPrefix(val, "--nounzip") {
 			val = cutFrom(val, 2)
 		}
-		p.modules += "|module " + p.fixPath(val)
+		if path := p.fixPath(val); p.fits(p.modules, path) {
+			p.modules += "|module " + path
+		}
 	case strings.HasPrefix(cmd, "linux"):
 		p.kernel = cutField(dropParens(trimmed), 2)
 		p.cmdln = dropDashes(cutFrom(trimmed, 3))
@@ -100,6 +102,15 @@ func (p *grubParser) fixPath(s string) string {
 		path = p.dir + "/" + path
 	}
 	return path
+}
+
+// fits keeps an entry from growing without bound.
+func (p *grubParser) fits(line, more string) bool {
+	if len(line)+len(more) <= maxLine {
+		return true
+	}
+	p.why = "it is too long"
+	return false
 }
 
 // found is check_path or the grep for a variable after it.
@@ -136,6 +147,9 @@ func (p *grubParser) end() {
 				p.missing()
 				p.stopped = true
 				return
+			}
+			if !p.fits(line, path) {
+				break
 			}
 			line += "|initrd " + path
 		}

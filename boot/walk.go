@@ -14,7 +14,7 @@ import (
 // Limits on what is read from /boot; all far above any real system.
 const (
 	maxNodes  = 1 << 20  // names in /boot
-	maxConfig = 16 << 20 // bytes of a grub.cfg, grubenv or BLS file
+	maxConfig = 4 << 20  // bytes of a grub.cfg, grubenv or BLS file
 	maxListed = 64 << 20 // bytes of a kexec* file
 	maxDepth  = 256      // directories below each other
 )
