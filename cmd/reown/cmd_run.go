@@ -14,6 +14,7 @@ import (
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
+	"reown/wizard/ui/tui"
 )
 
 const runHelp = `
@@ -235,8 +236,18 @@ func (name secretsFile) Replace(doc *secret.Buffer) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// console is the front end for a person.
+// console is the front end for a person: a whole screen, or numbered questions
+// where no screen can be drawn. Failing to draw never ends the program.
 func (r *runFlags) console(e *env) (ui.UI, func(), error) {
+	if r.ui == "auto" || r.ui == "tui" {
+		screen, err := tui.Open("")
+		if err == nil {
+			return screen, screen.Close, nil
+		}
+		if r.ui == "tui" {
+			return nil, nil, fmt.Errorf("drawing the screen: %w", err)
+		}
+	}
 	return nil, nil, withExit(exitNoAnswer, errors.New("there is no terminal to ask at"))
 }
 

@@ -125,7 +125,7 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 				m.Reference.PCRs[n] = fmt.Sprintf("%x", v)
 			}
 		} else {
-			problems["firmware"] = err.Error()
+			problems["tpm"] = err.Error()
 		}
 	}
 	for _, d := range h.disks {
@@ -142,7 +142,7 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []wizard.CheckItem {
 	m, problems := h.measure(ctx)
 	lines := s.Compare(m)
-	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr srk tpm"}, {"disk", "luks"}}
+	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm"}, {"disk", "luks"}}
 	var items []wizard.CheckItem
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
@@ -155,7 +155,7 @@ func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []w
 			}
 			switch l.Status {
 			case handover.Pass:
-				same = append(same, l.Label)
+				same = append(same, shortName(l))
 			case handover.Fail:
 				other = append(other, l.Label)
 			}
@@ -169,6 +169,27 @@ func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []w
 		items = append(items, item)
 	}
 	return items
+}
+
+// shortName names a line that matched in a word or two; the lines that did not
+// match are shown with their full label.
+func shortName(l handover.Item) string {
+	switch first, rest, _ := strings.Cut(l.Name, " "); first {
+	case "card":
+		return l.Got
+	case "luks":
+		return "LUKS " + rest[:min(8, len(rest))]
+	case "pcr":
+		return "PCR " + rest
+	case "rom":
+		if rest == "keys" {
+			return "keys"
+		}
+		return "chip"
+	case "srk":
+		return "storage key"
+	}
+	return l.Name
 }
 
 // judge applies the rule against the evil maid and reports the start files.
