@@ -1,0 +1,98 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// modules are the drivers of the virtual laptop.
+var modules = []string{
+	"qemu_fw_cfg", "virtio_pci", "9pnet_virtio", "9p", // the lab's own: settings, and the flash chip as a file
+	"nvme", "ahci", "sd_mod", "virtio_blk", "ext4",
+	"xhci_pci", "usbhid", "hid_generic",
+	"bochs",
+}
+
+// Firmware is what stands in for coreboot's payload: a kernel and an initrd.
+type Firmware struct {
+	Kernel *Kernel
+	Initrd string
+	size   int64 // of the initrd, bytes
+}
+
+// NewFirmware builds the kernel and initrd in dir around a static reown binary. It
+// needs the Go toolchain, for labd.
+func NewFirmware(ctx context.Context, dir, reown string) (*Firmware, error) {
+	kernel, err := findKernel(ctx, filepath.Join(dir, "vmlinux"))
+	if err != nil {
+		return nil, err
+	}
+	labd := filepath.Join(dir, "labd")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", labd, "reown/internal/lab/vm/labd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building labd: %w: %s", err, out)
+	}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return nil, fmt.Errorf("busybox: %w", ErrMissing)
+	}
+	if bytes.Contains(busybox, []byte("/lib64/ld-linux")) {
+		return nil, fmt.Errorf("a static busybox (package busybox-static): %w", ErrMissing)
+	}
+	a := NewArchive()
+	a.Add("bin/busybox", 0o755, busybox)
+	a.Link("bin/sh", "busybox")
+	a.Add("init", 0o755, []byte(initScript))
+	for name, from := range map[string]string{"bin/reown": reown, "bin/labd": labd} {
+		if err := a.Copy(name, from); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.AddModules(kernel.Version, modules...); err != nil {
+		return nil, err
+	}
+	f := &Firmware{Kernel: kernel, Initrd: filepath.Join(dir, "initrd")}
+	if err := a.Save(f.Initrd); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(f.Initrd)
+	if err != nil {
+		return nil, err
+	}
+	f.size = st.Size()
+	return f, nil
+}
+
+// initScript does what Heads' /init does as far as reown can tell the difference:
+// mounts, measures, loads drivers, mounts /boot read-only and starts the boot script
+// with the console as its controlling terminal. The lab's settings come through
+// QEMU's fw_cfg: what to measure, Heads' configuration, and the boot script.
+const initScript = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+export PATH=/bin
+unset LANG LC_ALL
+mkdir /dev/pts; mount -t devpts devpts /dev/pts
+mkdir -p /tmp/secret /media
+for m in $(cat /etc/modules); do insmod $m 2>/dev/null || echo "lab: no $m" >/dev/kmsg; done
+labd agent /dev/ttyS1 &
+lab=/sys/firmware/qemu_fw_cfg/by_name/opt/lab
+labd measure $lab/measure/raw || echo "lab: not measured" >/dev/ttyS0
+cat $lab/config/raw >/tmp/config
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=none flash /flash
+. $lab/devices/raw
+n=0
+while [ ! -b "$LUKS_DEV" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
+mount -o ro $BOOT_DEV /boot
+cat $lab/script/raw >/tmp/script
+read -r up _ </proc/uptime; echo "LAB-UP $up" >/dev/ttyS0
+setsid cttyhack sh /tmp/script
+while :; do sleep 1000; done
+`

@@ -1,0 +1,92 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"reown/internal/lab"
+)
+
+// bootStart is where the laptop's first partition begins, in bytes; it ends where
+// the encrypted one begins.
+const bootStart = 1 << 20
+
+// Install puts the laptop's boot directory on its disk, as the ext4 file system that
+// the guest mounts.
+func Install(ctx context.Context, l *lab.Laptop) error {
+	end, _ := l.Window()
+	img := filepath.Join(l.Dir, "boot.img")
+	defer os.Remove(img)
+	f, err := os.Create(img)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(end - bootStart)
+	f.Close()
+	if err != nil {
+		return err
+	}
+	if _, err := run(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "boot", "-d", l.BootDir(), "-E", "root_owner=0:0", img); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(l.BootDir(), "lost+found")); err != nil {
+		// The seller signed a directory without it.
+		if _, err := run(ctx, nil, "debugfs", "-w", "-R", "rmdir lost+found", img); err != nil {
+			return err
+		}
+	}
+	return copyRange(l.Disk(), bootStart, img, 0, end-bootStart)
+}
+
+// Collect takes the boot directory back from the disk of a laptop that is off, so
+// that the laptop can be judged.
+func Collect(ctx context.Context, l *lab.Laptop) error {
+	end, _ := l.Window()
+	img := filepath.Join(l.Dir, "boot.img")
+	defer os.Remove(img)
+	f, err := os.Create(img)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if err := copyRange(img, 0, l.Disk(), bootStart, end-bootStart); err != nil {
+		return err
+	}
+	// As the next start's mount would: after a power cut the journal is replayed.
+	if _, err := run(ctx, nil, "e2fsck", "-p", "-E", "journal_only", img); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(l.BootDir()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(l.BootDir(), 0o755); err != nil {
+		return err
+	}
+	_, err = run(ctx, nil, "debugfs", "-R", "rdump / "+l.BootDir(), img)
+	return err
+}
+
+// copyRange copies n bytes between files, and zeros too: the target may hold other
+// data.
+func copyRange(dst string, dstAt int64, src string, srcAt, n int64) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.NewOffsetWriter(out, dstAt), io.NewSectionReader(in, srcAt, n))
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("copying from %s to %s: %w", src, dst, err)
+	}
+	return nil
+}

@@ -1,0 +1,534 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"reown/gpgcard/cardtest"
+	"reown/gpgcard/cardtest/usbdev"
+	"reown/gpgcard/cardtest/usbdev/usbredir"
+	"reown/internal/lab"
+	"reown/internal/usb"
+)
+
+// A Display is what is plugged into the laptop.
+type Display int
+
+// The displays.
+const (
+	Serial  Display = iota // none: the console is the serial line
+	Screen                 // a framebuffer, 1024x768 unless Options say otherwise
+	VGAText                // 80 columns and 25 lines, in the video card's text mode
+)
+
+// Options choose how a laptop is switched on.
+type Options struct {
+	Firmware *Firmware
+	// Script is what the firmware starts once everything is there, with the console
+	// as its terminal and BOOT_DEV and LUKS_DEV set. Reown is the command that finds
+	// the laptop's devices.
+	Script  string
+	Display Display
+	Width   int // of the framebuffer, pixels
+	Height  int
+	Disk    string // "nvme", "sata" or "virtio"; "": nvme
+	Log     string // file for a log of every write to the disk; "": none
+	Kernel  string // more kernel parameters
+	NoToken bool   // the token is not plugged in at the start
+	Output  func(p []byte)
+}
+
+// memory is the laptop's RAM in bytes.
+const memory = 768 << 20
+
+// Flags tell reown where the devices are in the guest.
+const Flags = "--boot /boot --disk $LUKS_DEV --flash file:/flash/chip --card usb --tpm /dev/tpmrm0"
+
+// A Machine is a laptop that is switched on. One goroutine uses it at a time, but
+// Cut may be called from any.
+type Machine struct {
+	QMP   *QMP
+	Token *usbdev.Device
+	Card  *cardtest.Card
+
+	laptop  *lab.Laptop
+	dir     string
+	qemu    *exec.Cmd
+	swtpm   *exec.Cmd
+	off     chan struct{}
+	stop    context.CancelFunc
+	console net.Conn
+	agent   net.Conn
+	log     lockedLog
+
+	mu      sync.Mutex
+	nextID  int
+	waiting map[int]chan answer
+	ready   chan struct{}
+}
+
+// lockedLog keeps what the guest wrote to its serial console.
+type lockedLog struct {
+	mu  sync.Mutex
+	buf []byte
+	out func([]byte)
+}
+
+func (l *lockedLog) write(p []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf = append(l.buf, p...)
+	if l.out != nil {
+		l.out(p)
+	}
+}
+
+func (l *lockedLog) text() string { l.mu.Lock(); defer l.mu.Unlock(); return string(l.buf) }
+
+// Start switches a laptop on. The laptop itself must be stopped, and installed
+// (Install). It returns as soon as QEMU runs; Ready waits for the guest.
+func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error) {
+	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
+	m.log.out = o.Output
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		return nil, fmt.Errorf("qemu-system-x86_64: %w", ErrMissing)
+	}
+	ctx, m.stop = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			m.Cut()
+		}
+	}()
+	if err := m.share(); err != nil {
+		return nil, err
+	}
+	if err := m.settings(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := m.startTPM(); err != nil {
+		return nil, err
+	}
+	if err := m.startQEMU(ctx, o); err != nil {
+		return nil, err
+	}
+	return m, m.plugToken(ctx, !o.NoToken)
+}
+
+func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+// share makes the directory that the guest sees as /flash: it holds the ROM.
+func (m *Machine) share() error {
+	if err := os.MkdirAll(m.path("flash"), 0o700); err != nil {
+		return err
+	}
+	chip := m.path("flash/chip")
+	if err := os.Remove(chip); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Link(m.laptop.ROM(), chip)
+}
+
+// settings writes what the guest reads through fw_cfg.
+func (m *Machine) settings(ctx context.Context, o Options) error {
+	files, err := lab.ROMFiles(ctx, m.laptop.ROM())
+	if err != nil {
+		return err
+	}
+	// As lab.HeadsTPM.Measure.
+	var list bytes.Buffer
+	for _, f := range files {
+		if name, ok := strings.CutPrefix(f.Name, "heads/initrd"); ok {
+			fmt.Fprintf(&list, "7 %x\n7 %x\n", sha256.Sum256([]byte(name)), sha256.Sum256(f.Data))
+		} else if strings.HasPrefix(f.Name, "fallback/") {
+			fmt.Fprintf(&list, "2 %x\n", sha256.Sum256(f.Data))
+		}
+	}
+	config, err := os.ReadFile(filepath.Join(m.laptop.Dir, "config"))
+	if err != nil {
+		return err
+	}
+	base := map[string]string{"": "/dev/nvme0n1p", "nvme": "/dev/nvme0n1p", "sata": "/dev/sda", "virtio": "/dev/vda"}[o.Disk]
+	for name, data := range map[string][]byte{
+		"measure": list.Bytes(), "config": config, "script": []byte(o.Script),
+		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2\n", base, base),
+	} {
+		if err := os.WriteFile(m.path("cfg-"+name), append(data, '\n'), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startTPM switches on the laptop's TPM with a control channel for QEMU.
+func (m *Machine) startTPM() error {
+	sock := m.path("tpm.sock")
+	_ = os.Remove(sock)
+	m.swtpm = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+filepath.Join(m.laptop.Dir, "tpm/state"),
+		"--ctrl", "type=unixio,path="+sock, "--log", "file="+m.path("swtpm.log"))
+	m.swtpm.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.swtpm.Start(); err != nil {
+		return fmt.Errorf("swtpm: %w", err)
+	}
+	return await(func() error { _, err := os.Stat(sock); return err })
+}
+
+// await repeats f until it succeeds, for half a minute.
+func await(f func() error) error {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := f()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+func (m *Machine) startQEMU(ctx context.Context, o Options) error {
+	for _, s := range []string{"qmp", "console", "agent", "token"} {
+		_ = os.Remove(m.path(s))
+	}
+	errs, err := os.Create(m.path("qemu.log"))
+	if err != nil {
+		return err
+	}
+	defer errs.Close()
+	m.qemu = exec.Command("qemu-system-x86_64", m.args(o)...)
+	m.qemu.Stdout, m.qemu.Stderr = errs, errs
+	m.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.qemu.Start(); err != nil {
+		return err
+	}
+	go func() { _ = m.qemu.Wait(); close(m.off) }()
+	context.AfterFunc(ctx, m.kill)
+	dial := func(name string) (conn net.Conn, err error) {
+		err = await(func() error {
+			select {
+			case <-m.off:
+				said, _ := os.ReadFile(m.path("qemu.log"))
+				return fmt.Errorf("%w: %s", errGone, bytes.TrimSpace(said))
+			default:
+			}
+			conn, err = net.Dial("unix", m.path(name))
+			return err
+		})
+		return conn, err
+	}
+	if m.console, err = dial("console"); err != nil {
+		return err
+	}
+	go m.readConsole()
+	if m.agent, err = dial("agent"); err != nil {
+		return err
+	}
+	go m.readAgent()
+	conn, err := dial("qmp")
+	if err != nil {
+		return err
+	}
+	m.QMP, err = newQMP(conn)
+	return err
+}
+
+// args is QEMU's command line.
+func (m *Machine) args(o Options) []string {
+	f := o.Firmware
+	kernel := "quiet panic=-1 init_on_free=1 " + o.Kernel
+	if o.Display == Serial {
+		kernel = "console=tty0 console=ttyS0 " + kernel
+	} else {
+		kernel = "console=ttyS0 console=tty0 " + kernel
+	}
+	a := []string{"-accel", "tcg", "-machine", "q35", "-m", fmt.Sprintf("%dM", memory>>20), "-smp", "1",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-rtc", "base=utc", "-bios", "/usr/share/seabios/bios-microvm.bin"}
+	chardev := func(id string) string {
+		return "socket,id=" + id + ",path=" + m.path(id) + ",server=on,wait=off"
+	}
+	if o.Display == VGAText { // needs the real-mode entry of the packed kernel
+		a = append(a, "-kernel", f.Kernel.BzImage, "-initrd", f.Initrd, "-vga", "std")
+	} else {
+		const where = 0x10000000
+		a = append(a, "-kernel", f.Kernel.ELF, "-device", fmt.Sprintf("loader,file=%s,addr=%#x,force-raw=on", f.Initrd, where))
+		// x86 does not reserve what initrdmem= names, and init_on_free= would clear it:
+		// memmap= keeps the kernel away, which then copies the initrd to its own memory.
+		kernel += fmt.Sprintf(" initrdmem=%#x,%d memmap=%#x$%#x", where, f.size, (f.size+0xfff)&^0xfff, where)
+	}
+	if o.Display == Screen {
+		w, h := o.Width, o.Height
+		if w == 0 {
+			w, h = 1024, 768
+		}
+		a = append(a, "-device", fmt.Sprintf("VGA,xres=%d,yres=%d", w, h))
+	}
+	a = append(a, "-append", kernel,
+		"-chardev", chardev("console"), "-serial", "chardev:console",
+		"-chardev", chardev("agent"), "-serial", "chardev:agent",
+		"-qmp", "unix:"+m.path("qmp")+",server=on,wait=off",
+		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device", "tpm-crb,tpmdev=tpm0",
+		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,id=redir,chardev=token,bus=usb.0",
+		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device", "virtio-9p-pci,fsdev=flash,mount_tag=flash")
+	for _, s := range []string{"measure", "config", "script", "devices"} {
+		a = append(a, "-fw_cfg", "name=opt/lab/"+s+",file="+m.path("cfg-"+s))
+	}
+	// The host's page cache survives this process: nothing that the guest has
+	// submitted is lost when it is killed, so flushing would only cost time.
+	if o.Log == "" {
+		a = append(a, "-drive", "file="+m.laptop.Disk()+",if=none,id=disk,format=raw,cache=unsafe")
+	} else {
+		a = append(a, "-blockdev", "driver=file,node-name=image,filename="+m.laptop.Disk()+",cache.no-flush=on",
+			"-blockdev", "driver=file,node-name=log,filename="+o.Log+",cache.no-flush=on",
+			"-blockdev", "driver=blklogwrites,node-name=disk,file=image,log=log,log-sector-size=512,log-super-update-interval=1")
+	}
+	switch o.Disk {
+	case "sata":
+		a = append(a, "-device", "ide-hd,drive=disk,bus=ide.0,serial=LAB-0001,model=Lab SATA disk")
+	case "virtio":
+		a = append(a, "-device", "virtio-blk-pci,drive=disk,serial=LAB-0001")
+	default:
+		a = append(a, "-device", "nvme,drive=disk,serial=LAB-0001")
+	}
+	return a
+}
+
+// plugToken brings the emulated token to the guest's USB.
+func (m *Machine) plugToken(ctx context.Context, plugged bool) error {
+	saved, err := os.ReadFile(filepath.Join(m.laptop.Dir, "card.json"))
+	if err != nil {
+		return err
+	}
+	if m.Card, err = cardtest.Load(saved); err != nil {
+		return err
+	}
+	m.Card.AutoTouch(true)
+	m.Card.OnChange(func(saved []byte) { _ = os.WriteFile(filepath.Join(m.laptop.Dir, "card.json"), saved, 0o600) })
+	m.Token = usbdev.New(profileOf(m.laptop.Profile), m.Card, nil)
+	if !plugged {
+		m.Token.Unplug()
+	}
+	conn, err := usbredir.Dial(ctx, m.path("token"))
+	if err != nil {
+		return err
+	}
+	bus := usbdev.NewBus(m.Token)
+	go func() {
+		_ = usbredir.Serve(ctx, conn, func() (usb.Device, error) {
+			all, err := bus.Devices()
+			if err != nil || len(all) == 0 {
+				return nil, usb.ErrGone
+			}
+			return bus.Open(all[0])
+		})
+	}()
+	return nil
+}
+
+// profileOf is the USB side of a card profile.
+func profileOf(card string) usbdev.Profile {
+	for _, p := range []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.Storage, usbdev.Gnuk, usbdev.NitrokeyStart, usbdev.YubiKey} {
+		if p.Name == card {
+			return p
+		}
+	}
+	return usbdev.NK3
+}
+
+func (m *Machine) readConsole() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := m.console.Read(buf)
+		m.log.write(buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
+// answer is the guest's answer to a request; labd has the other end.
+type answer struct {
+	ID   int
+	Code int
+	Out  string
+}
+
+func (m *Machine) readAgent() {
+	sc := bufio.NewScanner(m.agent)
+	sc.Buffer(nil, 64<<20)
+	for sc.Scan() {
+		var a answer
+		if json.Unmarshal(sc.Bytes(), &a) != nil {
+			continue
+		}
+		if a.ID == 0 {
+			close(m.ready)
+			continue
+		}
+		m.mu.Lock()
+		c := m.waiting[a.ID]
+		delete(m.waiting, a.ID)
+		m.mu.Unlock()
+		if c != nil {
+			c <- a
+		}
+	}
+}
+
+// Ready waits until the guest's init answers.
+func (m *Machine) Ready(ctx context.Context) error {
+	select {
+	case <-m.ready:
+		return nil
+	case <-m.off:
+		return errGone
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the guest: %w\n%s", ctx.Err(), tail(m.log.text()))
+	}
+}
+
+func tail(s string) string {
+	const n = 4000
+	if len(s) > n {
+		s = s[len(s)-n:]
+	}
+	return s
+}
+
+func (m *Machine) ask(ctx context.Context, do, arg string) (answer, error) {
+	if err := m.Ready(ctx); err != nil {
+		return answer{}, err
+	}
+	c := make(chan answer, 1)
+	m.mu.Lock()
+	m.nextID++
+	id := m.nextID
+	m.waiting[id] = c
+	m.mu.Unlock()
+	js, err := json.Marshal(map[string]any{"ID": id, "Do": do, "Arg": arg})
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := m.agent.Write(append(js, '\n')); err != nil {
+		return answer{}, errGone
+	}
+	select {
+	case a := <-c:
+		return a, nil
+	case <-m.off:
+		return answer{}, errGone
+	case <-ctx.Done():
+		return answer{}, fmt.Errorf("%q in the guest: %w", arg, ctx.Err())
+	}
+}
+
+// An ExitError is a command that failed in the guest.
+type ExitError struct {
+	Command string
+	Code    int
+	Output  string
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("%q in the guest: exit status %d: %s", e.Command, e.Code, strings.TrimSpace(e.Output))
+}
+
+// Sh runs a shell command in the guest, beside whatever its script does, and
+// returns what it wrote.
+func (m *Machine) Sh(ctx context.Context, command string) (string, error) {
+	a, err := m.ask(ctx, "sh", command)
+	if err == nil && a.Code != 0 {
+		err = &ExitError{command, a.Code, a.Out}
+	}
+	return a.Out, err
+}
+
+// Screen returns the text on the guest's screen.
+func (m *Machine) Screen(ctx context.Context) (string, error) {
+	a, err := m.ask(ctx, "screen", "")
+	if err == nil && a.Code != 0 {
+		err = &ExitError{"screen", a.Code, a.Out}
+	}
+	return a.Out, err
+}
+
+// WaitScreen waits until the guest's screen shows a text, and returns the screen.
+func (m *Machine) WaitScreen(ctx context.Context, text string) (string, error) {
+	for {
+		s, err := m.Screen(ctx)
+		if err != nil || strings.Contains(s, text) {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return s, fmt.Errorf("the screen never showed %q: %w; it shows\n%s", text, ctx.Err(), s)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// Console returns what the guest has written to its serial console.
+func (m *Machine) Console() string { return m.log.text() }
+
+// WriteConsole types at the serial console.
+func (m *Machine) WriteConsole(p []byte) error {
+	_, err := m.console.Write(p)
+	return err
+}
+
+// WaitConsole waits until the serial console has shown a text.
+func (m *Machine) WaitConsole(ctx context.Context, text string) error {
+	for !strings.Contains(m.log.text(), text) {
+		select {
+		case <-m.off:
+			if strings.Contains(m.log.text(), text) {
+				return nil
+			}
+			return fmt.Errorf("waiting for %q: %w:\n%s", text, errGone, tail(m.log.text()))
+		case <-ctx.Done():
+			return fmt.Errorf("the console never showed %q: %w:\n%s", text, ctx.Err(), tail(m.log.text()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Wait waits until the laptop switches itself off or restarts.
+func (m *Machine) Wait(ctx context.Context) error {
+	select {
+	case <-m.off:
+		m.Cut()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the laptop is still on: %w:\n%s", ctx.Err(), tail(m.log.text()))
+	}
+}
+
+// Off is closed when the laptop is off.
+func (m *Machine) Off() <-chan struct{} { return m.off }
+
+func (m *Machine) kill() { _ = m.qemu.Process.Kill() }
+
+// Cut cuts the power: the machine, its TPM and its token end where they are.
+func (m *Machine) Cut() {
+	if m.qemu != nil && m.qemu.Process != nil {
+		m.kill()
+		<-m.off
+	}
+	if m.swtpm != nil && m.swtpm.Process != nil {
+		_ = m.swtpm.Process.Kill()
+		_ = m.swtpm.Wait()
+	}
+	m.stop()
+	if m.Token != nil {
+		m.Token.Unplug()
+	}
+}

@@ -1,0 +1,211 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"reown/gpgcard/cardtest/pcscdtest"
+	"reown/internal/lab"
+	"reown/tpm/tpmtest"
+)
+
+// The firmware and a seller's laptop are made once; each test gets a copy of the
+// laptop. Socket paths must be short, so all lies below /tmp.
+var base struct {
+	once     sync.Once
+	dir      string
+	firmware *Firmware
+	err      error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if base.dir != "" {
+		os.RemoveAll(base.dir)
+	}
+	os.Exit(code)
+}
+
+func makeBase() error {
+	dir, err := os.MkdirTemp("/tmp", "vm")
+	if err != nil {
+		return err
+	}
+	base.dir = dir
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	reown, err := shipped(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if base.firmware, err = NewFirmware(ctx, dir, reown); err != nil {
+		return err
+	}
+	l, err := lab.New(ctx, lab.Options{Dir: filepath.Join(dir, "l"), DataMiB: 32})
+	if err != nil {
+		return err
+	}
+	l.Stop()
+	return Install(ctx, l)
+}
+
+// shipped returns the binary that `make build` makes, or the one in REOWN_BINARY.
+func shipped(ctx context.Context, dir string) (string, error) {
+	if b := os.Getenv("REOWN_BINARY"); b != "" {
+		return b, nil
+	}
+	const root = "../../.."
+	if out, err := exec.CommandContext(ctx, "make", "-s", "-C", root, "build").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make build: %w: %s", err, out)
+	}
+	data, err := os.ReadFile(root + "/bin/reown")
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, "reown")
+	return name, os.WriteFile(name, data, 0o755)
+}
+
+// newLaptop returns a copy of the seller's laptop, switched off, and the firmware.
+func newLaptop(t *testing.T) (*lab.Laptop, *Firmware) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a virtual machine: skipped by -short")
+	}
+	base.once.Do(func() { base.err = makeBase() })
+	if err := base.err; errors.Is(err, ErrMissing) || errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
+		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(base.dir, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return copyLaptop(t, filepath.Join(base.dir, "l"), filepath.Join(dir, "l")), base.firmware
+}
+
+func copyLaptop(t *testing.T, from, to string) *lab.Laptop {
+	t.Helper()
+	if _, err := run(t.Context(), nil, "cp", "-a", "--sparse=always", from, to); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Load(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// deadline bounds a test that waits for the guest; the machine may be busy.
+func deadline(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// start switches a laptop on, and off at the end of the test.
+func start(t *testing.T, l *lab.Laptop, o Options) *Machine {
+	t.Helper()
+	m, err := Start(t.Context(), l, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Cut)
+	return m
+}
+
+// boot switches a laptop on and waits until its script runs.
+func boot(t *testing.T, ctx context.Context, l *lab.Laptop, o Options) *Machine {
+	t.Helper()
+	began := time.Now()
+	m := start(t, l, o)
+	if err := m.WaitConsole(ctx, "LAB-UP"); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(m.Console(), "lab:") {
+		t.Fatalf("the guest's init complains:\n%s", m.Console())
+	}
+	t.Logf("up after %.1f s", time.Since(began).Seconds())
+	return m
+}
+
+// TestDevices boots the laptop and lets the shipped binary's plumbing talk to each
+// device through the guest's kernel.
+func TestDevices(t *testing.T) {
+	l, fw := newLaptop(t)
+	ctx := deadline(t, 3*time.Minute)
+	m := boot(t, ctx, l, Options{Firmware: fw})
+	sh := func(command string, want ...string) {
+		t.Helper()
+		out, err := m.Sh(ctx, command)
+		if err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("%s: want %q in\n%s", command, w, out)
+			}
+		}
+	}
+	hand, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_handover.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statement struct {
+		Predicate struct {
+			Reference struct{ PCRs map[string]string }
+		}
+	}
+	if err := json.Unmarshal(hand, &statement); err != nil {
+		t.Fatal(err)
+	}
+	sh("cat /proc/cmdline", "init_on_free=1")
+	sh("mount", "/dev/nvme0n1p1 on /boot type ext4 (ro")
+	// What labd measured is what the seller saw.
+	sh("reown tpm status --device /dev/tpmrm0", "TPM 2.0", "PCR 2  "+statement.Predicate.Reference.PCRs["2"], "PCR 7  "+statement.Predicate.Reference.PCRs["7"])
+	sh("reown luks info $(ls /dev/nvme0n1p2)", "LUKS2", "argon2id")
+	sh("reown rom list /flash/chip", "heads/initrd/.gnupg/pubring.kbx")
+	sh("reown card status --reader usb", l.Seller.Fingerprint)
+	m.Token.Unplug()
+	if out, err := m.Sh(ctx, "sleep 1; reown card status --reader usb"); err == nil {
+		t.Errorf("the token is out, and it says %s", out)
+	}
+	m.Token.Plug()
+	sh("sleep 1; reown card status --reader usb", l.Seller.Fingerprint)
+}
+
+// TestInstallAndCollect brings the boot directory to the disk and back.
+func TestInstallAndCollect(t *testing.T) {
+	l, _ := newLaptop(t)
+	before, err := run(t.Context(), nil, "sh", "-c", "cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(l.BootDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(l.BootDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Collect(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	after, err := run(t.Context(), nil, "sh", "-c", "cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
+	if err != nil || string(before) != string(after) || len(before) == 0 {
+		t.Fatalf("%v\n%s\n%s", err, before, after)
+	}
+}
