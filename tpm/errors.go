@@ -93,12 +93,15 @@ const (
 	v1NoSpace         = 0x11
 	v1NoSRK           = 0x12
 	v1Resources       = 0x15
+	v1NotSealedBlob   = 0x13
 	v1WrongPCR        = 0x18
+	v1DecryptError    = 0x21
 	v1FailedSelfTest  = 0x1c
 	v1Auth2Fail       = 0x1d
 	v1InvalidPostInit = 0x26
 	v1BadPresence     = 0x2d
 	v1BadCounter      = 0x45
+	v1MaxNVWrites     = 0x48
 	v1Retry           = 0x800
 	v1NeedsSelfTest   = 0x801
 	v1DoingSelfTest   = 0x802

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -153,6 +154,15 @@ func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 	if err := v.activate(c); err != nil {
 		return err
 	}
+	// Clearing spares areas that everybody may write. What the former owner sealed
+	// would look like ours and never open again.
+	late := false
+	switch err := v.emptySlots(c); {
+	case refused(err, v1MaxNVWrites): // a TPM without owner allows few writes
+		late = true
+	case err != nil:
+		return err
+	}
 	step(3)
 	if err := v.takeOwnership(c, passwordAuth(owner)); err != nil {
 		if refused(err, v1Deactivated) || refused(err, v1Disabled) {
@@ -161,9 +171,25 @@ func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 		return err
 	}
 	step(4)
+	if late {
+		if err := v.emptySlots(c); err != nil {
+			return err
+		}
+	}
 	err = v.activate(c)
 	step(5)
 	return err
+}
+
+// emptySlots overwrites the sealed blobs that are there.
+func (v *v1) emptySlots(c *conn) error {
+	for _, s := range []slot{otpSlot, dukSlot} {
+		_, err := c.call(v1NVWrite, s.v1, uint32(0), sized(make([]byte, v1BlobSize)))
+		if err != nil && !refused(err, v1BadIndex) {
+			return err
+		}
+	}
+	return nil
 }
 
 // activate claims physical presence and switches the TPM on for good.
@@ -345,7 +371,7 @@ func (v *v1) readBlob(c *conn, s slot) (*sealedBlob, error) {
 	return parseBlob(area)
 }
 
-func (v *v1) sealedTo(c *conn, s slot, _ bool, values PCRValues) (bool, error) {
+func (v *v1) sealedTo(c *conn, s slot, passphrase bool, values PCRValues) (bool, error) {
 	sel, release, err := composite(s.pcrs, values)
 	if err != nil {
 		return false, err
@@ -354,7 +380,23 @@ func (v *v1) sealedTo(c *conn, s slot, _ bool, values PCRValues) (bool, error) {
 	if isNotSealed(err) {
 		return false, nil
 	}
-	return err == nil && bytes.Equal(b.sel, sel) && b.release == release, err
+	if err != nil || !bytes.Equal(b.sel, sel) || b.release != release {
+		return false, err
+	}
+	if passphrase {
+		return true, nil
+	}
+	// A blob of a former owner's, cleared by a reset that was not ours, says the same.
+	// The TPM refuses it before it looks at the registers (part 3, 10.2).
+	data, err := v.open(c, b, nil)
+	data.Wipe()
+	switch {
+	case err == nil, errors.Is(err, ErrPCRMismatch):
+		return true, nil
+	case isNotSealed(err):
+		return false, nil
+	}
+	return false, err
 }
 
 func (v *v1) unseal(c *conn, s slot, pass *secret.Buffer) (*secret.Buffer, error) {
@@ -362,6 +404,10 @@ func (v *v1) unseal(c *conn, s slot, pass *secret.Buffer) (*secret.Buffer, error
 	if err != nil {
 		return nil, err
 	}
+	return v.open(c, b, pass)
+}
+
+func (v *v1) open(c *conn, b *sealedBlob, pass *secret.Buffer) (*secret.Buffer, error) {
 	session, err := c.oiap(passwordAuth(pass))
 	if err != nil {
 		return nil, err
@@ -372,6 +418,8 @@ func (v *v1) unseal(c *conn, s slot, pass *secret.Buffer) (*secret.Buffer, error
 		return nil, fmt.Errorf("%w (%w)", ErrPCRMismatch, err)
 	case refused(err, v1AuthFail), refused(err, v1Auth2Fail):
 		return nil, fmt.Errorf("%w (%w)", ErrWrongPassphrase, err)
+	case refused(err, v1NotSealedBlob), refused(err, v1DecryptError):
+		return nil, fmt.Errorf("%w: what is there was sealed for a former owner (%w)", ErrNotSealed, err)
 	case err != nil:
 		return nil, v1SetUpError(err)
 	}

@@ -117,6 +117,42 @@ func TestDeactivated12(t *testing.T) {
 	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
 }
 
+// What a former owner has sealed outlives a TPM 1.2's clearing, and must not be
+// taken for ours.
+func TestFormerOwner12(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V12)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf("the seller's"), ResetOptions{}))
+	pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+	check(t, p.SealOTP(ctx, buf("the seller's"), buf(otpText), pcrs))
+	if !must(p.OTPSealedTo(ctx, pcrs))(t) {
+		t.Fatal("not sealed")
+	}
+	var blob []byte
+	raw := func(do func(*conn) error) { t.Helper(); check(t, p.with(ctx, do)) }
+	raw(func(c *conn) error {
+		r, err := c.call(v1NVRead, otpSlot.v1, uint32(0), uint32(v1BlobSize))
+		if err == nil {
+			blob = r.sized()
+		}
+		return err
+	})
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	if i := must(p.Info(ctx))(t); i.HasOTP || i.HasDUK {
+		t.Errorf("after the reset: %+v", i)
+	}
+	// As another program's reset leaves it.
+	raw(func(c *conn) error { _, err := c.call(v1NVWrite, otpSlot.v1, uint32(0), sized(blob)); return err })
+	if must(p.OTPSealedTo(ctx, pcrs))(t) {
+		t.Error("the seller's secret is taken for ours")
+	}
+	_, err := p.UnsealOTP(ctx)
+	wantErr(t, err, ErrNotSealed)
+	check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+	must(p.UnsealOTP(ctx))(t)
+}
+
 func TestHeads12(t *testing.T) {
 	ctx := context.Background()
 	s := startSim(t, tpmtest.V12)

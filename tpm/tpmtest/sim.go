@@ -132,5 +132,28 @@ func (s *Sim) PowerCycleUnstarted() error {
 	return s.start("startup-none")
 }
 
+// Snapshot keeps a copy of the emulator's state in dir, which must not exist. It cuts
+// the power and switches on again.
+func (s *Sim) Snapshot(dir string) error {
+	s.Stop()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
+		return err
+	}
+	return s.start("startup-clear")
+}
+
+// Restore cuts the power, goes back to a Snapshot, and switches on.
+func (s *Sim) Restore(dir string) error {
+	s.Stop()
+	state := filepath.Join(s.dir, "state")
+	if err := os.RemoveAll(state); err != nil {
+		return err
+	}
+	if err := os.CopyFS(state, os.DirFS(dir)); err != nil {
+		return err
+	}
+	return s.start("startup-clear")
+}
+
 // TCTI is what TPM2TOOLS_TCTI must say for tpm2-tools to use this TPM.
 func (s *Sim) TCTI() string { return "swtpm:path=" + s.Socket }
