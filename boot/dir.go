@@ -58,15 +58,15 @@ const (
 
 // State is what the names in /boot show; no content is read and nothing is believed.
 type State struct {
-	OEM       bool       `json:"oem"`    // the trigger /boot/oem exists
-	Signed    bool       `json:"signed"` // kexec.sig exists
-	Stage     StageState `json:"stage"`
-	Listed    []string   `json:"listed"`            // kexec*.txt, which kexec.sig covers, in signing order
-	Handover  bool       `json:"handover"`          // kexec_handover.json exists
-	Hints     []string   `json:"hints"`             // files of this program, kexec_reown.*
-	Unlisted  []string   `json:"unlisted"`          // kexec* that no signature covers and that nobody expects
-	GrubDir   bool       `json:"grubDir"`           // Heads mounts a partition as /boot only if it has /grub*
-	ReadError string     `json:"problem,omitempty"` // a name of the wrong type
+	OEM      bool       `json:"oem"`    // the trigger /boot/oem exists
+	Signed   bool       `json:"signed"` // kexec.sig exists
+	Stage    StageState `json:"stage"`
+	Listed   []string   `json:"listed"`            // kexec*.txt, which kexec.sig covers, in signing order
+	Handover bool       `json:"handover"`          // kexec_handover.json exists
+	Hints    []string   `json:"hints"`             // files of this program, kexec_reown.*
+	Unlisted []string   `json:"unlisted"`          // kexec* that no signature covers and that nobody expects
+	GrubDir  bool       `json:"grubDir"`           // Heads mounts a partition as /boot only if it has /grub*
+	Problem  string     `json:"problem,omitempty"` // a name of the wrong type
 }
 
 // State lists the top of /boot.
@@ -82,7 +82,7 @@ func (d *Dir) State() (State, error) {
 		case n == oemName:
 			s.OEM = true
 			if !e.Type().IsRegular() {
-				s.ReadError = "oem is not a regular file"
+				s.Problem = "oem is not a regular file"
 			}
 		case n == sigName:
 			s.Signed = true
@@ -111,15 +111,14 @@ func isListed(n string) bool { return strings.HasPrefix(n, "kexec") && strings.H
 
 // expected reports names beginning with kexec that need no signature of kexec.sig:
 // Heads's HOTP counter, which changes at every start, our own, and those that carry
-// a signature of their own. They survive Commit.
+// a signature of their own.
 func expected(n string) bool {
 	return n == "kexec_hotp_counter" || strings.HasPrefix(n, ownName) || keptName(n)
 }
 
-// keptName reports the hand-over statements, the certificate, and their signatures.
+// keptName reports the hand-over statements and their signatures.
 func keptName(n string) bool {
-	n = strings.TrimSuffix(n, ".asc")
-	return strings.HasSuffix(n, ".json") && (strings.HasPrefix(n, "kexec_handover.") || strings.HasPrefix(n, "kexec_certificate."))
+	return strings.HasPrefix(n, "kexec_handover.") && strings.HasSuffix(strings.TrimSuffix(n, ".asc"), ".json")
 }
 
 // ReadFile reads one kexec* file at the top of /boot, at most 64 MiB. It returns an
@@ -173,7 +172,7 @@ func (d *Dir) AppendHint(name string, data []byte) error {
 	return d.sync("hint.syncdir:" + n)
 }
 
-// WriteKept replaces a hand-over statement, the certificate or the signature of one.
+// WriteKept replaces a hand-over statement or its signature.
 func (d *Dir) WriteKept(name string, data []byte) error {
 	if !topName(name) || !keptName(name) {
 		return fmt.Errorf("writing %q: %w", name, ErrSetName)

@@ -38,6 +38,18 @@ func Hash(ctx context.Context, dir string, progress Progress) (hashes, tree []by
 	return hashTree(ctx, dir, false, progress)
 }
 
+// TreeDigest names the state of /boot by one value, in lower-case hexadecimal: the
+// SHA-256 of what Hash returns, the hashes sorted by name and then the tree. A
+// hand-over statement carries it.
+func TreeDigest(ctx context.Context, dir string, progress Progress) (string, error) {
+	hashes, tree, err := Hash(ctx, dir, progress)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append(hashes, tree...))
+	return hex.EncodeToString(sum[:]), nil
+}
+
 func hashTree(ctx context.Context, dir string, withOEM bool, progress Progress) (hashes, tree []byte, err error) {
 	nodes, err := walk(dir)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -416,5 +417,64 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 	if err := d.Commit(goodSig); !errors.Is(err, ErrNotStaged) {
 		t.Fatal(err)
+	}
+}
+
+// TestTreeDigest: the value can be had without us, and does not change when the
+// trigger goes or the set of signed files is replaced.
+func TestTreeDigest(t *testing.T) {
+	needPeers(t, "bash", "busybox", "sha256sum")
+	dir := makeLayout(t, "debian")
+	got, err := TreeDigest(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = `export LC_ALL=C; cd "$1" && rm oem && { find ./ -type f ! -path './kexec*' -print0 | busybox sort -z | xargs -0 sha256sum; find ./ ! -path './kexec*' -print0 | busybox sort -z; } | sha256sum`
+	out, err := exec.Command("bash", "-c", script, "heads", dir).Output()
+	if err != nil || !strings.HasPrefix(string(out), got+" ") {
+		t.Errorf("%s, the commands say %s (%v)", got, out, err)
+	}
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, d, BuildOptions{}, sign, goodSig)
+	if again, err := TreeDigest(context.Background(), dir, nil); err != nil || again != got {
+		t.Errorf("%s became %s, %v", got, again, err)
+	}
+}
+
+// TestFormats pins the files about the TPM to what sha256sum prints for the files
+// that Heads keeps in /tmp.
+func TestFormats(t *testing.T) {
+	needPeers(t, "sha256sum")
+	tmp := t.TempDir()
+	same := func(name, content string, got []byte) {
+		t.Helper()
+		p := filepath.Join(tmp, strings.ReplaceAll(name, "/", "_"))
+		if err := os.WriteFile(p, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("sha256sum", p).Output()
+		if want := strings.Replace(string(out), p, name, 1); err != nil || string(got) != want {
+			t.Errorf("%q, want %q (%v)", got, want, err)
+		}
+	}
+	same("/tmp/counter-1abcdef", "1abcdef: 00000000000000ff\n", RollbackTPM2(0x01abcdef, 255))
+	same("/tmp/counter--2147483647", "-2147483647: 000ebaddecaf00000007\n", RollbackTPM12(0x80000001, [10]byte{0, 0xe, 0xba, 0xdd, 0xec, 0xaf, 0, 0, 0, 7}))
+	same("/tmp/counter-5", "5: 000ebaddecaf00000007\n", RollbackTPM12(5, [10]byte{0, 0xe, 0xba, 0xdd, 0xec, 0xaf, 0, 0, 0, 7}))
+	same("/tmp/secret/primary.handle", "esys", PrimaryHandle([]byte("esys")))
+	duk := DUKFiles([]KeyDevice{{"/dev/nvme0n1p3", "1f0c", []byte("header")}, {"/dev/vg/home", "2a2b", []byte("other")}}, "vg")
+	if got := string(duk["kexec_key_devices.txt"]); got != "/dev/nvme0n1p3 1f0c\n/dev/vg/home 2a2b\n" {
+		t.Errorf("%q", got)
+	}
+	first, second, _ := bytes.Cut(duk["kexec_lukshdr_hash.txt"], []byte("\n"))
+	same("/tmp/lukshdr-_dev_nvme0n1p3", "header", append(first, '\n'))
+	same("/tmp/lukshdr-_dev_vg_home", "other", second)
+	if string(duk["kexec_key_lvm.txt"]) != "vg\n" || len(DUKFiles(nil, "")) != 2 {
+		t.Error("volume group")
+	}
+	if string(HOTPCounter(2)) != "2\n" {
+		t.Error("HOTP counter")
 	}
 }

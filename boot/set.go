@@ -153,12 +153,17 @@ type KeyDevice struct {
 // DUKFiles returns kexec_key_devices.txt and kexec_lukshdr_hash.txt for a sealed
 // Disk Unlock Key, and kexec_key_lvm.txt if there is a volume group.
 func DUKFiles(devices []KeyDevice, volumeGroup string) map[string][]byte {
-	var list, headers bytes.Buffer
+	var list bytes.Buffer
+	headers := make(map[string][]byte)
 	for _, k := range devices {
 		fmt.Fprintf(&list, "%s %s\n", k.Device, k.UUID)
-		headers.Write(sumLine(k.Header, "/tmp/lukshdr-"+strings.ReplaceAll(k.Device, "/", "_")))
+		headers["/tmp/lukshdr-"+strings.ReplaceAll(k.Device, "/", "_")] = k.Header
 	}
-	files := map[string][]byte{"kexec_key_devices.txt": list.Bytes(), "kexec_lukshdr_hash.txt": headers.Bytes()}
+	var hashes bytes.Buffer
+	for _, n := range sortedNames(headers) { // the order of a glob
+		hashes.Write(sumLine(headers[n], n))
+	}
+	files := map[string][]byte{"kexec_key_devices.txt": list.Bytes(), "kexec_lukshdr_hash.txt": hashes.Bytes()}
 	if volumeGroup != "" {
 		files["kexec_key_lvm.txt"] = []byte(volumeGroup + "\n")
 	}
