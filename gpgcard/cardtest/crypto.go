@@ -196,7 +196,11 @@ func (c *Card) setKey(slot int, k *key) {
 		c.st.DO[0xd6+uint16(slot)] = []byte{0, 0x20}
 	}
 	if c.p.ResetsPWStatusOnNewKey {
-		c.v.sign, c.v.user = false, false
+		if slot == 0 {
+			c.v.sign = false
+		} else {
+			c.v.user = false
+		}
 	}
 }
 

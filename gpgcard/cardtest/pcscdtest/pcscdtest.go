@@ -204,6 +204,12 @@ func (g *GPG) Run(stdin []byte, name string, args ...string) (string, error) {
 func (g *GPG) Edit(answers func(prompt, hint string) (string, bool), args ...string) (string, error) {
 	all := append([]string{"--no-tty", "--pinentry-mode", "loopback", "--command-fd", "0", "--status-fd", "1"}, args...)
 	c := g.Command("gpg", all...)
+	limit := time.AfterFunc(20*time.Second, func() {
+		if c.Process != nil {
+			_ = c.Process.Kill()
+		}
+	})
+	defer limit.Stop()
 	in, err := c.StdinPipe()
 	if err != nil {
 		return "", err
@@ -221,7 +227,7 @@ func (g *GPG) Edit(answers func(prompt, hint string) (string, bool), args ...str
 	pw.Close()
 	var out strings.Builder
 	var failed error
-	hint := ""
+	hint, asked := "", 0
 	lines(pr, func(line string) {
 		out.WriteString(line + "\n")
 		f := strings.Fields(line)
@@ -232,6 +238,11 @@ func (g *GPG) Edit(answers func(prompt, hint string) (string, bool), args ...str
 		switch f[1] {
 		case "INQUIRE_MAXLEN":
 		case "GET_LINE", "GET_BOOL", "GET_HIDDEN":
+			if asked++; asked > 100 {
+				failed = fmt.Errorf("gpg asks without end, at last for %q", f[2])
+				in.Close()
+				return
+			}
 			a, ok := answers(f[2], hint)
 			if !ok && failed == nil {
 				failed = fmt.Errorf("no answer for %q after %q", f[2], hint)

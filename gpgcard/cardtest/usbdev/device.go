@@ -214,6 +214,9 @@ func (d *Device) control(ctx context.Context, s usb.Setup, data []byte) (int, er
 		return 0, usb.ErrGone
 	}
 	out, err := d.standard(s)
+	if err == usb.ErrStall && d.p.Aborts && s.RequestType == 0x21 && s.Request == 1 && byte(s.Index) == d.p.CCIDInterface {
+		err = nil
+	}
 	if err == usb.ErrStall && d.hid != nil && int(s.Index) == d.p.HIDInterface {
 		out, err = d.hidControl(s, data)
 		if err == errHung {

@@ -20,6 +20,8 @@ type Profile struct {
 	EpOut, EpIn, EpInt   byte
 	Extension            time.Duration // how often the reader or card asks for time while it thinks
 	ExtensionFirst       bool          // asks for time before every answer (Gnuk)
+	AlwaysOn             bool          // power-on and power-off do not reach the card, and need not be sent (Nitrokey 3: usbd-ccid)
+	Aborts               bool          // understands ABORT (CCID 1.1, 5.3.1)
 	HangsWhenInterleaved bool          // a HID command while the card is powered hangs the token (nitrokey-pro-firmware#54)
 }
 
@@ -35,8 +37,8 @@ var (
 	Storage = variant(Pro, "storage", 0x20a0, 0x4109, "Nitrokey", "Nitrokey Storage")
 	NK3     = Profile{
 		Name: "nk3", Vendor: 0x20a0, Product: 0x42b2, Release: 0x0107, Manufacturer: "Nitrokey", Model: "Nitrokey 3", Serial: "4E4B3301",
-		CCIDInterface: 0, HIDInterface: -1, Features: 0x00040840, Protocols: 2, MaxMessage: 3072 + headerLen, EpOut: 0x01, EpIn: 0x81, EpInt: 0x82,
-		Extension: 20 * time.Millisecond,
+		CCIDInterface: 0, HIDInterface: -1, Features: 0x00040840, Protocols: 2, MaxMessage: 3072, EpOut: 0x01, EpIn: 0x81, EpInt: 0x82,
+		Extension: 20 * time.Millisecond, AlwaysOn: true, Aborts: true,
 	}
 	Gnuk = Profile{
 		Name: "gnuk", Vendor: 0x234b, Product: 0x0000, Release: 0x0200, Manufacturer: "Free Software Initiative of Japan", Model: "Gnuk", Serial: "FSIJ-1.2.19-F1420A7A",

@@ -17,6 +17,7 @@ const (
 	pcGetParameters   = 0x6c
 	pcResetParameters = 0x6d
 	pcXfrBlock        = 0x6f
+	pcAbort           = 0x72
 
 	rdrDataBlock  = 0x80
 	rdrSlotStatus = 0x81
@@ -39,6 +40,7 @@ type reader struct {
 	in   []byte // a message that is still arriving
 	on   bool
 	busy bool
+	gen  int // counts aborted commands
 	t1   *cardT1
 
 	apdu     []byte // a chained command that is still arriving
@@ -101,6 +103,9 @@ func (r *reader) fail(m []byte, code byte) {
 }
 
 func (r *reader) powerOff() {
+	if r.d.p.AlwaysOn && r.d.plugged {
+		return
+	}
 	if r.on {
 		if c, ok := r.d.card.(interface{ PowerOff() }); ok {
 			// The card may be at work; it finishes without an audience.
@@ -115,6 +120,10 @@ func (r *reader) message(m []byte) {
 	switch {
 	case m[5] != 0:
 		r.fail(m, errSlot)
+	case m[0] == pcAbort && r.d.p.Aborts:
+		r.busy, r.chaining, r.sending = false, false, false
+		r.gen++
+		r.reply(m, rdrSlotStatus, 0, 0, 0, nil)
 	case r.busy && m[0] != pcSlotStatus:
 		r.fail(m, errBusy)
 	default:
@@ -140,6 +149,12 @@ func (r *reader) execute(m []byte) {
 		}
 		r.reply(m, rdrParameters, 0, 0, 1, m[headerLen:])
 	case pcXfrBlock:
+		if !r.on && r.d.p.AlwaysOn {
+			r.on = true
+			if c, ok := r.d.card.(interface{ PowerOn() []byte }); ok {
+				r.d.work.do(func() { c.PowerOn() })
+			}
+		}
 		if !r.on {
 			r.fail(m, errMute)
 			return
@@ -167,10 +182,10 @@ func (r *reader) powerOn(m []byte) {
 		return
 	}
 	r.busy = true
-	epoch := r.d.epoch
+	epoch, warm := r.d.epoch, r.on && r.d.p.AlwaysOn
 	r.d.work.do(func() {
 		atr := r.d.card.ATR()
-		if c, ok := r.d.card.(interface{ PowerOn() []byte }); ok {
+		if c, ok := r.d.card.(interface{ PowerOn() []byte }); ok && !warm {
 			atr = c.PowerOn()
 		}
 		r.d.mu.Lock()
@@ -179,15 +194,11 @@ func (r *reader) powerOn(m []byte) {
 			return
 		}
 		r.busy = false
-		r.powerOffQuietly()
-		r.on = true
+		r.on, r.apdu, r.rest, r.chaining, r.sending = true, nil, nil, false, false
 		r.t1 = &cardT1{r: r, ifsd: 254}
 		r.reply(m, rdrDataBlock, 0, 0, 0, atr)
 	})
 }
-
-// powerOffQuietly forgets the protocol's state without telling the card.
-func (r *reader) powerOffQuietly() { r.on = false; r.powerOff() }
 
 // extended is a command at extended APDU level, in blocks if need be.
 func (r *reader) extended(m []byte) {
@@ -240,7 +251,8 @@ func (r *reader) send(m []byte) {
 
 // run lets the card work on a command and asks for time meanwhile.
 func (r *reader) run(m, apdu []byte, done func(resp []byte)) {
-	d, epoch := r.d, r.d.epoch
+	d, epoch, gen := r.d, r.d.epoch, r.gen
+	current := func() bool { return d.epoch == epoch && r.gen == gen }
 	r.busy = true
 	result := d.start(apdu)
 	extend := func() {
@@ -262,7 +274,7 @@ func (r *reader) run(m, apdu []byte, done func(resp []byte)) {
 			case resp := <-result:
 				d.mu.Lock()
 				defer d.mu.Unlock()
-				if d.epoch != epoch {
+				if !current() {
 					return
 				}
 				if resp == nil { // the card says that the power failed
@@ -277,7 +289,7 @@ func (r *reader) run(m, apdu []byte, done func(resp []byte)) {
 				return
 			case <-tick.C:
 				d.mu.Lock()
-				if d.epoch == epoch {
+				if current() {
 					extend()
 				}
 				d.mu.Unlock()
