@@ -122,11 +122,13 @@ type point struct {
 	img  func() []byte
 }
 
-// points lists n interruptions of a run: every ordered prefix first, then torn
-// writes and power losses with reordering, then crashes during the recovery.
+// points lists n interruptions of a run: ordered prefixes first (all, or as many as
+// fill half of the list), then torn writes, power losses with reordering, and power
+// losses during the recovery.
 func (m *model) points(n int, r *rand.Rand) []point {
 	var out []point
-	for k := range len(m.log) + 1 {
+	step := 1 + 2*len(m.log)/n
+	for k := 0; k <= len(m.log); k += step {
 		out = append(out, point{fmt.Sprintf("prefix %d", k), func() []byte { return lukstest.Replay(m.base, m.log[:k]) }})
 	}
 	for len(out) < n {

@@ -38,7 +38,7 @@ func Plaintext(v *Volume, pass *secret.Buffer) ([]byte, error) {
 // cipher, hash or header: what the disk allows.
 func RawPass(v *Volume) error {
 	s := v.h.meta.segments0()
-	u := &run{v: v, hotzone: defaultHotzone, r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
+	u := &run{v: v, zoneSize: defaultHotzone / 2, r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
 	defer u.close()
 	var err error
 	for i := range u.zones {
@@ -46,21 +46,21 @@ func RawPass(v *Volume) error {
 			return err
 		}
 	}
-	next := u.read(u.zones[0], 0)
-	for i := 0; ; i++ {
-		if err := <-next; err != nil {
+	reading := u.read(u.zones[0], 0)
+	writing := background(func() error { return nil })
+	for k := 0; ; k++ {
+		z := u.zones[k%3]
+		if err := reading.wait(); err != nil {
 			return err
 		}
-		z := u.zones[i%2]
 		if z.n == 0 {
-			return v.data.Sync(WriteData)
+			return firstError(writing.wait(), v.data.Sync(WriteData))
 		}
-		next = u.read(u.zones[(i+1)%2], z.off+z.n)
-		if err := parallel(z.n, func(at, n int64) error {
-			return v.data.WriteAt(WriteData, z.data.mem[at:at+n], s.offset+z.off+at)
-		}); err != nil {
+		reading = u.read(u.zones[(k+1)%3], z.off+z.n)
+		if err := writing.wait(); err != nil {
 			return err
 		}
+		writing = u.write(z)
 	}
 }
 

@@ -60,7 +60,7 @@ func FuzzJSON(f *testing.F) {
 				t.Fatalf("re-encryption at %d+%d of %d", r.offset, r.length, r.total)
 			}
 			u := &run{v: v, r: r}
-			if n := r.maxHotzone(); n < 0 || n > 0 && r.slot.area.typ == "checksum" && u.checksumLen(n) > r.slot.area.size {
+			if n := r.maxHotzone(r.slot.area.size); n < 0 || n > 0 && r.slot.area.typ == "checksum" && u.checksumLen(n) > r.slot.area.size {
 				t.Fatalf("a hotzone of %d bytes for an area of %d", n, r.slot.area.size)
 			}
 			edited := root.clone()

@@ -170,11 +170,11 @@ func (m *meta) keyslotsEnd() int64 { return m.keyslotsStart() + m.keyslotsSize }
 
 type extent struct{ offset, size int64 }
 
-// usedAreas lists the areas keyslots refer to, by offset.
-func (m *meta) usedAreas() []extent {
+// usedAreas lists the areas keyslots refer to, by offset, without those of some.
+func (m *meta) usedAreas(without ...int) []extent {
 	var out []extent
-	for _, k := range m.keyslots {
-		if k.area.size > 0 {
+	for n, k := range m.keyslots {
+		if k.area.size > 0 && !slices.Contains(without, n) {
 			out = append(out, extent{k.area.offset, k.area.size})
 		}
 	}
@@ -182,18 +182,29 @@ func (m *meta) usedAreas() []extent {
 	return out
 }
 
-// gaps lists what no keyslot refers to. A gap is whole 4096-byte blocks, apart
-// from the last one's end.
-func (m *meta) gaps() []extent {
+// gaps lists what no keyslot refers to, or none but some. A gap is whole 4096-byte
+// blocks, apart from the last one's end.
+func (m *meta) gaps(but ...int) []extent {
 	var out []extent
 	pos := m.keyslotsStart()
-	for _, a := range append(m.usedAreas(), extent{m.keyslotsEnd(), 0}) {
+	for _, a := range append(m.usedAreas(but...), extent{m.keyslotsEnd(), 0}) {
 		if a.offset > pos {
 			out = append(out, extent{pos, a.offset - pos})
 		}
 		pos = max(pos, roundUp(a.offset+a.size, 4096))
 	}
 	return out
+}
+
+// largestGap is the largest of gaps.
+func (m *meta) largestGap(but ...int) extent {
+	var best extent
+	for _, g := range m.gaps(but...) {
+		if g.size > best.size {
+			best = g
+		}
+	}
+	return best
 }
 
 func roundUp(n, unit int64) int64   { return (n + unit - 1) / unit * unit }

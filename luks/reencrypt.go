@@ -19,8 +19,7 @@ const (
 	Journal Resilience = "journal"
 )
 
-// defaultHotzone bounds memory (two hotzones) and the work lost to an
-// interruption, in bytes.
+// Sizes of a hotzone in bytes.
 const (
 	defaultHotzone = 64 << 20
 	minHotzone     = 4 << 20
@@ -30,10 +29,11 @@ const (
 // ReencryptOptions are the choices of a re-encryption. The zero value keeps the
 // cipher, key size and sector size, and takes checksum resilience.
 type ReencryptOptions struct {
-	// Progress is called after every hotzone, and once at the start, with bytes.
+	// Progress is called at the start and as the work goes on, with bytes.
 	Progress func(done, total int64)
 	// Hotzone is the number of bytes in doubt at one time; 0 chooses 64 MiB, or less
-	// on a machine with little memory. Header space may limit it further.
+	// on a machine with little memory. Memory for one and a half is needed. Header
+	// space may limit it further.
 	Hotzone int64
 	// The following choose what a new run changes to; a run being continued keeps
 	// its own. Zero values keep what the volume has.
@@ -220,26 +220,17 @@ func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, sl
 	if k.id, err = m.freeSlot(-1); err != nil {
 		return err
 	}
-	gap := extent{}
-	for _, g := range m.gaps() {
-		if g.size > gap.size {
-			gap = g
-		}
-	}
+	gap := m.largestGap()
 	k.area = area{typ: string(res), offset: gap.offset, size: roundDown(gap.size, 4096)}
 	if res == Checksum {
 		k.area.hash, k.area.sectorSize = "sha256", v.checksumBlock(r)
 	}
 	r.slot = k
-	if r.maxHotzone() == 0 {
+	if r.maxHotzone(k.area.size/2) < 2*r.unit() {
 		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, k.area.size)
 	}
-	a := newObject().set("type", str(k.area.typ)).set("offset", dec(k.area.offset)).set("size", dec(k.area.size))
-	if res == Checksum {
-		a.set("hash", str(k.area.hash)).set("sector_size", num(k.area.sectorSize))
-	}
 	root.m["keyslots"].(*object).set(id(k.id), newObject().set("type", str(slotReencrypt)).set("key_size", num(1)).
-		set("mode", str(k.mode)).set("direction", str(k.direction)).set("area", a))
+		set("mode", str(k.mode)).set("direction", str(k.direction)).set("area", k.area.object()))
 
 	// Put the backups where setSegments looks for them, under numbers it will assign.
 	segs := root.m["segments"].(*object)
@@ -275,21 +266,34 @@ func (v *Volume) checksumBlock(r *reencryption) int {
 	return n
 }
 
-// maxHotzone is how many bytes of data the resilience area can protect at once.
-func (r *reencryption) maxHotzone() int64 {
+// unit is what the length of a hotzone is a multiple of, in bytes.
+func (r *reencryption) unit() int64 {
+	return int64(max(r.prev.sectorSize, r.final.sectorSize, r.slot.area.sectorSize, 4096))
+}
+
+// maxHotzone is how many bytes of data a resilience area of a given size protects.
+func (r *reencryption) maxHotzone(size int64) int64 {
 	a := r.slot.area
-	unit := int64(max(r.prev.sectorSize, r.final.sectorSize, 4096))
 	switch a.typ {
 	case "checksum":
 		newHash, err := hashByName(a.hash)
 		if err != nil {
 			return 0
 		}
-		return roundDown(a.size/int64(newHash().Size())*int64(a.sectorSize), max(unit, int64(a.sectorSize)))
+		return roundDown(size/int64(newHash().Size())*int64(a.sectorSize), r.unit())
 	case "journal":
-		return roundDown(a.size, unit)
+		return roundDown(size, r.unit())
 	}
 	return 0
+}
+
+// object is the area as the header has it.
+func (a *area) object() *object {
+	o := newObject().set("type", str(a.typ)).set("offset", dec(a.offset)).set("size", dec(a.size))
+	if a.typ == "checksum" {
+		o.set("hash", str(a.hash)).set("sector_size", num(a.sectorSize))
+	}
+	return o
 }
 
 func freeID[T any](m map[int]T) int {
@@ -317,8 +321,18 @@ type run struct {
 	oldC, newC sectorCipher
 	oldSlot    int // the number that newSlot gets at the end; -1 if unknown
 	newSlot    int
-	hotzone    int64 // bytes
-	zones      [2]*zone
+
+	zoneSize int64 // bytes
+	zones    [3]*zone
+	sums     *buffer // checksums of a hotzone, on their way to the resilience area
+	halves   [2]half
+}
+
+// A half of the resilience area, with the metadata digest that makes it valid.
+// While the header refers to one, the other is written.
+type half struct {
+	area   area
+	digest *object
 }
 
 // newRun unlocks both keys and checks the description.
@@ -359,14 +373,51 @@ func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffe
 		u.close()
 		return nil, err
 	}
-	if u.hotzone = u.chooseHotzone(); u.hotzone == 0 {
+	if r.slot.area.typ == "checksum" {
+		if err := u.split(ctx, oldKey, newKey); err != nil {
+			u.close()
+			return nil, err
+		}
+	}
+	if u.zoneSize = u.chooseZone(); u.zoneSize == 0 {
 		u.close()
 		return nil, fmt.Errorf("%w: resilience area of %d bytes", ErrNoSpace, r.slot.area.size)
 	}
 	return u, nil
 }
 
-func (u *run) chooseHotzone() int64 {
+// split divides the room around the resilience area, which may be such a half of an
+// earlier run or all of one of cryptsetup's.
+func (u *run) split(ctx context.Context, oldKey, newKey *secret.Buffer) error {
+	slot := *u.r.slot
+	if u.r.total%int64(slot.area.sectorSize) != 0 {
+		slot.area.sectorSize = u.v.checksumBlock(u.r)
+	}
+	old := u.v.h.meta.digestOfKeyslot(slot.id)
+	for _, g := range u.v.h.meta.gaps(slot.id) {
+		if g.offset > slot.area.offset || slot.area.offset >= g.offset+g.size {
+			continue
+		}
+		size := roundDown(g.size/2, 4096)
+		for i := range u.halves {
+			r := *u.r
+			r.slot = &slot
+			slot.area.offset, slot.area.size = g.offset+int64(i)*size, size
+			in := r.metadataInput(oldKey, newKey)
+			d, err := newDigest(ctx, in.Bytes(), "sha256", max(1000, min(old.iterations, 10_000)), []int{slot.id})
+			in.Wipe()
+			if err != nil {
+				return err
+			}
+			u.halves[i] = half{slot.area, d}
+		}
+	}
+	return nil
+}
+
+// chooseZone decides how much is read, protected and written at a time. With
+// checksums a hotzone is two zones: the one being written and the one before.
+func (u *run) chooseZone() int64 {
 	want := u.o.Hotzone
 	if want == 0 {
 		want = defaultHotzone
@@ -374,8 +425,12 @@ func (u *run) chooseHotzone() int64 {
 			want = min(want, max(minHotzone, roundDown(free/16, 1<<20)))
 		}
 	}
-	unit := int64(max(u.r.prev.sectorSize, u.r.final.sectorSize, u.r.slot.area.sectorSize, 4096))
-	return roundDown(min(max(want, unit), maxHotzone, u.r.maxHotzone()), unit)
+	unit := u.r.unit()
+	want = min(max(want, 2*unit), maxHotzone)
+	if u.r.slot.area.typ == "journal" {
+		return min(roundDown(want, unit), u.r.maxHotzone(u.r.slot.area.size))
+	}
+	return roundDown(min(want, u.r.maxHotzone(u.halves[0].area.size))/2, unit)
 }
 
 func (u *run) close() {
@@ -387,6 +442,7 @@ func (u *run) close() {
 	for _, z := range u.zones {
 		z.free()
 	}
+	u.sums.free()
 }
 
 func (u *run) progress() {
@@ -403,34 +459,17 @@ func (u *run) all(ctx context.Context) error {
 		}
 	}
 	u.progress()
-	var err error
-	for i := range u.zones {
-		if u.zones[i], err = u.newZone(); err != nil {
-			return err
-		}
+	if u.r.slot.area.typ == "journal" {
+		return u.serial(ctx)
 	}
-	next := u.read(u.zones[0], u.r.offset)
-	for i := 0; u.r.offset < u.r.total; i++ {
-		z := u.zones[i%2]
-		if err := <-next; err != nil {
-			return u.stop(err)
-		}
-		if err := ctx.Err(); err != nil {
-			return u.stop(err)
-		}
-		next = u.read(u.zones[(i+1)%2], z.off+z.n)
-		if err := u.overwrite(ctx, z); err != nil {
-			<-next
-			return err
-		}
-		u.r.offset = z.off + z.n
-		u.progress()
-	}
-	return <-next
+	return u.rolling(ctx)
 }
 
-// stop records the position when nothing is in doubt, and returns why.
+// stop records the position, up to which all has been written, and returns why.
 func (u *run) stop(cause error) error {
+	if err := u.settle(); err != nil {
+		return errors.Join(cause, err)
+	}
 	root := u.v.h.root.clone()
 	u.r.refresh(u.v.h.meta)
 	u.r.setSegments(root, u.r.offset, 0)

@@ -245,31 +245,12 @@ func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, new
 	r := s.r
 	root := v.h.root.clone()
 	slots := root.m["keyslots"].(*object)
-	trial := root.clone()
-	trial.m["keyslots"].(*object).del(id(r.slot.id))
-	for _, k := range trial.m["digests"].(*object).keys {
-		l := trial.m["digests"].(*object).m[k].(*object).m["keyslots"].(*list)
-		if i := l.index(id(r.slot.id)); i >= 0 {
-			l.items = slices.Delete(l.items, i, i+1)
-		}
-	}
-	m, err := readMeta(trial, v.h.size)
-	if err != nil {
-		return err
-	}
-	gap := extent{}
-	for _, g := range m.gaps() {
-		if g.size > gap.size {
-			gap = g
-		}
-	}
+	gap := v.h.meta.largestGap(r.slot.id)
 	r.slot.area = area{typ: "checksum", offset: gap.offset, size: roundDown(gap.size, 4096), hash: "sha256", sectorSize: int(s.unit)}
-	if r.maxHotzone() == 0 || found.Mixed > r.maxHotzone() {
+	if m := r.maxHotzone(r.slot.area.size); m == 0 || found.Mixed > m {
 		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, gap.size)
 	}
-	a := newObject().set("type", str("checksum")).set("offset", dec(r.slot.area.offset)).set("size", dec(r.slot.area.size))
-	a.set("hash", str("sha256")).set("sector_size", num(r.slot.area.sectorSize))
-	slots.m[id(r.slot.id)].(*object).set("area", a)
+	slots.m[id(r.slot.id)].(*object).set("area", r.slot.area.object())
 	in := r.metadataInput(oldKey, newKey)
 	defer in.Wipe()
 	d := v.h.meta.digestOfKeyslot(r.slot.id)

@@ -16,22 +16,22 @@ const (
 	piece   = 64 << 10 // bytes hashed, decrypted and encrypted while they are in the cache
 )
 
-// zone is the data of one hotzone: read, then replaced by its new ciphertext.
+// zone is a stretch of data: read, turned into new ciphertext, written back.
 type zone struct {
 	off, n int64 // bytes of the volume's data
 	data   *buffer
-	area   *buffer // what goes to the resilience area (checksum)
+	sums   *buffer // checksums of the old ciphertext
 }
 
 func (u *run) newZone() (*zone, error) {
-	n := min(u.hotzone, u.r.total)
+	n := min(u.zoneSize, u.r.total)
 	z := &zone{}
 	var err error
 	if z.data, err = newBuffer(int(n)); err != nil {
 		return nil, err
 	}
 	if u.r.slot.area.typ == "checksum" {
-		z.area, err = newBuffer(int(roundUp(u.checksumLen(roundUp(n, int64(u.r.slot.area.sectorSize))), 4096)))
+		z.sums, err = newBuffer(int(roundUp(u.checksumLen(roundUp(n, int64(u.r.slot.area.sectorSize))), 4096)))
 	}
 	return z, err
 }
@@ -39,7 +39,7 @@ func (u *run) newZone() (*zone, error) {
 func (z *zone) free() {
 	if z != nil {
 		z.data.free()
-		z.area.free()
+		z.sums.free()
 	}
 }
 
@@ -95,20 +95,35 @@ func parallel(n int64, f func(off, n int64) error) error {
 	return firstError(errs...)
 }
 
-// read fills z with the hotzone at off, in the background. With checksums it also
-// computes them and encrypts anew, while the data is in the cache; a journal needs
-// the old ciphertext first. At the end of the data z is left empty.
-func (u *run) read(z *zone, off int64) <-chan error {
-	done := make(chan error, 1)
-	z.off, z.n = off, min(u.hotzone, u.r.total-off)
-	if z.n <= 0 {
-		z.n = 0
-		done <- nil
-		return done
-	}
+// A task runs in the background.
+type task struct {
+	done chan struct{}
+	err  error
+}
+
+func background(f func() error) *task {
+	t := &task{done: make(chan struct{})}
 	go func() {
+		defer close(t.done)
+		t.err = f()
+	}()
+	return t
+}
+
+// wait returns the task's error; it may be called again.
+func (t *task) wait() error {
+	<-t.done
+	return t.err
+}
+
+// read fills z from off on, in the background. With checksums it also computes them
+// and encrypts anew, while the data is in the cache; a journal needs the old
+// ciphertext first. At the end of the data z is left empty.
+func (u *run) read(z *zone, off int64) *task {
+	z.off, z.n = off, max(0, min(u.zoneSize, u.r.total-off))
+	return background(func() error {
 		a := u.r.slot.area
-		done <- parallel(z.n, func(at, n int64) error {
+		return parallel(z.n, func(at, n int64) error {
 			p := z.data.mem[at : at+n]
 			if err := u.v.data.ReadAt(p, u.r.prev.offset+off+at); err != nil {
 				return err
@@ -116,14 +131,22 @@ func (u *run) read(z *zone, off int64) <-chan error {
 			if a.typ == "checksum" {
 				for i := 0; i < len(p); i += piece {
 					q := p[i:min(i+piece, len(p))]
-					sumBlocks(z.area.mem[u.checksumLen(at+int64(i)):], q, a.hash, a.sectorSize)
+					sumBlocks(z.sums.mem[u.checksumLen(at+int64(i)):], q, a.hash, a.sectorSize)
 					u.renew(q, off+at+int64(i))
 				}
 			}
 			return nil
 		})
-	}()
-	return done
+	})
+}
+
+// write writes z in the background and does not flush.
+func (u *run) write(z *zone) *task {
+	return background(func() error {
+		return parallel(z.n, func(at, n int64) error {
+			return u.v.data.WriteAt(WriteData, z.data.mem[at:at+n], u.r.prev.offset+z.off+at)
+		})
+	})
 }
 
 // renew turns old ciphertext into new; pos is its place in the volume's data.
@@ -133,44 +156,102 @@ func (u *run) renew(p []byte, pos int64) {
 	u.newC.EncryptSectors(p, p, u.r.final.sectorSize, iv)
 }
 
-// overwrite replaces a hotzone on the disk by z. When it returns nil all of it is
-// durable; when it returns an error the header says which bytes are in doubt.
-func (u *run) overwrite(ctx context.Context, z *zone) error {
-	a := u.r.slot.area
-	ctx = context.WithoutCancel(ctx) // a hotzone is finished once begun
-	if a.typ == "journal" {
-		// The last hotzone's journal must not be needed any more when it is overwritten.
-		if u.v.h.meta.flagged(flagHot) != nil {
-			root := u.v.h.root.clone()
-			u.r.refresh(u.v.h.meta)
-			u.r.setSegments(root, z.off, 0)
-			if err := u.v.commit(ctx, root); err != nil {
-				return err
-			}
-		}
-		if err := u.v.hdr.WriteAt(WriteArea, z.data.mem[:z.n], a.offset); err != nil {
-			return err
-		}
-	} else {
-		// The last hotzone is durable, so every one of its checksums differs from what
-		// is on the disk, and so will any mixture with the next one's: recovery would
-		// take all of it for done, which it is. No header in between is needed.
-		n := roundUp(u.checksumLen(z.n), 4096)
-		if err := u.v.hdr.WriteAt(WriteArea, z.area.mem[:min(n, a.size)], a.offset); err != nil {
+// rolling is the data path with checksums. Three zones are at work: one is being
+// written, the next is being protected, and the one after is being read.
+//
+// The hotzone of the header is the last two zones, k-1 and k. That is what allows
+// the flushes to run beside the writing instead of between: the header that
+// protects k still protects k-1, so it need not wait until k-1 is durable, or even
+// written. It does claim that k-2 is done, which the flush before it has seen to.
+func (u *run) rolling(ctx context.Context) error {
+	slot := *u.r.slot
+	slot.area = u.halves[0].area // its block size may differ from that of an earlier run
+	u.r.slot = &slot
+	var err error
+	for i := range u.zones {
+		if u.zones[i], err = u.newZone(); err != nil {
 			return err
 		}
 	}
+	n := u.checksumLen(roundUp(min(2*u.zoneSize, u.r.total), int64(u.r.slot.area.sectorSize)))
+	if u.sums, err = newBuffer(int(roundUp(n, 4096))); err != nil {
+		return err
+	}
+	reading := u.read(u.zones[0], u.r.offset)
+	writing := background(func() error { return nil })
+	// Buffers may not be freed before their readers and writers have ended.
+	defer func() {
+		reading.wait()
+		writing.wait()
+	}()
+	var prev *zone
+	for k := 0; ; k++ {
+		z := u.zones[k%3]
+		err := firstError(reading.wait(), ctx.Err())
+		if err != nil || z.n == 0 {
+			if werr := writing.wait(); werr != nil {
+				return werr
+			}
+			u.r.offset = z.off
+			u.progress()
+			if err != nil {
+				return u.stop(err)
+			}
+			return u.settle()
+		}
+		reading = u.read(u.zones[(k+1)%3], z.off+z.n)
+		err = u.protect(context.WithoutCancel(ctx), prev, z, u.halves[k%2])
+		if err = firstError(writing.wait(), err); err != nil {
+			return err
+		}
+		u.r.offset = z.off
+		u.progress()
+		writing = u.write(z)
+		prev = z
+	}
+}
+
+// protect makes the zones prev (nil at the start) and z the header's hotzone, with
+// their checksums in a half of the resilience area that the header does not refer
+// to. What was written before prev must have been written completely.
+func (u *run) protect(ctx context.Context, prev, z *zone, h half) error {
+	start, n := z.off, z.n
+	sums := u.sums.mem[:0]
+	if prev != nil {
+		start, n = prev.off, prev.n+z.n
+		sums = append(sums, prev.sums.mem[:u.checksumLen(prev.n)]...)
+	}
+	sums = append(sums, z.sums.mem[:u.checksumLen(z.n)]...)
+	if err := u.v.hdr.WriteAt(WriteArea, u.sums.mem[:roundUp(int64(len(sums)), 4096)], h.area.offset); err != nil {
+		return err
+	}
+	// This flush is for the checksums, for the last header's secondary copy, and for
+	// the data before prev.
 	if err := u.v.hdr.Sync(WriteArea); err != nil {
 		return err
 	}
+	if u.v.detached {
+		if err := u.v.data.Sync(WriteData); err != nil {
+			return err
+		}
+	}
+	root := u.v.h.root.clone()
+	root.m["keyslots"].(*object).m[id(u.r.slot.id)].(*object).set("area", h.area.object())
+	root.m["digests"].(*object).set(id(u.v.h.meta.digestOfKeyslot(u.r.slot.id).id), h.digest)
+	return u.hot(ctx, root, start, n)
+}
+
+// hot writes the header that says n bytes at off are in re-encryption: the primary
+// copy durably, the secondary for the next flush. The primary stands alone for that
+// long, and nothing is writing it.
+func (u *run) hot(ctx context.Context, root *object, off, n int64) error {
 	unlock, err := u.v.lockHeader(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	root := u.v.h.root.clone()
 	u.r.refresh(u.v.h.meta)
-	u.r.setSegments(root, z.off, z.n)
+	u.r.setSegments(root, off, n)
 	s, err := u.v.stage(root)
 	if err != nil {
 		return err
@@ -178,36 +259,75 @@ func (u *run) overwrite(ctx context.Context, z *zone) error {
 	if err := s.writePrimary(); err != nil {
 		return err
 	}
-	if a.typ == "journal" {
-		if err := parallel(z.n, func(at, n int64) error {
-			for i := int64(0); i < n; i += piece {
-				u.renew(z.data.mem[at+i:at+min(i+piece, n)], z.off+at+i)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	// The secondary copy and the data share a flush: the primary stands alone for
-	// that long, and nothing is writing it.
 	if err := s.writeSecondary(); err != nil {
 		return err
 	}
-	if err := parallel(z.n, func(at, n int64) error {
-		return u.v.data.WriteAt(WriteData, z.data.mem[at:at+n], u.r.prev.offset+z.off+at)
-	}); err != nil {
+	u.v.stale = nil
+	return nil
+}
+
+// serial is the data path with a journal: one zone at a time, each durable before
+// the journal it needed is overwritten by the next one's.
+func (u *run) serial(ctx context.Context) error {
+	z, err := u.newZone()
+	if err != nil {
 		return err
 	}
-	if err := u.v.data.Sync(WriteData); err != nil {
-		return err
+	u.zones[0] = z
+	for u.r.offset < u.r.total {
+		if err := firstError(u.read(z, u.r.offset).wait(), ctx.Err()); err != nil {
+			return u.stop(err)
+		}
+		if err := u.overwrite(context.WithoutCancel(ctx), z); err != nil {
+			return err
+		}
+		u.r.offset = z.off + z.n
+		u.progress()
 	}
-	if u.v.detached {
-		if err := u.v.hdr.Sync(WriteSecondary); err != nil {
+	return nil
+}
+
+// overwrite replaces the data of z on the disk, with its old ciphertext in the
+// journal until all of it is durable.
+func (u *run) overwrite(ctx context.Context, z *zone) error {
+	if u.v.h.meta.flagged(flagHot) != nil { // the journal is still referred to
+		root := u.v.h.root.clone()
+		u.r.refresh(u.v.h.meta)
+		u.r.setSegments(root, z.off, 0)
+		if err := u.v.commit(ctx, root); err != nil {
 			return err
 		}
 	}
-	u.v.stale = nil
-	return nil
+	if err := u.v.hdr.WriteAt(WriteArea, z.data.mem[:z.n], u.r.slot.area.offset); err != nil {
+		return err
+	}
+	if err := u.v.hdr.Sync(WriteArea); err != nil {
+		return err
+	}
+	if err := u.hot(ctx, u.v.h.root.clone(), z.off, z.n); err != nil {
+		return err
+	}
+	if err := parallel(z.n, func(at, n int64) error {
+		for i := int64(0); i < n; i += piece {
+			u.renew(z.data.mem[at+i:at+min(i+piece, n)], z.off+at+i)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := u.write(z).wait(); err != nil {
+		return err
+	}
+	return u.settle()
+}
+
+// settle makes all data, and the secondary header that was left to a later flush,
+// durable.
+func (u *run) settle() error {
+	if err := u.v.data.Sync(WriteData); err != nil || !u.v.detached {
+		return err
+	}
+	return u.v.hdr.Sync(WriteSecondary)
 }
 
 // recover finishes the interrupted hotzone. It may itself be interrupted and
