@@ -161,8 +161,12 @@ func (c *Card) EnableKDF(ctx context.Context) error {
 		return err
 	}
 	if !c.quirk(func(q Quirk) bool { return q.KDFByPut }) {
-		if err := c.ChangePIN(ctx, AdminPIN, a, ha); err != nil {
-			return err
+		both := secret.New(a.Len() + ha.Len())
+		defer both.Wipe()
+		copy(both.Bytes(), a.Bytes())
+		copy(both.Bytes()[a.Len():], ha.Bytes())
+		if _, err := c.do(ctx, command{name: "CHANGE REFERENCE DATA", ins: insChange, p2: refAdmin, data: both.Bytes()}); err != nil {
+			return c.pinError(ctx, AdminPIN, err)
 		}
 		if err := c.Verify(ctx, AdminPIN, ha); err != nil {
 			return err

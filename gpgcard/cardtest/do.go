@@ -118,7 +118,7 @@ func (c *Card) getData(tag uint16) ([]byte, int) {
 			if len(k) == 0 && c.p.Name != "gnuk" {
 				k = []byte{0x81, 1, 0}
 			}
-			return outer(k), swOK
+			return k, swOK // without its tag, even on a YubiKey: scdaemon relies on it
 		}
 	case 0xc5:
 		return c.join(20, 0xc7, 0xc8, 0xc9), swOK

@@ -79,7 +79,7 @@ var ZeitControl = Profile{
 	Name: "zeitcontrol", Version: 0x0304, Manufacturer: 0x0005, Serial: 0x0000A1B2,
 	ATR:        unhex("3bda18ff81b1fe751f030031f573c0016000900" + "01c"),
 	Historical: unhex("0031f573c00160059000"),
-	ExtCap:     unhex("fc000800080008000000"),
+	ExtCap:     unhex("fd000800080008000000"),
 	MaxCommand: 2048, MaxResponse: 2048, Extended: true,
 	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 64, MaxPWInC4: 64,
 	Terminate: StatusRules{0x6285, 0x6982, 0x6285, 0x9000}, Reset: true,
