@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -58,7 +56,7 @@ func totpNew(_ context.Context, e *env, args []string) error {
 		return err
 	}
 	defer code.Wipe()
-	if err := saveSecret(*out, key); err != nil {
+	if err := writeNew(*out, key.Bytes()); err != nil {
 		return err
 	}
 	if !*noQR {
@@ -75,19 +73,6 @@ func totpNew(_ context.Context, e *env, args []string) error {
 		return fmt.Errorf("showing the secret: %w", err)
 	}
 	fmt.Fprintln(e.stdout)
-	return nil
-}
-
-// saveSecret writes a secret to a file that must not exist.
-func saveSecret(name string, s *secret.Buffer) error {
-	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("saving the secret: %w", err)
-	}
-	_, err = w.Write(s.Bytes())
-	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
-		return fmt.Errorf("saving the secret: %w", err)
-	}
 	return nil
 }
 

@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"reown/internal/atomicfile"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 )
@@ -259,25 +259,7 @@ func romExtract(ctx context.Context, e *env, args []string) error {
 		_, err = e.stdout.Write(data)
 		return err
 	}
-	return replaceFile(f.out, data)
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(name string, data []byte) error {
-	t, err := os.CreateTemp(filepath.Dir(name), ".reown-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	defer os.Remove(t.Name())
-	_, err = t.Write(data)
-	err = errors.Join(err, t.Chmod(0o644), t.Sync(), t.Close())
-	if err == nil {
-		err = os.Rename(t.Name(), name)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return nil
+	return atomicfile.WriteFile(f.out, data, 0o644)
 }
 
 // romEdit edits an image file in memory and writes it whole.
@@ -312,7 +294,7 @@ func romEdit(name string, args []string, operands int, edit func(im *rom.Image, 
 	if f.out == "" {
 		f.out = rest[0]
 	}
-	return replaceFile(f.out, im.Bytes())
+	return atomicfile.WriteFile(f.out, im.Bytes(), 0o644)
 }
 
 func romAdd(_ context.Context, _ *env, args []string) error {
@@ -365,7 +347,7 @@ func romOwn(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(f.out, p.New); err != nil {
+	if err := atomicfile.WriteFile(f.out, p.New, 0o644); err != nil {
 		return err
 	}
 	return reportPlan(e, p, f.json)
@@ -385,7 +367,7 @@ func romAlign(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(f.out, p.New); err != nil {
+	if err := atomicfile.WriteFile(f.out, p.New, 0o644); err != nil {
 		return err
 	}
 	return reportPlan(e, p, f.json)
@@ -590,15 +572,15 @@ func enoughPower(spec string) error {
 	return s.Check()
 }
 
-// writeNew writes a file that must not exist.
+// writeNew writes a file that must not exist, for its owner's eyes only.
 func writeNew(name string, data []byte) error {
 	w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("saving the old image: %w", err)
+		return fmt.Errorf("making a new file: %w", err)
 	}
 	_, err = w.Write(data)
 	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
-		return fmt.Errorf("saving the old image: %w", err)
+		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil
 }

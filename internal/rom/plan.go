@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // EraseSize is the erase block that nearly every SPI flash chip has, in bytes.
@@ -58,6 +59,9 @@ type Plan struct {
 	Added    []string  // names of files that are new or changed
 	Settings []Setting // all settings of the new config.user
 	Rejected []string  // lines of the old config.user that were dropped
+	// LostConfig says that an interrupted write has left no readable config.user,
+	// so that its old settings are not in the new one.
+	LostConfig bool
 
 	PCR7SHA1   [20]byte // PCR 7 once Heads has started from the new image
 	PCR7SHA256 [32]byte
@@ -75,10 +79,7 @@ func NewPlan(old []byte, c Changes) (*Plan, error) {
 	if len(c.Pubring) == 0 || len(c.TrustDB) == 0 {
 		return nil, fmt.Errorf("%w: the keyring and the trust database must not be empty", ErrBadName)
 	}
-	var oldConfig []byte
-	if f, err := im.Lookup(NameConfig); err == nil {
-		oldConfig = im.bytes(f.data())
-	}
+	oldConfig, lost := im.config()
 	config, rejected, err := UpdateConfig(oldConfig, c.Settings)
 	if err != nil {
 		return nil, err
@@ -99,8 +100,24 @@ func NewPlan(old []byte, c Changes) (*Plan, error) {
 		return nil, err
 	}
 	p.Settings, _ = ParseConfig(config)
-	p.Rejected = rejected
+	p.Rejected, p.LostConfig = rejected, lost
 	return p, nil
+}
+
+// config returns the content of config.user. Of several, which only a torn image
+// has, it is the first that is text; lost says that a torn image has none.
+func (im *Image) config() (b []byte, lost bool) {
+	for _, f := range im.files {
+		lost = lost || f.Torn
+		if f.Empty() || f.Name != NameConfig {
+			continue
+		}
+		if b := im.bytes(f.data()); bytes.IndexFunc(b, func(r rune) bool { return r == 0 || r == unicode.ReplacementChar }) < 0 {
+			return b, false
+		}
+		lost = true
+	}
+	return nil, lost
 }
 
 // Align builds an image with the same files below "heads/", on erase blocks of

@@ -111,8 +111,8 @@ func checkOwned(t *testing.T, l romtest.Layout, p *Plan, c Changes) {
 	if !p.Aligned {
 		t.Error("the owner's files are not on blocks of their own")
 	}
-	got := coreboot(p.New, l)
-	was := coreboot(l.Build(), l)
+	got := l.Coreboot(p.New)
+	was := l.Coreboot(l.Build())
 	want := map[string]string{}
 	for name, data := range was {
 		want[name] = data
@@ -140,36 +140,6 @@ func checkOwned(t *testing.T, l romtest.Layout, p *Plan, c Changes) {
 			t.Errorf("block 0x%x: differs %v", i, differ)
 		}
 	}
-}
-
-// coreboot finds files as coreboot's cbfs_walk does: on from each entry, and from
-// 64 bytes to 64 bytes where there is none. The first of a name counts.
-func coreboot(img []byte, l romtest.Layout) map[string]string {
-	files := map[string]string{}
-	r := img[l.CBFS.Offset : l.CBFS.Offset+l.CBFS.Size]
-	be := binary.BigEndian.Uint32
-	for off := 0; off+24 < len(r); {
-		h := r[off:]
-		if string(h[:8]) != "LARCHIVE" {
-			off += 64
-			continue
-		}
-		size, typ, attr, data := int(be(h[8:])), be(h[12:]), int(be(h[16:])), int(be(h[20:]))
-		if data < 24 || data > 256 || size > len(r) || off+data+size > len(r) {
-			off += 64
-			continue
-		}
-		end := data
-		if attr != 0 {
-			end = attr
-		}
-		name, _, _ := strings.Cut(string(h[24:end]), "\x00")
-		if _, ok := files[name]; !ok && typ != TypeEmpty && typ != TypeDeleted {
-			files[name] = string(h[data : data+size])
-		}
-		off = (off + data + size + 63) &^ 63
-	}
-	return files
 }
 
 // headsList lists the owner's files as Heads' cbfs does: from the master header

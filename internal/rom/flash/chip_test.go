@@ -2,13 +2,11 @@ package flash
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"reown/internal/rom"
@@ -17,9 +15,9 @@ import (
 
 // small is a board small enough to be written hundreds of times in a test.
 var small = romtest.Layout{
-	Name: "4M", Size: 4 << 20, FMAP: 0x30000,
-	Areas: []romtest.Area{{Name: "SI_DESC", Size: 0x1000}, {Name: "SI_ME", Offset: 0x3000, Size: 0x1d000}, {Name: "SI_BIOS", Offset: 0x20000, Size: 0x3e0000}},
-	CBFS:  romtest.Area{Name: "COREBOOT", Offset: 0x30200, Size: 0x3cfe00},
+	Name: "1M", Size: 1 << 20, FMAP: 0x30000, Payload: 252_001,
+	Areas: []romtest.Area{{Name: "SI_DESC", Size: 0x1000}, {Name: "SI_ME", Offset: 0x3000, Size: 0x1d000}, {Name: "SI_BIOS", Offset: 0x20000, Size: 0xe0000}},
+	CBFS:  romtest.Area{Name: "COREBOOT", Offset: 0x30200, Size: 0xcfe00},
 }
 
 func peer(t testing.TB, name string) {
@@ -177,50 +175,6 @@ func (c *chip) mix(to, want []byte) {
 		mix := byte(c.rand.Uint32())
 		to[i] = to[i]&mix | want[i]&^mix
 	}
-}
-
-// coreboot finds files as coreboot does: on from each entry, and from 64 bytes to
-// 64 bytes where there is none. The first of a name counts.
-func coreboot(img []byte, l romtest.Layout) map[string]string {
-	files := map[string]string{}
-	r := img[l.CBFS.Offset : l.CBFS.Offset+l.CBFS.Size]
-	be := binary.BigEndian.Uint32
-	for off := 0; off+24 < len(r); {
-		h := r[off:]
-		size, typ, attr, data := int(be(h[8:])), be(h[12:]), int(be(h[16:])), int(be(h[20:]))
-		if string(h[:8]) != "LARCHIVE" || data < 24 || data > 256 || size > len(r) || off+data+size > len(r) {
-			off += 64
-			continue
-		}
-		end := data
-		if attr != 0 && attr <= data {
-			end = attr
-		}
-		name, _, _ := strings.Cut(string(h[24:end]), "\x00")
-		if _, ok := files[name]; !ok && typ != rom.TypeEmpty && typ != rom.TypeDeleted {
-			files[name] = string(h[data : data+size])
-		}
-		off = (off + data + size + 63) &^ 63
-	}
-	return files
-}
-
-// damaged names a file without which the board would not start, or "".
-func damaged(img []byte, l romtest.Layout, want map[string]string) string {
-	got := coreboot(img, l)
-	for _, name := range romtest.Critical {
-		// The processor finds the boot block by its place, not by its name.
-		if name == "bootblock" && bytes.HasSuffix(img, []byte(want[name])) {
-			continue
-		}
-		if want[name] == "" || got[name] != want[name] {
-			return name
-		}
-	}
-	if at := l.FMAP; !bytes.Equal(img[at:at+0x200], l.Build()[at:at+0x200]) {
-		return "FMAP"
-	}
-	return ""
 }
 
 func (t torn) String() string {

@@ -161,7 +161,7 @@ func TestProgramFails(t *testing.T) {
 		"never writes":       {"[ $mode = read ] && cp $dir/chip $last || { echo 'Transaction error' >&2; exit 3; }\n", []error{ErrRestored}},
 		"says it is locked":  {"[ $mode = read ] && cp $dir/chip $last || { echo 'PR0: Warning: 0x0-0xfff is read-only.' >&2; exit 1; }\n", []error{ErrRestored, ErrLocked}},
 		"lies about writing": {"[ $mode = read ] && cp $dir/chip $last || exit 0\n", []error{ErrRestored}},
-		"writes rubbish":     {"[ $mode = read ] && cp $dir/chip $last || head -c 4194304 /dev/zero >$dir/chip\n", []error{ErrDamaged}},
+		"writes rubbish":     {"[ $mode = read ] && cp $dir/chip $last || head -c 1048576 /dev/zero >$dir/chip\n", []error{ErrDamaged}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, dir := script(t, p.Old, c.body)
@@ -205,10 +205,10 @@ func TestProgramKnowsALockedChip(t *testing.T) {
 	p := plan(t, plan(t, sold(t, small), 3000).New, 2000)
 	for line, want := range map[string]error{
 		"PR0: Warning: 0x00000000-0x00ffffff is read-only.":           ErrLocked,
-		"GPR0: Warning: 0x00000000-0x003fffff is locked.":             ErrLocked,
-		"FREG1: BIOS region (0x00020000-0x003fffff) is read-only.":    ErrLocked,
+		"GPR0: Warning: 0x00000000-0x000fffff is locked.":             ErrLocked,
+		"FREG1: BIOS region (0x00020000-0x000fffff) is read-only.":    ErrLocked,
 		"FREG2: Management Engine region (0x3000-0x1ffff) is locked.": nil,
-		"FREG1: BIOS region (0x00020000-0x003fffff) is read-write.":   nil,
+		"FREG1: BIOS region (0x00020000-0x000fffff) is read-write.":   nil,
 		"0x is read-only.": nil,
 		"PR0: Warning: 0xffffffffff-0x1 is read-only.": nil,
 	} {

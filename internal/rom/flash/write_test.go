@@ -220,7 +220,7 @@ type chipT = chip // for where a variable hides the type
 func TestAnotherImage(t *testing.T) {
 	p := plan(t, plan(t, sold(t, small), 3000).New, 2000)
 	for name, edit := range map[string]func(b []byte) []byte{
-		"payload":    func(b []byte) []byte { b[0x100000] ^= 1; return b },
+		"payload":    func(b []byte) []byte { b[0x80000] ^= 1; return b },
 		"descriptor": func(b []byte) []byte { b[0] ^= 1; return b },
 		"size":       func(b []byte) []byte { return b[:len(b)/2] },
 	} {

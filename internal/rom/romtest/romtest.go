@@ -18,6 +18,8 @@ type Layout struct {
 	FMAP   uint32 // offset of the flash map; 0: none, a legacy image
 	CBFS   Area   // COREBOOT
 	Serial string // content of serial_number; "" means no such file
+	// Payload is the size of fallback/payload; 0 means 3,000,003 bytes.
+	Payload int
 }
 
 // An Area is a named stretch of the chip.
@@ -103,7 +105,10 @@ func (l Layout) Build() []byte {
 		b.add("serial_number", typeRaw, []byte(l.Serial), 0)
 	}
 	b.add("bootsplash.jpg", typeRaw, b.bytes(20_000), 0)
-	b.add("fallback/payload", typeRaw, b.bytes(3_000_003), 0)
+	if l.Payload == 0 {
+		l.Payload = 3_000_003
+	}
+	b.add("fallback/payload", typeRaw, b.bytes(l.Payload), 0)
 	if l.FMAP == 0 {
 		b.hole(b.end - b.start)
 		b.legacyTop(l)
