@@ -120,19 +120,34 @@ func (im *Image) config() (b []byte, lost bool) {
 	return nil, lost
 }
 
+// reserved is the room that Align keeps in an image without any file below
+// "heads/", in bytes.
+const reserved = 16 << 10
+
 // Align builds an image with the same files below "heads/", on erase blocks of
-// their own. It is for the maker of a machine, before it ships.
+// their own. It is for the maker of a machine, before it ships. An image without
+// such files gets its hole parted at the erase block where they will stand; a
+// change with cbfstool joins the parts again.
 func Align(old []byte, eraseSize uint32) (*Plan, error) {
 	im, err := Parse(old)
 	if err != nil {
 		return nil, fmt.Errorf("reading the firmware image: %w", err)
 	}
-	return Layout(old, im.ownerFiles(), eraseSize)
+	files := im.ownerFiles()
+	if len(files) == 0 {
+		return layout(old, nil, eraseSize, reserved)
+	}
+	return layout(old, files, eraseSize, 0)
 }
 
 // Layout builds an image whose files below "heads/" are exactly these, in this
 // order. All else stays where it is, to the byte. eraseSize is as in Changes.
 func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
+	return layout(old, files, eraseSize, 0)
+}
+
+// layout is Layout, and keeps room for files to come.
+func layout(old []byte, files []NewFile, eraseSize, room uint32) (*Plan, error) {
 	if eraseSize == 0 {
 		eraseSize = EraseSize
 	}
@@ -150,7 +165,7 @@ func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layouter{im: im, files: files, block: eraseSize, total: total}
+	l := &layouter{im: im, files: files, block: eraseSize, total: total + room}
 	l.findSpans()
 	p, err := l.best()
 	if err != nil {
@@ -244,7 +259,7 @@ type layouter struct {
 	im    *Image
 	files []NewFile
 	block uint32
-	total uint32
+	total uint32 // room for the files with their headers; 0: there are none
 	spans []span
 }
 
@@ -332,7 +347,7 @@ func (l *layouter) own() []Range {
 func (l *layouter) places(i int) []uint32 {
 	s := l.spans[i]
 	at := []uint32{s.Start}
-	if len(l.files) == 0 {
+	if l.total == 0 {
 		return at
 	}
 	boundary := alignUp(s.Start+Heads.headerLen(""), l.block)
@@ -352,6 +367,9 @@ func (l *layouter) places(i int) []uint32 {
 // anything outside the span, nor with the header of the hole before them.
 func (l *layouter) aligned(i int, at uint32) bool {
 	s := l.spans[i]
+	if l.total == 0 {
+		return true
+	}
 	low := at &^ (l.block - 1)
 	lowest := s.Start
 	if at != s.Start {
@@ -382,7 +400,7 @@ func (l *layouter) build(dst []byte, i int, at uint32) bool {
 			im.putEmpty(o.Start, o.dataEnd, Heads)
 		}
 	}
-	if len(l.files) == 0 && !s.owned {
+	if l.total == 0 && !s.owned {
 		return true
 	}
 	if at != s.Start && !l.isHole(Range{s.Start, at}) {

@@ -15,7 +15,7 @@ import (
 	"reown/internal/rom/romtest"
 )
 
-func layout(t testing.TB, name string) romtest.Layout {
+func boardLayout(t testing.TB, name string) romtest.Layout {
 	t.Helper()
 	for _, l := range romtest.Layouts {
 		if l.Name == name {
@@ -177,7 +177,7 @@ func TestCbfstoolAgreesOnPlannedImages(t *testing.T) {
 
 func TestAlignKeepsEveryFile(t *testing.T) {
 	for _, size := range []uint32{0, 64 << 10} {
-		old := sold(t, layout(t, "16M"))
+		old := sold(t, boardLayout(t, "16M"))
 		p, err := Align(old, size)
 		if err != nil {
 			t.Fatal(err)
@@ -203,10 +203,32 @@ func TestAlignKeepsEveryFile(t *testing.T) {
 	}
 }
 
+// An image without any file of an owner can be prepared for the first one.
+func TestAlignWithoutFiles(t *testing.T) {
+	for _, l := range romtest.Layouts {
+		t.Run(l.Name, func(t *testing.T) {
+			p, err := Align(l.Build(), 0)
+			if err != nil || !p.Aligned || len(p.Blocks) == 0 || p.PCR7SHA256 != [32]byte{} {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			if again, err := Align(p.New, 0); err != nil || len(again.Blocks) != 0 {
+				t.Errorf("aligned twice: %v", err)
+			}
+			next, err := NewPlan(p.New, owner(3000))
+			if err != nil || next.Shared != 0 || !next.Aligned {
+				t.Fatalf("the first files: %d shared blocks, %v", next.Shared, err)
+			}
+			if _, err := exec.LookPath("cbfstool"); err == nil {
+				agreesWithCbfstool(t, p.New)
+			}
+		})
+	}
+}
+
 func TestKeepOtherFiles(t *testing.T) {
 	c := owner(100)
 	c.Keep = []string{InitrdPrefix + "bin/gpgv.sh"}
-	p, err := NewPlan(sold(t, layout(t, "12M")), c)
+	p, err := NewPlan(sold(t, boardLayout(t, "12M")), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,13 +236,13 @@ func TestKeepOtherFiles(t *testing.T) {
 		t.Errorf("kept %q, removed %q", p.Kept, p.Removed)
 	}
 	c.Keep = []string{InitrdPrefix + "nothing"}
-	if _, err := NewPlan(sold(t, layout(t, "12M")), c); !errors.Is(err, ErrNotFound) {
+	if _, err := NewPlan(sold(t, boardLayout(t, "12M")), c); !errors.Is(err, ErrNotFound) {
 		t.Errorf("keeping a file that is not there: %v", err)
 	}
 }
 
 func TestNoSpace(t *testing.T) {
-	l := layout(t, "8M")
+	l := boardLayout(t, "8M")
 	img := l.Build()
 	im := mustParse(t, img)
 	// Leave a hole of 5 KiB, which holds the files but not on blocks of their own.
@@ -240,7 +262,7 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestRefusedImages(t *testing.T) {
-	l := layout(t, "12M")
+	l := boardLayout(t, "12M")
 	fmap, cbfs := int(l.FMAP), int(l.CBFS.Offset)
 	area := func(img []byte, name string) []byte {
 		for i := fmap + 56; ; i += 42 {
@@ -307,7 +329,7 @@ func TestRefusedImages(t *testing.T) {
 }
 
 func TestRefusedNames(t *testing.T) {
-	img := layout(t, "8M").Build()
+	img := boardLayout(t, "8M").Build()
 	im := mustParse(t, img)
 	for _, name := range []string{"", "[x", "a b", "a\x00b", "é", strings.Repeat("x", 232)} {
 		if err := im.Add(name, []byte("x"), CBFSTool); !errors.Is(err, ErrBadName) {
@@ -341,7 +363,7 @@ func pcr7(t testing.TB, img []byte) [32]byte {
 
 // The expected values were computed by another program, with Python's hashlib.
 func TestPCR7(t *testing.T) {
-	img := layout(t, "16M").Build()
+	img := boardLayout(t, "16M").Build()
 	im := mustParse(t, img)
 	for _, f := range seller[:2] {
 		if err := im.Add(f.Name, f.Data, CBFSTool); err != nil {
@@ -359,7 +381,7 @@ func TestPCR7(t *testing.T) {
 	if got := hex.EncodeToString(sum256[:]); got != want256 {
 		t.Errorf("SHA-256: %s", got)
 	}
-	_, none, err := PCR7(layout(t, "16M").Build())
+	_, none, err := PCR7(boardLayout(t, "16M").Build())
 	if err != nil || none != [32]byte{} {
 		t.Errorf("without a file: %x, %v", none, err)
 	}
@@ -369,7 +391,7 @@ func TestPCR7(t *testing.T) {
 func TestPCR7ByShell(t *testing.T) {
 	peer(t, "cbfstool", "sh", "sha1sum", "sha256sum", "xxd")
 	dir := t.TempDir()
-	p, err := NewPlan(sold(t, layout(t, "16M")), owner(3000))
+	p, err := NewPlan(sold(t, boardLayout(t, "16M")), owner(3000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +414,7 @@ echo $pcr`
 }
 
 func TestPCR7OfTwoFilesWithOneName(t *testing.T) {
-	img := layout(t, "16M").Build()
+	img := boardLayout(t, "16M").Build()
 	im := mustParse(t, img)
 	for i, name := range []string{NameConfig, InitrdPrefix + "etc/config.usex"} {
 		if err := im.Add(name, []byte(fmt.Sprint("content ", i)), CBFSTool); err != nil {

@@ -99,6 +99,17 @@ func TestPowerCuts(t *testing.T) {
 		t.Error("a plan without shared blocks damages the firmware")
 	}
 
+	// The same image, prepared by its maker.
+	prepared, err := rom.Align(small.Build(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, erases, bad = cuts(t, plan(t, prepared.New, 3000), 3000, half, garbage, lengths)
+	t.Logf("no files yet, prepared: %d steps, %d erases; damaging cuts: %d", steps, erases, bad)
+	if bad != 0 {
+		t.Errorf("%d damaging cuts", bad)
+	}
+
 	// Heads' own layout: the seller's files begin in the payload's last block. One
 	// write of that block cannot be avoided.
 	steps, erases, bad = cuts(t, first, 3000, half, garbage)
