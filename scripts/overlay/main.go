@@ -1,13 +1,20 @@
-// Overlay writes the file for `go build -overlay` that lets a Go program run on
-// kernels without CONFIG_EVENTFD: all x86 boards that Heads ships today.
+// Overlay prepares the source that the shipped binary is built from. It changes two
+// things in other people's code, at build time, and every replacement must match
+// exactly once: a new release that changes one of these files stops the build
+// instead of shipping something untested.
 //
-// Since Go 1.23 the runtime wakes its network poller through an eventfd and dies
-// when the kernel has none. The patch falls back to a pipe, which the runtime used
-// before and still contains. It is applied to the toolchain's own source at build
-// time, and every replacement must match exactly once: a new Go release that
-// changes this file stops the build instead of shipping something untested.
+// The Go runtime: all x86 boards that Heads ships today have CONFIG_EVENTFD=n. Since
+// Go 1.23 the runtime wakes its network poller through an eventfd and dies when
+// the kernel has none. The patch falls back to a pipe, which the runtime used
+// before and still contains. It is applied by -overlay.
 //
-// usage: go run ./scripts/overlay DIR   (writes DIR/overlay.json)
+// go-tpm: its transport package offers wrappers that link the whole network stack
+// and a second TPM library (110 KB packed). reown has its own transport and uses
+// nothing but the interface. The patched module is used by -modfile, because Go
+// lets no overlay reach into the module cache.
+//
+// usage: go run ./scripts/overlay DIR
+// then:  go build -overlay DIR/overlay.json -modfile DIR/go.mod ...
 package main
 
 import (
@@ -19,8 +26,22 @@ import (
 	"strings"
 )
 
-// edits are applied in order; each old text must occur exactly once.
-var edits = []struct{ old, new string }{
+// An edit replaces a text that must occur exactly once.
+type edit struct{ old, new string }
+
+// tpmEdits are the edits of go-tpm by file; nil: only the package clause stays.
+var tpmEdits = map[string][]edit{
+	"tpm2/transport/open_other.go": nil,
+	"legacy/tpm2/open_other.go":    nil, // tpm2 takes its key derivation from here
+	"tpmutil/run_other.go":         nil,
+	"tpm2/transport/tpm.go": {
+		{"\n\t\"github.com/google/go-tpm/tpmutil\"\n", "\n\t\"errors\"\n"},
+		{"(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
+		{"(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
+	},
+}
+
+var runtimeEdits = []edit{
 	{
 		"	netpollEventFd uintptr            // eventfd for netpollBreak\n",
 		"	netpollEventFd uintptr            // eventfd for netpollBreak, or the read end of a pipe\n" +
@@ -50,41 +71,69 @@ var edits = []struct{ old, new string }{
 	},
 }
 
-func patch(src string) (string, error) {
+// apply returns the patched text of a file.
+func apply(file, src string, edits []edit) (string, error) {
+	if edits == nil {
+		_, rest, ok := strings.Cut(src, "\npackage ")
+		if !ok {
+			return "", fmt.Errorf("%s has no package clause", file)
+		}
+		name, _, _ := strings.Cut(rest, "\n")
+		return "package " + name + "\n", nil
+	}
 	for i, e := range edits {
 		if n := strings.Count(src, e.old); n != 1 {
-			return "", fmt.Errorf("edit %d matches %d times, not once: this Go release has another netpoll_epoll.go", i+1, n)
+			return "", fmt.Errorf("%s: edit %d matches %d times, not once: this release has another text", file, i+1, n)
 		}
 		src = strings.Replace(src, e.old, e.new, 1)
 	}
 	return src, nil
 }
 
-func run(dir string) error {
+// goSays runs the go tool and returns what it prints.
+func goSays(args ...string) (string, error) {
 	goTool := os.Getenv("GO")
 	if goTool == "" {
 		goTool = "go"
 	}
-	out, err := exec.Command(goTool, "env", "GOROOT").Output()
+	out, err := exec.Command(goTool, args...).Output()
 	if err != nil {
-		return fmt.Errorf("asking %s for GOROOT: %w", goTool, err)
+		return "", fmt.Errorf("%s %s: %w", goTool, strings.Join(args, " "), err)
 	}
-	orig := filepath.Join(strings.TrimSpace(string(out)), "src/runtime/netpoll_epoll.go")
-	src, err := os.ReadFile(orig)
+	return strings.TrimSpace(string(out)), nil
+}
+
+func run(dir string) error {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	text, err := patch(string(src))
-	if err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	patched := filepath.Join(dir, "netpoll_epoll.go")
+	if err := patchRuntime(dir); err != nil {
+		return err
+	}
+	return patchTPM(dir)
+}
+
+func patchRuntime(dir string) error {
+	root, err := goSays("env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	orig, patched := filepath.Join(root, "src/runtime/netpoll_epoll.go"), filepath.Join(dir, "netpoll_epoll.go")
+	src, err := os.ReadFile(orig)
+	if err != nil {
+		return err
+	}
+	text, err := apply(orig, string(src), runtimeEdits)
+	if err != nil {
+		return err
+	}
 	if err := os.WriteFile(patched, []byte(text), 0o644); err != nil {
 		return err
 	}
@@ -93,6 +142,57 @@ func run(dir string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "overlay.json"), js, 0o644)
+}
+
+// patchTPM copies go-tpm, patches the copy, and writes a go.mod that uses it.
+func patchTPM(dir string) error {
+	const module = "github.com/google/go-tpm"
+	root, err := goSays("mod", "download", "-json", module)
+	if err != nil {
+		return err
+	}
+	var info struct{ Dir string }
+	if err := json.Unmarshal([]byte(root), &info); err != nil {
+		return err
+	}
+	local := filepath.Join(dir, "go-tpm")
+	if err := os.CopyFS(local, os.DirFS(info.Dir)); err != nil {
+		return err
+	}
+	for file, edits := range tpmEdits {
+		path := filepath.Join(local, file)
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text, err := apply(file, string(src), edits)
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	gomod, err := goSays("env", "GOMOD")
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(gomod), name))
+		if err != nil {
+			return err
+		}
+		if name == "go.mod" {
+			text = fmt.Appendf(text, "\nreplace %s => %s\n", module, local)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func main() {
