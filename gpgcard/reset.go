@@ -113,7 +113,7 @@ func (c *Card) block(ctx context.Context, which PIN) error {
 		case err == nil:
 			return fmt.Errorf("%w: the card accepts any %v", ErrResetFailed, which)
 		case isStatus(err, swBlocked):
-			tries = 1
+			return nil
 		case !errors.As(err, &s):
 			return err
 		}
