@@ -1,0 +1,693 @@
+package tui
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/tview"
+
+	"reown/internal/escape"
+	"reown/internal/qr"
+	"reown/internal/secret"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// page draws one ui.Page and takes its keys. It is used from tview's goroutine only,
+// except for result.
+type page struct {
+	*tview.Box
+	u      *UI
+	p      *ui.Page
+	ctx    context.Context
+	result chan string
+
+	fields  []*field
+	focus   int // index into fields, then choices
+	body    []ui.Block
+	scroll  int
+	lines   int // of the body, at the last drawing
+	room    int // lines of the body that are visible
+	message string
+	busy    bool
+	overlay string // help or details
+	code    *qr.Code
+}
+
+// field is a line that is typed.
+type field struct {
+	in     *ui.Input
+	second bool // "again": must equal the one before
+	buf    *secret.Buffer
+	text   []byte // when the input is no secret
+	reveal bool
+}
+
+func newPage(ctx context.Context, u *UI, p *ui.Page) *page {
+	v := &page{Box: tview.NewBox(), u: u, p: p, ctx: ctx, result: make(chan string, 1)}
+	for _, in := range p.Inputs {
+		if in.Secret == nil {
+			v.fields = append(v.fields, &field{in: in, text: []byte(in.Value)})
+			continue
+		}
+		in.Secret.SetLen(0)
+		v.fields = append(v.fields, &field{in: in, buf: in.Secret, reveal: in.Shown})
+		if in.Twice {
+			again := secret.New(in.Secret.Cap())
+			again.SetLen(0)
+			v.fields = append(v.fields, &field{in: in, second: true, buf: again})
+		}
+	}
+	if len(v.fields) == 0 {
+		v.focus = min(p.Default, len(p.Choices)-1)
+	}
+	v.refresh()
+	for _, b := range v.body {
+		if b.Kind == ui.QR && v.canQR() {
+			if c, err := qr.Encode(b.Secret.Bytes(), qr.L); err == nil && c.Width(quiet) <= 48 && c.Height(quiet) <= minHeight-3 {
+				v.code = c
+			}
+		}
+	}
+	return v
+}
+
+// quiet is the light border of a QR code, in modules; readers are content with two.
+const quiet = 2
+
+// canQR says whether the screen has half blocks.
+func (v *page) canQR() bool {
+	for _, r := range "▀▄█" {
+		if v.u.has != nil && !v.u.has(r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *page) wipe() {
+	for _, f := range v.fields {
+		if f.second {
+			f.buf.Wipe()
+		}
+		secret.Zero(f.text)
+	}
+	if v.code != nil {
+		v.code.Wipe()
+	}
+}
+
+func (v *page) refresh() {
+	v.body = v.p.Body
+	if v.p.Live != nil {
+		v.body = v.p.Live()
+	}
+}
+
+func (v *page) t(m msg.M, a ...any) string { return m.In(v.p.Lang, a...) }
+
+// ---------------------------------------------------------------- drawing
+
+// line is one line of the body, ready to be drawn.
+type line struct {
+	indent int
+	mark   ui.Mark
+	label  string
+	text   string
+	style  int
+	secret []byte // part of a secret, drawn instead of text
+}
+
+// labelWidth is the column of a row's text.
+const labelWidth = 18
+
+// layout turns the body into lines of at most width characters.
+func (v *page) layout(width int) (lines []line) {
+	hidden := len(v.fields) > 0 && v.fields[0].len() > 0
+	for _, b := range v.body {
+		text := escape.Lines(b.Text)
+		switch b.Kind {
+		case ui.Text, ui.Strong:
+			st := stylePlain
+			if b.Kind == ui.Strong {
+				st = styleStrong
+				if v.p.Alarm {
+					st = styleAlarm
+				}
+			}
+			for _, l := range ui.Wrap(text, width) {
+				lines = append(lines, line{text: l, style: st})
+			}
+		case ui.Gap:
+			lines = append(lines, line{})
+		case ui.Verbatim:
+			lines = append(lines, line{text: text, style: styleStrong})
+		case ui.Row:
+			col := 5 + labelWidth
+			if b.Label == "" {
+				col = 5
+			} else if width < 60 {
+				col = 5 + min(labelWidth, utf8.RuneCountInString(b.Label)+1)
+			}
+			for i, l := range ui.Wrap(text, width-col) {
+				n := line{indent: col, text: l}
+				if i == 0 {
+					n.mark, n.label = b.Mark, escape.Text(b.Label)
+				}
+				lines = append(lines, n)
+			}
+		case ui.Words, ui.Code, ui.QR:
+			if b.Kind == ui.QR && v.code != nil || b.Hide && hidden {
+				continue
+			}
+			for _, part := range split(b.Secret.Bytes(), width, b.Kind == ui.Words) {
+				lines = append(lines, line{secret: part, style: styleStrong})
+			}
+		}
+	}
+	return lines
+}
+
+// split cuts a secret into lines; words keep together. It returns slices of b.
+func split(b []byte, width int, numbered bool) (parts [][]byte) {
+	if numbered {
+		per := max(1, (width-2)/wordColumn)
+		for len(b) > 0 {
+			n := 0
+			for i := range b {
+				if b[i] == ' ' {
+					if n++; n == per {
+						parts, b = append(parts, b[:i]), b[i+1:]
+						break
+					}
+				}
+			}
+			if n < per {
+				return append(parts, b)
+			}
+		}
+		return parts
+	}
+	for len(b) > width-2 {
+		n := bytes.LastIndexByte(b[:width-2], ' ')
+		if n <= 0 {
+			n = width - 2
+		}
+		parts, b = append(parts, b[:n]), bytes.TrimLeft(b[n:], " ")
+	}
+	return append(parts, b)
+}
+
+const wordColumn = 16
+
+// Draw implements tview.Primitive.
+func (v *page) Draw(s tcell.Screen) {
+	x, y, w, h, ok := area(s)
+	s.Fill(' ', tcell.StyleDefault)
+	if !ok {
+		tooSmall(s, v.p.Lang)
+		return
+	}
+	v.frame(s, x, y, w, h)
+	if v.overlay != "" {
+		lines := ui.Wrap(v.overlay, textWidth)
+		for i, l := range lines[:min(len(lines), h-7)] {
+			put(s, x+2, y+4+i, x+w, l, tcell.StyleDefault)
+		}
+		put(s, x+2, y+h-3, x+w, v.t(msg.KeyClose), v.u.style(styleStrong))
+		return
+	}
+	left, width := x+2, textWidth
+	if v.code != nil && v.shows(ui.QR) {
+		v.drawQR(s, x, y+2)
+		left = x + v.code.Width(quiet) + 2
+		width = x + w - left - 1
+	}
+	bottom := y + h - 2
+	bottom = v.drawChoices(s, left, bottom, width)
+	bottom = v.drawMessage(s, left, bottom, width)
+	bottom = v.drawFields(s, left, bottom, width)
+	v.drawBody(s, left, y+3, bottom-1, width)
+}
+
+func (v *page) shows(k ui.BlockKind) bool {
+	for _, b := range v.body {
+		if b.Kind == k && !(b.Hide && len(v.fields) > 0 && v.fields[0].len() > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// frame draws title, status line, rules and the line of keys.
+func (v *page) frame(s tcell.Screen, x, y, w, h int) {
+	st := v.u.style(styleTitle)
+	if v.p.Alarm {
+		st = v.u.style(styleAlarm).Reverse(true)
+	}
+	fillRow(s, x, y, w, ' ', st)
+	put(s, x+1, y, x+w, escape.Text(v.p.Title), st)
+	if v.p.Step > 0 {
+		t := v.t(msg.StepOf, v.p.Step, v.p.Steps)
+		put(s, x+w-1-utf8.RuneCountInString(t), y, x+w, t, st)
+	}
+	put(s, x+1, y+1, x+w, escape.Text(v.p.Status), tcell.StyleDefault)
+	if v.u.caps != nil && v.u.caps() {
+		t := " " + v.t(msg.CapsLock) + " "
+		put(s, x+w-1-utf8.RuneCountInString(t), y+1, x+w, t, v.u.style(styleAlarm))
+	}
+	if v.code == nil {
+		fillRow(s, x, y+2, w, '-', tcell.StyleDefault)
+	}
+	fillRow(s, x, y+h-2, w, '-', tcell.StyleDefault)
+	keys := []string{v.t(msg.KeyMove)}
+	if f := v.field(); f != nil && f.buf != nil {
+		keys[0] = v.t(msg.KeyShow)
+	}
+	keys = append(keys, v.t(msg.KeyEnter))
+	if v.p.Help != "" {
+		keys = append(keys, v.t(msg.KeyHelp))
+	}
+	if v.p.Details != "" {
+		keys = append(keys, v.t(msg.KeyDetails))
+	}
+	if !v.p.NoBack {
+		keys = append(keys, v.t(msg.KeyBack))
+	}
+	if !v.p.NoLeave {
+		keys = append(keys, v.t(msg.KeyLeave))
+	}
+	put(s, x+1, y+h-1, x+w, strings.Join(keys, "   "), tcell.StyleDefault)
+}
+
+func (v *page) drawBody(s tcell.Screen, left, top, bottom, width int) {
+	lines := v.layout(width)
+	v.lines, v.room = len(lines), max(bottom-top+1, 0)
+	v.scroll = max(0, min(v.scroll, v.lines-v.room))
+	for i := range min(v.room, v.lines-v.scroll) {
+		l, y := lines[v.scroll+i], top+i
+		st := v.u.style(l.style)
+		if l.mark != ui.NoMark {
+			put(s, left, y, left+width, l.mark.String(), v.u.style(markStyle(l.mark)))
+		}
+		put(s, left+5, y, left+width, l.label, v.u.style(styleStrong))
+		if l.secret != nil {
+			v.drawSecret(s, left, y, width, i, lines, st)
+			continue
+		}
+		put(s, left+l.indent, y, left+width, l.text, st)
+	}
+	if v.scroll+v.room < v.lines {
+		t := "[" + v.t(msg.KeyMore) + "]"
+		put(s, left+width-utf8.RuneCountInString(t), bottom, left+width, t, v.u.style(styleFocus))
+	}
+}
+
+// drawSecret draws one line of words with their numbers, or of characters.
+func (v *page) drawSecret(s tcell.Screen, left, y, width, i int, lines []line, st tcell.Style) {
+	l := lines[v.scroll+i]
+	if !v.shows(ui.Words) {
+		x := left + 2
+		for _, c := range l.secret {
+			s.SetContent(x, y, rune(c), nil, st)
+			x++
+		}
+		return
+	}
+	n := 1
+	for _, before := range lines[:v.scroll+i] {
+		if before.secret != nil {
+			n += bytes.Count(before.secret, []byte{' '}) + 1
+		}
+	}
+	x := left + 2
+	for word := range bytes.SplitSeq(l.secret, []byte{' '}) {
+		put(s, x, y, left+width, strconv.Itoa(n), tcell.StyleDefault)
+		for k, c := range word {
+			s.SetContent(x+3+k, y, rune(c), nil, st)
+		}
+		x, n = x+wordColumn, n+1
+	}
+}
+
+// drawQR draws the code's light as bold white ink: on the Linux console a white
+// background is only grey.
+func (v *page) drawQR(s tcell.Screen, x, y int) {
+	st := tcell.StyleDefault.Bold(true)
+	if !v.u.mono {
+		st = st.Foreground(tcell.ColorWhite).Background(tcell.ColorBlack)
+	}
+	for row := range v.code.Height(quiet) {
+		for col := range v.code.Width(quiet) {
+			upper := !v.code.Dark(col-quiet, 2*row-quiet)
+			lower := !v.code.Dark(col-quiet, 2*row+1-quiet)
+			r, _ := utf8.DecodeRuneInString(qr.Half(upper, lower))
+			s.SetContent(x+col, y+row, r, nil, st)
+		}
+	}
+}
+
+// drawChoices draws the buttons above bottom and returns the line above them.
+func (v *page) drawChoices(s tcell.Screen, left, bottom, width int) int {
+	type spot struct{ row, x int }
+	var spots []spot
+	row, x := 0, 0
+	label := func(c ui.Choice) string {
+		t := c.Label
+		if c.Key > 0 {
+			t = "F" + strconv.Itoa(c.Key) + " " + t
+		}
+		return "< " + t + " >"
+	}
+	for _, c := range v.p.Choices {
+		n := utf8.RuneCountInString(label(c))
+		if x > 0 && x+n > width {
+			row, x = row+1, 0
+		}
+		spots = append(spots, spot{row, x})
+		x += n + 2
+	}
+	top := bottom - 1 - row
+	for i, c := range v.p.Choices {
+		st := tcell.StyleDefault
+		if v.focus == len(v.fields)+i && !v.busy {
+			st = v.u.style(styleFocus)
+		}
+		put(s, left+spots[i].x, top+spots[i].row, left+width, label(c), st)
+	}
+	return top - 1
+}
+
+func (v *page) drawMessage(s tcell.Screen, left, bottom, width int) int {
+	text, st := v.message, v.u.style(styleAlarm)
+	if v.busy {
+		text, st = v.t(msg.Checking), v.u.style(styleStrong)
+	}
+	lines := ui.Wrap(escape.Text(text), width)
+	lines = lines[:min(len(lines), 4)]
+	if text == "" {
+		return bottom
+	}
+	for i, l := range lines {
+		put(s, left, bottom-len(lines)+1+i, left+width, l, st)
+	}
+	return bottom - len(lines)
+}
+
+func (v *page) drawFields(s tcell.Screen, left, bottom, width int) int {
+	if len(v.fields) == 0 {
+		return bottom
+	}
+	labels := 0
+	for _, f := range v.fields {
+		labels = max(labels, utf8.RuneCountInString(v.label(f)))
+	}
+	top := bottom - len(v.fields) + 1
+	for i, f := range v.fields {
+		y := top + i
+		st := tcell.StyleDefault
+		if v.focus == i {
+			st = v.u.style(styleStrong)
+			put(s, left, y, left+2, ">", st)
+		}
+		put(s, left+2, y, left+width, v.label(f), st)
+		x := left + 2 + labels + 2
+		room := left + width - x - 1
+		f.draw(s, x, y, room, v.focus == i, v.u)
+	}
+	return top - 1
+}
+
+func (v *page) label(f *field) string {
+	if f.second {
+		return v.t(msg.Again)
+	}
+	return escape.Text(f.in.Label)
+}
+
+func (f *field) bytes() []byte {
+	if f.buf != nil {
+		return f.buf.Bytes()
+	}
+	return f.text
+}
+
+func (f *field) len() int { return len(f.bytes()) }
+
+// draw shows the end of what was typed, with a cursor.
+func (f *field) draw(s tcell.Screen, x, y, room int, focused bool, u *UI) {
+	b := f.bytes()
+	n := utf8.RuneCount(b)
+	for n > room-1 {
+		_, k := utf8.DecodeRune(b)
+		b, n = b[k:], n-1
+	}
+	st := tcell.StyleDefault
+	end := x
+	for len(b) > 0 {
+		r, k := utf8.DecodeRune(b)
+		if f.buf != nil && !f.reveal {
+			r = '*'
+		}
+		s.SetContent(end, y, r, nil, st)
+		end, b = end+1, b[k:]
+	}
+	for i := end; i < x+room; i++ {
+		s.SetContent(i, y, '_', nil, st)
+	}
+	if focused {
+		s.SetContent(end, y, ' ', nil, u.style(styleFocus))
+	}
+}
+
+// ---------------------------------------------------------------- keys
+
+func (v *page) field() *field {
+	if v.focus < len(v.fields) {
+		return v.fields[v.focus]
+	}
+	return nil
+}
+
+// InputHandler implements tview.Primitive.
+func (v *page) InputHandler() func(*tcell.EventKey, func(tview.Primitive)) {
+	return v.WrapInputHandler(func(e *tcell.EventKey, _ func(tview.Primitive)) { v.key(e) })
+}
+
+func (v *page) key(e *tcell.EventKey) {
+	if v.busy {
+		return
+	}
+	if v.overlay != "" {
+		v.overlay = ""
+		return
+	}
+	f := v.field()
+	switch k := e.Key(); k {
+	case tcell.KeyEscape:
+		if !v.p.NoBack {
+			v.finish(ui.Back)
+		} else if !v.p.NoLeave {
+			v.finish(ui.Leave)
+		}
+	case tcell.KeyF10:
+		if !v.p.NoLeave {
+			v.finish(ui.Leave)
+		}
+	case tcell.KeyF1:
+		v.overlay = escape.Lines(v.p.Help)
+	case tcell.KeyF2:
+		v.overlay = escape.Lines(v.p.Details)
+	case tcell.KeyPgDn:
+		v.scroll += max(1, v.room-1)
+	case tcell.KeyPgUp:
+		v.scroll = max(0, v.scroll-max(1, v.room-1))
+	case tcell.KeyTab:
+		if f != nil && f.buf != nil {
+			f.reveal = !f.reveal
+		} else {
+			v.move(1)
+		}
+	case tcell.KeyBacktab, tcell.KeyUp:
+		v.move(-1)
+	case tcell.KeyDown:
+		v.move(1)
+	case tcell.KeyLeft:
+		if f == nil {
+			v.move(-1)
+		}
+	case tcell.KeyRight:
+		if f == nil {
+			v.move(1)
+		}
+	case tcell.KeyEnter:
+		v.enter()
+	case tcell.KeyBackspace, tcell.KeyBackspace2:
+		if f != nil {
+			f.erase()
+			v.message = ""
+		}
+	case tcell.KeyCtrlU:
+		for f != nil && f.len() > 0 {
+			f.erase()
+		}
+	case tcell.KeyRune:
+		if f != nil {
+			v.message = ""
+			f.add(e.Rune())
+			return
+		}
+		v.letter(e.Rune())
+	default:
+		for i, c := range v.p.Choices {
+			if c.Key > 0 && k == tcell.KeyF1+tcell.Key(c.Key-1) {
+				v.choose(i)
+				return
+			}
+		}
+	}
+}
+
+// letter picks a choice by its letter, when no line is being typed.
+func (v *page) letter(r rune) {
+	for i, c := range v.p.Choices {
+		if c.Letter != 0 && (r == c.Letter || r == c.Letter-32) {
+			v.choose(i)
+			return
+		}
+	}
+	switch {
+	case r == ' ':
+		v.enter()
+	case r == '?' && v.p.Help != "":
+		v.overlay = escape.Lines(v.p.Help)
+	case r == '<' && !v.p.NoBack:
+		v.finish(ui.Back)
+	}
+}
+
+func (v *page) move(by int) {
+	n := len(v.fields) + len(v.p.Choices)
+	v.focus = (v.focus + by + n) % n
+}
+
+// enter goes on to the next line, or picks a choice.
+func (v *page) enter() {
+	if v.focus < len(v.fields)-1 {
+		v.focus++
+		return
+	}
+	if i := v.focus - len(v.fields); i >= 0 {
+		v.choose(i)
+		return
+	}
+	for i, c := range v.p.Choices {
+		if c.Checks {
+			v.choose(i)
+			return
+		}
+	}
+	v.move(1)
+}
+
+// choose picks a choice, after the page's checks where it has any.
+func (v *page) choose(i int) {
+	c := v.p.Choices[i]
+	v.focus = len(v.fields) + i
+	if !c.Checks {
+		v.finish(c.ID)
+		return
+	}
+	if !v.complete() {
+		return
+	}
+	if v.p.Check == nil {
+		v.finish(c.ID)
+		return
+	}
+	v.busy = true
+	go func() {
+		err := v.p.Check(v.ctx)
+		v.u.update(func() {
+			v.busy = false
+			if err == nil {
+				v.finish(c.ID)
+				return
+			}
+			v.message = err.Error()
+			v.focus = 0
+		})
+	}()
+}
+
+// complete checks what needs no knowledge of the page, and stores the values.
+func (v *page) complete() bool {
+	for i, f := range v.fields {
+		switch {
+		case f.second:
+			if !bytes.Equal(f.bytes(), v.fields[i-1].bytes()) {
+				v.message, v.focus = v.t(msg.NotTheSame), i-1
+				for v.fields[i].len() > 0 {
+					v.fields[i].erase()
+				}
+				return false
+			}
+		case f.len() == 0 && !f.in.Optional:
+			v.message, v.focus = v.t(msg.Needed, f.in.Label), i
+			return false
+		}
+		if f.buf == nil {
+			f.in.Value = string(f.text)
+		}
+	}
+	return true
+}
+
+func (v *page) finish(id string) {
+	select {
+	case v.result <- id:
+	default:
+	}
+}
+
+// add appends a rune where there is room.
+func (f *field) add(r rune) {
+	if r < ' ' || r == 0x7f {
+		return
+	}
+	var enc [utf8.UTFMax]byte
+	n := utf8.EncodeRune(enc[:], r)
+	limit := f.in.Max
+	if limit == 0 {
+		limit = 64
+	}
+	if f.len()+n > limit {
+		return
+	}
+	if f.buf == nil {
+		f.text = append(f.text, enc[:n]...)
+		return
+	}
+	l := f.buf.Len()
+	if l+n > f.buf.Cap() {
+		return
+	}
+	f.buf.SetLen(l + n)
+	copy(f.buf.Bytes()[l:], enc[:n])
+	secret.Zero(enc[:])
+}
+
+// erase removes the last rune.
+func (f *field) erase() {
+	b := f.bytes()
+	_, n := utf8.DecodeLastRune(b)
+	if f.buf != nil {
+		f.buf.SetLen(len(b) - n)
+	} else {
+		f.text = b[:len(b)-n]
+	}
+}
