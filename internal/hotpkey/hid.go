@@ -66,6 +66,7 @@ type pro struct {
 	dev    usb.Device
 	iface  uint16
 	model  Model
+	random func(n int) *secret.Buffer // for the temporary password
 }
 
 func openPro(ctx context.Context, bus usb.Bus, i usb.Info, m Model) (impl, error) {
@@ -82,7 +83,7 @@ func openPro(ctx context.Context, bus usb.Bus, i usb.Info, m Model) (impl, error
 	if err != nil {
 		return nil, err
 	}
-	p := &pro{reader: r, dev: dev, iface: uint16(hid.Number), model: m}
+	p := &pro{reader: r, dev: dev, iface: uint16(hid.Number), model: m, random: secret.Random}
 	if err := r.PowerOff(ctx); err != nil {
 		r.Close()
 		return nil, err
@@ -316,7 +317,7 @@ func (p *pro) authenticate(ctx context.Context, pin *secret.Buffer, lastTry bool
 	case left == 1 && !lastTry:
 		return nil, ErrLastTry
 	}
-	temp = secret.Random(passField)
+	temp = p.random(passField)
 	payload := secret.New(2 * passField)
 	defer payload.Wipe()
 	copy(payload.Bytes(), pin.Bytes())

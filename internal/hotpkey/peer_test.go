@@ -48,6 +48,13 @@ var peerScript = map[string][]struct {
 	},
 }
 
+func commands(name string) (all []string) {
+	for _, c := range peerScript[name] {
+		all = append(all, c.args)
+	}
+	return all
+}
+
 func TestHOTPVerification(t *testing.T) {
 	path, err := exec.LookPath(peer)
 	if err != nil {
@@ -56,6 +63,10 @@ func TestHOTPVerification(t *testing.T) {
 	for name, script := range peerScript {
 		t.Run(name, func(t *testing.T) {
 			f := families[name]()
+			if name == "nk3" {
+				f.pin()
+			}
+			lines := f.record()
 			var got strings.Builder
 			guest.Boot(t, f.dev, []string{path}, func(line string, reply func(string)) {
 				got.WriteString(line + "\n")
@@ -70,6 +81,9 @@ func TestHOTPVerification(t *testing.T) {
 			}
 			if f.dev.Hung() {
 				t.Error("the key hangs")
+			}
+			if *update {
+				writeTranscript(t, "hotp_verification-"+name, "made by hotp_verification 1.7: "+strings.Join(commands(name), "; "), *lines)
 			}
 			// What it stored works with our code.
 			f.dev.Unplug()
