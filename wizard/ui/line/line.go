@@ -1,0 +1,473 @@
+// Package line asks the wizard's questions one line after the other: for serial
+// lines, braille displays, speech, and terminals that can do nothing else. It asks
+// everything that the screen asks.
+//
+// Rules of this dialogue:
+//
+//   - plain text, no cursor movement, no colours, no more than 76 columns;
+//   - choices are numbered; "<" goes back, "!" leaves, "?" helps, "=" gives details;
+//   - a secret is read without echo into locked memory; where it must be read from
+//     paper, what stood on the screen is scrolled away first;
+//   - progress is a line now and then, not a bar that is drawn over.
+package line
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reown/internal/escape"
+	"reown/internal/qr"
+	"reown/internal/secret"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// UI talks over a terminal or any pair of streams. Its zero value is not usable.
+type UI struct {
+	in  io.Reader
+	out io.Writer
+	fd  int // of the terminal whose echo is switched; -1: none
+	// Blocks says that the terminal shows the half blocks of a QR code.
+	Blocks bool
+	// Every is the least time between two lines about progress; 0: 30 s.
+	Every time.Duration
+
+	lines chan *secret.Buffer // what was typed, without the newline
+	err   error               // after lines is closed
+	start sync.Once
+	mu    sync.Mutex // guards out while work runs
+}
+
+// New talks over in and out; fd is the terminal's file descriptor, or -1.
+func New(in io.Reader, out io.Writer, fd int) *UI {
+	return &UI{in: in, out: out, fd: fd, lines: make(chan *secret.Buffer)}
+}
+
+// maxLine bounds a typed line, in bytes.
+const maxLine = 1024
+
+const width = 76
+
+// scroll is how many empty lines take a secret off the screen.
+const scroll = 30
+
+// read reads lines for ever, each into a Buffer of its own.
+func (u *UI) read() {
+	defer close(u.lines)
+	var one [1]byte
+	defer secret.Zero(one[:])
+	for {
+		b := secret.New(maxLine)
+		n := 0
+		for {
+			if _, err := io.ReadFull(u.in, one[:]); err != nil {
+				b.Wipe()
+				u.err = err
+				return
+			}
+			if one[0] == '\n' || one[0] == '\r' {
+				break
+			}
+			if n < maxLine {
+				b.Bytes()[n] = one[0]
+				n++
+			}
+		}
+		b.SetLen(n)
+		u.lines <- b
+	}
+}
+
+// line returns the next line that is typed; the caller wipes it.
+func (u *UI) line(ctx context.Context) (*secret.Buffer, error) {
+	u.start.Do(func() { go u.read() })
+	select {
+	case b, ok := <-u.lines:
+		if !ok {
+			return nil, fmt.Errorf("reading from the terminal: %w", errors.Join(io.ErrUnexpectedEOF, u.err))
+		}
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// hidden is line without echo.
+func (u *UI) hidden(ctx context.Context) (*secret.Buffer, error) {
+	restore := u.echo(false)
+	defer func() {
+		restore()
+		u.say("")
+	}()
+	return u.line(ctx)
+}
+
+// echo switches the terminal's echo and returns what puts it back.
+func (u *UI) echo(on bool) func() {
+	if u.fd < 0 {
+		return func() {}
+	}
+	old, err := unix.IoctlGetTermios(u.fd, unix.TCGETS)
+	if err != nil {
+		return func() {}
+	}
+	t := *old
+	if t.Lflag &^= unix.ECHO; on {
+		t.Lflag |= unix.ECHO
+	}
+	_ = unix.IoctlSetTermios(u.fd, unix.TCSETS, &t)
+	return func() { _ = unix.IoctlSetTermios(u.fd, unix.TCSETS, old) }
+}
+
+func (u *UI) say(text string) { fmt.Fprintln(u.out, text) }
+
+func (u *UI) wrap(text string) {
+	for _, l := range ui.Wrap(escape.Lines(text), width) {
+		u.say(l)
+	}
+}
+
+// Ask implements ui.UI.
+func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
+	t := func(m msg.M, a ...any) string { return m.In(p.Lang, a...) }
+	title := p.Title
+	if p.Step > 0 {
+		title += " - " + t(msg.StepOf, p.Step, p.Steps)
+	}
+	u.say("")
+	u.say("== " + escape.Text(title))
+	u.wrap(p.Status)
+	u.say("")
+	u.body(p)
+	for {
+		id, err := u.choice(ctx, p)
+		if err != nil {
+			return "", err
+		}
+		switch id {
+		case "?":
+			u.wrap(p.Help)
+			continue
+		case "=":
+			u.wrap(p.Details)
+			continue
+		case "":
+			continue
+		}
+		c := find(p, id)
+		if c == nil || !c.Checks {
+			return id, nil
+		}
+		if err := u.inputs(ctx, p); err != nil {
+			var problem ui.Problem
+			if errors.As(err, &problem) {
+				u.wrap("*** " + problem.Error())
+				continue
+			}
+			return "", err
+		}
+		if p.Check == nil {
+			return id, nil
+		}
+		u.say(t(msg.Checking))
+		if err := p.Check(ctx); err != nil {
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
+			u.wrap("*** " + err.Error())
+			continue
+		}
+		return id, nil
+	}
+}
+
+func find(p *ui.Page, id string) *ui.Choice {
+	for i := range p.Choices {
+		if p.Choices[i].ID == id {
+			return &p.Choices[i]
+		}
+	}
+	return nil
+}
+
+// body prints the page's text once; digits that change are printed as they are now.
+func (u *UI) body(p *ui.Page) {
+	body := p.Body
+	if p.Live != nil {
+		body = p.Live()
+	}
+	for _, b := range body {
+		switch b.Kind {
+		case ui.Gap:
+			u.say("")
+		case ui.Verbatim:
+			u.say(escape.Text(b.Text))
+		case ui.Row:
+			head := ""
+			if b.Mark != ui.NoMark {
+				head = b.Mark.String() + " "
+			}
+			if b.Label != "" {
+				head += b.Label + ": "
+			}
+			u.wrap(head + b.Text)
+		case ui.Words:
+			u.words(b.Secret.Bytes())
+		case ui.Code:
+			u.secretLines(b.Secret.Bytes())
+		case ui.QR:
+			u.qr(b.Secret)
+		default:
+			u.wrap(b.Text)
+		}
+	}
+}
+
+// words prints one word a line with its number, which is how they are written down.
+func (u *UI) words(b []byte) {
+	n := 0
+	for w := range bytes.SplitSeq(b, []byte{' '}) {
+		n++
+		_, _ = fmt.Fprintf(u.out, "  %d  ", n)
+		_, _ = u.out.Write(w)
+		u.say("")
+	}
+}
+
+func (u *UI) secretLines(b []byte) {
+	_, _ = io.WriteString(u.out, "  ")
+	_, _ = u.out.Write(b)
+	u.say("")
+}
+
+func (u *UI) qr(s *secret.Buffer) {
+	if !u.Blocks {
+		u.secretLines(s.Bytes())
+		return
+	}
+	c, err := qr.Encode(s.Bytes(), qr.L)
+	if err != nil {
+		u.secretLines(s.Bytes())
+		return
+	}
+	defer c.Wipe()
+	text := c.Text(2, true)
+	defer text.Wipe()
+	_, _ = u.out.Write(text.Bytes())
+}
+
+// choice prints the ways on and reads one. An empty line takes the default.
+func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
+	t := func(m msg.M) string { return m.In(p.Lang) }
+	first := 0
+	if p.Default < len(p.Choices) {
+		first = p.Default
+	}
+	if len(p.Choices) == 1 && p.Choices[0].Checks && len(p.Inputs) > 0 && p.NoBack && p.NoLeave {
+		return p.Choices[0].ID, nil
+	}
+	for i, c := range p.Choices {
+		mark := " "
+		if i == first {
+			mark = "*"
+		}
+		u.say(fmt.Sprintf("%s%d %s", mark, i+1, escape.Text(c.Label)))
+	}
+	var more []string
+	for _, m := range []struct {
+		on   bool
+		key  string
+		text msg.M
+	}{{!p.NoBack, "<", msg.LineBack}, {!p.NoLeave, "!", msg.LineLeave}, {p.Help != "", "?", msg.LineHelp}, {p.Details != "", "=", msg.LineDetails}} {
+		if m.on {
+			more = append(more, m.key+" "+t(m.text))
+		}
+	}
+	if len(more) > 0 {
+		u.say("  (" + strings.Join(more, ", ") + ")")
+	}
+	_, _ = io.WriteString(u.out, t(msg.LineChoose)+" ["+strconv.Itoa(first+1)+"]: ")
+	b, err := u.line(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer b.Wipe()
+	word := strings.TrimSpace(string(b.Bytes())) // a choice, not a secret
+	switch {
+	case word == "":
+		if len(p.Choices) == 0 {
+			return "", nil
+		}
+		return p.Choices[first].ID, nil
+	case word == "<" && !p.NoBack:
+		return ui.Back, nil
+	case word == "!" && !p.NoLeave:
+		return ui.Leave, nil
+	case word == "?" && p.Help != "", word == "=" && p.Details != "":
+		return word, nil
+	}
+	if n, err := strconv.Atoi(word); err == nil && n >= 1 && n <= len(p.Choices) {
+		return p.Choices[n-1].ID, nil
+	}
+	if len(word) > 8 {
+		word = word[:8]
+	}
+	u.wrap("*** " + msg.LineNone.In(p.Lang, escape.Text(word)))
+	return "", nil
+}
+
+// inputs reads every line of the page.
+func (u *UI) inputs(ctx context.Context, p *ui.Page) error {
+	if len(p.Inputs) == 0 {
+		return nil
+	}
+	if u.showsSecret(p) && p.Inputs[0].Secret != nil {
+		u.say(msg.LineHidden.In(p.Lang))
+		b, err := u.line(ctx)
+		if err != nil {
+			return err
+		}
+		b.Wipe()
+		_, _ = io.WriteString(u.out, strings.Repeat("\n", scroll))
+	}
+	for _, in := range p.Inputs {
+		if err := u.input(ctx, p, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *UI) showsSecret(p *ui.Page) bool {
+	for _, b := range p.Body {
+		if b.Hide {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) error {
+	label := escape.Text(in.Label)
+	if in.Secret == nil {
+		if in.Value != "" {
+			label += " [" + escape.Text(in.Value) + "]"
+		}
+		_, _ = io.WriteString(u.out, label+": ")
+		b, err := u.line(ctx)
+		if err != nil {
+			return err
+		}
+		defer b.Wipe()
+		if v := strings.TrimSpace(string(b.Bytes())); v != "" {
+			in.Value = v
+		}
+		if in.Value == "" && !in.Optional {
+			return ui.Problem(msg.Needed.In(p.Lang, label))
+		}
+		if in.Echo {
+			u.wrap(in.Value)
+		}
+		return nil
+	}
+	ask := func(label string) (*secret.Buffer, error) {
+		_, _ = io.WriteString(u.out, label+": ")
+		if in.Shown {
+			return u.line(ctx)
+		}
+		return u.hidden(ctx)
+	}
+	b, err := ask(label)
+	if err != nil {
+		return err
+	}
+	defer b.Wipe()
+	if in.Twice {
+		again, err := ask(msg.Again.In(p.Lang))
+		if err != nil {
+			return err
+		}
+		defer again.Wipe()
+		if !b.Equal(again) {
+			return ui.Problem(msg.NotTheSame.In(p.Lang))
+		}
+	}
+	if b.Len() == 0 {
+		return ui.Problem(msg.Needed.In(p.Lang, label))
+	}
+	n := min(b.Len(), in.Secret.Cap())
+	in.Secret.SetLen(n)
+	copy(in.Secret.Bytes(), b.Bytes())
+	return nil
+}
+
+// Watch implements ui.UI: a line when a step changes, and now and then one about
+// the progress. "p" and Enter asks for a pause.
+func (u *UI) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	ctx, pause := context.WithCancel(ctx)
+	defer pause()
+	every := u.Every
+	if every == 0 {
+		every = 30 * time.Second
+	}
+	u.say("")
+	u.say("== " + escape.Text(title))
+	last := map[string]ui.TaskState{}
+	var notes string
+	var spoken time.Time
+	show := func(t ui.Tasks) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for _, x := range t.Tasks {
+			if old, seen := last[x.Title]; x.State == old && seen && (!x.Bar || time.Since(spoken) < every) {
+				continue
+			}
+			last[x.Title] = x.State
+			if x.State == ui.NotStarted || x.State == ui.NotNeeded {
+				continue
+			}
+			text := x.Title + ": " + x.Status
+			if x.Bar && x.Total > 0 {
+				text += fmt.Sprintf(" %d%%", int(float64(x.Done)/float64(x.Total)*100))
+				spoken = time.Now()
+			}
+			if x.Detail != "" {
+				text += ", " + x.Detail
+			}
+			u.wrap(text)
+		}
+		if n := strings.Join(t.Notes, "\n"); n != notes {
+			if notes = n; n != "" {
+				u.wrap(n)
+			}
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- work(ctx, show) }()
+	u.start.Do(func() { go u.read() })
+	lines := u.lines
+	for {
+		select {
+		case err := <-done:
+			return err
+		case b, ok := <-lines:
+			if !ok {
+				lines = nil // the line is cut; the work goes on
+				continue
+			}
+			if s := b.Bytes(); len(s) == 1 && (s[0] == 'p' || s[0] == 'P') {
+				pause()
+			}
+			b.Wipe()
+		}
+	}
+}
