@@ -20,10 +20,19 @@ type write struct {
 	data               []byte
 }
 
+// quickFS writes like osFS but waits for no disk.
+type quickFS struct{ osFS }
+
+func (f quickFS) WriteFile(_, name string, data []byte) error {
+	return os.WriteFile(f.path(name), data, 0o644)
+}
+
+func (quickFS) SyncDir(_, _ string) error { return nil }
+
 // recorder passes writes on and remembers them; at the write numbered failAt it
 // returns an error instead.
 type recorder struct {
-	osFS
+	quickFS
 	writes []write
 	failAt int
 }
@@ -42,42 +51,42 @@ func (r *recorder) Mkdir(op, name string) error {
 	if err := r.note(write{kind: "mkdir", op: op, name: name}); err != nil {
 		return err
 	}
-	return r.osFS.Mkdir(op, name)
+	return r.quickFS.Mkdir(op, name)
 }
 
 func (r *recorder) WriteFile(op, name string, data []byte) error {
 	if err := r.note(write{kind: "write", op: op, name: name, data: slices.Clone(data)}); err != nil {
 		return err
 	}
-	return r.osFS.WriteFile(op, name, data)
+	return r.quickFS.WriteFile(op, name, data)
 }
 
 func (r *recorder) Append(op, name string, data []byte) error {
 	if err := r.note(write{kind: "append", op: op, name: name, data: slices.Clone(data)}); err != nil {
 		return err
 	}
-	return r.osFS.Append(op, name, data)
+	return r.quickFS.Append(op, name, data)
 }
 
 func (r *recorder) Rename(op, oldName, newName string) error {
 	if err := r.note(write{kind: "rename", op: op, name: oldName, to: newName}); err != nil {
 		return err
 	}
-	return r.osFS.Rename(op, oldName, newName)
+	return r.quickFS.Rename(op, oldName, newName)
 }
 
 func (r *recorder) Remove(op, name string) error {
 	if err := r.note(write{kind: "remove", op: op, name: name}); err != nil {
 		return err
 	}
-	return r.osFS.Remove(op, name)
+	return r.quickFS.Remove(op, name)
 }
 
 func (r *recorder) SyncDir(op, name string) error {
 	if err := r.note(write{kind: "sync", op: op, name: name}); err != nil {
 		return err
 	}
-	return r.osFS.SyncDir(op, name)
+	return r.quickFS.SyncDir(op, name)
 }
 
 // replay applies the first n writes to dir as a disk may hold them after a cut: what
@@ -85,7 +94,7 @@ func (r *recorder) SyncDir(op, name string) error {
 // says. If torn, half of write n is there, too.
 func replay(t testing.TB, dir string, writes []write, n int, torn bool, keep func(i int) bool) {
 	t.Helper()
-	fs := osFS{dir}
+	fs := quickFS{osFS{dir}}
 	lasting := make([]bool, n)
 	synced := map[string]bool{}
 	for i := n - 1; i >= 0; i-- {
@@ -225,7 +234,7 @@ func TestCutAnywhere(t *testing.T) {
 
 	full := t.TempDir()
 	copyTree(t, base, full)
-	rec := &recorder{osFS: osFS{full}, failAt: -1}
+	rec := &recorder{quickFS: quickFS{osFS{full}}, failAt: -1}
 	d, err := OpenFS(full, rec)
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +281,7 @@ func TestCutAnywhere(t *testing.T) {
 				replay(t, dir, rec.writes, n, round < 2 || r.IntN(2) == 0, keep)
 				cutState(t, dir, seller, owner)
 				// The run goes on, and is cut once more at a write of its own.
-				again := &recorder{osFS: osFS{dir}, failAt: r.IntN(40)}
+				again := &recorder{quickFS: quickFS{osFS{dir}}, failAt: r.IntN(40)}
 				d, err := OpenFS(dir, again)
 				if err != nil {
 					t.Fatal(err)
@@ -281,7 +290,7 @@ func TestCutAnywhere(t *testing.T) {
 					t.Fatal(err)
 				}
 				cutState(t, dir, seller, owner)
-				if d, err = Open(dir); err != nil {
+				if d, err = OpenFS(dir, quickFS{osFS{dir}}); err != nil {
 					t.Fatal(err)
 				}
 				if err := takeOver(d, ownerSign, owner); err != nil {
@@ -304,7 +313,7 @@ func TestErrorAnywhere(t *testing.T) {
 	for n := 0; ; n++ {
 		dir := t.TempDir()
 		copyTree(t, base, dir)
-		rec := &recorder{osFS: osFS{dir}, failAt: n}
+		rec := &recorder{quickFS: quickFS{osFS{dir}}, failAt: n}
 		d, err := OpenFS(dir, rec)
 		if err != nil {
 			t.Fatal(err)
