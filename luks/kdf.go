@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/blake2b"
@@ -85,6 +86,10 @@ func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations,
 	return out, nil
 }
 
+// argon lets one Argon2 run at a time: disks may be worked on in parallel, but there
+// is only one memory.
+var argon sync.Mutex
+
 // derive turns a passphrase into a keyslot key of length bytes. free tells how much
 // memory Argon2 may take, in bytes; 0 if nobody knows.
 func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int, free func() int64) (*secret.Buffer, error) {
@@ -94,6 +99,8 @@ func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length 
 	if k.typ == "pbkdf2" {
 		return pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
 	}
+	argon.Lock()
+	defer argon.Unlock()
 	need := int64(k.memory) << 10
 	if have := free(); have > 0 && need > have {
 		return nil, &MemoryError{Slot: slot, Need: need, Have: have}

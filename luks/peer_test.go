@@ -167,18 +167,27 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := d.Log()
+			r := rand.New(rand.NewPCG(3, uint64(len(c.name))))
 			var ks []int
-			for k := range len(log) + 1 {
-				ks = append(ks, k)
-			}
-			if !lukstest.Soak() {
-				r := rand.New(rand.NewPCG(3, uint64(len(c.name))))
-				r.Shuffle(len(ks), func(i, j int) { ks[i], ks[j] = ks[j], ks[i] })
-				ks = ks[:3]
+			var left [][]lukstest.Op
+			add := func(k int, ops []lukstest.Op) { ks, left = append(ks, k), append(left, ops) }
+			if lukstest.Soak() {
+				for k := range len(log) + 1 {
+					add(k, log[:k])
+				}
+				for range 100 {
+					k := r.IntN(len(log) + 1)
+					add(k, lukstest.PowerLoss(log, k, 4096, 0.5, r))
+				}
+			} else {
+				k := r.IntN(len(log) + 1)
+				add(k, log[:k])
+				k = r.IntN(len(log) + 1)
+				add(k, lukstest.PowerLoss(log, k, 4096, 0.5, r))
 			}
 			lost := 0
-			for _, k := range ks {
-				img := lukstest.Replay(base, log[:k])
+			for i, k := range ks {
+				img := lukstest.Replay(base, left[i])
 				out, err := f.peerResume(img)
 				sector := c.shape.sector
 				if err == nil && f.keyChanged(base, out) {
@@ -189,10 +198,10 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 				}
 				if err != nil {
 					lost++
-					t.Errorf("killed after %d of %d operations: %v", k, len(log), err)
+					t.Errorf("point %d, after %d of %d operations: %v", i, k, len(log), err)
 				}
 			}
-			t.Logf("we were killed, cryptsetup finished: lost %d of %d points", lost, len(ks))
+			t.Logf("we were killed or lost power, cryptsetup finished: lost %d of %d points", lost, len(ks))
 		})
 	}
 }
