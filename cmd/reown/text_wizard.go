@@ -1,3 +1,39 @@
 package main
 
-var wizardTexts = []errorText{}
+import (
+	"reown/wizard"
+	"reown/wizard/ui"
+	"reown/wizard/ui/answers"
+	"reown/wizard/ui/tui"
+)
+
+var wizardTexts = []errorText{
+	{err: wizard.ErrNothingToDo, What: "There is no file /boot/oem, so nobody asks for this computer to be handed over.", Data: "Nothing was touched.", Do: "Nothing. To make the computer yours nevertheless, create /boot/oem and start again."},
+	{err: wizard.ErrTampering, What: "The computer already has an owner, and something in /boot asks for it to be taken over.", Data: "Nothing was changed by this program.", Do: "Type no passphrase. Compare /boot with what you know of it in the recovery shell, and remove /boot/oem if nothing else differs.", Exit: exitNotVerified},
+	{err: wizard.ErrNotVerified, What: "It could not be shown that this is the computer that was sent to you.", Data: "Nothing was changed.", Do: "Photograph the screen, type no secret, and ask the seller at the address on your order.", Exit: exitNotVerified},
+	{err: wizard.ErrPaused, What: "The run was paused.", Data: "Your files are intact; everything goes on where it stopped.", Do: "Start the computer again and choose Continue, or run `reown resume`.", Exit: exitStopped},
+	{err: wizard.ErrCrashLoop, What: "The last three starts ended before anybody could answer anything, so this one goes on to the firmware's own menu.", Data: "Nothing was changed in these starts.", Do: "Run `reown status` in the recovery shell, and `reown wizard` to try again."},
+	{err: wizard.ErrNotPrepared, What: "The steps that come before this one are not done, and doing it now could lock you out.", Data: "Nothing was changed.", Do: "Run `reown resume`: it does what is missing, in the right order.", Exit: exitRefused},
+	{err: wizard.ErrLocked, What: "The program already runs on another console of this computer.", Data: "Nothing was changed.", Do: "Go on there, or end it there first.", Exit: exitRefused},
+	{err: wizard.ErrSealImpossible, What: "The TPM cannot keep the new secret in this start, because the computer was started into the recovery shell.", Data: "Nothing is lost.", Do: "Restart normally and choose Continue.", Exit: exitRefused},
+	{err: wizard.ErrNoTPMState, What: "The TPM holds no secret for the six digits.", Data: "Nothing is lost.", Do: "Run `reown resume`: it seals a new one."},
+	{err: wizard.ErrNoCard, What: "No security key is plugged in, or it does not answer.", Data: "Nothing is lost.", Do: "Plug it in, wait for its light, and try again."},
+	{err: wizard.ErrWrongSecret, What: "A passphrase or PIN was refused by the device that it is for.", Data: "Nothing was changed.", Do: "Look at your paper, check Caps Lock and the keyboard, and try again. A PIN has few tries; `reown card status` shows how many."},
+	{err: wizard.ErrNotFound, What: "A file that the program keeps in /boot is not there.", Data: "Nothing is lost; what was done is measured on the devices.", Do: "Run `reown resume`."},
+	{err: wizard.ErrPowerUnreliable, What: "The computer runs on its battery.", Data: "Nothing was changed.", Do: "Plug in the power supply and try again.", Exit: exitRefused},
+	{err: wizard.ErrNotYourRun, What: "A run was begun here by somebody else.", Data: "Nothing was changed now.", Do: "Start the computer, and choose \"I did not begin this\".", Exit: exitRefused},
+	{err: wizard.ErrSecretUnknown, What: "A secret would have been set that nobody gets to see.", Data: "Nothing was changed.", Do: "Say where it shall be written: `--secrets-out FILE`.", Exit: exitRefused},
+	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right before anything is changed; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
+	{typ: typeOf[*wizard.NotDoneError](), What: "A device reported success, but measuring it shows that the step is not done.", Data: "Your files are intact.", Do: "Try again. If it stays so, export the log with `reown log --export` and ask for help."},
+	{typ: typeOf[*wizard.UnknownStepError](), What: "There is no step of that name.", Data: "Nothing was changed.", Do: "Use one of those that `reown status` lists.", Exit: exitUsage},
+
+	{err: ui.ErrLeft, What: "You left before anything was changed.", Data: "Nothing was changed.", Do: "Start again whenever you like."},
+	{typ: typeOf[*ui.MissingAnswerError](), What: "An answer is missing, and nobody may be asked.", Data: "Nothing was changed.", Do: "Add the answer that the line above names to the answers file, or the secret to the secrets file.", Exit: exitNoAnswer},
+	{typ: typeOf[*ui.BadAnswerError](), What: "An answer in the answers file was refused.", Data: "Nothing was changed.", Do: "Correct the answer that the line above names.", Exit: exitNoAnswer},
+	{err: answers.ErrNoSink, What: "Secrets would be made that nobody gets to see.", Data: "Nothing was changed.", Do: "Say where they shall be written: `--secrets-out FILE`.", Exit: exitNoAnswer},
+	{err: answers.ErrCircle, What: "The answers lead back to the same question again and again.", Data: "Nothing was changed.", Do: "Look at the answer that the line above names.", Exit: exitNoAnswer},
+	{err: tui.ErrScreen, What: "The screen or terminal went away while the program ran.", Data: "Your files are intact; a step that was running is finished at the next start.", Do: "Start the computer again and choose Continue, or use `--ui line`."},
+
+	// The step's own error has its own row; this is for those that have none.
+	{typ: typeOf[*wizard.StepError](), What: "A step failed; the line above says which, and why.", Data: "No step counts as done unless the machine shows it. Your files are as the last finished step left them.", Do: "Run `reown status` to see where it stands, and `reown resume` to go on."},
+}
