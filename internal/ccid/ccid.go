@@ -82,6 +82,7 @@ const (
 	msgPowerOff      = 0x63
 	msgSlotStatus    = 0x65
 	msgXfrBlock      = 0x6f
+	msgAbort         = 0x72
 
 	msgDataBlock      = 0x80
 	msgSlotStatusResp = 0x81
@@ -105,6 +106,7 @@ const (
 	powerOnTime  = 60 * time.Second // to power a card on; includes the answer to reset
 	silenceTick  = 5 * time.Second  // how often Notify hears of a silent card
 	closeTimeout = 5 * time.Second  // to power off when closing
+	abortTime    = 5 * time.Second  // to drop a command
 	busyTime     = 60 * time.Second // how long a command that was given up may keep the slot
 	busyPoll     = 100 * time.Millisecond
 )
@@ -222,6 +224,7 @@ type Reader struct {
 	conn  *Conn     // the powered card, if any
 	since time.Time // when the running command or APDU was sent
 
+	cut    bool // the last command was given up before its answer
 	closed bool
 }
 
@@ -237,12 +240,16 @@ func Open(dev usb.Device) (*Reader, error) {
 		dev.Close()
 		return nil, err
 	}
+	return newReader(dev, desc), nil
+}
+
+func newReader(dev usb.Device, desc Descriptor) *Reader {
 	packet := desc.In.MaxPacket
 	return &Reader{
 		dev: dev, desc: desc, frame: secret.New(desc.MaxMessage),
 		// A whole message and room for a full packet behind it.
 		in: make([]byte, (desc.MaxMessage/packet+2)*packet),
-	}, nil
+	}
 }
 
 // Descriptor returns the reader's description.
@@ -279,6 +286,9 @@ func (r *Reader) powerOff(ctx context.Context) error {
 		r.conn.dead = true
 		r.conn = nil
 	}
+	if r.cut {
+		r.abort(ctx)
+	}
 	var err error
 	var ce *CommandError
 	for end := time.Now().Add(busyTime); ; {
@@ -300,6 +310,20 @@ func (r *Reader) powerOff(ctx context.Context) error {
 		return fmt.Errorf("powering the card off: %w", err)
 	}
 	return nil
+}
+
+// abort asks the reader to drop the command that was given up (CCID 1.1, 5.3.1 and
+// 6.1.13). Few readers can; the others refuse, which does no harm. A Nitrokey 3 can, and
+// would answer nothing more without it.
+func (r *Reader) abort(ctx context.Context) {
+	r.cut = false
+	ctx, cancel := context.WithTimeout(ctx, abortTime)
+	defer cancel()
+	s := usb.Setup{RequestType: 0x21, Request: 1, Value: uint16(r.seq+1) << 8, Index: uint16(r.desc.Interface)}
+	if _, err := r.dev.Control(ctx, s, nil); err != nil {
+		return
+	}
+	_, _ = r.command(ctx, msgAbort, [3]byte{}, nil, abortTime) // powering off shows what has become of it
 }
 
 // A SlotState is what is in the reader.
@@ -412,16 +436,18 @@ func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, 
 	err := r.dev.BulkOut(wctx, r.desc.Out.Address, f)
 	cancel()
 	if err != nil {
+		r.cut = true
 		return message{}, tooSlow(ctx, err)
 	}
+	rctx := ctx
 	if limit > 0 {
 		r.since = time.Now()
-		rctx, cancel := context.WithTimeout(ctx, limit)
+		rctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
-		m, err := r.answer(rctx, typ)
-		return m, tooSlow(ctx, err)
 	}
-	return r.answer(ctx, typ)
+	m, err := r.answer(rctx, typ)
+	r.cut = rctx.Err() != nil && err != nil
+	return m, tooSlow(ctx, err)
 }
 
 // tooSlow tells a deadline of this package from one of the caller.
