@@ -15,6 +15,7 @@ import (
 	"reown/gpgcard"
 	"reown/gpgcard/keybox"
 	"reown/internal/rom/flash"
+	"reown/internal/usb"
 	"reown/tpm"
 	"reown/wizard"
 )
@@ -43,7 +44,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		if err != nil {
 			return nil, nil, fmt.Errorf("opening the TPM %s: %w", d.tpm, err)
 		}
-		tpmDevice = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(d.heads["CONFIG_PRIMARY_KEY_TYPE"])}
+		tpmDevice = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(d.heads["CONFIG_PRIMARY_KEY_TYPE"]), log: strings.HasPrefix(d.tpm, "/dev/")}
 		m.TPM = tpmDevice
 	}
 	specs := d.disks
@@ -58,6 +59,9 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	backend, closeFlash, err := d.flashBackend()
 	if err != nil {
 		return nil, nil, err
+	}
+	if kind, _, _ := strings.Cut(d.card, ":"); kind != "pcsc" {
+		m.Token = findToken(usb.System())
 	}
 	b := &bootAdapter{dir: dir, verify: m.PGP.Verify}
 	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}

@@ -17,6 +17,7 @@ import (
 type tpmAdapter struct {
 	t   *tpm.TPM
 	alg tpm.PrimaryAlg
+	log bool // the running kernel's event log is this TPM's
 }
 
 func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
@@ -24,18 +25,18 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 	if err != nil {
 		return wizard.TPMInfo{}, err
 	}
+	_, err = a.otpPCRs(ctx, wizard.Measurement{"sha1": make([]byte, sha1.Size), "sha256": make([]byte, sha256.Size)})
 	return wizard.TPMInfo{
 		Family: string(i.Family), Vendor: i.Manufacturer, Owned: i.Owned, PrimaryName: i.PrimaryName,
-		Lockout: i.Lockout.Locked, Recovery: spoilt(i.PCRs[4]),
+		Lockout: i.Lockout.Locked, Recovery: errors.Is(err, wizard.ErrSealImpossible),
 	}, nil
 }
 
-// spoilt says whether PCR 4 holds more than the marks that Heads leaves on the
-// way to its menu: nothing, or "usb" once the USB drivers are loaded. The
-// recovery shell adds its own mark.
-func spoilt(pcr4 []byte) bool {
-	zero := make([]byte, len(pcr4))
-	return !bytes.Equal(pcr4, zero) && !bytes.Equal(pcr4, tpm.Extend(zero, tpm.Hash(len(pcr4), []byte("usb"))))
+// spoilt says whether PCR 4 holds more than the firmware's own measurements and the
+// mark that Heads leaves once the USB drivers are loaded. The recovery shell adds
+// its own mark.
+func spoilt(firmware, now []byte) bool {
+	return !bytes.Equal(now, firmware) && !bytes.Equal(now, tpm.Extend(firmware, tpm.Hash(len(now), []byte("usb"))))
 }
 
 func (a *tpmAdapter) Reset(ctx context.Context, owner *secret.Buffer) error {
@@ -74,8 +75,9 @@ func (a *tpmAdapter) PrimaryHash(ctx context.Context) ([]byte, error) {
 }
 
 // otpPCRs are the registers as they will be when Heads unseals at the next start:
-// 0 to 3 as they are, 4 as the firmware's event log replays it (nothing on x86),
-// 7 as the new image makes it.
+// 0 to 3 as they are, 4 as the firmware alone leaves it, 7 as the new image makes
+// it. What the firmware leaves in 4 is read from its event log; without one it is
+// known only while nothing, or Heads' own mark, stands there.
 func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.PCRValues, error) {
 	bank, size := "sha256", sha256.Size
 	if a.t.Family() == tpm.V12 {
@@ -84,14 +86,31 @@ func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.
 	if len(pcr7[bank]) != size {
 		return nil, fmt.Errorf("%w: PCR 7 is not known in the %s bank", wizard.ErrSealImpossible, bank)
 	}
-	v, err := a.t.ReadPCRs(ctx, 0, 1, 2, 3, 4)
+	now, err := a.t.ReadPCRs(ctx, 0, 1, 2, 3, 4)
 	if err != nil {
 		return nil, err
 	}
-	if spoilt(v[4]) {
+	next := now.With(4, make([]byte, size)).With(7, pcr7[bank])
+	if a.log {
+		raw, err := tpm.ReadEventLog(ctx)
+		switch {
+		case errors.Is(err, tpm.ErrNoEventLog):
+		case err != nil:
+			return nil, err
+		default:
+			log, err := tpm.ParseEventLog(raw)
+			if err == nil {
+				next, err = tpm.PredictOTP(now, log, pcr7[bank])
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", wizard.ErrSealImpossible, err)
+			}
+		}
+	}
+	if spoilt(next[4], now[4]) {
 		return nil, fmt.Errorf("%w: this start went through the recovery shell (PCR 4)", wizard.ErrSealImpossible)
 	}
-	return v.With(4, make([]byte, size)).With(7, pcr7[bank]), nil
+	return next, nil
 }
 
 func (a *tpmAdapter) SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcr7 wizard.Measurement) error {

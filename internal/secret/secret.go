@@ -47,7 +47,6 @@ func New(n int) *Buffer {
 	_ = unix.Mlock(mem)
 	_ = unix.Madvise(mem, unix.MADV_DONTDUMP)
 	b.mem = mem
-	runtime.SetFinalizer(b, (*Buffer).Wipe)
 	return b
 }
 
@@ -91,7 +90,10 @@ func Read(r io.Reader, max int) (*Buffer, error) {
 	return b, nil
 }
 
-// Bytes returns the secret itself. The slice is valid until Wipe.
+// Bytes returns the secret itself. The slice is valid until Wipe. There is no
+// finalizer: a Buffer that nobody refers to any more must not take the memory from
+// under a slice of it that a library still holds. Who forgets to wipe leaks a page
+// until the process ends.
 func (b *Buffer) Bytes() []byte {
 	if b == nil {
 		return nil
@@ -137,7 +139,6 @@ func (b *Buffer) Wipe() {
 	Zero(b.mem)
 	_ = unix.Munmap(b.mem)
 	b.mem, b.n = nil, 0
-	runtime.SetFinalizer(b, nil)
 }
 
 // Zero clears p.
