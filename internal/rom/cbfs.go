@@ -137,7 +137,7 @@ func (im *Image) findRegion() error {
 }
 
 // findLegacyRegion follows the pointer in the last four bytes of the image to
-// the master header. The region ends where the walk ends.
+// the master header. The region ends where header or boot block begin.
 func (im *Image) findLegacyRegion() error {
 	h, ok := im.masterAt(im.masterPointer())
 	if !ok {
@@ -157,7 +157,7 @@ func (im *Image) findLegacyRegion() error {
 	return nil
 }
 
-type masterHeader struct{ version, romSize, bootblockSize, align, offset uint32 }
+type masterHeader struct{ romSize, bootblockSize, align, offset uint32 }
 
 // masterPointer returns the offset that the image's last four bytes point to.
 func (im *Image) masterPointer() int {
@@ -171,7 +171,7 @@ func (im *Image) masterAt(at int) (masterHeader, bool) {
 	}
 	b := im.data[at:]
 	be := binary.BigEndian.Uint32
-	return masterHeader{be(b[4:]), be(b[8:]), be(b[12:]), be(b[16:]), be(b[20:])}, be(b) == masterMagic
+	return masterHeader{be(b[8:]), be(b[12:]), be(b[16:]), be(b[20:])}, be(b) == masterMagic
 }
 
 // findMaster checks the master headers through which Heads' cbfs finds the
@@ -199,13 +199,13 @@ func (im *Image) findMaster() error {
 
 func alignUp(n, a uint32) uint32 { return (n + a - 1) &^ (a - 1) }
 
-// walk reads the chain of entries.
+// walk reads the chain of entries, which fill the region.
 func (im *Image) walk() error {
 	im.files = im.files[:0]
 	off := im.region.Start
-	for off < im.region.End && im.region.End-off >= fileHdrLen {
-		if im.fmap == nil && !bytes.HasPrefix(im.data[off:], []byte(fileMagic)) {
-			break // a legacy image ends its CBFS where the chain ends
+	for off < im.region.End {
+		if im.region.End-off < fileAlign && !bytes.HasPrefix(im.data[off:im.region.End], []byte(fileMagic)) {
+			break // less than an entry is left over
 		}
 		f, err := im.parseFile(off)
 		if err != nil && im.allowTorn {
@@ -246,7 +246,7 @@ func (im *Image) tornAt(off uint32, err error) (File, error) {
 
 func (im *Image) parseFile(off uint32) (File, error) {
 	h := im.data[off:im.region.End]
-	if !bytes.HasPrefix(h, []byte(fileMagic)) {
+	if len(h) < fileHdrLen || !bytes.HasPrefix(h, []byte(fileMagic)) {
 		return File{}, fmt.Errorf("%w: no CBFS entry at 0x%x", ErrUnknownLayout, off)
 	}
 	be := binary.BigEndian.Uint32
