@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reown/internal/keymap"
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
@@ -30,6 +31,9 @@ var wizardTexts = []errorText{
 	{err: ui.ErrLeft, What: "You left before anything was changed.", Data: "Nothing was changed.", Do: "Start again whenever you like."},
 	{typ: typeOf[*ui.MissingAnswerError](), What: "An answer is missing, and nobody may be asked.", Data: "Nothing was changed.", Do: "Add the answer that the line above names to the answers file, or the secret to the secrets file.", Exit: exitNoAnswer},
 	{typ: typeOf[*ui.BadAnswerError](), What: "An answer in the answers file was refused.", Data: "Nothing was changed.", Do: "Correct the answer that the line above names.", Exit: exitNoAnswer},
+	{typ: typeOf[ui.Problem](), What: "What was typed does not fit the question.", Data: "Nothing was changed.", Do: "Read the line above and answer again."},
+	{err: keymap.ErrUnknown, What: "There is no keyboard layout of that name.", Data: "Nothing was changed.", Do: "Use us, uk, de or fr.", Exit: exitUsage},
+	{err: keymap.ErrNoConsole, What: "The keyboard layout of this terminal cannot be changed from here.", Data: "Nothing was changed.", Do: "Set it where the terminal's keyboard is, or type as on a US keyboard."},
 	{err: answers.ErrNoSink, What: "Secrets would be made that nobody gets to see.", Data: "Nothing was changed.", Do: "Say where they shall be written: `--secrets-out FILE`.", Exit: exitNoAnswer},
 	{err: answers.ErrCircle, What: "The answers lead back to the same question again and again.", Data: "Nothing was changed.", Do: "Look at the answer that the line above names.", Exit: exitNoAnswer},
 	{err: tui.ErrScreen, What: "The screen or terminal went away while the program ran.", Data: "Your files are intact; a step that was running is finished at the next start.", Do: "Start the computer again and choose Continue, or use `--ui line`."},
