@@ -45,40 +45,72 @@ func makeLayout(t testing.TB, name string) string {
 	return dir
 }
 
-// headsMenu runs Heads's own scan_boot_options and parsers from a checkout, with the
-// applets of busybox, and returns the menu file. It skips if there is no checkout.
-func headsMenu(t testing.TB, dir string) []byte {
+// headsOwn prepares Heads's own scripts from a checkout, with the applets of busybox
+// and with /tmp and /boot elsewhere. It skips if there is no checkout.
+type headsOwn struct {
+	bin, tmp  string
+	functions string // bash source: stubs and functions.sh's functions that are asked for
+}
+
+func newHeadsOwn(t testing.TB, dir string, functions ...string) headsOwn {
 	t.Helper()
 	src := os.Getenv("REOWN_HEADS")
 	if src == "" {
 		t.Skip("REOWN_HEADS does not name a checkout of linuxboot/heads")
 	}
-	needPeers(t, "bash", "busybox")
-	bin := t.TempDir()
-	if out, err := exec.Command("busybox", "--install", "-s", bin).CombinedOutput(); err != nil {
+	needPeers(t, "bash", "busybox", "gpgv")
+	h := headsOwn{bin: t.TempDir(), tmp: t.TempDir()}
+	if out, err := exec.Command("busybox", "--install", "-s", h.bin).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	const stubs = "TRACE_FUNC() { :; }; DEBUG() { :; }; DO_WITH_DEBUG() { \"$@\"; }; DIE() { exit 1; }\n"
-	for _, n := range []string{"kexec-parse-boot.sh", "kexec-parse-bls.sh", "kexec-boot.sh"} {
-		b, err := os.ReadFile(filepath.Join(src, "initrd/bin", n))
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(src, "initrd", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b = bytes.Replace(b, []byte(". /etc/functions.sh\n"), []byte(stubs), 1)
-		b = bytes.Replace(b, []byte(". /tmp/config\n"), nil, 1)
-		if err := os.WriteFile(filepath.Join(bin, n), b, 0o755); err != nil {
+		// The top of /boot and /tmp, as words of the scripts; not parts of names.
+		s := strings.ReplaceAll(string(b), "/tmp/", h.tmp+"/")
+		return strings.ReplaceAll(s, "find /boot ", "find "+dir+" ")
+	}
+	h.functions = "STATUS() { :; }; STATUS_OK() { :; }; INFO() { :; }; WARN() { :; }; TRACE_FUNC() { :; }; DEBUG() { :; }; SINK_LOG() { cat >/dev/null; }\n" +
+		"DO_WITH_DEBUG() { \"$@\"; }; DIE() { echo \"DIE: $*\" >&2; exit 1; }; recovery() { echo \"recovery: $*\" >&2; exit 1; }; detect_boot_device() { :; }; load_config_value() { :; }; _build_final_cmdline() { :; }\n"
+	stubs := h.functions
+	all := read("etc/functions.sh")
+	for _, f := range functions {
+		_, body, ok := strings.Cut(all, "\n"+f+"() {")
+		body, _, ok2 := strings.Cut(body, "\n}\n")
+		if !ok || !ok2 {
+			t.Fatalf("no %s in Heads's functions.sh", f)
+		}
+		h.functions += f + "() {" + body + "\n}\n"
+	}
+	for _, n := range []string{"kexec-parse-boot.sh", "kexec-parse-bls.sh", "kexec-boot.sh"} {
+		s := strings.Replace(read("bin/"+n), ". /etc/functions.sh\n", stubs, 1)
+		s = strings.Replace(s, ". "+h.tmp+"/config\n", "", 1)
+		if err := os.WriteFile(filepath.Join(h.bin, n), []byte(s), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fn, err := os.ReadFile(filepath.Join(src, "initrd/etc/functions.sh"))
+	return h
+}
+
+// run executes a script with the functions in scope.
+func (h headsOwn) run(t testing.TB, script string, args ...string) ([]byte, error) {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body, ok := strings.Cut(string(fn), "\nscan_boot_options() {")
-	body, _, ok2 := strings.Cut(body, "\n}\n")
-	if !ok || !ok2 {
-		t.Fatal("no scan_boot_options in Heads's functions.sh")
-	}
+	cmd := exec.Command(bash, append([]string{"-c", h.functions + script, "heads"}, args...)...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + h.bin, "LC_ALL=C", "HOME=" + h.tmp}
+	return cmd.CombinedOutput()
+}
+
+// headsMenu is the menu file that Heads's own scan_boot_options and parsers make.
+func headsMenu(t testing.TB, dir string) []byte {
+	t.Helper()
+	h := newHeadsOwn(t, dir, "scan_boot_options")
 	// On a machine the directory is /boot, which Heads cuts from BLS entries.
 	confs, _ := filepath.Glob(filepath.Join(dir, "loader/entries/*.conf"))
 	for _, c := range confs {
@@ -94,13 +126,8 @@ func headsMenu(t testing.TB, dir string) []byte {
 		put(bytes.ReplaceAll(b, []byte(" /boot/"), []byte(" "+dir+"/")))
 		defer put(b)
 	}
-	menu := filepath.Join(t.TempDir(), "menu")
-	script := stubs + "scan_boot_options() {" + body + "\n}\ncd /var/empty 2>/dev/null || cd " + t.TempDir() +
-		"\nscan_boot_options \"$1\" grub.cfg \"$2\"\n"
-	bash, _ := exec.LookPath("bash")
-	cmd := exec.Command(bash, "-c", script, "heads", dir, menu)
-	cmd.Env = []string{"PATH=" + bin, "LC_ALL=C"}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	menu := filepath.Join(h.tmp, "menu")
+	if out, err := h.run(t, `scan_boot_options "$1" grub.cfg "$2"`, dir, menu); err != nil {
 		t.Logf("scan_boot_options: %v: %s", err, out)
 	}
 	b, err := os.ReadFile(menu)
@@ -108,6 +135,76 @@ func headsMenu(t testing.TB, dir string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// headsAccepts runs Heads's own assert_signable, check_config, verify_checksums and
+// the checks of default_select, with its own names for things.
+func headsAccepts(t testing.TB, dir string, key *gpgKey) ([]byte, error) {
+	t.Helper()
+	h := newHeadsOwn(t, dir, "assert_signable", "check_config", "print_tree", "verify_checksums")
+	gpgv, err := exec.LookPath("gpgv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper := "#!" + filepath.Join(h.bin, "sh") + "\nexec " + gpgv + " --keyring " + key.keyring + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(h.bin, "gpgv.sh"), []byte(wrapper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bash, _ := exec.LookPath("bash")
+	if err := os.Symlink(bash, filepath.Join(h.bin, "bash")); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.tmp, "menu"), headsMenu(t, dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+T="$2"
+assert_signable
+check_config "$1"
+[ -e "$T/kexec/.gpg_verified" ] || { echo "signature not checked"; exit 1; }
+TMP_HASH_FILE="$T/kexec/kexec_hashes.txt" TMP_TREE_FILE="$T/kexec/kexec_tree.txt"
+verify_checksums "$1" n || { echo "checksums: $(grep -v 'OK$' "$T/hash_output")"; exit 1; }
+for f in "$T"/kexec/kexec_default.*.txt; do
+	n=$(basename "$f" | cut -d. -f2)
+	[ "$(head -n "$n" "$T/menu" | tail -1)" = "$(cat "$f")" ] || { echo "entry $n: $(head -n "$n" "$T/menu" | tail -1)"; exit 1; }
+	(cd "$1" && sha256sum -c "$T/kexec/kexec_default_hashes.txt" >/dev/null) || { echo "default hashes"; exit 1; }
+	(cd "$1" && bash "` + "$3" + `" -b "$1" -e "$(cat "$f")" -f | xargs sha256sum | cmp - "$T/kexec/kexec_default_hashes.txt") || { echo "files of the entry"; exit 1; }
+done
+echo accepted
+`
+	out, err := h.run(t, script, dir, h.tmp, filepath.Join(h.bin, "kexec-boot.sh"))
+	if err == nil && !strings.Contains(string(out), "accepted") {
+		err = errors.New("not accepted")
+	}
+	return out, err
+}
+
+// TestHeadsOwnFunctions lets Heads's own functions judge a /boot of ours.
+func TestHeadsOwnFunctions(t *testing.T) {
+	_, owner := gpgPair(t)
+	for _, name := range layouts {
+		t.Run(name, func(t *testing.T) {
+			dir := makeLayout(t, name)
+			d, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, err := d.Entries()
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, d, BuildOptions{Entry: Suggest(entries)}, func(b []byte) []byte { return owner.sign(t, b) }, owner.verify)
+			if out, err := headsAccepts(t, dir, owner); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "new"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := headsAccepts(t, dir, owner); err == nil {
+				t.Fatalf("accepted with a file added: %s", out)
+			}
+		})
+	}
 }
 
 func lines(b []byte) []string {

@@ -125,3 +125,58 @@ func TestCompare(t *testing.T) {
 		t.Fatal("a disk that the seller does not mention passes")
 	}
 }
+
+// TestCompareStatus: what a line says for each of the four cases.
+func TestCompareStatus(t *testing.T) {
+	status := func(c Comparison, name string) Status {
+		for _, i := range c {
+			if i.Name == name {
+				return i.Status
+			}
+		}
+		return "no such line"
+	}
+	bare := &Statement{Subjects: map[string]string{SubjectROM: hexOf("b", 64)}, From: oem}
+	full := sample()
+	all := Measured{full.Subjects, full.Reference}
+	for _, c := range []struct {
+		s    *Statement
+		m    Measured
+		name string
+		want Status
+	}{
+		{full, all, SubjectROM, Pass}, {full, Measured{}, SubjectROM, NotMeasured}, {bare, all, SubjectEK, NotProvided},
+		{full, Measured{}, "pcr 7", NotMeasured}, {bare, all, "pcrs", NotProvided}, {bare, all, "luks", NotProvided},
+		{full, Measured{}, "luks 1f0c-uuid", NotMeasured},
+		{full, Measured{Reference: Reference{LUKS: []LUKS{{"1f0c-uuid", ""}}}}, "luks 1f0c-uuid", NotMeasured},
+		{full, Measured{Reference: Reference{LUKS: []LUKS{{"1f0c-uuid", hexOf("0", 64)}}}}, "luks 1f0c-uuid", Fail},
+		{full, Measured{Reference: Reference{LUKS: []LUKS{{"other", hexOf("f", 64)}}}}, "luks 1f0c-uuid", Fail},
+		{full, Measured{Reference: Reference{LUKS: []LUKS{{"other", hexOf("f", 64)}}}}, "luks other", Fail},
+		{full, Measured{Reference: Reference{ROMKeys: []string{oem, shop}}}, "rom keys", Fail},
+		{full, Measured{Reference: Reference{SRKName: "000b" + hexOf("0", 64)}}, "srk", Fail},
+		{full, Measured{Reference: Reference{CardSerial: "0006 1"}}, "card serial", Fail},
+	} {
+		if got := status(c.s.Compare(c.m), c.name); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestVerifiedFirst: bytes that nobody signed are not even parsed.
+func TestVerifiedFirst(t *testing.T) {
+	for _, data := range []string{"", "{", strings.Repeat("[", 1000), "{}"} {
+		_, err := Open(Link{[]byte(data), fakeSign([]byte("other"), oem)}, oem, fakeVerify)
+		if !errors.Is(err, ErrSigner) || errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v", data, err)
+		}
+		if _, err = Open(Link{[]byte(data), fakeSign([]byte(data), oem)}, oem, fakeVerify); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%q, signed: %v", data, err)
+		}
+	}
+	good := mustMarshal(t, sample())
+	for _, fpr := range []string{"", "70A6", strings.ToLower(oem)} {
+		if _, err := Open(Link{good, fakeSign(good, fpr)}, fpr, fakeVerify); !errors.Is(err, ErrSigner) {
+			t.Errorf("the fingerprint %q: %v", fpr, err)
+		}
+	}
+}
