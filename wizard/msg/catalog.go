@@ -7,7 +7,7 @@ var Verbatim = M{"%s", "%s", "%s"}
 var (
 	Title          = M{"Take ownership", "Prise de possession", "In Besitz nehmen"}
 	ChooseLanguage = M{"Choose your language.", "Choisissez votre langue.", "Wählen Sie Ihre Sprache."}
-	StatusLine     = M{"Keyboard: %s   Power: %s   Clock: %s UTC", "Clavier : %s   Courant : %s   Heure : %s UTC", "Tastatur: %s   Strom: %s   Uhr: %s UTC"}
+	StatusLine     = M{"Keyboard: %s   Power: %s   %s UTC", "Clavier : %s   Courant : %s   %s UTC", "Tastatur: %s   Strom: %s   %s UTC"}
 	LayoutUnknown  = M{"as the firmware has it", "celui du micrologiciel", "wie in der Firmware"}
 	PowerMains     = M{"mains", "secteur", "Netz"}
 	PowerBattery   = M{"BATTERY %d%%", "BATTERIE %d%%", "AKKU %d%%"}
@@ -217,7 +217,7 @@ var (
 
 	ChooseAsk    = M{"Your own %s", "Votre propre %s", "Ihre eigene %s"}
 	ChooseLength = M{"Between %d and %d characters.", "Entre %d et %d caractères.", "Zwischen %d und %d Zeichen."}
-	ChooseLayout = M{"It must be typed on this keyboard at every start, where other layouts may be unknown.", "À taper sur ce clavier à chaque démarrage, où d'autres dispositions sont peut-être inconnues.", "Sie wird bei jedem Start auf dieser Tastatur getippt, wo andere Belegungen vielleicht fehlen."}
+	ChooseLayout = M{"It must be typed on this keyboard at every start, where other layouts may be unknown.", "Se tape sur ce clavier à chaque démarrage, où d'autres dispositions sont peut-être inconnues.", "Sie wird bei jedem Start auf dieser Tastatur getippt, wo andere Belegungen vielleicht fehlen."}
 	ChooseHelp   = M{"Write it down before you go on. Tab shows what you type.", "Notez-le avant de continuer. Tab montre ce que vous tapez.", "Schreiben Sie es auf, bevor Sie weitergehen. Tab zeigt, was Sie tippen."}
 	ChooseSeller = M{"This is the seller's passphrase. Choose another.", "C'est la phrase du vendeur. Choisissez-en une autre.", "Das ist die Passphrase des Verkäufers. Wählen Sie eine andere."}
 	MovesTitle   = M{"Some characters of this secret lie under other keys on other keyboards.", "Certains caractères sont sous d'autres touches sur d'autres claviers.", "Einige Zeichen liegen auf anderen Tastaturen unter anderen Tasten."}
@@ -233,7 +233,7 @@ var (
 // Phone, name, disks.
 var (
 	TOTPAsk   = M{"Scan this with your phone", "Scannez ceci avec votre téléphone", "Mit dem Telefon scannen"}
-	TOTPWhy   = M{"Use the app for six-digit codes. At each start, phone and computer must show the same digits.", "Avec l'application de codes à six chiffres. À chaque démarrage, mobile et ordinateur doivent montrer les mêmes chiffres.", "Mit der App für sechsstellige Codes. Bei jedem Start müssen Telefon und Rechner dieselben Ziffern zeigen."}
+	TOTPWhy   = M{"Use the app for six-digit codes. At each start, phone and computer must show the same digits.", "Avec l'application de codes à six chiffres. Lors de chaque démarrage, mobile et ordinateur doivent montrer les mêmes chiffres.", "Mit der App für sechsstellige Codes. Bei jedem Start müssen Telefon und Rechner dieselben Ziffern zeigen."}
 	TOTPLabel = M{"Six digits", "Six chiffres", "Sechs Ziffern"}
 	TOTPSix   = M{"Type the six digits that the phone shows.", "Tapez les six chiffres du téléphone.", "Tippen Sie die sechs Ziffern vom Telefon."}
 	TOTPWrong = M{"Other digits. Scan again, then type the present ones.", "Autres chiffres. Rescannez, puis tapez les actuels.", "Andere Ziffern. Neu scannen, dann die jetzigen tippen."}
@@ -287,7 +287,7 @@ var (
 	FailedTitle  = M{"This did not work. Nothing is lost.", "Cela n'a pas marché. Rien n'est perdu.", "Das hat nicht geklappt. Nichts ist verloren."}
 	FailedWhat   = M{"What happened", "Constat", "Was geschah"}
 	FailedData   = M{"Your data", "Vos données", "Ihre Daten"}
-	FailedDo     = M{"What to do", "À faire", "Was tun"}
+	FailedDo     = M{"What to do", "Que faire", "Was tun"}
 
 	DoneTitle          = M{"This computer is yours.", "Cet ordinateur est à vous.", "Dieser Rechner gehört Ihnen."}
 	DoneReference      = M{"Reference", "Référence", "Nummer"}
@@ -299,7 +299,7 @@ var (
 	CheckBootSignature = M{"the start files are signed by you", "les fichiers de démarrage sont signés par vous", "die Startdateien sind von Ihnen signiert"}
 	CheckTPM           = M{"the TPM has another root", "le TPM a une autre racine", "das TPM hat eine andere Wurzel"}
 	DoneNext           = M{"Put the paper in a safe place. The signed certificate is in /boot/kexec_reown.certificate.", "Rangez le papier en lieu sûr. Le certificat signé est dans /boot/kexec_reown.certificate.", "Legen Sie das Papier an einen sicheren Ort. Das signierte Zertifikat liegt in /boot/kexec_reown.certificate."}
-	DoneGreen          = M{"At each start, compare the six digits with your phone, or look for the green light of the key.", "À chaque démarrage, comparez les six chiffres avec le mobile, ou guettez la lumière verte de la clé.", "Vergleichen Sie bei jedem Start die sechs Ziffern mit dem Telefon, oder achten Sie auf das grüne Licht."}
+	DoneGreen          = M{"At each start, compare the six digits with your phone, or look for the green light of the key.", "Lors de chaque démarrage, comparez les six chiffres avec le mobile, ou guettez la lumière verte de la clé.", "Vergleichen Sie bei jedem Start die sechs Ziffern mit dem Telefon, oder achten Sie auf das grüne Licht."}
 
 	TamperingTitle = M{"STOP: somebody changed this computer", "STOP : quelqu'un a modifié cet ordinateur", "STOPP: jemand hat den Rechner verändert"}
 	TamperingWhat  = M{"This computer has an owner already, and something in it asks to be taken over. It is not offered.", "Cet ordinateur a déjà un propriétaire, et quelque chose demande à le reprendre. Ce n'est pas proposé.", "Dieser Rechner hat schon einen Besitzer, und etwas darin will ihn neu vergeben. Das wird nicht angeboten."}
@@ -331,7 +331,7 @@ var (
 	Checking   = M{"Checking ...", "Vérification ...", "Wird geprüft ..."}
 	Again      = M{"Again", "Encore", "Noch einmal"}
 	NotTheSame = M{"The two lines are not the same.", "Les deux lignes diffèrent.", "Die zwei Zeilen sind verschieden."}
-	Needed     = M{"Please fill in: %s", "À remplir : %s", "Bitte ausfüllen: %s"}
+	Needed     = M{"Please fill in: %s", "Remplissez : %s", "Bitte ausfüllen: %s"}
 	CapsLock   = M{"CAPS LOCK IS ON", "MAJUSCULES ACTIVES", "FESTSTELLTASTE AN"}
 	TooSmall   = M{"This needs a screen of 80 x 24.", "Il faut un écran de 80 x 24.", "Es braucht ein Fenster von 80 x 24."}
 	Elapsed    = M{"Running for %s", "En cours depuis %s", "Läuft seit %s"}
