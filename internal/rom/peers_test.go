@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -241,6 +242,45 @@ func TestEqualToHeadsCbfs(t *testing.T) {
 				return run(t, "cbfs", "-o", file, "-d", name)
 			})
 		})
+	}
+}
+
+// Heads' cbfs finds the owner's files, and only those, in a planned image.
+func TestHeadsCbfsReadsAPlan(t *testing.T) {
+	if _, err := exec.LookPath("cbfs"); err != nil {
+		t.Skip("Heads' cbfs is not installed")
+	}
+	for _, l := range romtest.Layouts {
+		if l.FMAP == 0 {
+			continue
+		}
+		p, err := NewPlan(sold(t, l), owner(3000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "rom")
+		write(t, file, p.New)
+		files, err := PCR7Files(p.New)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, f := range files {
+			name := strings.TrimSuffix(InitrdPrefix, "/") + f.Name
+			names = append(names, name)
+			if got := must(t, "cbfs", "-t", "50", "-o", file, "-r", name); got != string(f.Data) {
+				t.Errorf("%s: cbfs reads other data of %s", l.Name, name)
+			}
+		}
+		var listed []string
+		for _, name := range strings.Fields(must(t, "cbfs", "-t", "50", "-l", "-o", file)) {
+			if strings.HasPrefix(name, InitrdPrefix) {
+				listed = append(listed, name)
+			}
+		}
+		if !slices.Equal(listed, names) || len(names) != 3 {
+			t.Errorf("%s: cbfs lists %q, we measure %q", l.Name, listed, names)
+		}
 	}
 }
 
