@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -203,9 +202,4 @@ func parseHashes(b []byte) ([]hashLine, error) {
 		out = append(out, hashLine{rest[1:], sum})
 	}
 	return out, nil
-}
-
-// local reports whether a listed name stays inside /boot.
-func local(path string) bool {
-	return fs.ValidPath(strings.TrimPrefix(path, "./"))
 }

@@ -3,6 +3,7 @@ package boot
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -417,6 +418,57 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 	if err := d.Commit(goodSig); !errors.Is(err, ErrNotStaged) {
 		t.Fatal(err)
+	}
+}
+
+// TestLegacySignature: the seller's may be over absolute names, ours never.
+func TestLegacySignature(t *testing.T) {
+	dir := makeLayout(t, "debian")
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := replace(t, d, BuildOptions{}, sign, goodSig)
+	legacy := sign(signedBytes(set.Files, "/boot/"))
+	if !bytes.Contains(legacy, []byte("  /boot/kexec_hashes.txt\n")) {
+		t.Fatal("not the legacy form")
+	}
+	if err := os.WriteFile(filepath.Join(dir, sigName), legacy, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Verify(goodSig); err != nil || r.Err() != nil || !r.Legacy {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := d.Stage(set, legacy); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.VerifyStaged(goodSig); !errors.Is(err, ErrBadSignature) {
+		t.Error(err)
+	}
+}
+
+// TestListedTwice: a hostile list names a file many times, or one outside /boot.
+func TestListedTwice(t *testing.T) {
+	dir := t.TempDir()
+	writeTree(t, dir, map[string]string{"k": "x"})
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := digest{"./k", sha256.Sum256([]byte("x"))}.line()
+	other := digest{"./k", sha256.Sum256([]byte("y"))}.line()
+	outside := digest{"./../k", sha256.Sum256([]byte("x"))}.line()
+	for list, want := range map[string]string{
+		strings.Repeat(sum, 3): "", sum + other: "changed", other + sum: "changed", sum + outside: "unreadable", sum + "x": "unreadable",
+	} {
+		writeTree(t, dir, map[string]string{"kexec_hashes.txt": list, "kexec_tree.txt": "./\x00./k\x00", sigName: ""})
+		r, err := d.Verify(func(_, _ []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && r.Err() != nil || want != "" && (len(r.Problems) != 1 || r.Problems[0].What != want) {
+			t.Errorf("%q: %+v", list, r)
+		}
 	}
 }
 

@@ -94,7 +94,7 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.check(set, sig, verify)
+	r, err := d.check(set, sig, verify, false)
 	if err != nil {
 		return nil, err
 	}

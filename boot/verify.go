@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -95,13 +96,14 @@ func (d *Dir) Verify(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.check(set, sig, verify)
+	return d.check(set, sig, verify, true)
 }
 
-// check applies Heads's rules to a set, against the files on the disk.
-func (d *Dir) check(set *Set, sig []byte, verify Verifier) (*Report, error) {
+// check applies Heads's rules to a set, against the files on the disk. A legacy
+// signature is good enough to show whose /boot it is; Heads does not start from it.
+func (d *Dir) check(set *Set, sig []byte, verify Verifier, legacy bool) (*Report, error) {
 	r := &Report{OEM: OEMAbsent}
-	r.signature(set, sig, verify)
+	r.signature(set, sig, verify, legacy)
 	hashes, tree := set.Files["kexec_hashes.txt"], set.Files["kexec_tree.txt"]
 	for _, n := range []string{"kexec_hashes.txt", "kexec_tree.txt"} {
 		if _, ok := set.Files[n]; !ok {
@@ -127,7 +129,7 @@ func (d *Dir) check(set *Set, sig []byte, verify Verifier) (*Report, error) {
 	return r, nil
 }
 
-func (r *Report) signature(set *Set, sig []byte, verify Verifier) {
+func (r *Report) signature(set *Set, sig []byte, verify Verifier, legacy bool) {
 	for _, n := range sortedNames(set.Files) {
 		if isListed(n) {
 			r.Listed = append(r.Listed, n)
@@ -138,7 +140,7 @@ func (r *Report) signature(set *Set, sig []byte, verify Verifier) {
 		return
 	}
 	err := verify(sig, set.SignedBytes())
-	if err != nil && verify(sig, signedBytes(set.Files, "/boot/")) == nil {
+	if err != nil && legacy && verify(sig, signedBytes(set.Files, "/boot/")) == nil {
 		r.Legacy, err = true, nil
 	}
 	if err != nil {
@@ -146,35 +148,28 @@ func (r *Report) signature(set *Set, sig []byte, verify Verifier) {
 	}
 }
 
-// checkHashes is `sha256sum -c`.
+// checkHashes is `sha256sum -c`. A file that is listed twice is hashed once, and is
+// changed if the two sums differ.
 func (d *Dir) checkHashes(r *Report, listed []hashLine) error {
+	want := make(map[string]string, len(listed))
 	var present []string
 	for _, l := range listed {
-		what := ""
-		fi, err := lstatOrStat(filepath.Join(d.path, l.path), true)
-		switch {
-		case !local(l.path):
-			what = "unreadable"
-		case errors.Is(err, fs.ErrNotExist):
-			what = "missing"
-		case err != nil || !fi.Mode().IsRegular():
-			what = "unreadable"
-		default:
-			present = append(present, l.path)
+		if w, ok := want[l.path]; ok {
+			if w != l.sum {
+				want[l.path] = ""
+			}
 			continue
 		}
-		r.Problems = append(r.Problems, Problem{l.path, what})
+		want[l.path] = l.sum
+		if what := d.missing(l.path); what != "" {
+			r.Problems = append(r.Problems, Problem{l.path, what})
+		} else {
+			present = append(present, l.path)
+		}
 	}
 	sums, err := hashFiles(context.Background(), d.path, present, true, nil)
 	if err != nil {
 		return fmt.Errorf("checking /boot's files: %w", err)
-	}
-	want := make(map[string]string, len(listed))
-	for _, l := range listed {
-		if w, ok := want[l.path]; ok && w != l.sum {
-			l.sum = "" // listed twice with two sums: one of them is wrong
-		}
-		want[l.path] = l.sum
 	}
 	for _, s := range sums {
 		if hex.EncodeToString(s.sum[:]) != want[s.path] {
@@ -182,6 +177,21 @@ func (d *Dir) checkHashes(r *Report, listed []hashLine) error {
 		}
 	}
 	return nil
+}
+
+// missing says why a listed file cannot be hashed; "" if it can.
+func (d *Dir) missing(path string) string {
+	if !fs.ValidPath(strings.TrimPrefix(path, "./")) {
+		return "unreadable" // it would lead out of /boot
+	}
+	fi, err := os.Stat(filepath.Join(d.path, path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "missing"
+	case err != nil || !fi.Mode().IsRegular():
+		return "unreadable"
+	}
+	return ""
 }
 
 // checkTree is the comparison of kexec_tree.txt with `find | sort -z`.
