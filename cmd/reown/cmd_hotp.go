@@ -48,6 +48,11 @@ only after the key has accepted it.
   --counter N             the counter to compute the code for
   --counter-file FILE     where it is kept
   --resync                if the code is wrong, look for a counter up to 50 away whose code is right` + secretHelp + which)},
+		{name: "regenerate", args: "--pin-file FILE", short: "make the key's AES keys anew, after a reset of its card", run: h.regenerate,
+			long: strings.TrimSpace(`
+A factory reset of the OpenPGP card destroys the AES keys of Nitrokey Pro, Storage and Librem Key, and with them what is
+in the password safe and on the encrypted volume. Both work again after this. Other keys are left alone.
+  --pin-file FILE         the admin PIN` + which)},
 		{name: "reset", args: "[--pin-file FILE] --confirm SERIAL", short: "remove the secret from the key", run: h.reset,
 			long: strings.TrimSpace(`
 Nitrokey Pro, Storage, Librem Key: erases that one secret; needs the admin PIN. Nitrokey 3: erases EVERYTHING in the
@@ -287,6 +292,35 @@ func (h hotpTool) checkCounter(ctx context.Context, e *env, f *hotpFlags, resync
 		err = hotpkey.WriteCounter(f.counterFile, next)
 	}
 	return r, err
+}
+
+func (h hotpTool) regenerate(ctx context.Context, e *env, args []string) error {
+	f := newHotpFlags("regenerate")
+	f.StringVar(&f.pin, "pin-file", "", "")
+	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+		return err
+	}
+	if f.pin == "" {
+		return usagef("%s needs --pin-file", f.Name())
+	}
+	pin, err := readSecretFile(e, f.pin)
+	if err != nil {
+		return err
+	}
+	defer pin.Wipe()
+	k, err := h.open(ctx, e, f)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	if err := k.RegenerateAES(ctx, pin); err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(e, hotpResult{OK: true})
+	}
+	fmt.Fprintln(e.stdout, "Done. If the key does not answer, pull it out and plug it in again.")
+	return nil
 }
 
 func (h hotpTool) reset(ctx context.Context, e *env, args []string) error {

@@ -95,6 +95,7 @@ func TestHotpCommand(t *testing.T) {
 	file("counter", "six\n")
 	want(exitFailed, "counts the codes", "check", "--secret-file", key, "--counter-file", counter)
 
+	want(exitDone, "", "regenerate", "--pin-file", pin)
 	want(exitRefused, "--confirm 4E4B3301", "reset")
 	want(exitDone, "is gone", "reset", "--confirm", "4E4B3301")
 	want(exitFailed, "no secret of this computer", "check", "000000")

@@ -23,7 +23,9 @@ const (
 	hidUserTries       = 0x0f
 	hidSendOTPData     = 0x17
 	hidVerifyCode      = 0x18
+	hidGenerateKeys    = 0x26 // Nitrokey Storage only
 	hidGetDeviceStatus = 0x2e // Nitrokey Storage only
+	hidNewAESKey       = 0x6b
 )
 
 // Status of the last command.
@@ -55,7 +57,8 @@ const (
 // How long the firmware may take. It talks to the smart card in between.
 const (
 	hidReady   = 10 * time.Second // to finish what it was at
-	hidAnswer  = 30 * time.Second // for a command
+	hidAnswer  = 2 * time.Minute  // for a command
+	hidReport  = 5 * time.Second  // to take or give one report
 	hidIgnored = 2 * time.Second  // after which an idle key has not seen the report
 	hidResend  = 3                // times for a report that arrived garbled
 )
@@ -139,9 +142,20 @@ func parseAnswer(b []byte) (a answer, ok bool) {
 	return a, ok
 }
 
+// control performs GET_REPORT or SET_REPORT of the feature report (HID 1.11, 7.2).
+func (p *pro) control(ctx context.Context, typ, req byte, data []byte) (int, error) {
+	rctx, cancel := context.WithTimeout(ctx, hidReport)
+	defer cancel()
+	n, err := p.dev.Control(rctx, usb.Setup{RequestType: typ, Request: req, Value: 0x0300, Index: p.iface}, data)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = ErrNoAnswer // it has crashed
+	}
+	return n, err
+}
+
 // read reads the key's report into buf.
 func (p *pro) read(ctx context.Context, buf *secret.Buffer) (answer, bool, error) {
-	n, err := p.dev.Control(ctx, usb.Setup{RequestType: 0xa1, Request: 1, Value: 0x0300, Index: p.iface}, buf.Bytes())
+	n, err := p.control(ctx, 0xa1, 1, buf.Bytes())
 	if err != nil {
 		return answer{}, false, fmt.Errorf("reading a report: %w", err)
 	}
@@ -190,7 +204,7 @@ func (p *pro) command(ctx context.Context, cmd byte, payload []byte, repeat bool
 		}
 	}
 	for try := 1; ; try++ {
-		if _, err := p.dev.Control(ctx, usb.Setup{RequestType: 0x21, Request: 9, Value: 0x0300, Index: p.iface}, b); err != nil {
+		if _, err := p.control(ctx, 0x21, 9, b); err != nil {
 			return fmt.Errorf("sending command %02x: %w", cmd, err)
 		}
 		a, err := p.await(ctx, in, cmd, sum)
@@ -304,36 +318,47 @@ func (p *pro) info(ctx context.Context, i *Info) error {
 	return nil
 }
 
+// mayTry says whether the admin PIN may be tried.
+func (p *pro) mayTry(ctx context.Context, lastTry bool) error {
+	left, err := p.tries(ctx, hidAdminTries)
+	switch {
+	case err != nil:
+		return err
+	case left == 0:
+		return ErrPINBlocked
+	case left == 1 && !lastTry:
+		return ErrLastTry
+	}
+	return nil
+}
+
+// wrongPIN turns the status of a wrong PIN into a PINError.
+func (p *pro) wrongPIN(ctx context.Context, err error) error {
+	var se *StatusError
+	if !errors.As(err, &se) || se.Status != stWrongPassword {
+		return err
+	}
+	e := &PINError{Which: adminPIN, Left: -1}
+	if n, err := p.tries(ctx, hidAdminTries); err == nil {
+		e.Left = n
+	}
+	return e
+}
+
 // authenticate shows the admin PIN to the card and gives the key a random password
 // that stands for it in the commands that follow.
 func (p *pro) authenticate(ctx context.Context, pin *secret.Buffer, lastTry bool) (temp *secret.Buffer, err error) {
-	left, err := p.tries(ctx, hidAdminTries)
-	if err != nil {
+	if err := p.mayTry(ctx, lastTry); err != nil {
 		return nil, err
-	}
-	switch {
-	case left == 0:
-		return nil, ErrPINBlocked
-	case left == 1 && !lastTry:
-		return nil, ErrLastTry
 	}
 	temp = p.random(passField)
 	payload := secret.New(2 * passField)
 	defer payload.Wipe()
 	copy(payload.Bytes(), pin.Bytes())
 	copy(payload.Bytes()[passField:], temp.Bytes())
-	err = p.command(ctx, hidAuthenticate, payload.Bytes(), false, nil)
-	var se *StatusError
-	if errors.As(err, &se) && se.Status == stWrongPassword {
-		e := &PINError{Which: adminPIN, Left: -1}
-		if n, err := p.tries(ctx, hidAdminTries); err == nil {
-			e.Left = n
-		}
-		err = e
-	}
-	if err != nil {
+	if err := p.command(ctx, hidAuthenticate, payload.Bytes(), false, nil); err != nil {
 		temp.Wipe()
-		return nil, err
+		return nil, p.wrongPIN(ctx, err)
 	}
 	return temp, nil
 }
@@ -411,5 +436,60 @@ func (p *pro) reset(ctx context.Context, pin *secret.Buffer) error {
 	if err := p.command(ctx, hidEraseSlot, payload.Bytes(), true, nil); err != nil {
 		return fmt.Errorf("erasing the slot: %w", err)
 	}
+	return nil
+}
+
+// Values of the Storage's own device status, a byte of the result.
+const (
+	storageStatusAt = 15
+	storageIdle     = 0
+	storageOK       = 1
+	storageBusy     = 2
+)
+
+// regenerate makes new AES keys; see Token.RegenerateAES.
+func (p *pro) regenerate(ctx context.Context, pin *secret.Buffer) error {
+	if err := p.model.checkPIN(pin, false); err != nil {
+		return err
+	}
+	if err := p.mayTry(ctx, false); err != nil {
+		return err
+	}
+	payload := secret.New(1 + dataField)
+	defer payload.Wipe()
+	cmd, b := byte(hidNewAESKey), payload.Bytes()[:passField]
+	copy(b, pin.Bytes())
+	if p.model.storage {
+		cmd, b = hidGenerateKeys, payload.Bytes()
+		b[0] = 'A'
+		copy(b[1:], pin.Bytes())
+	}
+	state := byte(storageIdle)
+	if err := p.command(ctx, cmd, b, false, func(r []byte) { state = r[storageStatusAt] }); err != nil {
+		return p.wrongPIN(ctx, err)
+	}
+	in := secret.New(reportLen)
+	defer in.Wipe()
+	for end := time.Now().Add(hidAnswer); p.model.storage && state == storageBusy; {
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: it stays busy", ErrNoAnswer)
+		}
+		if err := pause(ctx, p.model.poll); err != nil {
+			return err
+		}
+		a, ok, err := p.read(ctx, in)
+		if err != nil {
+			return err
+		}
+		if ok {
+			state = a.result[storageStatusAt]
+		}
+	}
+	if p.model.storage && state != storageIdle && state != storageOK {
+		return &StatusError{Command: cmd, Status: uint16(state)}
+	}
+	// The card is dead until its power is cut (hotp-verification issue 27); a reset of
+	// the port does that. Where it does not, the person pulls the key out.
+	_ = p.dev.Reset()
 	return nil
 }

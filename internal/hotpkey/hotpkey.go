@@ -361,3 +361,19 @@ func (t *Token) Reset(ctx context.Context, pin *secret.Buffer) error {
 
 // NeedsPIN reports whether Reset needs the PIN.
 func (t *Token) NeedsPIN() bool { return t.model.hid }
+
+// RegenerateAES makes the AES keys of a Pro, Storage or Librem Key anew. A factory reset of
+// the OpenPGP card destroys them: the password safe and the Storage's encrypted volume
+// are lost then, and do not work again before this (heads issue 763). It takes some
+// seconds and resets the USB port; open the key again afterwards. A key without such keys
+// is left alone.
+func (t *Token) RegenerateAES(ctx context.Context, pin *secret.Buffer) error {
+	p, ok := t.impl.(*pro)
+	if !ok {
+		return nil
+	}
+	if err := p.regenerate(ctx, pin); err != nil {
+		return fmt.Errorf("making new AES keys on the %s: %w", t.model.Name, err)
+	}
+	return nil
+}

@@ -326,6 +326,33 @@ func TestReset(t *testing.T) {
 	})
 }
 
+func TestRegenerateAES(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f *fixture) {
+		k := f.open(t)
+		if f.pro == nil {
+			if err := k.RegenerateAES(ctx(t), nil); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		f.pro.Busy = 20 * time.Millisecond
+		var pe *PINError
+		if err := k.RegenerateAES(ctx(t), buffer("87654321")); !errors.As(err, &pe) || pe.Left != 2 || f.pro.AESKeys != 0 {
+			t.Fatalf("got %v, %d times", err, f.pro.AESKeys)
+		}
+		if err := k.RegenerateAES(ctx(t), f.pin()); err != nil || f.pro.AESKeys != 1 {
+			t.Fatalf("got %v, %d times", err, f.pro.AESKeys)
+		}
+		for _, status := range []byte{10, 11} {
+			f.pro.Force = func(cmd byte) (byte, bool) { return status, cmd == hidNewAESKey || cmd == hidGenerateKeys }
+			var se *StatusError
+			if err := k.RegenerateAES(ctx(t), f.pin()); !errors.As(err, &se) || se.Status != uint16(status) {
+				t.Fatalf("got %v", err)
+			}
+		}
+	})
+}
+
 // TestTouches: they are announced, counted, and as many as the key asks for.
 func TestTouches(t *testing.T) {
 	f := newNK3()

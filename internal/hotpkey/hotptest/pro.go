@@ -39,6 +39,8 @@ type Pro struct {
 	// Force, if set, replaces the status of a command: for statuses that nothing else
 	// provokes. It returns false to leave the command alone.
 	Force func(command byte) (status byte, ok bool)
+	// AESKeys counts the times that new AES keys were made.
+	AESKeys int
 	// Garble damages the next so many reports from the host.
 	Garble int
 	// Drop ignores the next so many reports from the host.
@@ -266,6 +268,26 @@ func (p *Pro) execute(b, out []byte) byte {
 			return 2
 		}
 		p.slots[n-0x10] = OTPSlot{}
+	case 0x6b: // NEW_AES_KEY
+		if p.Storage {
+			return 9
+		}
+		return p.newKeys(b[1:26])
+	case 0x26: // GENERATE_NEW_KEYS: the answer to the command comes before the keys
+		if !p.Storage || b[1] != 'A' {
+			return 9
+		}
+		if st := p.newKeys(b[2:32]); st != 0 {
+			return st
+		}
+		out[15] = 2
+		go func() {
+			time.Sleep(3 * p.Busy)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.report[7+15] = 1
+			p.seal()
+		}()
 	case 0x18: // VERIFY_OTP_CODE
 		s := &p.slots[3]
 		if !s.Programmed {
@@ -291,6 +313,15 @@ func (p *Pro) execute(b, out []byte) byte {
 	default:
 		return 9
 	}
+	return 0
+}
+
+func (p *Pro) newKeys(field []byte) byte {
+	pin, _, _ := bytes.Cut(field, []byte{0})
+	if !p.verify(pin) {
+		return 4
+	}
+	p.AESKeys++
 	return 0
 }
 
