@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"reown/internal/keymap"
 	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
+	"reown/wizard/ui/line"
 	"reown/wizard/ui/tui"
 )
 
@@ -132,8 +134,10 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	keys, closeKeys := keyboard()
+	defer closeKeys()
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keyboard(),
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys,
 		Explain: func(err error) (what, data, do string) {
 			t := explain(err)
 			return t.What, t.Data, t.Do
@@ -248,8 +252,22 @@ func (r *runFlags) console(e *env) (ui.UI, func(), error) {
 			return nil, nil, fmt.Errorf("drawing the screen: %w", err)
 		}
 	}
-	return nil, nil, withExit(exitNoAnswer, errors.New("there is no terminal to ask at"))
+	if r.ui != "auto" && r.ui != "line" {
+		return nil, nil, usagef("--ui takes auto, tui or line, not %q", r.ui)
+	}
+	fd := -1
+	if f, ok := e.stdin.(*os.File); ok {
+		fd = int(f.Fd())
+	}
+	return line.New(e.stdin, e.stdout, fd), func() {}, nil
 }
 
-// keyboard is the console's keyboard, as far as its layout can be changed.
-func keyboard() wizard.Keyboard { return nil }
+// keyboard is the console's keyboard; nil where there is none whose layout could be
+// changed (a serial line, a window).
+func keyboard() (wizard.Keyboard, func()) {
+	k, err := keymap.Open("")
+	if err != nil {
+		return nil, func() {}
+	}
+	return k, func() { _ = k.Close() }
+}

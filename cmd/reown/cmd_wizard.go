@@ -336,11 +336,3 @@ func ended(err error) error {
 	}
 	return err
 }
-
-// Commands that their own files add.
-func prepareCommand() *command {
-	return &command{name: "prepare", short: "the OEM's side: make the machine ready to ship"}
-}
-func releaseCommand() *command {
-	return &command{name: "release", short: "resale or end of life: give the machine up"}
-}

@@ -36,7 +36,8 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		return nil, nil, err
 	}
 	m := &wizard.Machine{PGP: openPGP{}, Card: &card{sel: gpgcard.Selector{Serial: d.serial}, buses: buses}}
-	m.Platform = &platform{board: d.board(), sysfs: "/sys", secretDir: d.secretDir(), noRestart: d.noRestart}
+	laptop := &platform{board: d.board(), sysfs: "/sys", secretDir: d.secretDir(), noRestart: d.noRestart}
+	m.Platform = laptop
 
 	var tpmDevice *tpmAdapter
 	if d.tpm != "none" {
@@ -46,6 +47,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		}
 		tpmDevice = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(d.heads["CONFIG_PRIMARY_KEY_TYPE"]), log: strings.HasPrefix(d.tpm, "/dev/")}
 		m.TPM = tpmDevice
+		laptop.shutdown = t.Shutdown
 	}
 	specs := d.disks
 	if len(specs) == 0 {

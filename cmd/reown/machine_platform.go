@@ -25,6 +25,7 @@ type platform struct {
 	sysfs     string // "/sys"
 	secretDir string // where the firmware keeps secrets; "" for none
 	noRestart bool
+	shutdown  func(context.Context) error // tells the TPM that power goes away; nil: none
 }
 
 func (p *platform) Board() string { return p.board }
@@ -133,8 +134,12 @@ func wipeFile(path string) error {
 	return errors.Join(err, f.Close(), os.Remove(path))
 }
 
-// Restart restarts the computer. In host mode it only says so.
-func (p *platform) Restart(context.Context) error {
+// Restart restarts the computer. The TPM is told first: it would count an unannounced
+// loss of power as a wrong passphrase.
+func (p *platform) Restart(ctx context.Context) error {
+	if p.shutdown != nil {
+		_ = p.shutdown(ctx) // costs one try of ten, an hour long, if it fails
+	}
 	if p.noRestart {
 		return nil
 	}
