@@ -189,6 +189,13 @@ func (h hotpTool) set(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer k.Close()
+	i, err := k.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if i.PINSet && i.PINTries >= 0 {
+		fmt.Fprintf(e.stderr, "Tries left for the %s: %d.\n", i.PIN, i.PINTries)
+	}
 	next := start
 	if f.counter != "" {
 		err = k.Set(ctx, pin, key, start, o)

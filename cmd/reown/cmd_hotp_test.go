@@ -72,7 +72,7 @@ func TestHotpCommand(t *testing.T) {
 	if b, err := os.ReadFile(counter); err != nil || string(b) != "2\n" {
 		t.Fatalf("counter file %q %v", b, err)
 	}
-	want(exitFailed, "wrong secrets PIN, 7 tries left", "set", "--pin-file", wrong, "--secret-file", key)
+	want(exitFailed, "Tries left for the secrets PIN: 8|wrong secrets PIN, 7 tries left", "set", "--pin-file", wrong, "--secret-file", key)
 	want(exitDone, "The code is right|next counter is 3", "check", "--secret-file", letters, "--base32", "--counter-file", counter)
 	want(exitDone, "The code is right", "check", "969429") // RFC 4226, counter 3
 	want(exitFailed, "shows red", "check", "969429")       // and never again

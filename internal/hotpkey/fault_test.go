@@ -251,6 +251,7 @@ func TestInterleaving(t *testing.T) {
 	if _, err := k.Info(c); err == nil || !f.dev.Hung() {
 		t.Fatalf("the emulated key does not hang: %v", err)
 	}
+	f.dev.Unplug()
 }
 
 // fakeKey is a Checker with a counter of its own.

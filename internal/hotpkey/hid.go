@@ -91,14 +91,25 @@ func openPro(ctx context.Context, bus usb.Bus, i usb.Info, m Model) (impl, error
 		r.Close()
 		return nil, err
 	}
-	if err := dev.Claim(hid.Number); err != nil {
+	err = dev.Claim(hid.Number)
+	if err == nil {
+		err = pause(ctx, p.settle())
+	}
+	if err != nil {
 		r.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *pro) close() error { return p.reader.Close() }
+// settle is how long the firmware is left alone between the card's side and the HID
+// side.
+func (p *pro) settle() time.Duration { return 2 * p.model.poll }
+
+func (p *pro) close() error {
+	time.Sleep(p.settle())
+	return p.reader.Close()
+}
 
 // crc is the STM32's CRC unit: polynomial 04C11DB7 over little-endian words, most
 // significant bit first, initial value FFFFFFFF, no final inversion.

@@ -154,6 +154,8 @@ type Options struct {
 	Serial string
 	// Touch hears of every touch that is needed, before the key begins to wait.
 	Touch func(Touch)
+
+	quick bool // for tests: an emulated key needs no patience
 }
 
 // SetOptions are permissions for Set.
@@ -283,6 +285,9 @@ func Open(ctx context.Context, bus usb.Bus, i usb.Info, o Options) (*Token, erro
 	}
 	var err error
 	if m.hid {
+		if o.quick {
+			m.poll = 2 * time.Millisecond
+		}
 		t.impl, err = openPro(ctx, bus, i, m)
 	} else {
 		t.impl, err = openSecrets(ctx, bus, i, m, o.Touch)

@@ -68,12 +68,9 @@ func newNK3() *fixture {
 // open opens the key, with a short polling interval.
 func (f *fixture) open(t testing.TB) *Token {
 	t.Helper()
-	k, err := Find(ctx(t), f.bus, Options{Touch: func(x Touch) { f.touches = append(f.touches, x) }})
+	k, err := Find(ctx(t), f.bus, Options{Touch: func(x Touch) { f.touches = append(f.touches, x) }, quick: true})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if p, ok := k.impl.(*pro); ok {
-		p.model.poll = 2 * time.Millisecond
 	}
 	t.Cleanup(func() { k.Close() })
 	return k
