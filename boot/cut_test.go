@@ -171,7 +171,7 @@ func takeOver(d *Dir, sign func([]byte) []byte, verify Verifier) error {
 		return err
 	}
 	set, err := d.Build(context.Background(), BuildOptions{Entry: Suggest(entries), Extra: map[string][]byte{
-		"kexec_hotp_counter": HOTPCounter(2), "kexec_rollback.txt": RollbackTPM12(0x8000_0001, [10]byte{0, 14, 'x'})}})
+		"kexec_hotp_counter": []byte("2\n"), "kexec_rollback.txt": rollback}})
 	if err != nil {
 		return err
 	}

@@ -180,20 +180,6 @@ func (d *Dir) WriteKept(name string, data []byte) error {
 	return d.put("kept", name, data)
 }
 
-// RemoveHints removes every kexec_reown.* file, the journal included.
-func (d *Dir) RemoveHints() error {
-	s, err := d.State()
-	if err != nil {
-		return err
-	}
-	for _, n := range s.Hints {
-		if err := d.w.Remove("hint.remove:"+n, n); err != nil {
-			return fmt.Errorf("removing /boot/%s: %w", n, err)
-		}
-	}
-	return d.sync("hint.sync")
-}
-
 // WriteTrigger writes /boot/oem, which makes the next start offer re-ownership. It
 // is the OEM's last step but one: the signature made after it covers it.
 func (d *Dir) WriteTrigger(data []byte) error { return d.put("trigger", oemName, data) }

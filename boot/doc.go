@@ -19,5 +19,6 @@
 // ./oem" into one that does not differ.
 //
 // It does not sign and does not check signatures: both are functions the caller
-// gives. It does not talk to the TPM; it formats what the TPM said.
+// gives. The files about the TPM (rollback counter, primary key, Disk Unlock Key)
+// come ready made from package tpm; to this package they are bytes to sign.
 package boot

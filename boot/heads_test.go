@@ -145,6 +145,9 @@ menuentry 'UEFI Firmware Settings' {
 }
 `
 
+// rollback is a kexec_rollback.txt, whose content /boot knows nothing of.
+var rollback = []byte(strings.Repeat("0", 64) + "  /tmp/counter-1234567\n")
+
 // goodSig accepts one signature: "signed:" and the data.
 func goodSig(sig, data []byte) error {
 	if !bytes.Equal(sig, append([]byte("signed:"), data...)) {
@@ -168,7 +171,7 @@ func TestReplace(t *testing.T) {
 		t.Fatalf("entries %v, %v", entries, err)
 	}
 	set, err := d.Build(context.Background(), BuildOptions{
-		Extra: map[string][]byte{"kexec_hotp_counter": HOTPCounter(2), "kexec_rollback.txt": RollbackTPM2(0x01234567, 1)},
+		Extra: map[string][]byte{"kexec_hotp_counter": []byte("2\n"), "kexec_rollback.txt": rollback},
 		Entry: Suggest(entries),
 	})
 	if err != nil {

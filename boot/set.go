@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,58 +116,3 @@ func signedBytes(files map[string][]byte, prefix string) []byte {
 func (s *Set) equal(o *Set) bool {
 	return maps.EqualFunc(s.Files, o.Files, func(a, b []byte) bool { return bytes.Equal(a, b) })
 }
-
-// sumLine is sha256sum's line for content under a name.
-func sumLine(content []byte, name string) []byte {
-	return []byte(digest{name, sha256.Sum256(content)}.line())
-}
-
-// RollbackTPM2 returns kexec_rollback.txt for a TPM 2.0 NV counter: index as the NV
-// handle (0x01xxxxxx), value as TPM2_NV_Read gives it.
-func RollbackTPM2(index uint32, value uint64) []byte {
-	id := strconv.FormatUint(uint64(index), 16)
-	return sumLine(fmt.Appendf(nil, "%s: %016x\n", id, value), "/tmp/counter-"+id)
-}
-
-// RollbackTPM12 returns kexec_rollback.txt for a TPM 1.2 counter: its id, and the
-// 10-byte TPM_COUNTER_VALUE (tag, label, counter).
-func RollbackTPM12(id uint32, value [10]byte) []byte {
-	n := strconv.FormatInt(int64(int32(id)), 10)
-	return sumLine([]byte(n+": "+hex.EncodeToString(value[:])+"\n"), "/tmp/counter-"+n)
-}
-
-// PrimaryHandle returns kexec_primhdl_hash.txt for the serialised ESYS_TR that
-// `tpm2 readpublic -c 0x81000000 -t` writes.
-func PrimaryHandle(serialized []byte) []byte {
-	return sumLine(serialized, "/tmp/secret/primary.handle")
-}
-
-// A KeyDevice is a LUKS container that the TPM Disk Unlock Key (DUK) opens.
-type KeyDevice struct {
-	Device string // "/dev/nvme0n1p3"
-	UUID   string
-	Header []byte // `cryptsetup luksHeaderBackup`'s file
-}
-
-// DUKFiles returns kexec_key_devices.txt and kexec_lukshdr_hash.txt for a sealed
-// Disk Unlock Key, and kexec_key_lvm.txt if there is a volume group.
-func DUKFiles(devices []KeyDevice, volumeGroup string) map[string][]byte {
-	var list bytes.Buffer
-	headers := make(map[string][]byte)
-	for _, k := range devices {
-		fmt.Fprintf(&list, "%s %s\n", k.Device, k.UUID)
-		headers["/tmp/lukshdr-"+strings.ReplaceAll(k.Device, "/", "_")] = k.Header
-	}
-	var hashes bytes.Buffer
-	for _, n := range sortedNames(headers) { // the order of a glob
-		hashes.Write(sumLine(headers[n], n))
-	}
-	files := map[string][]byte{"kexec_key_devices.txt": list.Bytes(), "kexec_lukshdr_hash.txt": hashes.Bytes()}
-	if volumeGroup != "" {
-		files["kexec_key_lvm.txt"] = []byte(volumeGroup + "\n")
-	}
-	return files
-}
-
-// HOTPCounter returns kexec_hotp_counter: the counter of the next code to check.
-func HOTPCounter(next uint64) []byte { return []byte(strconv.FormatUint(next, 10) + "\n") }

@@ -70,14 +70,6 @@ func (d *Dir) discard(op string) error {
 	return nil
 }
 
-// Discard removes a staged set.
-func (d *Dir) Discard() error {
-	if err := d.discard("discard"); err != nil {
-		return err
-	}
-	return d.sync("discard.sync")
-}
-
 // VerifyStaged reads the staged set back and checks it as Heads will check it in
 // place: the signature over the recomputed bytes, every hash, and the tree, which
 // may differ from the disk by ./oem alone. After it, Commit may be called.
