@@ -148,8 +148,9 @@ func afSplit(dst, key []byte, stripes int, hashName string) error {
 	random := secret.Random(n * (stripes - 1))
 	defer random.Wipe()
 	copy(dst, random.Bytes())
+	diffuse := diffuser(newHash())
 	for i := range stripes - 1 {
-		xorDiffuse(acc.Bytes(), dst[i*n:(i+1)*n], newHash)
+		diffuse(acc.Bytes(), dst[i*n:(i+1)*n])
 	}
 	last := dst[(stripes-1)*n : stripes*n]
 	for i := range last {
@@ -166,8 +167,9 @@ func afMerge(src []byte, keySize, stripes int, hashName string) (*secret.Buffer,
 	}
 	key := secret.New(keySize)
 	acc := key.Bytes()
+	diffuse := diffuser(newHash())
 	for i := range stripes - 1 {
-		xorDiffuse(acc, src[i*keySize:(i+1)*keySize], newHash)
+		diffuse(acc, src[i*keySize:(i+1)*keySize])
 	}
 	for i, b := range src[(stripes-1)*keySize : stripes*keySize] {
 		acc[i] ^= b
@@ -175,21 +177,25 @@ func afMerge(src []byte, keySize, stripes int, hashName string) (*secret.Buffer,
 	return key, nil
 }
 
-// xorDiffuse sets acc to H(acc xor stripe), H working on hash-sized pieces.
-func xorDiffuse(acc, stripe []byte, newHash func() hash.Hash) {
-	for i := range acc {
-		acc[i] ^= stripe[i]
-	}
-	h := newHash()
+// diffuser returns the function that sets acc to H(acc xor stripe), H working on
+// numbered hash-sized pieces.
+func diffuser(h hash.Hash) func(acc, stripe []byte) {
 	size := h.Size()
 	sum := make([]byte, 0, size)
-	for i := 0; i*size < len(acc); i++ {
-		piece := acc[i*size : min((i+1)*size, len(acc))]
-		h.Reset()
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(i)))
-		h.Write(piece)
-		sum = h.Sum(sum[:0])
-		copy(piece, sum)
+	var number [4]byte
+	return func(acc, stripe []byte) {
+		for i := range acc {
+			acc[i] ^= stripe[i]
+		}
+		for i := 0; i*size < len(acc); i++ {
+			piece := acc[i*size : min((i+1)*size, len(acc))]
+			binary.BigEndian.PutUint32(number[:], uint32(i))
+			h.Reset()
+			h.Write(number[:])
+			h.Write(piece)
+			sum = h.Sum(sum[:0])
+			copy(piece, sum)
+		}
+		secret.Zero(sum)
 	}
-	secret.Zero(sum)
 }

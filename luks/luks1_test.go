@@ -196,7 +196,7 @@ func TestConvertCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := d.Log()
-	n, peerEvery := 300, 25
+	n, peerEvery := 100, 20
 	if lukstest.Soak() {
 		n, peerEvery = 3000, 30
 	}

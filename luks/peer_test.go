@@ -113,7 +113,7 @@ func TestWeFinishWhatCryptsetupLeft(t *testing.T) {
 			}
 			lost, points, step := 0, 0, 1
 			if !lukstest.Soak() {
-				step = max(1, len(log)/12)
+				step = max(1, len(log)/8)
 			}
 			for k := 0; k <= len(log); k += step {
 				points++
@@ -209,7 +209,7 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 // What the same interruptions do to cryptsetup alone, and to its runs finished by
 // us: figures for docs/luks.md, not a verdict on this package.
 func TestCryptsetupOnTheSameModel(t *testing.T) {
-	n := 6
+	n := 4
 	if lukstest.Soak() {
 		n = 250
 	}
