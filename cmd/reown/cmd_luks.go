@@ -106,6 +106,19 @@ func (f *luksFlags) wipe() {
 	}
 }
 
+// change opens one device, makes a change and reports the result.
+func (f *luksFlags) change(ctx context.Context, e *env, device string, do func(*luks.Volume) error) error {
+	v, err := luks.Open(ctx, device, f.opts)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if err := do(v); err != nil {
+		return err
+	}
+	return f.report(e, v.Info())
+}
+
 // report prints the volume's state after a command.
 func (f *luksFlags) report(e *env, infos ...luks.Info) error {
 	if f.json {
@@ -151,6 +164,8 @@ func printLuksInfo(w io.Writer, in luks.Info) {
 	switch r := in.Reencryption; {
 	case r.Finished:
 		fmt.Fprintf(w, "  re-encryption  all data done, the header is not closed: run `reown luks resume`\n")
+	case r.Active && r.Resilience == "none":
+		fmt.Fprintln(w, "  re-encryption  without protection; how far it came is not recorded: run `reown luks rescue`, never `cryptsetup reencrypt --resume-only`")
 	case r.Active:
 		fmt.Fprintf(w, "  re-encryption  %d of %d bytes, %s", r.Done, r.Total, r.Resilience)
 		if r.Crash {
@@ -185,15 +200,7 @@ func luksPasswd(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	v, err := luks.Open(ctx, ops[0], f.opts)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	if err := v.SetPassphrase(ctx, old, next); err != nil {
-		return err
-	}
-	return f.report(e, v.Info())
+	return f.change(ctx, e, ops[0], func(v *luks.Volume) error { return v.SetPassphrase(ctx, old, next) })
 }
 
 func luksKill(ctx context.Context, e *env, args []string) error {
@@ -211,15 +218,7 @@ func luksKill(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	v, err := luks.Open(ctx, ops[0], f.opts)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	if err := v.KillKeyslot(ctx, *slot, keep); err != nil {
-		return err
-	}
-	return f.report(e, v.Info())
+	return f.change(ctx, e, ops[0], func(v *luks.Volume) error { return v.KillKeyslot(ctx, *slot, keep) })
 }
 
 func luksReencrypt(ctx context.Context, e *env, args []string) error {
@@ -282,15 +281,7 @@ func luksConvert(ctx context.Context, e *env, args []string) error {
 	if *to != 1 && *to != 2 {
 		return usagef("%s needs --to 1 or --to 2", f.Name())
 	}
-	v, err := luks.Open(ctx, ops[0], f.opts)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	if err := v.Convert(ctx, *to); err != nil {
-		return err
-	}
-	return f.report(e, v.Info())
+	return f.change(ctx, e, ops[0], func(v *luks.Volume) error { return v.Convert(ctx, *to) })
 }
 
 func luksBackup(ctx context.Context, e *env, args []string) error {
