@@ -49,9 +49,14 @@ func TestScdaemon(t *testing.T) {
 			card.Log(func([]byte, []byte) { commands++ })
 			token := usbdev.New(c.token, card, nil)
 			var got strings.Builder
-			guest.Boot(t, token, []string{scdaemon}, func(line string, _ func(string)) { got.WriteString(line + "\n") })
+			guest.Boot(t, token, []string{scdaemon}, func(line string, reply func(string)) {
+				got.WriteString(line + "\n")
+				if line == "SCRIPT" {
+					reply("generate")
+				}
+			})
 			for _, want := range []string{
-				fmt.Sprintf("S SERIALNO D2760001240103"), "S CHV-STATUS", "S KEY-CREATED-AT", "S SIG-COUNTER 1", "S KEYPAIRINFO",
+				"S SERIALNO D2760001240103", "S CHV-STATUS", "S KEY-CREATED-AT", "S SIG-COUNTER 1", "S KEYPAIRINFO",
 			} {
 				if c.token.Name == "gnuk" {
 					want = strings.Replace(want, "D2760001240103", "D2760001240102", 1)
@@ -78,6 +83,14 @@ func runScdaemon() {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	fmt.Println("SCRIPT")
+	var script string
+	_, err := fmt.Scanln(&script)
+	guest.Must(err)
+	user, admin := cardtest.FactoryPW1, cardtest.FactoryPW3
+	if script == "use" {
+		user, admin = "654321", "87654321"
+	}
 	guest.Must(os.MkdirAll("/root/.gnupg", 0o700))
 	cmd := exec.Command(scdaemon, "--server", "--homedir", "/root/.gnupg")
 	in, err := cmd.StdinPipe()
@@ -96,9 +109,9 @@ func runScdaemon() {
 			fmt.Printf("%.120s\n", l)
 			switch {
 			case strings.HasPrefix(l, "INQUIRE NEEDPIN"):
-				pin := cardtest.FactoryPW1
+				pin := user
 				if strings.Contains(l, "Admin") {
-					pin = cardtest.FactoryPW3
+					pin = admin
 				}
 				fmt.Fprintf(in, "D %s%%00\nEND\n", pin)
 			case strings.HasPrefix(l, "INQUIRE"):
@@ -116,7 +129,9 @@ func runScdaemon() {
 	sc.Scan()
 	ask("SERIALNO openpgp")
 	ask("LEARN --force")
-	ask("GENKEY --force 1") // slow: waiting time extensions
+	if script == "generate" {
+		ask("GENKEY --force 1") // slow: waiting time extensions
+	}
 	ask("SETDATA " + hex.EncodeToString(make([]byte, 32)))
 	ask("PKSIGN --hash=sha256 OPENPGP.1")
 	ask("READKEY OPENPGP.1") // longer than a block
