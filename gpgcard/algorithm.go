@@ -189,5 +189,9 @@ func (a attribute) encode(s Slot) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(a.exponentBits))
 		return append(b, a.format)
 	}
-	return append([]byte{pk}, oid...)
+	b := append([]byte{pk}, oid...)
+	if a.withPublic {
+		b = append(b, 0xff)
+	}
+	return b
 }

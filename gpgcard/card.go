@@ -140,7 +140,7 @@ func (c *Card) sel(ctx context.Context) error {
 	default:
 		return err
 	}
-	b, err := c.getData(ctx, 0x6e)
+	d, err := c.readApplicationData(ctx)
 	if err != nil {
 		var s *StatusError
 		if errors.As(err, &s) && (c.terminated || s.SW == swTerminated || s.SW == swConditions) {
@@ -152,13 +152,31 @@ func (c *Card) sel(ctx context.Context) error {
 		}
 		return fmt.Errorf("reading the application's data: %w", err)
 	}
-	d, err := parseApplicationData(b)
-	if err != nil {
-		return err
-	}
 	c.aid, c.serial, c.caps = d.aid, d.serial, d.caps
 	c.quirks = quirksOf(c)
 	return c.readKDF(ctx)
+}
+
+// readApplicationData reads DO 6E, and by themselves the members that some cards
+// keep outside it.
+func (c *Card) readApplicationData(ctx context.Context) (*applicationData, error) {
+	b, err := c.getData(ctx, 0x6e)
+	if err != nil {
+		return nil, err
+	}
+	for _, tag := range []uint16{0x4f, 0x5f52, 0xc0, 0xc4} {
+		if v, err := findTLV(b, tag); v != nil || err != nil {
+			continue
+		}
+		v, err := c.getOptional(ctx, tag)
+		if err != nil {
+			return nil, err
+		}
+		if v != nil {
+			b = appendTLV(b, tag, v)
+		}
+	}
+	return parseApplicationData(b)
 }
 
 // Close ends every PIN verification and gives the reader back.
@@ -261,6 +279,10 @@ func parseApplicationData(b []byte) (*applicationData, error) {
 	e := d.extCap[0]
 	d.caps.keyImport, d.caps.changeC4, d.caps.algorithms, d.caps.kdf = e&0x20 != 0, e&0x10 != 0, e&0x04 != 0, e&0x01 != 0
 	parseHistorical(d.hist, &d.caps)
+	if d.caps.version < 0x0300 && len(d.extCap) >= 10 {
+		// Version 2 has the lengths here (version 2.1, clause 4.1.3.1).
+		d.caps.maxCommand, d.caps.maxResponse = int(binary.BigEndian.Uint16(d.extCap[6:])), int(binary.BigEndian.Uint16(d.extCap[8:]))
+	}
 	if v := get(0x7f66); len(v) >= 8 && v[0] == 2 && v[1] == 2 && v[4] == 2 && v[5] == 2 {
 		d.caps.maxCommand, d.caps.maxResponse = int(binary.BigEndian.Uint16(v[2:])), int(binary.BigEndian.Uint16(v[6:]))
 	}

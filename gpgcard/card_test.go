@@ -44,6 +44,14 @@ func shortDir(t testing.TB) string {
 	return d
 }
 
+// long skips what takes seconds and is much like the rest, unless REOWN_SOAK=1.
+func long(t testing.TB, is bool) {
+	t.Helper()
+	if is && os.Getenv("REOWN_SOAK") != "1" {
+		t.Skip("a long one; set REOWN_SOAK=1")
+	}
+}
+
 // peer finds a foreign program, or skips the test.
 func peer(t testing.TB, names ...string) {
 	t.Helper()

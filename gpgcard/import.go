@@ -3,7 +3,6 @@ package gpgcard
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
@@ -71,9 +70,21 @@ func (c *Card) Import(ctx context.Context, set *KeySet, o ImportOptions) error {
 			return err
 		}
 	}
+	if err := c.admin(ctx, o.Admin); err != nil { // a new attribute may have ended it
+		return err
+	}
 	report(o.Progress, 0, int64(len(todo)))
 	for i, k := range todo {
-		if err := c.importKey(ctx, k, attrs[i]); err != nil {
+		err := c.importKey(ctx, k, attrs[i])
+		if err == nil {
+			err = c.storeFingerprint(ctx, k.pub.slot, k.created, k.fpr)
+		}
+		if errors.Is(err, ErrPINNeeded) { // so may a new key
+			if err = c.admin(ctx, o.Admin); err == nil {
+				err = c.storeFingerprint(ctx, k.pub.slot, k.created, k.fpr)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("the %v key: %w", k.pub.slot, err)
 		}
 		report(o.Progress, int64(i)+1, int64(len(todo)))
@@ -102,10 +113,7 @@ func (c *Card) importKey(ctx context.Context, k importKey, a attribute) error {
 	if !bytes.Equal(got.n, k.pub.n) || !bytes.Equal(got.e, k.pub.e) || !bytes.Equal(got.point, k.pub.point) {
 		return fmt.Errorf("%w: the card shows another public key than it was given", ErrKeyMismatch)
 	}
-	if err := c.putData(ctx, k.pub.slot.createdTag(), binary.BigEndian.AppendUint32(nil, uint32(k.created.Unix()))); err != nil {
-		return err
-	}
-	return c.putData(ctx, k.pub.slot.fingerprintTag(), k.fpr[:])
+	return nil
 }
 
 // choose picks the key for each slot: the newest subkey with the usage, or for

@@ -98,11 +98,7 @@ func (c *Card) applicationData(ctx context.Context) (*applicationData, error) {
 	if c.terminated {
 		return nil, ErrTerminated
 	}
-	b, err := c.getData(ctx, 0x6e)
-	if err != nil {
-		return nil, err
-	}
-	return parseApplicationData(b)
+	return c.readApplicationData(ctx)
 }
 
 // readNames reads DO 65 (clause 4.4.1), 5E, 5F50 and the signature counter in 7A.

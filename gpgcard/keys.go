@@ -157,9 +157,6 @@ func (c *Card) setAttribute(ctx context.Context, s Slot, alg Algorithm) (attribu
 // candidates lists the attributes to try for an algorithm: as the card lists it
 // in DO FA, then with the RSA details that it has now, then the usual ones.
 func (c *Card) candidates(ctx context.Context, s Slot, alg Algorithm, have attribute) []attribute {
-	if alg.bits() == 0 {
-		return []attribute{{Algorithm: alg}}
-	}
 	var out []attribute
 	add := func(a attribute) {
 		for _, o := range out {
@@ -173,6 +170,11 @@ func (c *Card) candidates(ctx context.Context, s Slot, alg Algorithm, have attri
 		if a.Algorithm == alg {
 			add(a)
 		}
+	}
+	if alg.bits() == 0 {
+		add(attribute{Algorithm: alg})
+		add(attribute{Algorithm: alg, withPublic: true})
+		return out
 	}
 	if have.bits() > 0 {
 		add(attribute{Algorithm: alg, exponentBits: have.exponentBits, format: have.format})
@@ -244,6 +246,10 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 		}
 		attr[s] = a
 	}
+	// A new attribute ends the PIN's validity on some cards.
+	if err := c.admin(ctx, o.Admin); err != nil {
+		return err
+	}
 	report(o.Progress, 0, int64(slots))
 	for s := range slots {
 		b, err := c.do(ctx, command{name: "generating the " + s.String() + " key", ins: insGenerate, p1: 0x80, data: s.crt(), want: wantLong})
@@ -258,7 +264,13 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := c.storeKeyData(ctx, k, o.Created); err != nil {
+		err = c.storeKeyData(ctx, k, o.Created)
+		if errors.Is(err, ErrPINNeeded) { // so does a new key
+			if err = c.admin(ctx, o.Admin); err == nil {
+				err = c.storeKeyData(ctx, k, o.Created)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		report(o.Progress, int64(s)+1, int64(slots))
@@ -269,12 +281,14 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 // storeKeyData writes a key's fingerprint and time beside it (DO C7..C9, CE..D0).
 // The time goes first: a fingerprint without its time could not be checked.
 func (c *Card) storeKeyData(ctx context.Context, k *publicKey, created time.Time) error {
-	t := uint32(created.Unix())
-	if err := c.putData(ctx, k.slot.createdTag(), binary.BigEndian.AppendUint32(nil, t)); err != nil {
+	return c.storeFingerprint(ctx, k.slot, created, fingerprint(k.body(uint32(created.Unix()))))
+}
+
+func (c *Card) storeFingerprint(ctx context.Context, s Slot, created time.Time, fpr [20]byte) error {
+	if err := c.putData(ctx, s.createdTag(), binary.BigEndian.AppendUint32(nil, uint32(created.Unix()))); err != nil {
 		return err
 	}
-	f := fingerprint(k.body(t))
-	return c.putData(ctx, k.slot.fingerprintTag(), f[:])
+	return c.putData(ctx, s.fingerprintTag(), fpr[:])
 }
 
 // admin verifies the admin PIN, or the factory's when pin is nil.

@@ -20,6 +20,7 @@ func TestBackupIsForGPG(t *testing.T) {
 	peer(t, "gpg")
 	for _, alg := range cheap {
 		t.Run(alg.String(), func(t *testing.T) {
+			long(t, alg != gpgcard.P256 && alg != gpgcard.RSA2048)
 			set, err := gpgcard.NewKeySet(alg, jane, created)
 			if err != nil {
 				t.Fatal(err)
@@ -86,6 +87,7 @@ func TestImportThenGPG(t *testing.T) {
 	} {
 		for _, alg := range tc.algs {
 			t.Run(tc.p.Name+"/"+alg.String(), func(t *testing.T) {
+				long(t, alg == gpgcard.RSA4096)
 				set := keySet(t, alg)
 				testImported(t, tc.p, set, "")
 			})

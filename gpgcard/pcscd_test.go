@@ -58,8 +58,10 @@ func TestOursThenGPG(t *testing.T) {
 		{cardtest.Gnuk, gpgcard.RSA2048}, {cardtest.Gnuk, gpgcard.Curve25519},
 		{cardtest.YubiKey, gpgcard.P384}, {cardtest.YubiKey, gpgcard.Curve25519},
 		{cardtest.CanoKey, gpgcard.P384},
+		{cardtest.YubiKey, gpgcard.RSA4096}, {cardtest.ZeitControl, gpgcard.P521},
 	} {
 		t.Run(tc.p.Name+"/"+tc.alg.String(), func(t *testing.T) {
+			long(t, tc.alg == gpgcard.RSA4096)
 			ctx := context.Background()
 			d, g := daemon(t, cardtest.New(tc.p))
 			c, err := gpgcard.Open(ctx, gpgcard.Selector{Reader: "pcsc"}, pcsc.Bus{Socket: d.Socket})

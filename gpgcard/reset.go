@@ -106,10 +106,13 @@ func (c *Card) block(ctx context.Context, which PIN) error {
 	if err != nil {
 		return err
 	}
+	wrong := wrongPIN
 	for tries := int(st.left[which.index()]); tries > 0; tries-- {
-		_, err := c.do(ctx, command{name: "VERIFY", ins: insVerify, p2: ref, data: wrongPIN})
+		_, err := c.do(ctx, command{name: "VERIFY", ins: insVerify, p2: ref, data: wrong})
 		var s *StatusError
 		switch {
+		case len(wrong) > 8 && (isStatus(err, swWrongData) || isStatus(err, swWrongLength)):
+			wrong, tries = wrong[:8], tries+1 // too long for this card; it did not count
 		case err == nil:
 			return fmt.Errorf("%w: the card accepts any %v", ErrResetFailed, which)
 		case isStatus(err, swBlocked):

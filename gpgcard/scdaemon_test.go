@@ -72,6 +72,7 @@ func TestGPGOwnsTheEmulator(t *testing.T) {
 		{cardtest.CanoKey, map[string]string{"cardedit.genkeys.algo": "2", "keygen.curve": "3"}, "p256"},
 	} {
 		t.Run(k.p.Name+"/"+k.alg, func(t *testing.T) {
+			long(t, k.p.Name != "zeitcontrol" && k.p.Name != "gnuk" || k.alg == "rsa2048")
 			ctx := context.Background()
 			card := cardtest.New(k.p)
 			d, g := daemon(t, card)
