@@ -54,7 +54,9 @@ type flow struct {
 	power  bool // the owner accepted the battery
 	need   Secrets
 	s      *Snapshot
-	from   string // page to go to after "change"
+	from   string          // page to go to after "change"
+	done   map[string]bool // pages that were answered
+	change bool            // going on from a changed answer: what was answered is not asked again
 }
 
 // move is where to go after a page.
@@ -89,7 +91,7 @@ func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 		return err
 	}
 	f := &flow{m: m, u: u, o: o, need: ^Secrets(0)}
-	f.keys.Current = map[string]*secret.Buffer{}
+	f.keys.Current, f.done = map[string]*secret.Buffer{}, map[string]bool{}
 	f.choice.Algorithm = o.Algorithm
 	defer f.keys.Wipe()
 	f.lang, _ = msg.Parse(o.Language)
@@ -149,6 +151,11 @@ func (f *flow) conversation(ctx context.Context, pages []page) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		name := pages[i].name
+		if f.change && last == forward && f.done[name] && name != f.from && i < len(pages)-1 {
+			i++
+			continue
+		}
 		mv, err := pages[i].ask(ctx)
 		if err != nil {
 			return err
@@ -158,13 +165,14 @@ func (f *flow) conversation(ctx context.Context, pages []page) error {
 			mv = last
 		case jump:
 			i = max(0, slices.IndexFunc(pages, func(p page) bool { return p.name == f.from }))
-			last = forward
+			last, f.change = forward, true
 			continue
 		case again:
 			continue
 		}
 		last = mv
 		if mv == forward {
+			f.done[name] = true
 			i++
 		} else if i > 0 {
 			i--
@@ -670,11 +678,11 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	if err != nil || mv != forward || id == "start" {
 		return mv, err
 	}
-	return f.change(ctx)
+	return f.changeOne(ctx)
 }
 
-// change asks which answer to change.
-func (f *flow) change(ctx context.Context) (move, error) {
+// changeOne asks which answer to change.
+func (f *flow) changeOne(ctx context.Context) (move, error) {
 	b, err := f.s.Boot()
 	if err != nil {
 		return again, err

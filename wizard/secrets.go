@@ -130,6 +130,7 @@ func (f *flow) forget() {
 		p := k.of(&f.keys)
 		(*p).Wipe()
 		*p = nil
+		delete(f.done, "secret."+k.id)
 	}
 }
 

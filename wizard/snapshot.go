@@ -72,7 +72,7 @@ func (s *Snapshot) HintCert() ([]byte, error) {
 			return nil, err
 		}
 		if _, err := s.m.PGP.Fingerprints(cert); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errNoOwner, err) // somebody else's file, or a damaged one
 		}
 		return cert, nil
 	})
@@ -148,7 +148,7 @@ func (s *Snapshot) Firmware() (FirmwareInfo, error) {
 func (s *Snapshot) Holds() (bool, error) {
 	return s.holds.get(func() (bool, error) {
 		cert, err := s.HintCert()
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, errNoOwner) {
 			return false, nil
 		} else if err != nil {
 			return false, err

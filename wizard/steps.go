@@ -30,6 +30,7 @@ type Step struct {
 	Does     msg.M   // what it does, in the owner's words
 	Loses    msg.M   // what cannot be undone; empty if nothing
 	Needs    Secrets // which secrets Apply uses
+	Looks    bool    // changes nothing: done in every run, and done when Apply finds no problem
 	Pausable bool    // may be stopped at any time and goes on where it was
 	Unsafe   bool    // the person must not switch off; a pause waits
 	Probe    func(*Snapshot) (State, error)
@@ -52,7 +53,7 @@ const (
 // and /boot disagree is the last thing but one and takes seconds.
 func Steps() []Step {
 	return []Step{
-		{ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight, Probe: probePreflight, Apply: applyPreflight},
+		{ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight, Looks: true, Probe: probePreflight, Apply: applyPreflight},
 		{ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard, Needs: NeedUser | NeedAdmin, Probe: probeCard, Apply: applyCard},
 		{ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk, Needs: NeedDisk, Pausable: true, Probe: probeDisk, Apply: applyDisk},
 		{ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM, Needs: NeedOwner | NeedUser, Probe: probeTPM, Apply: applyTPM},
