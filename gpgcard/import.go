@@ -66,23 +66,15 @@ func (c *Card) Import(ctx context.Context, set *KeySet, o ImportOptions) error {
 	}
 	attrs := make([]attribute, len(todo))
 	for i, k := range todo {
-		if attrs[i], err = c.setAttribute(ctx, k.pub.slot, k.pub.alg); err != nil {
+		if attrs[i], err = c.setAttribute(ctx, k.pub.slot, k.pub.alg, o.Admin); err != nil {
 			return err
 		}
 	}
-	if err := c.admin(ctx, o.Admin); err != nil { // a new attribute may have ended it
-		return err
-	}
 	report(o.Progress, 0, int64(len(todo)))
 	for i, k := range todo {
-		err := c.importKey(ctx, k, attrs[i])
+		err := c.asAdmin(ctx, o.Admin, func() error { return c.importKey(ctx, k, attrs[i]) })
 		if err == nil {
-			err = c.storeFingerprint(ctx, k.pub.slot, k.created, k.fpr)
-		}
-		if errors.Is(err, ErrPINNeeded) { // so may a new key
-			if err = c.admin(ctx, o.Admin); err == nil {
-				err = c.storeFingerprint(ctx, k.pub.slot, k.created, k.fpr)
-			}
+			err = c.asAdmin(ctx, o.Admin, func() error { return c.storeFingerprint(ctx, k.pub.slot, k.created, k.fpr) })
 		}
 		if err != nil {
 			return fmt.Errorf("the %v key: %w", k.pub.slot, err)

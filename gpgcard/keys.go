@@ -117,7 +117,7 @@ func isNoKey(err error) bool { return errors.Is(err, ErrNoKey) }
 // setAttribute makes a slot take an algorithm and reads it back: a card that
 // refuses, or that takes another one silently, is an *AlgorithmError. It needs the
 // admin PIN verified, and deletes the slot's key when the algorithm changes.
-func (c *Card) setAttribute(ctx context.Context, s Slot, alg Algorithm) (attribute, error) {
+func (c *Card) setAttribute(ctx context.Context, s Slot, alg Algorithm, admin *secret.Buffer) (attribute, error) {
 	d, err := c.applicationData(ctx)
 	if err != nil {
 		return attribute{}, err
@@ -131,7 +131,7 @@ func (c *Card) setAttribute(ctx context.Context, s Slot, alg Algorithm) (attribu
 	}
 	var refused error
 	for _, a := range c.candidates(ctx, s, alg, have) {
-		refused = c.putData(ctx, s.attributeTag(), a.encode(s))
+		refused = c.asAdmin(ctx, admin, func() error { return c.putData(ctx, s.attributeTag(), a.encode(s)) })
 		if refused != nil {
 			var st *StatusError
 			if !errors.As(refused, &st) || st.SW == swSecurity {
@@ -240,19 +240,19 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 	// All attributes first: a card that refuses one is told before any key is lost.
 	var attr [slots]attribute
 	for s := range slots {
-		a, err := c.setAttribute(ctx, s, o.Algorithm)
+		a, err := c.setAttribute(ctx, s, o.Algorithm, o.Admin)
 		if err != nil {
 			return err
 		}
 		attr[s] = a
 	}
-	// A new attribute ends the PIN's validity on some cards.
-	if err := c.admin(ctx, o.Admin); err != nil {
-		return err
-	}
 	report(o.Progress, 0, int64(slots))
 	for s := range slots {
-		b, err := c.do(ctx, command{name: "generating the " + s.String() + " key", ins: insGenerate, p1: 0x80, data: s.crt(), want: wantLong})
+		var b []byte
+		err := c.asAdmin(ctx, o.Admin, func() (err error) {
+			b, err = c.do(ctx, command{name: "generating the " + s.String() + " key", ins: insGenerate, p1: 0x80, data: s.crt(), want: wantLong})
+			return err
+		})
 		if err != nil {
 			var st *StatusError
 			if errors.As(err, &st) && st.Unwrap() == nil {
@@ -264,13 +264,7 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 		if err != nil {
 			return err
 		}
-		err = c.storeKeyData(ctx, k, o.Created)
-		if errors.Is(err, ErrPINNeeded) { // so does a new key
-			if err = c.admin(ctx, o.Admin); err == nil {
-				err = c.storeKeyData(ctx, k, o.Created)
-			}
-		}
-		if err != nil {
+		if err := c.asAdmin(ctx, o.Admin, func() error { return c.storeKeyData(ctx, k, o.Created) }); err != nil {
 			return err
 		}
 		report(o.Progress, int64(s)+1, int64(slots))
@@ -299,6 +293,18 @@ func (c *Card) admin(ctx context.Context, pin *secret.Buffer) error {
 	pin, done := orFactory(AdminPIN, pin)
 	defer done()
 	return c.Verify(ctx, AdminPIN, pin)
+}
+
+// asAdmin runs f once more after the admin PIN when f says that it is needed: the
+// PIN's validity ends with a new attribute or a new key on some cards.
+func (c *Card) asAdmin(ctx context.Context, pin *secret.Buffer, f func() error) error {
+	err := f()
+	if errors.Is(err, ErrPINNeeded) {
+		if err = c.admin(ctx, pin); err == nil {
+			err = f()
+		}
+	}
+	return err
 }
 
 func report(f func(done, total int64), done, total int64) {

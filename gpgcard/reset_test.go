@@ -373,3 +373,24 @@ func TestGnukOrder(t *testing.T) {
 		t.Fatal("the emulator has no trap: ", err)
 	}
 }
+
+// TestOddCards takes the wizard's flow to cards with properties that no make in
+// this package has.
+func TestOddCards(t *testing.T) {
+	every := cardtest.Odd{AttributeEndsPIN: true, KeyEndsPIN: true, ObjectsApart: true, PublicAtImport: true, MaxVerify: 20, SelectFCI: true, LongDO: 400}
+	for name, odd := range map[string]cardtest.Odd{
+		"attribute ends PIN": {AttributeEndsPIN: true}, "key ends PIN": {KeyEndsPIN: true}, "objects apart": {ObjectsApart: true},
+		"public at import": {PublicAtImport: true}, "short VERIFY": {MaxVerify: 20}, "FCI": {SelectFCI: true}, "long 6E": {LongDO: 400}, "everything": every,
+	} {
+		for _, p := range []cardtest.Profile{cardtest.ZeitControl, cardtest.Nitrokey3, cardtest.Gnuk, cardtest.YubiKey} {
+			t.Run(name+"/"+p.Name, func(t *testing.T) {
+				p.Odd = odd
+				own(t, cardtest.New(p), gpgcard.P256)
+				c := open(t, cardtest.New(p))
+				if err := c.Import(context.Background(), keySet(t, gpgcard.P256), gpgcard.ImportOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}

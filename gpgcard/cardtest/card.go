@@ -498,6 +498,9 @@ func (c *Card) selectApp(a apdu) []byte {
 		if c.st.Terminated {
 			return status(int(c.p.Terminate.SelectTerminated))
 		}
+		if c.p.Odd.SelectFCI {
+			return append(tlv(0x6f, tlv(0x84, c.aid())), status(swOK)...)
+		}
 		return status(swOK)
 	}
 	for _, x := range c.applets {

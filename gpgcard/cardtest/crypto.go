@@ -58,7 +58,11 @@ func (c *Card) attribute(slot int, alg string) []byte {
 	case slot == 1:
 		id = 0x12
 	}
-	return append([]byte{id}, oids[alg]...)
+	b := append([]byte{id}, oids[alg]...)
+	if c.p.Odd.PublicAtImport {
+		b = append(b, 0xff)
+	}
+	return b
 }
 
 // algorithm decodes an attribute; "" when the slot does not offer it.
@@ -71,7 +75,7 @@ func (c *Card) algorithm(slot int, attr []byte) string {
 			}
 			continue
 		}
-		if bytes.Equal(attr, w) || bytes.Equal(attr, append(w, 0xff)) {
+		if bytes.Equal(attr, w) || !c.p.Odd.PublicAtImport && bytes.Equal(attr, append(w, 0xff)) {
 			return a
 		}
 	}
@@ -90,6 +94,9 @@ func (c *Card) setAttribute(slot int, v []byte) int {
 		delete(c.st.DO, 0xce+uint16(slot))
 	}
 	c.st.DO[tag] = v
+	if c.p.Odd.AttributeEndsPIN {
+		c.v.sign, c.v.user, c.v.admin = false, false, false
+	}
 	return swOK
 }
 
@@ -191,6 +198,9 @@ func (c *Card) setKey(slot int, k *key) {
 	c.st.Keys[slot] = k
 	if slot == 0 {
 		c.st.Counter = 0
+	}
+	if c.p.Odd.KeyEndsPIN {
+		c.v.sign, c.v.user, c.v.admin = false, false, false
 	}
 	if c.p.UIFResetOnImport {
 		c.st.DO[0xd6+uint16(slot)] = []byte{0, 0x20}
@@ -469,6 +479,9 @@ func (c *Card) privateFrom(slot int, alg string, parts map[uint16][]byte) ([]byt
 		k = r
 	} else {
 		d := parts[0x92]
+		if c.p.Odd.PublicAtImport && len(parts[0x99]) == 0 {
+			return nil, swWrongData
+		}
 		var err error
 		switch alg {
 		case "p256":

@@ -192,7 +192,7 @@ func (c *Card) applicationData() []byte {
 	d := bytes.Join([][]byte{
 		tlv(0xc0, c.p.ExtCap),
 		tlv(0xc1, c.st.DO[0xc1]), tlv(0xc2, c.st.DO[0xc2]), tlv(0xc3, c.st.DO[0xc3]),
-		tlv(0xc4, c.pwStatus()),
+		apart(c.p.Odd.ObjectsApart, tlv(0xc4, c.pwStatus())),
 		tlv(0xc5, c.join(20, 0xc7, 0xc8, 0xc9)), tlv(0xc6, c.join(20, 0xca, 0xcb, 0xcc)), tlv(0xcd, c.join(4, 0xce, 0xcf, 0xd0)),
 	}, nil)
 	if c.p.KeyInfo {
@@ -201,7 +201,10 @@ func (c *Card) applicationData() []byte {
 	if c.p.UIF {
 		d = append(d, bytes.Join([][]byte{tlv(0xd6, c.st.DO[0xd6]), tlv(0xd7, c.st.DO[0xd7]), tlv(0xd8, c.st.DO[0xd8])}, nil)...)
 	}
-	b := append(tlv(0x4f, c.aid()), tlv(0x5f52, c.p.Historical)...)
+	if n := c.p.Odd.LongDO; n > 0 {
+		d = append(d, tlv(0xcb, make([]byte, n))...)
+	}
+	b := append(tlv(0x4f, c.aid()), apart(c.p.Odd.ObjectsApart, tlv(0x5f52, c.p.Historical))...)
 	if c.p.MaxCommand > 0 {
 		b = append(b, tlv(0x7f66, c.lengthInfo())...)
 	}
@@ -209,6 +212,13 @@ func (c *Card) applicationData() []byte {
 		b = append(b, tlv(0x7f74, []byte{0x81, 1, 0x20})...)
 	}
 	return append(b, tlv(0x73, d)...)
+}
+
+func apart(is bool, object []byte) []byte {
+	if is {
+		return nil
+	}
+	return object
 }
 
 // algorithmInfo is DO FA (clause 4.4.3.11).

@@ -69,6 +69,9 @@ func (c *Card) verify(a apdu) int {
 		}
 		return 0x63c0 | c.st.Tries[i]
 	}
+	if m := c.p.Odd.MaxVerify; m > 0 && len(a.data) > m {
+		return swWrongData
+	}
 	sw := c.compare(i, a.data)
 	*done = sw == swOK
 	return sw

@@ -44,8 +44,20 @@ type Profile struct {
 	RSAFormat                byte
 	StrictRSA                bool // refuses other e bits or formats
 	AlgInfo                  bool // DO FA
-	Slots                    int
+	Odd                      Odd
 	ActivateSlow             time.Duration
+}
+
+// Odd are properties that the specification allows, and that none of the makes here
+// has: a client must not rely on their absence.
+type Odd struct {
+	AttributeEndsPIN bool // a new algorithm attribute ends the PINs' validity
+	KeyEndsPIN       bool // so does a new key
+	ObjectsApart     bool // C4 and 5F52 are not members of 6E
+	PublicAtImport   bool // curve attributes end in FF: the public key is wanted
+	MaxVerify        int  // VERIFY refuses longer data without counting; 0: no limit
+	SelectFCI        bool // SELECT answers with data
+	LongDO           int  // bytes of an unknown object inside 73
 }
 
 // StatusRules are the status words in which makers differ.
