@@ -44,7 +44,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usage)
+		fmt.Fprint(os.Stderr, usage, vmUsage)
 		os.Exit(2)
 	}
 	verb, args := args[0], args[1:]
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		return demo(ctx)
 	}
 	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usage)
+		fmt.Fprint(os.Stderr, usage, vmUsage)
 		os.Exit(2)
 	}
 	dir, err := filepath.Abs(args[0])
@@ -75,6 +75,10 @@ func run(ctx context.Context, args []string) error {
 	case "secrets":
 		printSecrets(l)
 		return nil
+	case "vm":
+		return runVM(ctx, l, args[1:])
+	case "do":
+		return order(l, args[1:])
 	case "run", "check":
 		if err := l.Start(ctx); err != nil {
 			return err
@@ -85,7 +89,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return reown(ctx, l, args[1:]...)
 	}
-	fmt.Fprint(os.Stderr, usage)
+	fmt.Fprint(os.Stderr, usage, vmUsage)
 	os.Exit(2)
 	return nil
 }

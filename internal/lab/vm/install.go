@@ -41,6 +41,26 @@ func Install(ctx context.Context, l *lab.Laptop) error {
 	return copyRange(l.Disk(), bootStart, img, 0, end-bootStart)
 }
 
+// Resign lets the seller sign the boot directory again after a change, as Heads does.
+// The laptop is on.
+func Resign(ctx context.Context, l *lab.Laptop) error {
+	const hash = `set -e; cd "$1"
+find ./ -type f ! -path './kexec*' -print0 | xargs -0 sha256sum >/tmp/.$$; mv /tmp/.$$ kexec_hashes.txt
+find ./ ! -path './kexec*' -print0 | busybox sort -z >kexec_tree.txt`
+	if _, err := run(ctx, nil, "bash", "-c", hash, "heads", l.BootDir()); err != nil {
+		return err
+	}
+	signed, err := lab.HeadsSignedBytes(ctx, l.BootDir())
+	if err != nil {
+		return err
+	}
+	sig, err := l.SellerSigns(signed)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(l.BootDir(), "kexec.sig"), sig, 0o644)
+}
+
 // Collect takes the boot directory back from the disk of a laptop that is off, so
 // that the laptop can be judged.
 func Collect(ctx context.Context, l *lab.Laptop) error {

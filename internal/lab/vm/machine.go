@@ -46,6 +46,7 @@ type Options struct {
 	Height  int
 	Disk    string // "nvme", "sata" or "virtio"; "": nvme
 	Log     string // file for a log of every write to the disk; "": none
+	CPU     string // QEMU's model; "": max
 	Kernel  string // more kernel parameters
 	NoToken bool   // the token is not plugged in at the start
 	Output  func(p []byte)
@@ -252,6 +253,10 @@ func (m *Machine) args(o Options) []string {
 	}
 	a := []string{"-accel", "tcg", "-machine", "q35", "-m", fmt.Sprintf("%dM", memory>>20), "-smp", "1",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-rtc", "base=utc", "-bios", "/usr/share/seabios/bios-microvm.bin"}
+	if o.CPU == "" {
+		o.CPU = "max"
+	}
+	a = append(a, "-cpu", o.CPU)
 	chardev := func(id string) string {
 		return "socket,id=" + id + ",path=" + m.path(id) + ",server=on,wait=off"
 	}

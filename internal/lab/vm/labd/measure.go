@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // measure extends PCRs by the lines "PCR HEX" of a file: TPM2_PCR_Extend of the
@@ -17,11 +19,13 @@ func measure(file string) error {
 		return err
 	}
 	defer f.Close()
-	t, err := os.OpenFile("/dev/tpm0", os.O_RDWR, 0)
+	// Not an os.File: Go would make the device non-blocking, and a read that comes
+	// before the answer is then the end of the file.
+	t, err := unix.Open("/dev/tpm0", unix.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer unix.Close(t)
 	for sc := bufio.NewScanner(f); sc.Scan(); {
 		var pcr uint32
 		var text string
@@ -35,11 +39,11 @@ func measure(file string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := t.Write(extend(pcr, digest)); err != nil {
+		if _, err := unix.Write(t, extend(pcr, digest)); err != nil {
 			return err
 		}
 		var answer [256]byte
-		n, err := t.Read(answer[:])
+		n, err := unix.Read(t, answer[:])
 		if err != nil {
 			return err
 		}
