@@ -3,6 +3,7 @@ package luks_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 
@@ -186,6 +187,37 @@ func TestReencryptJudgedByCryptsetup(t *testing.T) {
 				t.Errorf("afterwards: %+v", in)
 			}
 		})
+	}
+}
+
+// Hotzones of the size that is the default, stopped and resumed by either program.
+func TestLargeVolume(t *testing.T) {
+	size := 72 << 20
+	if lukstest.Soak() {
+		size = 700<<20 + 4096
+	}
+	f := format(t, shape{size: size, sector: 4096, keyslots: "992k"})
+	for _, by := range []string{"us", "cryptsetup"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		v := open(t, f.img)
+		err := v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{Progress: func(done, n int64) {
+			if done > n/3 {
+				cancel()
+			}
+		}})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		v.Close()
+		if by == "us" {
+			err = open(t, f.img).Resume(context.Background(), pass("first"), luks.ReencryptOptions{})
+		} else {
+			_, err = f.Try("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", f.key, f.img)
+		}
+		if err != nil {
+			t.Fatalf("finished by %s: %v", by, err)
+		}
+		f.judge(t, f.key, 4096)
 	}
 }
 
