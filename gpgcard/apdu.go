@@ -144,7 +144,7 @@ func (c *Card) encode(cmd command) ([][]byte, error) {
 		return [][]byte{a}, nil
 	}
 	if extended && (c.caps.maxCommand == 0 || len(cmd.data) <= c.caps.maxCommand || !c.caps.chaining) {
-		a := []byte{0, cmd.ins, cmd.p1, cmd.p2, 0}
+		a := append(make([]byte, 0, 9+len(cmd.data)), 0, cmd.ins, cmd.p1, cmd.p2, 0)
 		if len(cmd.data) > 0 {
 			a = binary.BigEndian.AppendUint16(a, uint16(len(cmd.data)))
 			a = append(a, cmd.data...)

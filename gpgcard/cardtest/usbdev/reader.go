@@ -183,14 +183,15 @@ func (r *reader) powerOn(m []byte) {
 	}
 	r.busy = true
 	epoch, warm := r.d.epoch, r.on && r.d.p.AlwaysOn
-	r.d.work.do(func() {
-		atr := r.d.card.ATR()
-		if c, ok := r.d.card.(interface{ PowerOn() []byte }); ok && !warm {
+	d := r.d
+	d.work.do(func() {
+		atr := d.card.ATR()
+		if c, ok := d.card.(interface{ PowerOn() []byte }); ok && !warm {
 			atr = c.PowerOn()
 		}
-		r.d.mu.Lock()
-		defer r.d.mu.Unlock()
-		if r.d.epoch != epoch {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.epoch != epoch {
 			return
 		}
 		r.busy = false
