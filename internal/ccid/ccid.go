@@ -380,7 +380,7 @@ func (r *Reader) connect(ctx context.Context, c *Conn) error {
 			return err
 		}
 	}
-	c.dead = false
+	c.dead, c.why = false, nil
 	r.conn = c
 	return nil
 }

@@ -16,7 +16,8 @@ type Conn struct {
 	atr  []byte
 	t1   *t1
 	dead bool
-	own  bool // Close closes the Reader
+	why  error // what ended the connection, if it was a failure
+	own  bool  // Close closes the Reader
 }
 
 // Connect opens the reader at i and powers its card on. Close undoes both.
@@ -96,6 +97,9 @@ func (c *Conn) Close() error {
 func (c *Conn) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
+	if c.dead && c.why != nil {
+		return nil, fmt.Errorf("%w: %w", ErrClosed, c.why)
+	}
 	if c.dead {
 		return nil, ErrClosed
 	}
@@ -124,7 +128,7 @@ func (c *Conn) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
 		err = fmt.Errorf("%w: answer of %d bytes", ErrProtocol, len(out))
 	}
 	if err != nil {
-		c.dead = true
+		c.dead, c.why = true, err
 		return nil, err
 	}
 	return out, nil

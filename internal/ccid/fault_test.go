@@ -241,6 +241,9 @@ func TestCancel(t *testing.T) {
 		t.Fatalf("a crashed token: %v", err)
 	}
 	d.Unplug()
+	if _, err := conn.Transmit(ctx(t), apdu(20)); !errors.Is(err, ccid.ErrClosed) || !errors.Is(err, context.Canceled) {
+		t.Fatalf("the reason was forgotten: %v", err)
+	}
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}

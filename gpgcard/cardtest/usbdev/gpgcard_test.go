@@ -225,7 +225,7 @@ func TestScdaemonUsesOurKeys(t *testing.T) {
 			reply("use")
 		}
 	})
-	for _, want := range []string{"OPENPGP.1 sc", "OPENPGP.2 e", "OPENPGP.3 a"} {
+	for _, want := range []string{"OPENPGP.1 sc", "OPENPGP.2 e", "OPENPGP.3 sa"} {
 		if !strings.Contains(got.String(), want) {
 			t.Errorf("scdaemon does not list %q", want)
 		}
