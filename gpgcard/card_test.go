@@ -1,6 +1,7 @@
 package gpgcard_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -101,6 +102,9 @@ func judge(t *testing.T, cert *gpgcard.Cert, sig, data []byte, wantSigs int) {
 	if n := strings.Count(out, "\nsig:!:"); n != wantSigs || strings.Contains(out, "sig:-") || strings.Contains(out, "sig:%") {
 		t.Fatalf("%d good signatures, want %d:\n%s", n, wantSigs, out)
 	}
+	if out := gpg(t, dir, nil, "--list-packets", asc); strings.Contains(out, "notation") {
+		t.Fatalf("a notation in the certificate:\n%s", out)
+	}
 	s, d := write("data.asc", sig), write("data", data)
 	gpg(t, dir, nil, "--verify", s, d)
 	if out, err := exec.Command("gpgv", "--keyring", bin, s, d).CombinedOutput(); err != nil {
@@ -165,6 +169,9 @@ func own(t *testing.T, card *cardtest.Card, alg gpgcard.Algorithm) {
 	again, err := c.Certificate(ctx, jane, user)
 	if err != nil || again.Fingerprint() != cert.Fingerprint() {
 		t.Fatal(err)
+	}
+	if alg == gpgcard.RSA2048 && !bytes.Equal(again.Bytes(), cert.Bytes()) {
+		t.Fatal("the certificate made again is another")
 	}
 	if _, err := gpgcard.VerifyDetached(again, sig, data); err != nil {
 		t.Fatal(err)

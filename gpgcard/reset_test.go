@@ -293,13 +293,24 @@ func TestAlgorithmNotOffered(t *testing.T) {
 		p   cardtest.Profile
 		alg gpgcard.Algorithm
 	}{{cardtest.ZeitControl, gpgcard.Curve25519}, {cardtest.Gnuk, gpgcard.RSA3072}, {cardtest.CanoKey, gpgcard.P521}, {cardtest.CanoKey, gpgcard.RSA4096}} {
-		card := cardtest.New(tc.p)
-		c := open(t, card)
+		c := open(t, cardtest.New(tc.p))
 		err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: tc.alg, Created: created})
 		var a *gpgcard.AlgorithmError
 		if !errors.As(err, &a) || a.Algorithm != tc.alg {
 			t.Fatalf("%s %v: %v", tc.p.Name, tc.alg, err)
 		}
+	}
+}
+
+// TestIgnoredAttribute: a card that takes the order for RSA 3072 and stays at 2048
+// must not be believed.
+func TestIgnoredAttribute(t *testing.T) {
+	p := cardtest.ZeitControl
+	p.Odd.IgnoresAttribute = true
+	err := open(t, cardtest.New(p)).GenerateKeys(context.Background(), gpgcard.GenerateOptions{Algorithm: gpgcard.RSA3072, Created: created})
+	var a *gpgcard.AlgorithmError
+	if !errors.As(err, &a) || a.Algorithm != gpgcard.RSA3072 {
+		t.Fatalf("got %v", err)
 	}
 }
 

@@ -87,6 +87,9 @@ func (c *Card) setAttribute(slot int, v []byte) int {
 	if len(v) < 2 || c.algorithm(slot, v) == "" {
 		return swWrongData
 	}
+	if c.p.Odd.IgnoresAttribute {
+		return swOK
+	}
 	tag := 0xc1 + uint16(slot)
 	if !bytes.Equal(c.st.DO[tag], v) {
 		c.st.Keys[slot] = nil

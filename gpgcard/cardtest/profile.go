@@ -57,6 +57,7 @@ type Odd struct {
 	PublicAtImport   bool // curve attributes end in FF: the public key is wanted
 	MaxVerify        int  // VERIFY refuses longer data without counting; 0: no limit
 	SelectFCI        bool // SELECT answers with data
+	IgnoresAttribute bool // a new algorithm attribute is taken, and nothing happens
 	LongDO           int  // bytes of an unknown object inside 73
 }
 

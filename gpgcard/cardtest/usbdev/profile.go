@@ -21,6 +21,7 @@ type Profile struct {
 	Extension            time.Duration // how often the reader or card asks for time while it thinks
 	ExtensionFirst       bool          // asks for time before every answer (Gnuk)
 	AlwaysOn             bool          // power-on and power-off do not reach the card, and need not be sent (Nitrokey 3: usbd-ccid)
+	EmptyPacket          bool          // ends messages of whole packets with an empty one
 	Aborts               bool          // understands ABORT (CCID 1.1, 5.3.1)
 	HangsWhenInterleaved bool          // a HID command while the card is powered hangs the token (nitrokey-pro-firmware#54)
 }
@@ -43,7 +44,7 @@ var (
 	Gnuk = Profile{
 		Name: "gnuk", Vendor: 0x234b, Product: 0x0000, Release: 0x0200, Manufacturer: "Free Software Initiative of Japan", Model: "Gnuk", Serial: "FSIJ-1.2.19-F1420A7A",
 		CCIDInterface: 0, HIDInterface: -1, Features: 0x0002047a, Protocols: 2, MaxMessage: 271, EpOut: 0x01, EpIn: 0x81, EpInt: 0x82,
-		Extension: 20 * time.Millisecond, ExtensionFirst: true,
+		Extension: 20 * time.Millisecond, ExtensionFirst: true, EmptyPacket: true,
 	}
 	NitrokeyStart = variant(Gnuk, "start", 0x20a0, 0x4211, "Nitrokey", "Nitrokey Start")
 	YubiKey       = Profile{

@@ -89,6 +89,9 @@ func (r *reader) reply(m []byte, typ, status, code, chain byte, data []byte) {
 		d.push(d.p.EpIn, out[:s:s])
 	}
 	d.push(d.p.EpIn, out)
+	if d.p.EmptyPacket && len(out)%packet == 0 {
+		d.push(d.p.EpIn, nil)
+	}
 }
 
 func (r *reader) fail(m []byte, code byte) {
