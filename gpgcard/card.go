@@ -131,13 +131,14 @@ func New(ctx context.Context, link Link, r Reader) (*Card, error) {
 func (c *Card) sel(ctx context.Context) error {
 	c.terminated = false
 	_, err := c.do(ctx, command{name: "SELECT", ins: insSelect, p1: 4, data: aidPrefix})
+	var refused *StatusError
 	switch {
-	case err == nil:
 	case errors.Is(err, ErrTerminated):
 		c.terminated = true
-	case isStatus(err, swNotFound), isStatus(err, swRefNotFound), isStatus(err, swNoINS), isStatus(err, swNoCLA), isStatus(err, swWrongP1P2), isStatus(err, swConditions):
+	case errors.As(err, &refused):
+		// Cards without the application have a dozen words for it.
 		return fmt.Errorf("%w: %w", ErrNoApplet, err)
-	default:
+	case err != nil:
 		return err
 	}
 	d, err := c.readApplicationData(ctx)

@@ -125,10 +125,12 @@ func Open(ctx context.Context, sel Selector, buses ...Bus) (*Card, error) {
 // the number of readers.
 func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep bool, err error), skip func(Reader, error)) (int, error) {
 	n := 0
-	for _, b := range buses {
+	for i, b := range buses {
 		readers, err := b.Readers(ctx)
 		if err != nil {
-			return n, err
+			// The card may be on the other one.
+			skip(Reader{Bus: "bus", Name: fmt.Sprint(i + 1)}, err)
+			continue
 		}
 		for _, r := range readers {
 			n++

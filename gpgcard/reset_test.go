@@ -271,6 +271,14 @@ func TestChoosingACard(t *testing.T) {
 	if _, err := gpgcard.Open(ctx, gpgcard.Selector{}, cardtest.NewBus()); !errors.Is(err, gpgcard.ErrNoReader) {
 		t.Fatalf("got %v", err)
 	}
+	// A bus that fails does not hide the card on another one.
+	if c, err = gpgcard.Open(ctx, gpgcard.Selector{Serial: "0000CAFE"}, brokenBus{}, bus); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err = gpgcard.Open(ctx, gpgcard.Selector{}, brokenBus{}); !errors.Is(err, errBroken) {
+		t.Fatalf("got %v", err)
+	}
 	// A terminated card has no number: it is the one that is missing, unless there are two.
 	b.Terminate()
 	if c, err = gpgcard.Open(ctx, gpgcard.Selector{Serial: "0000CAFE"}, bus); err != nil || !c.Terminated() {
@@ -405,3 +413,9 @@ func TestOddCards(t *testing.T) {
 		}
 	}
 }
+
+var errBroken = errors.New("no permission")
+
+type brokenBus struct{ gpgcard.Bus }
+
+func (brokenBus) Readers(context.Context) ([]gpgcard.Reader, error) { return nil, errBroken }

@@ -1,7 +1,7 @@
 // Package pcsc is a client of pcscd, the PC/SC daemon, over its unix socket, in
-// pure Go. It speaks protocol 4.4 and 4.5 of pcsc-lite 1.8.24 and later
-// (winscard_msg.h), whose structures are in the byte order of the machine, and
-// needs no library.
+// pure Go. It speaks protocol 4.4 of pcsc-lite (winscard_msg.h), whose structures
+// are in the byte order of the machine; it was tried with version 1.9.9. It needs
+// no library.
 //
 // Bus offers its readers to gpgcard. A connection is exclusive and holds a
 // transaction; when it ends the card is reset, so that no verified PIN is left for
