@@ -45,8 +45,8 @@ func (f *firmware) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the flash chip: %w", err)
 	}
-	if old := f.restored(ctx, img); old != nil {
-		return old, nil // a plan from it leads on from the torn chip; the chip itself is not known by it
+	if old := f.torn(ctx, img); old != nil {
+		return old, nil // a plan from it leads on from the torn chip, which Holds nothing
 	}
 	f.image = img
 	return img, nil
@@ -72,6 +72,9 @@ func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
 // keyring.
 func (f *firmware) ringOf(img []byte) (map[string][]byte, error) {
 	parsed, err := rom.Parse(img)
+	if errors.Is(err, rom.ErrUnknownLayout) {
+		parsed, err = rom.ParseTorn(img)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +107,11 @@ func (f *firmware) CheckSpace(ctx context.Context, n int) error {
 		return err
 	}
 	const kbxOverhead, trustdb = 1024, 1400
-	_, err = rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb)})
-	return err
+	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb)})
+	if err != nil {
+		return err
+	}
+	return flash.CheckWritable(f.backend, p)
 }
 
 func (f *firmware) Plan(ctx context.Context, cert []byte) (*wizard.FirmwarePlan, error) {
@@ -182,10 +188,11 @@ func (f *firmware) Holds(ctx context.Context, cert []byte) (bool, error) {
 }
 
 // oldBlocks encodes what the changed blocks of the chip hold before a write: the
-// digest of the whole old image, then offset, length and bytes of each block.
+// digests of the whole old and new image, then offset, length and bytes of each
+// block.
 func oldBlocks(p *rom.Plan) []byte {
-	sum := sha256.Sum256(p.Old)
-	out := append([]byte(nil), sum[:]...)
+	before, after := sha256.Sum256(p.Old), sha256.Sum256(p.New)
+	out := append(before[:], after[:]...)
 	for _, r := range p.Blocks {
 		out = binary.BigEndian.AppendUint32(out, r.Start)
 		out = binary.BigEndian.AppendUint32(out, r.Len())
@@ -194,18 +201,20 @@ func oldBlocks(p *rom.Plan) []byte {
 	return out
 }
 
-// restored returns the old image if an interrupted write left img between old and
-// new, nil otherwise. The chip as it is counts when it can be understood.
-func (f *firmware) restored(ctx context.Context, img []byte) []byte {
-	if _, err := f.ringOf(img); err == nil {
+// torn returns the old image if img is what an interrupted write left between old
+// and new, nil otherwise. The file it relies on counts only if the result has the
+// digest it names: anybody else's file leads nowhere.
+func (f *firmware) torn(ctx context.Context, img []byte) []byte {
+	hint, err := f.boot.ReadHint(ctx, blocksHint)
+	if err != nil || len(hint) < 2*sha256.Size {
 		return nil
 	}
-	hint, err := f.boot.ReadHint(ctx, blocksHint)
-	if err != nil || len(hint) < sha256.Size {
+	before, after, rest := hint[:sha256.Size], hint[sha256.Size:2*sha256.Size], hint[2*sha256.Size:]
+	if now := sha256.Sum256(img); bytes.Equal(now[:], before) || bytes.Equal(now[:], after) {
 		return nil
 	}
 	old := bytes.Clone(img)
-	for rest := hint[sha256.Size:]; len(rest) > 0; {
+	for len(rest) > 0 {
 		if len(rest) < 8 {
 			return nil
 		}
@@ -217,7 +226,7 @@ func (f *firmware) restored(ctx context.Context, img []byte) []byte {
 		copy(old[at:], rest[:n])
 		rest = rest[n:]
 	}
-	if sum := sha256.Sum256(old); !bytes.Equal(sum[:], hint[:sha256.Size]) {
+	if sum := sha256.Sum256(old); !bytes.Equal(sum[:], before) {
 		return nil
 	}
 	return old

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"reown/internal/rom/flash"
+	"reown/internal/rom/romtest"
+	"reown/wizard"
+)
+
+// hints is the part of /boot that the flash adapter uses.
+type hints struct {
+	wizard.Boot
+	files map[string][]byte
+}
+
+func (h *hints) WriteHint(_ context.Context, name string, data []byte) error {
+	h.files[name] = bytes.Clone(data)
+	return nil
+}
+
+func (h *hints) ReadHint(_ context.Context, name string) ([]byte, error) {
+	if d, ok := h.files[name]; ok {
+		return d, nil
+	}
+	return nil, wizard.ErrNotFound
+}
+
+// TestTornChipIsFinished cuts the power after each block of a write and lets the
+// next start go on from the torn chip.
+func TestTornChipIsFinished(t *testing.T) {
+	ctx := t.Context()
+	layout := romtest.Layouts[2]
+	old := layout.Build()
+	chip := filepath.Join(t.TempDir(), "chip")
+	boot := &hints{files: map[string][]byte{}}
+	start := func() *firmware {
+		nor, err := flash.OpenFile(chip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &firmware{
+			backend: nor, boot: boot,
+			keyring: func(cert []byte) ([]byte, []byte, error) { return bytes.Repeat(cert, 700), bytes.Repeat([]byte{1}, 1280), nil },
+			certs: func(ring []byte) (map[string][]byte, error) {
+				if len(ring)%700 != 0 || !bytes.Equal(ring, bytes.Repeat(ring[:len(ring)/700], 700)) {
+					return nil, fmt.Errorf("a damaged keyring")
+				}
+				return map[string][]byte{fmt.Sprintf("%x", ring[0]): ring[:len(ring)/700]}, nil
+			},
+		}
+	}
+	cert := []byte("owner.")
+	if err := os.WriteFile(chip, old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := start()
+	f.image = old // the seller's keyring in this image is none of ours
+	plan, err := f.plan(ctx, cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Blocks) < 2 {
+		t.Fatalf("only %d blocks change: nothing can tear", len(plan.Blocks))
+	}
+	for n := range len(plan.Blocks) + 1 {
+		torn := bytes.Clone(old)
+		for i, r := range plan.Blocks {
+			switch {
+			case i < n:
+				copy(torn[r.Start:r.End], plan.New[r.Start:r.End])
+			case i == n: // erased, half programmed
+				copy(torn[r.Start:r.End], bytes.Repeat([]byte{0xff}, int(r.Len())))
+				copy(torn[r.Start:r.Start+r.Len()/2], plan.New[r.Start:])
+			}
+		}
+		if err := os.WriteFile(chip, torn, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		boot.files[blocksHint] = oldBlocks(plan)
+		next := start()
+		if ok, err := next.Holds(ctx, cert); !bytes.Equal(torn, plan.New) && (ok || err != nil) {
+			t.Errorf("cut in block %d: a torn chip counts as done (%v, %v)", n, ok, err)
+		}
+		p, err := next.Plan(ctx, cert)
+		if err != nil {
+			t.Errorf("cut in block %d: %v", n, err)
+			continue
+		}
+		if err := next.Write(ctx, p, nil); err != nil {
+			t.Errorf("cut in block %d: %v", n, err)
+			continue
+		}
+		got, err := os.ReadFile(chip)
+		if err != nil || !bytes.Equal(got, plan.New) {
+			t.Errorf("cut in block %d: the chip does not hold the planned image (%v)", n, err)
+		}
+		if ok, err := start().Holds(ctx, cert); !ok || err != nil {
+			t.Errorf("cut in block %d: done, but %v %v", n, ok, err)
+		}
+	}
+
+	// A file that leads nowhere changes nothing.
+	if err := os.WriteFile(chip, plan.New, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200), append(bytes.Clone(boot.files[blocksHint][:64]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
+		boot.files[blocksHint] = evil
+		if ok, err := start().Holds(ctx, cert); !ok || err != nil {
+			t.Errorf("hint %.8x: %v %v", evil, ok, err)
+		}
+	}
+}
