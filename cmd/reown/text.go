@@ -26,7 +26,7 @@ func typeOf[T error]() reflect.Type { return reflect.TypeFor[T]() }
 // texts is every row, the most particular first.
 func texts() []errorText {
 	var all []errorText
-	for _, t := range [][]errorText{wizardTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, generalTexts} {
+	for _, t := range [][]errorText{prepareTexts, wizardTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, generalTexts} {
 		all = append(all, t...)
 	}
 	return all

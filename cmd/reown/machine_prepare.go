@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"reown/boot"
+	"reown/internal/handover"
+	"reown/internal/rom"
+	"reown/wizard"
+	"reown/wizard/prepare"
+)
+
+// oemBoot is /boot as the seller writes it.
+type oemBoot struct{ *bootAdapter }
+
+func (b oemBoot) Trigger(context.Context) error {
+	return b.writing(func() error { return b.dir.WriteTrigger(nil) })
+}
+
+func (b oemBoot) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+	set, err := b.dir.Build(ctx, boot.BuildOptions{Extra: extras(spec), Entry: spec.Entry + 1, KeepOEM: true, Progress: boot.Progress(progress)})
+	if err != nil {
+		return err
+	}
+	sig, err := sign(set.SignedBytes())
+	if err != nil {
+		return err
+	}
+	return b.writing(func() error { return b.dir.Stage(set, sig) })
+}
+
+// extras are the files of a set that are not made from /boot itself.
+func extras(spec wizard.BootSpec) map[string][]byte {
+	all := map[string][]byte{"kexec_rollback.txt": spec.Rollback, "kexec_primhdl_hash.txt": spec.PrimaryHash, "kexec_hotp_counter": spec.HOTPCounter}
+	maps.DeleteFunc(all, func(_ string, data []byte) bool { return data == nil })
+	return all
+}
+
+func (b oemBoot) Install(ctx context.Context, cert []byte) error {
+	b.cert = cert
+	return b.bootAdapter.Install(ctx)
+}
+
+func (b oemBoot) Offers(_ context.Context, cert []byte) error {
+	report, err := b.dir.Verify(b.verifier(cert))
+	if err != nil {
+		return err
+	}
+	if err := report.Err(); err != nil {
+		return err
+	}
+	evidence, err := b.dir.Evidence(b.verifier(cert), boot.KeySeller)
+	if err != nil {
+		return err
+	}
+	if verdict, err := boot.Judge(evidence); err != nil {
+		return err
+	} else if verdict != boot.Offer {
+		return fmt.Errorf("%w: the next start is no offer, but %q", prepare.ErrNotAsStated, verdict)
+	}
+	return nil
+}
+
+func (b oemBoot) Publish(_ context.Context, statement, signature []byte) error {
+	name := handover.FileName(0)
+	return b.writing(func() error {
+		// The signature of another statement must never stand beside this one.
+		if err := b.remove(func(n string) bool { return strings.HasPrefix(n, "kexec_handover.") }); err != nil {
+			return err
+		}
+		if err := b.dir.WriteKept(name, statement); err != nil {
+			return err
+		}
+		return b.dir.WriteKept(name+".asc", signature)
+	})
+}
+
+func (b oemBoot) Published(context.Context) (statement, signature []byte, err error) {
+	name := handover.FileName(0)
+	if statement, err = b.dir.ReadFile(name); err != nil {
+		return nil, nil, err
+	}
+	signature, err = b.dir.ReadFile(name + ".asc")
+	return statement, signature, err
+}
+
+func (b oemBoot) Clean(context.Context) error {
+	return b.writing(func() error { return b.remove(func(n string) bool { return strings.HasPrefix(n, hintPrefix) }) })
+}
+
+// remove removes the files at the top of /boot that match, and makes that last.
+func (b oemBoot) remove(match func(name string) bool) error {
+	list, err := os.ReadDir(b.dir.Path())
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !match(e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(b.dir.Path(), e.Name())); err != nil {
+			return fmt.Errorf("removing what a former run left: %w", err)
+		}
+	}
+	d, err := os.Open(b.dir.Path())
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// measureAll reads the machine for a statement: nothing that was read before counts,
+// and what cannot be read is an error.
+func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, error) {
+	fresh := *h
+	fw := *h.firmware
+	fw.image = nil
+	fresh.firmware = &fw
+	m, problems := fresh.measure(ctx)
+	for what, why := range problems {
+		return m, fmt.Errorf("measuring the %s: %s", what, why)
+	}
+	tree, err := boot.TreeDigest(ctx, h.dir.Path(), nil)
+	if err != nil {
+		return m, err
+	}
+	m.Subjects[handover.SubjectBoot] = tree
+	slices.Sort(m.Reference.ROMKeys)
+	if h.tpm == nil {
+		return m, nil
+	}
+	// Of the registers only those whose value at the next start is certain: the
+	// firmware's own measurement, and what the chip's image will make of 7.
+	sha1, sha256, err := rom.PCR7(fw.image)
+	if err != nil {
+		return m, err
+	}
+	next := hex.EncodeToString(sha256[:])
+	if len(m.Reference.PCRs[7]) == 2*len(sha1) {
+		next = hex.EncodeToString(sha1[:])
+	}
+	m.Reference.PCRs = map[int]string{2: m.Reference.PCRs[2], 7: next}
+	if len(m.Reference.SRKName) != 68 {
+		m.Reference.SRKName = "" // TPM 1.2 has none
+	}
+	return m, nil
+}
+
+// oemMachine is the machine as a seller's run needs it.
+func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
+	b, ok1 := m.Boot.(*bootAdapter)
+	fw, ok2 := m.Firmware.(*firmware)
+	if !ok1 || !ok2 {
+		return nil, errors.New("the machine is not made of this program's devices")
+	}
+	h := &handoverReader{dir: b.dir, firmware: fw, card: m.Card, disks: m.Disks, verify: m.PGP.Verify}
+	h.tpm, _ = m.TPM.(*tpmAdapter)
+	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll}, nil
+}

@@ -1,0 +1,14 @@
+package main
+
+import "reown/wizard/prepare"
+
+var prepareTexts = []errorText{
+	{err: prepare.ErrOrder, What: "The order file cannot be used; the line above says why.", Data: "Nothing was changed.", Do: "Correct the order file (docs/oem.md) and run the command again."},
+	{err: prepare.ErrOtherOrder, What: "The secrets file that was named was made for another laptop.", Data: "Nothing was changed. Secrets are never used for two laptops.", Do: "Name the secrets file of this order, or a new one. If the security key was exchanged in mid-run, put the disk's passphrase into a file of its own as secret.current."},
+	{err: prepare.ErrBuyer, What: "A message to the buyer cannot be made with the certificate that was named.", Data: "Nothing was changed on the laptop by this.", Do: "Compare its fingerprint with the order, and ask the buyer for a certificate with a valid encryption key."},
+	{err: prepare.ErrNoVolume, What: "No encrypted disk was found in this laptop.", Data: "Nothing was changed.", Do: "Write the disk image first, or name the disk with --disk."},
+	{err: prepare.ErrNoTPM, What: "No TPM was found in this laptop.", Data: "Nothing was changed.", Do: "If the laptop has one, it is switched off or broken. If it has none, say so with --tpm none."},
+	{err: prepare.ErrClock, What: "The computer's clock is wrong. It would go into the key for ever.", Data: "Nothing was changed.", Do: "Set the clock and run the command again."},
+	{err: prepare.ErrCard, What: "Another security key is plugged in than the one of the order.", Data: "Nothing was changed.", Do: "Plug in the right one, or correct the order."},
+	{err: prepare.ErrNotAsStated, What: "The laptop was read again at the end, and is not what its signed statement says.", Data: "The laptop is not fit to be shipped.", Do: "Run the command again. If it stays so, a device is broken; the line above says which."},
+}

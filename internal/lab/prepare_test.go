@@ -1,0 +1,248 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// prepareArgs is the seller's worker: an order, a file for the secrets, and a
+// directory for what is sent.
+func (l *Laptop) prepareArgs(t *testing.T, order map[string]string, more ...string) []string {
+	t.Helper()
+	known := writeJSON(t, l.path("image.json"), map[string]string{"secret.current": l.Seller.Disk})
+	return append([]string{"prepare", "--json", "--order", writeJSON(t, l.path("order.json"), order),
+		"--secrets-in", known, "--secrets-out", l.path("shop.json"), "--mail-out", l.path("mail")}, more...)
+}
+
+type prepared struct {
+	OK                                                           bool
+	Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
+}
+
+// prepare runs reown prepare, and returns its line of JSON and everything else.
+func (l *Laptop) prepare(t *testing.T, args ...string) (code int, line prepared, log string) {
+	t.Helper()
+	cmd := exec.Command(reownBinary(t), append(args, l.Flags()...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
+		t.Fatalf("not one line of JSON: %v\n%s\n%s", err, &out, &errs)
+	}
+	return cmd.ProcessState.ExitCode(), line, out.String() + errs.String()
+}
+
+// shop reads the secrets that prepare handed out.
+func (l *Laptop) shop(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(l.path("shop.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(l.path("shop.json")); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("the secrets' file: %v %v", st.Mode(), err)
+	}
+	var m map[string]string
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// fromShop makes the lab know what the seller knows after prepare.
+func (l *Laptop) fromShop(t *testing.T, fpr string) {
+	t.Helper()
+	m := l.shop(t)
+	l.Seller = Seller{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"],
+		TOTP: strings.ReplaceAll(m["totp"], " ", ""), Fingerprint: fpr}
+	offset, size := l.Window()
+	v, err := CopyVolume(l.Disk(), offset, size, l.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(v.Path)
+	key, err := v.Key(t.Context(), l.Seller.Disk)
+	if err != nil {
+		t.Fatalf("cryptsetup with the new passphrase: %v", err)
+	}
+	l.VolumeKey = fmt.Sprintf("%x", key)
+}
+
+// ring extracts the keyring from the ROM with cbfstool, and exports the one key in
+// it for gpgv.
+func (l *Laptop) ring(t *testing.T) string {
+	t.Helper()
+	files, err := ROMFiles(t.Context(), l.ROM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := l.path("rom-ring.kbx")
+	for _, f := range files {
+		if f.Name == "heads/initrd/.gnupg/pubring.kbx" {
+			if err := os.WriteFile(ring, f.Data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return ring
+}
+
+// shipped asks foreign tools whether the laptop is fit to be shipped.
+func (l *Laptop) shipped(t *testing.T, line prepared, old Seller) {
+	t.Helper()
+	ctx := t.Context()
+	ring := l.ring(t)
+	if _, err := os.Stat(filepath.Join(l.BootDir(), "oem")); err != nil {
+		t.Error(err)
+	}
+	if err := HeadsVerify(ctx, l.BootDir(), ring); err != nil {
+		t.Errorf("/boot with the key in the ROM, oem being there: %v", err)
+	}
+	hashes, _ := os.ReadFile(filepath.Join(l.BootDir(), "kexec_hashes.txt"))
+	if !strings.Contains(string(hashes), "  ./oem\n") {
+		t.Error("kexec_hashes.txt does not cover ./oem")
+	}
+	statement := filepath.Join(l.BootDir(), "kexec_handover.json")
+	if _, err := tool(ctx, nil, "gpgv", "--keyring", ring, statement+".asc", statement); err != nil {
+		t.Errorf("gpgv on the hand-over file: %v", err)
+	}
+	if out, err := tool(ctx, nil, "sha256sum", statement, l.ROM()); err != nil || !strings.Contains(string(out), line.Statement) || !strings.Contains(string(out), line.ROM) {
+		t.Errorf("the label's digests: %v\n%s", err, out)
+	}
+	// The mail: the same bytes, and a key with which gpg verifies them.
+	home := t.TempDir()
+	if _, err := gpg(ctx, home, "", "--import", l.path("mail/key.asc")); err != nil {
+		t.Error(err)
+	}
+	if fpr, err := primaryFingerprint(ctx, home); err != nil || fpr != line.Fingerprint {
+		t.Errorf("the mail's key: %s %v, the label says %s", fpr, err, line.Fingerprint)
+	}
+	if _, err := gpg(ctx, home, "", "--verify", l.path("mail/kexec_handover.json.asc"), l.path("mail/kexec_handover.json")); err != nil {
+		t.Errorf("gpg on the mailed hand-over file: %v", err)
+	}
+	left, _ := filepath.Glob(filepath.Join(l.BootDir(), "kexec_reown*"))
+	if len(left) > 0 {
+		t.Errorf("left in /boot: %q", left)
+	}
+	l.shippedDevices(t, old)
+}
+
+func (l *Laptop) shippedDevices(t *testing.T, old Seller) {
+	t.Helper()
+	ctx, m := t.Context(), l.shop(t)
+	offset, size := l.Window()
+	v, err := CopyVolume(l.Disk(), offset, size, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := v.Opens(ctx, m["secret.disk"]); !ok || err != nil {
+		t.Errorf("cryptsetup with the new passphrase: %v %v", ok, err)
+	}
+	if ok, err := v.Opens(ctx, old.Disk); ok || err != nil {
+		t.Errorf("cryptsetup with the image's passphrase: %v %v", ok, err)
+	}
+	for which, p := range map[int]string{1: m["secret.user"], 3: m["secret.admin"]} {
+		if ok, _ := l.Card.CheckPIN(which, []byte(p)); !ok {
+			t.Errorf("the card refuses the new PW%d", which)
+		}
+	}
+	if err := l.PowerCycle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := l.Heads.Unseal(ctx)
+	if err != nil {
+		t.Fatalf("Heads' unseal at the next start: %v", err)
+	}
+	if got := base32.StdEncoding.EncodeToString(secret); got != strings.ReplaceAll(m["totp"], " ", "") {
+		t.Error("another TOTP secret was unsealed than the one that was handed out")
+	}
+	rollback, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_rollback.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Heads.CheckRollback(ctx, rollback); err != nil {
+		t.Error(err)
+	}
+	want, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_primhdl_hash.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Heads.PrimaryHash(ctx); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the primary key: %q %v, want %q", got, err, want)
+	}
+}
+
+// makeBuyerKey makes the buyer's OpenPGP key with gpg.
+func makeBuyerKey(t *testing.T, kind string) (home, fpr, cert string) {
+	t.Helper()
+	ctx, home := t.Context(), t.TempDir()
+	if _, err := gpg(ctx, home, "", "--quick-gen-key", "Ada Buyer <ada@example.org>", kind, "default", "0"); err != nil {
+		t.Fatal(err)
+	}
+	fpr, err := primaryFingerprint(ctx, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert = filepath.Join(home, "ada.asc")
+	if _, err := gpg(ctx, home, "", "--armor", "--export", "-o", cert, fpr); err != nil {
+		t.Fatal(err)
+	}
+	return home, fpr, cert
+}
+
+// TestPreparedLaptop: the seller prepares, foreign tools look, the buyer verifies and
+// takes over.
+func TestPreparedLaptop(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 64})
+	old := l.Seller
+	home, buyer, cert := makeBuyerKey(t, "default")
+	order := map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com", "buyer": buyer}
+	code, line, log := l.prepare(t, l.prepareArgs(t, order, "--buyer", cert)...)
+	if code != 0 || !line.OK || line.Order != "2026-1147" || strings.Count(line.Words, "-") != 3 {
+		t.Fatalf("exit code %d, %+v\n%s", code, line, log)
+	}
+	for name, s := range l.shop(t) {
+		if strings.HasPrefix(name, "secret") && strings.Contains(log, s) {
+			t.Errorf("%s was printed", name)
+		}
+	}
+	l.shipped(t, line, old)
+	plain, err := gpg(t.Context(), home, "", "--decrypt", l.path("mail/secrets.asc"))
+	if err != nil {
+		t.Fatalf("gpg with the buyer's key: %v", err)
+	}
+	var mail map[string]string
+	if err := json.Unmarshal(plain, &mail); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range l.shop(t) {
+		if mail[name] != s {
+			t.Errorf("the buyer's mail has another %s", name)
+		}
+	}
+	if mail["handover"] != line.Statement || !strings.HasPrefix(mail["totp.uri"], "otpauth://totp/") {
+		t.Errorf("the mail is about %s, %s", mail["handover"], mail["totp.uri"])
+	}
+
+	if code, out := l.run(t, "verify"); code != 0 || !strings.Contains(out, line.Words) {
+		t.Errorf("the buyer's reown verify: exit code %d\n%s", code, out)
+	}
+	l.fromShop(t, line.Fingerprint)
+	seller := l.path("seller.gpg")
+	if _, err := gpg(t.Context(), t.TempDir(), "", "--dearmor", "-o", seller, l.path("mail/key.asc")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := l.run(t, l.wizardArgs(t)...); code != 0 {
+		t.Fatalf("the buyer's run: exit code %d\n%s", code, out)
+	}
+	l.mustBeBuyers(t, l.buyer(t))
+}

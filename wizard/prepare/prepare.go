@@ -1,0 +1,478 @@
+package prepare
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"reown/internal/handover"
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/ui/answers"
+)
+
+// Errors of a run.
+var (
+	// ErrNoVolume says that no encrypted disk was found; a laptop without one is
+	// not shipped by accident.
+	ErrNoVolume = errors.New("no encrypted disk was found")
+	// ErrNoTPM says that no TPM was found, and nobody said that there is none.
+	ErrNoTPM = errors.New("no TPM was found")
+	// ErrClock says that the computer's clock is wrong: it would go into the key.
+	ErrClock = errors.New("the computer's clock is wrong")
+	// ErrCard says that another security key is plugged in than the order names.
+	ErrCard = errors.New("the security key is not the one of the order")
+	// ErrNotAsStated says that the finished machine, read afresh, is not what its
+	// signed statement says.
+	ErrNotAsStated = errors.New("the finished machine is not what its statement says")
+)
+
+// Machine is the laptop, and /boot as its seller writes it.
+type Machine struct {
+	*wizard.Machine
+	OEM Boot
+	// Measure reads the devices afresh, past every cache, in the terms of a
+	// statement. PCR 7 is what the image on the chip will make it. What cannot be
+	// measured is an error.
+	Measure func(context.Context) (handover.Measured, error)
+}
+
+// Boot is what a seller writes to /boot. Every method may be repeated.
+type Boot interface {
+	// Trigger writes /boot/oem.
+	Trigger(ctx context.Context) error
+	// Stage is wizard.Boot's, but the set covers the trigger.
+	Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error
+	// Install puts the staged set in place if it verifies with cert.
+	Install(ctx context.Context, cert []byte) error
+	// Offers returns nil if the set in place verifies with cert by the firmware's
+	// own rules, and covers the trigger: what makes the next start an offer.
+	Offers(ctx context.Context, cert []byte) error
+	// Publish removes every earlier hand-over file and writes the first of a new
+	// chain.
+	Publish(ctx context.Context, statement, signature []byte) error
+	// Published reads it back.
+	Published(ctx context.Context) (statement, signature []byte, err error)
+	// Clean removes the notes that interrupted and former runs left.
+	Clean(ctx context.Context) error
+}
+
+// Options say how a laptop is prepared.
+type Options struct {
+	Order *Order
+	Buyer *Buyer // nil: no message is made
+	// Known are secret.current, which opens the disk image, and the secrets that an
+	// interrupted run of this order handed out.
+	Known Known
+	// Out keeps the secrets, as one document, before they are used.
+	Out       answers.Sink
+	Algorithm string // of the card's keys; "" for the card's recommended one
+	Reencrypt bool   // give the disk a volume key of its own
+	Battery   bool   // run without mains power
+	// Report is told each step's name when it begins and how far it is.
+	Report func(step string, done, total int64)
+	Touch  func() // announces that the security key must be touched
+}
+
+// Result is a laptop that is ready to ship.
+type Result struct {
+	Certificate []byte // of the key on the card, binary
+	Fingerprint string
+	CardSerial  string
+	Volumes     []string // UUIDs
+	ROM         string   // SHA-256 of the flash chip, hex
+	Statement   []byte
+	Signature   []byte // armoured
+	Message     []byte // the secrets for the buyer, armoured; nil without one
+}
+
+// run is one preparation.
+type run struct {
+	m     *Machine
+	o     *Options
+	card  wizard.CardInfo
+	entry int
+	opens []*secret.Buffer // by disk: what opens it now
+	made  *answers.Secrets
+	keys  wizard.Keys // Disk, User, Admin and Owner belong to made
+	step  string
+
+	cert []byte
+	plan *wizard.FirmwarePlan
+	set  wizard.BootSpec
+	res  Result
+}
+
+// Run makes the laptop ready to ship. The error of a step is a *wizard.StepError;
+// then nothing about the machine is certain, and it must not be shipped.
+func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
+	r := &run{m: m, o: &o}
+	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"preflight", r.preflight},
+		{"secrets", func(context.Context) error { return r.makeSecrets() }},
+		{"card", r.makeKeys},
+		{"disk", r.disks},
+		{"tpm", r.tpm},
+		{"seal", r.seal},
+		{"boot", r.boot},
+		{"firmware", r.firmware},
+		{"commit", r.commit},
+		{"handover", r.handover},
+		{"measure", r.measure},
+		{"message", r.encrypt},
+	} {
+		r.step = s.name
+		r.report(0, 0)
+		err := ctx.Err()
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
+			return nil, &wizard.StepError{Step: s.name, Err: err}
+		}
+	}
+	return &r.res, nil
+}
+
+func (r *run) report(done, total int64) {
+	if r.o.Report != nil {
+		r.o.Report(r.step, done, total)
+	}
+}
+
+// certSpace is the room that the new certificate may need in the ROM, in bytes.
+const certSpace = 8 << 10
+
+// preflight finds what would stop the run before anything is changed.
+func (r *run) preflight(ctx context.Context) (err error) {
+	m := r.m
+	if p, err := m.Platform.Power(ctx); err != nil {
+		return err
+	} else if p.Known && !p.Mains && !r.o.Battery {
+		return wizard.ErrPowerUnreliable
+	}
+	if now := m.Platform.Now(); now.Before(m.Platform.Built()) {
+		return fmt.Errorf("%w: it shows %s", ErrClock, now.UTC().Format("2006-01-02 15:04"))
+	}
+	if r.card, err = m.Card.Info(ctx); err != nil {
+		return err
+	}
+	if want := r.o.Order.Card; want != "" && want != strings.ToUpper(r.card.Serial) {
+		return fmt.Errorf("%w: its serial number is %s, the order says %s", ErrCard, r.card.Serial, want)
+	}
+	if r.o.Buyer != nil && r.o.Buyer.Fingerprint != r.o.Order.Buyer {
+		return fmt.Errorf("%w: its fingerprint is %s, the order says %q", ErrBuyer, r.o.Buyer.Fingerprint, r.o.Order.Buyer)
+	}
+	if err := r.diskOpeners(ctx); err != nil {
+		return err
+	}
+	if m.TPM != nil {
+		if t, err := m.TPM.Info(ctx); err != nil {
+			return err
+		} else if t.Recovery {
+			return wizard.ErrSealImpossible
+		}
+	}
+	if err := m.Firmware.CheckSpace(ctx, certSpace); err != nil {
+		return err
+	}
+	b, err := m.Boot.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if b.Default < 0 || b.Default >= len(b.Entries) {
+		return errors.New("/boot has no entry that could start by default")
+	}
+	r.entry = b.Default
+	return nil
+}
+
+// diskOpeners finds the passphrase that opens each disk now.
+func (r *run) diskOpeners(ctx context.Context) error {
+	if len(r.m.Disks) == 0 {
+		return ErrNoVolume
+	}
+	for _, d := range r.m.Disks {
+		err := fmt.Errorf("%w: no passphrase of the disk was given (secret.current)", wizard.ErrWrongSecret)
+		for _, k := range r.diskKeys() {
+			if err = d.CheckPassphrase(ctx, k); err == nil {
+				r.opens = append(r.opens, k)
+				break
+			}
+			if !errors.Is(err, wizard.ErrWrongSecret) {
+				return err
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("opening the disk: %w", err)
+		}
+	}
+	return nil
+}
+
+// makeKeys makes the card new: whoever had it before, and whatever an interrupted
+// run left on it.
+func (r *run) makeKeys(ctx context.Context) error {
+	card := r.m.Card
+	if err := card.Reset(ctx); err != nil {
+		return fmt.Errorf("resetting the security key: %w", err)
+	}
+	info, err := card.Info(ctx)
+	if err != nil {
+		return err
+	}
+	spec := wizard.KeySpec{Algorithm: r.o.Algorithm, Created: r.m.Platform.Now().UTC().Truncate(time.Second)}
+	if spec.Algorithm == "" && len(info.Algorithms) > 0 {
+		spec.Algorithm = info.Algorithms[0]
+	}
+	if r.o.Touch != nil && info.Touch != "" {
+		r.o.Touch()
+	}
+	if err := card.Generate(ctx, spec, r.report); err != nil {
+		return fmt.Errorf("making keys in the security key: %w", err)
+	}
+	if err := card.SetPINs(ctx, r.keys.User, r.keys.Admin); err != nil {
+		return fmt.Errorf("setting the PINs: %w", err)
+	}
+	if r.cert, err = card.Certify(ctx, r.o.Order.Seller, r.keys.User); err != nil {
+		return fmt.Errorf("making the certificate: %w", err)
+	}
+	fprs, err := r.m.PGP.Fingerprints(r.cert)
+	if err != nil {
+		return fmt.Errorf("checking the new certificate: %w", err)
+	}
+	if info, err = card.Info(ctx); err != nil {
+		return err
+	}
+	if fprs != info.Fingerprints || fprs[0] == "" {
+		return fmt.Errorf("%w: the certificate is not that of the keys on the card", ErrNotAsStated)
+	}
+	r.res.Certificate, r.res.Fingerprint, r.res.CardSerial = r.cert, fprs[0], info.Serial
+	return nil
+}
+
+// disks gives each disk its passphrase, and if wanted a volume key of its own: all
+// laptops that were written from one image have the same.
+func (r *run) disks(ctx context.Context) error {
+	for i, d := range r.m.Disks {
+		info, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		rekeyed := info.Reencrypting // an interrupted run's, finished first
+		if rekeyed {
+			if err := d.Reencrypt(ctx, r.opens[i], r.report); err != nil {
+				return fmt.Errorf("finishing to re-encrypt %s: %w", info.Path, err)
+			}
+		}
+		if err := d.SetPassphrase(ctx, r.opens[i], r.keys.Disk); err != nil {
+			return fmt.Errorf("setting the passphrase of %s: %w", info.Path, err)
+		}
+		if r.o.Reencrypt && !rekeyed {
+			if err := d.Reencrypt(ctx, r.keys.Disk, r.report); err != nil {
+				return fmt.Errorf("re-encrypting %s: %w", info.Path, err)
+			}
+		}
+		r.res.Volumes = append(r.res.Volumes, info.UUID)
+	}
+	return nil
+}
+
+func (r *run) tpm(ctx context.Context) (err error) {
+	t := r.m.TPM
+	if t == nil {
+		return nil
+	}
+	if err := t.Reset(ctx, r.keys.Owner); err != nil {
+		return fmt.Errorf("resetting the TPM: %w", err)
+	}
+	if r.set.Rollback, err = t.Counter(ctx, r.keys.Owner); err != nil {
+		return fmt.Errorf("making the rollback counter: %w", err)
+	}
+	if r.set.PrimaryHash, err = t.PrimaryHash(ctx); err != nil {
+		return fmt.Errorf("reading the TPM's storage root: %w", err)
+	}
+	return nil
+}
+
+// seal gives the TOTP secret to the TPM for the start after the flash, and to the
+// token. Without a TPM the token's secret is the digest of the firmware, as Heads
+// has it.
+func (r *run) seal(ctx context.Context) (err error) {
+	if r.plan, err = r.m.Firmware.Plan(ctx, r.cert); err != nil {
+		return err
+	}
+	if r.m.Token != nil {
+		s := r.keys.OTP
+		if r.m.TPM == nil {
+			s = secret.From(r.plan.Image[:20])
+			defer s.Wipe()
+		}
+		if err := r.m.Token.Set(ctx, s, r.keys.Admin, r.o.Touch); err != nil {
+			return fmt.Errorf("giving the secret to the security key: %w", err)
+		}
+		r.set.HOTPCounter = r.m.Token.CounterFile()
+	}
+	if r.m.TPM == nil {
+		return nil
+	}
+	if err := r.m.TPM.SealOTP(ctx, r.keys.Owner, r.keys.OTP, r.plan.PCR7); err != nil {
+		return fmt.Errorf("sealing the secret in the TPM: %w", err)
+	}
+	return nil
+}
+
+func (r *run) boot(ctx context.Context) error {
+	if err := r.m.OEM.Trigger(ctx); err != nil {
+		return err
+	}
+	r.set.Cert, r.set.Entry = r.cert, r.entry
+	return r.m.OEM.Stage(ctx, r.set, r.sign(ctx), r.report)
+}
+
+func (r *run) sign(ctx context.Context) func([]byte) ([]byte, error) {
+	return func(data []byte) ([]byte, error) { return r.m.Card.Sign(ctx, r.cert, r.keys.User, data) }
+}
+
+func (r *run) firmware(ctx context.Context) error {
+	if err := r.m.Firmware.Write(ctx, r.plan, r.report); err != nil {
+		return fmt.Errorf("writing the firmware chip: %w", err)
+	}
+	return nil
+}
+
+func (r *run) commit(ctx context.Context) error {
+	if err := r.m.OEM.Install(ctx, r.cert); err != nil {
+		return err
+	}
+	return r.m.OEM.Clean(ctx)
+}
+
+// handover states what was measured, after checking that it is what was planned.
+func (r *run) handover(ctx context.Context) error {
+	got, err := r.m.Measure(ctx)
+	if err != nil {
+		return err
+	}
+	rom := hex.EncodeToString(r.plan.Image[:])
+	switch {
+	case got.Subjects[handover.SubjectROM] != rom:
+		return fmt.Errorf("%w: the flash chip does not hold the image that was written", ErrNotAsStated)
+	case !slices.Equal(got.Reference.ROMKeys, []string{r.res.Fingerprint}):
+		return fmt.Errorf("%w: the firmware trusts the keys %q", ErrNotAsStated, got.Reference.ROMKeys)
+	case r.m.TPM != nil && !r.plans(got.Reference.PCRs[7]):
+		return fmt.Errorf("%w: PCR 7 will not be what was sealed to", ErrNotAsStated)
+	case len(got.Reference.LUKS) != len(r.m.Disks):
+		return fmt.Errorf("%w: %d encrypted disks", ErrNotAsStated, len(got.Reference.LUKS))
+	}
+	s := &handover.Statement{
+		Subjects: got.Subjects, Order: r.o.Order.ID, From: r.res.Fingerprint, To: r.o.Order.Buyer, Created: r.m.Platform.Now().UTC().Truncate(time.Second),
+		Reference: got.Reference, Changed: []string{"rom", "boot", "disk", "card"},
+	}
+	if r.m.TPM != nil {
+		s.Changed = append(s.Changed, "tpm")
+	}
+	if r.res.Statement, err = s.Marshal(); err != nil {
+		return err
+	}
+	if r.res.Signature, err = r.sign(ctx)(r.res.Statement); err != nil {
+		return fmt.Errorf("signing the hand-over file: %w", err)
+	}
+	r.res.ROM = rom
+	return r.m.OEM.Publish(ctx, r.res.Statement, r.res.Signature)
+}
+
+// plans says whether a value of PCR 7 is the one that the secret was sealed to.
+func (r *run) plans(pcr7 string) bool {
+	for _, v := range r.plan.PCR7 {
+		if hex.EncodeToString(v) == pcr7 {
+			return true
+		}
+	}
+	return false
+}
+
+// measure reads everything afresh and trusts nothing that was done before.
+func (r *run) measure(ctx context.Context) error {
+	data, sig, err := r.m.OEM.Published(ctx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(data, r.res.Statement) || !bytes.Equal(sig, r.res.Signature) {
+		return fmt.Errorf("%w: /boot does not hold the statement that was signed", ErrNotAsStated)
+	}
+	s, err := handover.Open(handover.Link{Statement: data, Signatures: sig}, r.res.Fingerprint, func(sig, data []byte, _ string) error {
+		return r.m.PGP.Verify(r.cert, data, sig)
+	})
+	if err != nil {
+		return err
+	}
+	now, err := r.m.Measure(ctx)
+	if err != nil {
+		return err
+	}
+	lines := s.Compare(now)
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAsStated, err)
+	}
+	if n := lines.Count(handover.NotMeasured); n > 0 {
+		return fmt.Errorf("%w: %d lines of it could not be measured", ErrNotAsStated, n)
+	}
+	if err := r.m.OEM.Offers(ctx, r.cert); err != nil {
+		return err
+	}
+	return r.secretsWork(ctx)
+}
+
+// secretsWork tries every secret that was handed out on its device.
+func (r *run) secretsWork(ctx context.Context) error {
+	for _, d := range r.m.Disks {
+		info, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if info.Keyslots != 1 || info.Reencrypting {
+			return fmt.Errorf("%w: %s has %d keyslots", ErrNotAsStated, info.Path, info.Keyslots)
+		}
+		if err := d.CheckPassphrase(ctx, r.keys.Disk); err != nil {
+			return fmt.Errorf("trying the passphrase of %s: %w", info.Path, err)
+		}
+	}
+	if err := r.m.Card.VerifyPINs(ctx, r.keys.User, r.keys.Admin); err != nil {
+		return fmt.Errorf("trying the PINs: %w", err)
+	}
+	if r.m.TPM == nil {
+		return nil
+	}
+	if err := r.m.TPM.CheckOwner(ctx, r.keys.Owner); err != nil {
+		return fmt.Errorf("trying the TPM's passphrase: %w", err)
+	}
+	if ok, err := r.m.TPM.OTPSealed(ctx, r.plan.PCR7); err != nil {
+		return err
+	} else if !ok {
+		return fmt.Errorf("%w: the TOTP secret is not sealed to the next start", ErrNotAsStated)
+	}
+	return nil
+}
+
+func (r *run) encrypt(context.Context) error {
+	if r.o.Buyer == nil {
+		return nil
+	}
+	doc, err := r.message(handover.Digest(r.res.Statement))
+	if err != nil {
+		return err
+	}
+	defer doc.Wipe()
+	r.res.Message, err = r.o.Buyer.Encrypt(doc, r.m.Platform.Now())
+	return err
+}
