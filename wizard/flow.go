@@ -848,6 +848,7 @@ func (f *flow) anew(ctx context.Context) (move, error) {
 		}
 	}
 	f.choice.Volumes = nil
+	f.forget()
 	return again, nil
 }
 

@@ -159,7 +159,14 @@ func (f *flow) existing(ctx context.Context, k kind) (move, error) {
 		if k.bit == NeedAdmin {
 			n = c.Tries[2]
 		}
+		if n == 0 {
+			f.from = "resume"
+			return jump, f.tell(ctx, "blocked", f.t(msg.PINBlocked))
+		}
 		body = append(body, ui.R(ui.Note, f.t(msg.ItemCard), f.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
+		if n == 1 {
+			body = append(body, ui.S(f.t(msg.LastTry)))
+		}
 	}
 	p := &ui.Page{Key: "paper." + k.id, Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Choices: []ui.Choice{f.button()}}
 	p.Check = func(ctx context.Context) error {
@@ -185,16 +192,19 @@ func (f *flow) existing(ctx context.Context, k kind) (move, error) {
 	return mv, err
 }
 
-// pin says how many tries are left after a wrong PIN.
+// pin says how many tries are left after a wrong PIN, or that there are none.
 func (f *flow) pin(ctx context.Context, err error, which int) error {
-	if !errors.Is(err, ErrWrongSecret) {
-		return err
+	if err == nil {
+		return nil
 	}
 	c, infoErr := f.m.Card.Info(ctx)
-	if infoErr != nil {
-		return infoErr
+	switch {
+	case infoErr == nil && c.Tries[which] == 0:
+		return ui.Problem(f.t(msg.PINBlocked))
+	case infoErr == nil && errors.Is(err, ErrWrongSecret):
+		return ui.Problem(f.t(msg.PINWrong, c.Tries[which]))
 	}
-	return ui.Problem(f.t(msg.PINWrong, c.Tries[which]))
+	return err
 }
 
 // choose lets the owner think up a secret, typed twice.
@@ -236,8 +246,12 @@ func (f *flow) choose(ctx context.Context, k kind) (move, error) {
 
 // record shows a made secret and has it typed back from paper.
 func (f *flow) record(ctx context.Context, k kind) (move, error) {
-	if *k.of(&f.keys) == nil {
+	fresh := func() {
+		delete(f.done, "secret."+k.id) // nobody has written this one down
 		f.keep(k, makeSecret(k))
+	}
+	if *k.of(&f.keys) == nil {
+		fresh()
 	}
 	qr, hidden := false, false
 	for {
@@ -270,7 +284,7 @@ func (f *flow) record(ctx context.Context, k kind) (move, error) {
 		}
 		switch id {
 		case "other":
-			f.keep(k, makeSecret(k))
+			fresh()
 			qr, hidden = false, false
 		case "qr":
 			qr, hidden = !qr, false

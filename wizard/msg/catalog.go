@@ -227,6 +227,8 @@ var (
 	PaperLabel = M{"From paper", "Du papier", "Vom Papier"}
 	PaperWrong = M{"That is not it. Look at your paper once more.", "Ce n'est pas cela. Regardez encore votre papier.", "Das ist es nicht. Sehen Sie noch einmal auf das Papier."}
 	PINWrong   = M{"Wrong PIN. Tries left: %d.", "Code faux. Essais restants : %d.", "Falsche PIN. Noch %d Versuche."}
+	PINBlocked = M{"This PIN is blocked. Go back to the list and choose \"I did not begin this\": the key is then made anew, your files stay.", "Ce code est bloqué. Revenez à la liste et choisissez « Ce n'était pas moi » : la clé est refaite, vos fichiers restent.", "Diese PIN ist gesperrt. In der Liste \"Das war nicht ich\" wählen: der Schlüssel wird neu gemacht, Ihre Dateien bleiben."}
+	LastTry    = M{"This is the last try. Leave, and look for the right paper, if you are not sure.", "C'est le dernier essai. En cas de doute, quittez et cherchez le bon papier.", "Das ist der letzte Versuch. Wenn Sie unsicher sind, gehen Sie und suchen das richtige Papier."}
 	TriesLeft  = M{"%s %s, tries left: %d", "%s %s, essais restants : %d", "%s %s, noch %d Versuche"}
 )
 
@@ -284,7 +286,7 @@ var (
 	NoteUnsafe   = M{"DO NOT SWITCH OFF: the firmware chip is being written.", "NE PAS ÉTEINDRE : la puce du micrologiciel est en écriture.", "NICHT AUSSCHALTEN: der Firmware-Chip wird beschrieben."}
 	NoteTouch    = M{"Touch the security key now.", "Touchez la clé de sécurité maintenant.", "Berühren Sie jetzt den Sicherheitsschlüssel."}
 	PausedText   = M{"Paused. Switch off if you like; at the next start choose Continue. Your files are intact.", "En pause. Éteignez si vous voulez ; au prochain démarrage, choisissez Continuer. Vos fichiers sont intacts.", "Pause. Sie können ausschalten; beim nächsten Start Weiter wählen. Ihre Dateien sind unversehrt."}
-	FailedTitle  = M{"This did not work. Nothing is lost.", "Cela n'a pas marché. Rien n'est perdu.", "Das hat nicht geklappt. Nichts ist verloren."}
+	FailedTitle  = M{"This step did not work.", "Cette étape n'a pas marché.", "Dieser Schritt hat nicht geklappt."}
 	FailedWhat   = M{"What happened", "Constat", "Was geschah"}
 	FailedData   = M{"Your data", "Vos données", "Ihre Daten"}
 	FailedDo     = M{"What to do", "Que faire", "Was tun"}

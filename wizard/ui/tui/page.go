@@ -565,8 +565,12 @@ func (v *page) letter(r rune) {
 		v.enter()
 	case r == '?' && v.p.Help != "":
 		v.overlay = escape.Lines(v.p.Help)
+	case r == '=' && v.p.Details != "":
+		v.overlay = escape.Lines(v.p.Details)
 	case r == '<' && !v.p.NoBack:
 		v.finish(ui.Back)
+	case r == '!' && !v.p.NoLeave:
+		v.finish(ui.Leave)
 	}
 }
 
