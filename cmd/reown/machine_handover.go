@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"reown/boot"
+	"reown/gpgcard"
 	"reown/internal/handover"
 	"reown/internal/words"
 	"reown/wizard"
@@ -42,7 +43,7 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	}
 	if statement != nil {
 		out.Signer, out.Order, out.SRKName = signer, statement.Order, statement.Reference.SRKName
-		out.Seller = signer
+		out.Seller = sellerName(ring[signer])
 		for _, v := range statement.Reference.LUKS {
 			out.Volumes = append(out.Volumes, wizard.Volume{UUID: v.UUID, KeyDigest: v.KeyDigest})
 		}
@@ -62,6 +63,21 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		slices.Sort(out.Keys)
 	}
 	return out, h.judge(ring, owner, &out)
+}
+
+// sellerName is what the seller's certificate says of its owner, for a sentence; the
+// fingerprint beside it is what counts.
+func sellerName(cert []byte) string {
+	c, err := gpgcard.ParseCert(cert)
+	if err != nil {
+		return ""
+	}
+	for _, id := range c.UserIDs() {
+		if name, _, _ := strings.Cut(id, " <"); strings.TrimSpace(name) != "" {
+			return strings.TrimSpace(name)
+		}
+	}
+	return c.Fingerprint()
 }
 
 // open finds and verifies the chain of statements. The key that must have signed
@@ -207,7 +223,7 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, out 
 	if err != nil {
 		return err
 	}
-	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass}
+	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed))}
 	if err := report.Err(); err != nil && !(report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM) {
 		start.Verdict, start.Detail = wizard.Fail, err.Error()
 	}

@@ -58,7 +58,7 @@ func exportedErrors(t *testing.T, root string) []string {
 		rel, _ := filepath.Rel(root, path)
 		if d.IsDir() {
 			base := d.Name()
-			if rel != "." && (strings.HasPrefix(base, ".") || base == "cmd" || base == "lab" || base == "testdata" || strings.HasSuffix(base, "test")) {
+			if rel != "." && (strings.HasPrefix(base, ".") || base == "bin" || base == "cmd" || base == "lab" || base == "testdata" || strings.HasSuffix(base, "test")) {
 				return filepath.SkipDir
 			}
 			return nil
