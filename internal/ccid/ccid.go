@@ -95,6 +95,10 @@ const (
 	maxAnswer = 65536 + 2
 	// maxShort is the longest short command APDU, in bytes (ISO/IEC 7816-4, 5.2).
 	maxShort = 5 + 255 + 1
+	// minMessage is the least dwMaxCCIDMessageLength that carries every short APDU; the
+	// specification's is one byte more. maxMessage carries every extended one.
+	minMessage = headerLen + maxShort - 1
+	maxMessage = headerLen + maxExtended
 	// maxExtended is the longest extended command APDU, in bytes.
 	maxExtended = 4 + 3 + 65535 + 2
 )
@@ -165,14 +169,10 @@ func Describe(d *usb.Descriptors) (Descriptor, error) {
 	le := binary.LittleEndian
 	r.MaxSlot, r.Protocols, r.MaxIFSD, r.Features = desc[4], le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
 	n := le.Uint32(desc[44:])
-	if n < headerLen+maxShort-1 || n > 1<<17 {
-		// 271 is the least the specification allows; 270 is seen.
-		if n < headerLen+maxShort-1 {
-			return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)
-		}
-		n = 1 << 17
+	if n < minMessage {
+		return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)
 	}
-	r.MaxMessage = int(n)
+	r.MaxMessage = int(min(n, maxMessage))
 	var in, out bool
 	r.In, in = i.Endpoint(usb.TypeBulk, true)
 	r.Out, out = i.Endpoint(usb.TypeBulk, false)
@@ -244,12 +244,7 @@ func Open(dev usb.Device) (*Reader, error) {
 }
 
 func newReader(dev usb.Device, desc Descriptor) *Reader {
-	packet := desc.In.MaxPacket
-	return &Reader{
-		dev: dev, desc: desc, frame: secret.New(desc.MaxMessage),
-		// A whole message and room for a full packet behind it.
-		in: make([]byte, (desc.MaxMessage/packet+2)*packet),
-	}
+	return &Reader{dev: dev, desc: desc, frame: secret.New(desc.MaxMessage)}
 }
 
 // Descriptor returns the reader's description.
@@ -494,17 +489,19 @@ func (r *Reader) answer(ctx context.Context, typ byte) (message, error) {
 	}
 }
 
-// read reads one message. It waits in slices, so that silence can be reported; a
+// read reads one message: its first packet, then as many packets as its header says.
+// Asking for no more works with readers that end a message of whole packets with an empty
+// one, and with those that don't. It waits in slices, so that silence can be reported; a
 // slice that ends loses nothing (see usb.Device).
 func (r *Reader) read(ctx context.Context) ([]byte, error) {
-	have := 0
+	packet := r.desc.In.MaxPacket
+	have, want := 0, packet // bytes
 	for {
-		if len(r.in)-have < r.desc.In.MaxPacket {
-			r.in = append(r.in, make([]byte, len(r.in))...)
+		if len(r.in) < want {
+			r.in = append(r.in, make([]byte, want-len(r.in))...)
 		}
-		room := (len(r.in) - have) / r.desc.In.MaxPacket * r.desc.In.MaxPacket
 		tick, cancel := context.WithTimeout(ctx, silenceTick)
-		n, err := r.dev.BulkIn(tick, r.desc.In.Address, r.in[have:have+room])
+		n, err := r.dev.BulkIn(tick, r.desc.In.Address, r.in[have:want])
 		cancel()
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
@@ -514,21 +511,26 @@ func (r *Reader) read(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		have += n
-		if have < headerLen {
-			if n < r.desc.In.MaxPacket && have > 0 {
-				return nil, fmt.Errorf("%w: message of %d bytes", ErrProtocol, have)
-			}
+		switch {
+		case have == 0: // the empty packet after the last message
+			continue
+		case have < headerLen && n%packet != 0:
+			return nil, fmt.Errorf("%w: message of %d bytes", ErrProtocol, have)
+		case have < headerLen: // smaller packets than a header
+			want = have + packet
 			continue
 		}
 		size := binary.LittleEndian.Uint32(r.in[1:])
 		if size > maxAnswer {
 			return nil, fmt.Errorf("%w: message of %d bytes", ErrProtocol, size)
 		}
-		if have >= headerLen+int(size) {
-			return r.in[:headerLen+int(size)], nil
+		total := headerLen + int(size)
+		if have >= total {
+			return r.in[:total], nil
 		}
-		if n < room && n%r.desc.In.MaxPacket != 0 {
-			return nil, fmt.Errorf("%w: message ends after %d of %d bytes", ErrProtocol, have, headerLen+size)
+		if n%packet != 0 {
+			return nil, fmt.Errorf("%w: message ends after %d of %d bytes", ErrProtocol, have, total)
 		}
+		want = have + (total-have+packet-1)/packet*packet
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,4 +301,51 @@ func TestBadATR(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestPlainReader: a reader that leaves voltage and IFSD to the host.
+func TestPlainReader(t *testing.T) {
+	p := usbdev.Pro
+	p.Features = 0x00010032
+	e := &echo{extra: 300}
+	var sent []string
+	d := usbdev.New(p, e, nil)
+	d.Log(func(line string) { sent = append(sent, line) })
+	conn := connect(t, d)
+	log := strings.Join(sent, "\n")
+	for _, want := range []string{"out 620000000000", "010000", "00c101fe3e"} { // power on with 5 V, S(IFS request)
+		if !strings.Contains(log, want) {
+			t.Errorf("%s is missing in\n%s", want, log)
+		}
+	}
+	exchange(t, conn, e, 300)
+}
+
+// button is a card that waits for a touch.
+type button struct {
+	echo
+	waiting atomic.Bool
+	finger  chan struct{}
+}
+
+func (b *button) WaitingForTouch() bool { return b.waiting.Load() }
+
+func (b *button) Transmit(apdu []byte) []byte {
+	b.waiting.Store(true)
+	<-b.finger
+	b.waiting.Store(false)
+	return b.echo.Transmit(apdu)
+}
+
+// TestTouch: a Gnuk says that it waits for its button.
+func TestTouch(t *testing.T) {
+	b := &button{finger: make(chan struct{})}
+	conn := connect(t, usbdev.New(usbdev.Gnuk, b, nil))
+	var once sync.Once
+	conn.SetWait(func(touch bool) {
+		if touch {
+			once.Do(func() { close(b.finger) })
+		}
+	})
+	exchange(t, conn, &b.echo, 20)
 }

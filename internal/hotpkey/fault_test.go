@@ -224,6 +224,26 @@ func TestLongSecret(t *testing.T) {
 	})
 }
 
+// TestSlowFinger: while the key waits for a touch it asks for time, and it gets it.
+func TestSlowFinger(t *testing.T) {
+	f := newNK3()
+	pin := f.pin()
+	f.secrets.Touched = func() bool { time.Sleep(300 * time.Millisecond); return true }
+	extensions := 0
+	f.dev.Log(func(line string) {
+		if b, ok := strings.CutPrefix(line, "in 80"); ok && len(b) > 16 && b[12:14] == "80" {
+			extensions++
+		}
+	})
+	k := f.open(t)
+	if _, err := k.Seal(ctx(t), pin, buffer(rfcSecret), SetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if extensions < 5 {
+		t.Fatalf("%d requests for time", extensions)
+	}
+}
+
 // TestSplitAnswers: the secrets app may answer in parts (61xx).
 func TestSplitAnswers(t *testing.T) {
 	f := newNK3()

@@ -38,7 +38,7 @@ func (s Setup) In() bool { return s.RequestType&0x80 != 0 }
 
 // A Device is one open USB device. Transfers on different endpoints may run at
 // the same time. Every transfer ends when its context does; ctx.Err() is then
-// returned, unless the transfer finished first. All methods return an error that
+// returned, unless the transfer finished first or a part of it has come. All methods return an error that
 // wraps ErrGone once the device has been unplugged.
 type Device interface {
 	// Descriptors returns the device's description, read when it was opened.
