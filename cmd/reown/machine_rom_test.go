@@ -46,7 +46,9 @@ func TestTornChipIsFinished(t *testing.T) {
 		}
 		return &firmware{
 			backend: nor, boot: boot,
-			keyring: func(cert []byte) ([]byte, []byte, error) { return bytes.Repeat(cert, 700), bytes.Repeat([]byte{1}, 1280), nil },
+			keyring: func(cert []byte) ([]byte, []byte, error) {
+				return bytes.Repeat(cert, 700), bytes.Repeat([]byte{1}, 1280), nil
+			},
 			certs: func(ring []byte) (map[string][]byte, error) {
 				if len(ring)%700 != 0 || !bytes.Equal(ring, bytes.Repeat(ring[:len(ring)/700], 700)) {
 					return nil, fmt.Errorf("a damaged keyring")

@@ -92,7 +92,9 @@ func (l *Laptop) luksDigest(ctx context.Context) (uuid, digest string, err error
 	if err != nil {
 		return "", "", err
 	}
-	var meta struct{ Digests map[string]struct{ Digest string } }
+	var meta struct {
+		Digests map[string]struct{ Digest string }
+	}
 	if err := json.Unmarshal(js, &meta); err != nil {
 		return "", "", err
 	}

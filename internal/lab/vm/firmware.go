@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 )
 
@@ -24,18 +23,12 @@ type Firmware struct {
 	size   int64 // of the initrd, bytes
 }
 
-// NewFirmware builds the kernel and initrd in dir around a static reown binary. It
-// needs the Go toolchain, for labd.
-func NewFirmware(ctx context.Context, dir, reown string) (*Firmware, error) {
+// NewFirmware builds the kernel and initrd in dir around two static binaries: reown,
+// and the lab's own program, which is labd in the guest.
+func NewFirmware(ctx context.Context, dir, reown, labd string) (*Firmware, error) {
 	kernel, err := findKernel(ctx, filepath.Join(dir, "vmlinux"))
 	if err != nil {
 		return nil, err
-	}
-	labd := filepath.Join(dir, "labd")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", labd, "reown/internal/lab/vm/labd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building labd: %w: %s", err, out)
 	}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {

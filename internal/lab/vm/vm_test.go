@@ -47,7 +47,13 @@ func makeBase() error {
 	if err != nil {
 		return err
 	}
-	if base.firmware, err = NewFirmware(ctx, dir, reown); err != nil {
+	program := filepath.Join(dir, "lab")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "reown/cmd/lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the lab: %w: %s", err, out)
+	}
+	if base.firmware, err = NewFirmware(ctx, dir, reown, program); err != nil {
 		return err
 	}
 	l, err := lab.New(ctx, lab.Options{Dir: filepath.Join(dir, "l"), DataMiB: 16})
