@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"reown/internal/lab"
+	"reown/internal/lab/vm/labd"
 )
 
 const usage = `lab - a virtual laptop in the seller's state
@@ -28,6 +29,9 @@ DIR's path must be short: sockets lie in it. The binary is bin/reown.
 `
 
 func main() {
+	if filepath.Base(os.Args[0]) == "labd" { // inside the virtual machine
+		os.Exit(labd.Main(os.Args[1:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	// The terminal's interrupt is for the wizard, not for the lab around it.

@@ -62,7 +62,7 @@ func runVM(ctx context.Context, l *lab.Laptop, args []string) error {
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return err
 	}
-	if o.Firmware, err = vm.NewFirmware(ctx, work, filepath.Join(filepath.Dir(self), "reown")); err != nil {
+	if o.Firmware, err = vm.NewFirmware(ctx, work, filepath.Join(filepath.Dir(self), "reown"), self); err != nil {
 		return err
 	}
 	if err := vm.Install(ctx, l); err != nil {

@@ -20,6 +20,7 @@ import (
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
 	"reown/gpgcard/cardtest/usbdev/usbredir"
+	"reown/internal/hotpkey/hotptest"
 	"reown/internal/lab"
 	"reown/internal/usb"
 )
@@ -49,7 +50,10 @@ type Options struct {
 	CPU     string // QEMU's model; "": max
 	Kernel  string // more kernel parameters
 	NoToken bool   // the token is not plugged in at the start
-	Output  func(p []byte)
+	// HOTP is the token's second application, which the laptop's directory does not
+	// keep; nil: an empty one.
+	HOTP   *hotptest.Secrets
+	Output func(p []byte)
 }
 
 // memory is the laptop's RAM in bytes.
@@ -125,7 +129,7 @@ func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error
 	if err := m.startQEMU(ctx, o); err != nil {
 		return nil, err
 	}
-	return m, m.plugToken(ctx, !o.NoToken)
+	return m, m.plugToken(ctx, o)
 }
 
 func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
@@ -307,7 +311,7 @@ func (m *Machine) args(o Options) []string {
 }
 
 // plugToken brings the emulated token to the guest's USB.
-func (m *Machine) plugToken(ctx context.Context, plugged bool) error {
+func (m *Machine) plugToken(ctx context.Context, o Options) error {
 	saved, err := os.ReadFile(filepath.Join(m.laptop.Dir, "card.json"))
 	if err != nil {
 		return err
@@ -317,8 +321,12 @@ func (m *Machine) plugToken(ctx context.Context, plugged bool) error {
 	}
 	m.Card.AutoTouch(true)
 	m.Card.OnChange(func(saved []byte) { _ = os.WriteFile(filepath.Join(m.laptop.Dir, "card.json"), saved, 0o600) })
+	if o.HOTP == nil {
+		o.HOTP = hotptest.NewSecrets()
+	}
+	m.Card.AddApplet(o.HOTP)
 	m.Token = usbdev.New(profileOf(m.laptop.Profile), m.Card, nil)
-	if !plugged {
+	if o.NoToken {
 		m.Token.Unplug()
 	}
 	conn, err := usbredir.Dial(ctx, m.path("token"))

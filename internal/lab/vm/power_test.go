@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"reown/internal/hotpkey/hotptest"
 )
 
 // A cut is a moment at which the power goes. wait returns when it has come.
@@ -76,12 +78,12 @@ func lastWord(console string) string {
 func runWithCuts(t *testing.T, ctx context.Context, cuts []cut) {
 	l, fw := newLaptop(t)
 	prepare(t, l)
-	table := ""
+	table, hotp := "", hotptest.NewSecrets()
 	for i := 0; ; i++ {
 		if i > len(cuts)+2 {
 			t.Fatalf("no end:\n%s", table)
 		}
-		m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended})
+		m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended, HOTP: hotp})
 		if i >= len(cuts) {
 			if err := m.Wait(ctx); err != nil {
 				t.Fatal(err)
@@ -115,7 +117,7 @@ func runWithCuts(t *testing.T, ctx context.Context, cuts []cut) {
 // TestPowerCuts kills the whole machine in the middle of its work: processor, kernel,
 // page cache, TPM and token at once.
 func TestPowerCuts(t *testing.T) {
-	ctx := deadline(t, 12*time.Minute)
+	ctx := deadline(t, 20*time.Minute)
 	runWithCuts(t, ctx, []cut{
 		atCommand(60),
 		atWrite("Disk: In progress", 60),

@@ -100,11 +100,11 @@ func mustBeBuyers(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer
 func TestReownedInVM(t *testing.T) {
 	l, fw := newLaptop(t)
 	prepare(t, l)
-	ctx := deadline(t, 6*time.Minute)
+	ctx := deadline(t, 12*time.Minute)
 	began := time.Now()
 	m := boot(t, ctx, l, Options{Firmware: fw, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
-	if err := m.WaitConsole(ctx, "LAB-EXIT 0"); err != nil {
-		t.Fatal(err)
+	if err := m.WaitConsole(ctx, "LAB-EXIT"); err != nil || !strings.Contains(m.Console(), "LAB-EXIT 0") {
+		t.Fatalf("%v\n%s", err, m.Console())
 	}
 	b := remember(t, l)
 	searchMemory(t, ctx, m, l, b)
