@@ -10,6 +10,7 @@ import (
 
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
+	"reown/internal/ccid"
 	"reown/internal/hotpkey/hotptest"
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -448,7 +449,21 @@ func TestOneOwner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := ccid.Connect(ctx(t), f.bus, k.info); !errors.Is(err, usb.ErrBusy) {
+			t.Fatalf("the card beside the HOTP side: %v", err)
+		}
 		k.Close()
+		c, err := ccid.Connect(ctx(t), f.bus, k.info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := Find(ctx(t), f.bus, Options{}); !errors.Is(err, usb.ErrBusy) {
+			t.Fatalf("the HOTP side beside the card: %v", err)
+		}
+		if f.dev.Hung() {
+			t.Fatal("the key hangs")
+		}
 	})
 }
 
