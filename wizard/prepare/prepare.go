@@ -314,7 +314,7 @@ func (r *run) seal(ctx context.Context) (err error) {
 	if r.m.Token != nil {
 		s := r.keys.OTP
 		if r.m.TPM == nil {
-			s = secret.From(r.plan.Image[:20])
+			s = secret.From(bytes.Clone(r.plan.Image[:20]))
 			defer s.Wipe()
 		}
 		if err := r.m.Token.Set(ctx, s, r.keys.Admin, r.o.Touch); err != nil {
@@ -410,9 +410,10 @@ func (r *run) measure(ctx context.Context) error {
 	if !bytes.Equal(data, r.res.Statement) || !bytes.Equal(sig, r.res.Signature) {
 		return fmt.Errorf("%w: /boot does not hold the statement that was signed", ErrNotAsStated)
 	}
-	s, err := handover.Open(handover.Link{Statement: data, Signatures: sig}, r.res.Fingerprint, func(sig, data []byte, _ string) error {
-		return r.m.PGP.Verify(r.cert, data, sig)
-	})
+	if err := r.m.PGP.Verify(r.cert, data, sig); err != nil {
+		return fmt.Errorf("verifying the hand-over file: %w", err)
+	}
+	s, err := handover.Parse(data)
 	if err != nil {
 		return err
 	}
