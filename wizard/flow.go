@@ -810,7 +810,8 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 	}
 	p := &ui.Page{Key: "resume", NoBack: true, Preset: ui.Continue, Body: body, Help: f.t(msg.ResumeHelp), Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonContinue)}}}
 	if len(bad) > 0 {
-		p.Alarm, p.Preset, p.Choices = true, "stop", []ui.Choice{{ID: "stop", Label: f.t(msg.ButtonNotSure), Letter: 'n'}}
+		p.Alarm, p.Preset = true, "stop"
+		p.Choices = []ui.Choice{{ID: "stop", Label: f.t(msg.ButtonEnd), Letter: 'n'}, {ID: "unproven", Label: f.t(msg.ButtonUnproven), Letter: 'u'}}
 		p.Body = append(append([]ui.Block{ui.S(f.t(msg.ResumeChanged))}, f.items(bad)...), body[2:]...)
 	} else if !holds {
 		if code := f.unsealed(ctx); code != nil {
@@ -826,6 +827,8 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 	switch id {
 	case "stop":
 		return f.stop(ctx)
+	case "unproven":
+		return f.unproven(ctx)
 	case "anew":
 		return f.anew(ctx)
 	}

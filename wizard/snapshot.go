@@ -63,16 +63,24 @@ func (s *Snapshot) Card() (CardInfo, error) {
 	return s.card.get(func() (CardInfo, error) { return s.m.Card.Info(s.ctx) })
 }
 
-// HintCert is the certificate stored in /boot, if its own signatures hold. It may
-// be anyone's.
+// HintCert is the certificate stored in /boot, if its own signatures hold and the
+// seller's signed statement does not list it. It may be anyone's.
 func (s *Snapshot) HintCert() ([]byte, error) {
 	return s.hint.get(func() ([]byte, error) {
 		cert, err := s.m.Boot.ReadHint(s.ctx, hintCert)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := s.m.PGP.Fingerprints(cert); err != nil {
+		fprs, err := s.m.PGP.Fingerprints(cert)
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoOwner, err) // somebody else's file, or a damaged one
+		}
+		h, err := s.Handover()
+		if err != nil {
+			return nil, err
+		}
+		if h.Signer != "" && slices.Contains(h.Keys, fprs[0]) {
+			return nil, fmt.Errorf("%w: the certificate in /boot is the seller's", errNoOwner)
 		}
 		return cert, nil
 	})

@@ -1,0 +1,258 @@
+package wizard_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"reown/wizard"
+	"reown/wizard/ui"
+	"reown/wizard/wizardtest"
+)
+
+// owned is a laptop whose run is over.
+func owned(t *testing.T) (*wizardtest.World, *paper) {
+	t.Helper()
+	w, p := wizardtest.New(), newPaper()
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.Reboot()
+	return w, p
+}
+
+// changed lists the writes other than those to our own notes.
+func changed(w *wizardtest.World) (ops []string) {
+	for _, o := range w.Ops {
+		if !strings.HasPrefix(o, "hint.kexec_reown.starts") && !strings.HasPrefix(o, "append.") {
+			ops = append(ops, o)
+		}
+	}
+	return ops
+}
+
+func TestNothingToDoTouchesNothing(t *testing.T) {
+	w, p := owned(t)
+	if err := unattended(w, p, nil); !errors.Is(err, wizard.ErrNothingToDo) {
+		t.Fatal(err)
+	}
+	if len(w.Ops) != 0 {
+		t.Errorf("written: %v", w.Ops)
+	}
+}
+
+func TestTheEvilMaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		does func(*wizardtest.World)
+		want error // nil: only the last act is offered
+	}{
+		"touches oem":        {func(*wizardtest.World) {}, wizard.ErrTampering},
+		"changes the kernel": {func(w *wizardtest.World) { w.Files = "evil"; delete(w.Hints, "kexec_reown.certificate") }, wizard.ErrTampering},
+		"clears the TPM":     {func(w *wizardtest.World) { w.Primary = "srk-evil"; delete(w.Hints, "kexec_reown.certificate") }, wizard.ErrTampering},
+		"brings another card": {func(w *wizardtest.World) {
+			w.Fprs[0] = strings.Repeat("E", 40)
+			delete(w.Hints, "kexec_reown.certificate")
+		}, wizard.ErrTampering},
+		"removes the certificate":      {func(w *wizardtest.World) { delete(w.Hints, "kexec_reown.certificate") }, nil},
+		"signs a hand-over of her own": {func(w *wizardtest.World) { w.Seller.Signer = strings.Repeat("E", 40) }, wizard.ErrTampering},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, p := owned(t)
+			w.Oem = true
+			c.does(w)
+			fprs := w.Fprs
+			if err := unattended(w, p, nil); !errors.Is(err, c.want) {
+				t.Fatalf("%v", err)
+			}
+			for _, op := range changed(w) {
+				for _, bad := range []string{"card.terminate", "card.generate", "disk.", "tpm.", "flash.", "boot.stage", "boot.install"} {
+					if strings.HasPrefix(op, bad) {
+						t.Errorf("%s was done", op)
+					}
+				}
+			}
+			if w.Fprs != fprs || c.want != nil && !w.Oem {
+				t.Error("something was changed")
+			}
+		})
+	}
+}
+
+// A certificate and a receipt that verify, but not by the card in the reader, say
+// nothing: every step is done.
+func TestForgedNotesSkipNothing(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	cert, sign := w.Forge()
+	doc := []byte(`{"type":"reown/receipt/v1","volumes":[],"srk":"srk-seller","bootFor":"srk-seller"}` + "\n")
+	w.Hints["kexec_reown.asc"] = cert
+	w.Hints["kexec_reown.receipt"] = append(doc, sign(doc)...)
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Owned(p.seen); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The seller's own key in place of the owner's does not count as the owner's.
+func TestTheSellersCardIsNotTheOwners(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.Hints["kexec_reown.asc"] = w.ROM[0]
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Owned(p.seen); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCrashLoop(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	for range 3 {
+		if err := wizard.Run(context.Background(), w.Machine(), dead{}, wizard.Options{}); !errors.Is(err, errTired) {
+			t.Fatal(err)
+		}
+	}
+	if err := wizard.Run(context.Background(), w.Machine(), dead{}, wizard.Options{}); !errors.Is(err, wizard.ErrCrashLoop) {
+		t.Fatalf("the fourth start: %v", err)
+	}
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatalf("after that: %v", err)
+	}
+}
+
+// dead is a front end that dies before anything is answered.
+type dead struct{}
+
+func (dead) Ask(context.Context, *ui.Page) (string, error) { return "", errTired }
+func (dead) Watch(context.Context, string, func(context.Context, func(ui.Tasks)) error) error {
+	return errTired
+}
+
+func TestRunStepRefusesTheWrongOrder(t *testing.T) {
+	for _, name := range []string{"firmware", "commit", "boot", "seal", "disk"} {
+		w := wizardtest.New()
+		err := wizard.RunStep(t.Context(), w.Machine(), name, wizard.Choices{}, &wizard.Keys{}, nil)
+		if err == nil {
+			t.Errorf("%s was done on a machine that nothing was done to", name)
+		}
+		if c := changed(w); len(c) > 0 {
+			t.Errorf("%s wrote %v", name, c)
+		}
+	}
+	var unknown *wizard.UnknownStepError
+	if err := wizard.RunStep(t.Context(), wizardtest.New().Machine(), "dance", wizard.Choices{}, &wizard.Keys{}, nil); !errors.As(err, &unknown) {
+		t.Error(err)
+	}
+}
+
+// The JSON form of the status is a contract.
+func TestStatusSchema(t *testing.T) {
+	w := wizardtest.New()
+	w.PowerState = wizard.Power{Known: true, Percent: 10}
+	r, err := wizard.Status(t.Context(), w.Machine())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(w.Ops) != 0 {
+		t.Errorf("status wrote %v", w.Ops)
+	}
+	got, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	file := filepath.Join("testdata", "status.json")
+	if os.Getenv("REOWN_UPDATE") == "1" {
+		_ = os.MkdirAll("testdata", 0o755)
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the status is now\n%s", got)
+	}
+	doc, err := os.ReadFile("../docs/wizard.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	_ = json.Unmarshal(got, &fields)
+	for k := range fields {
+		if !strings.Contains(string(doc), "`"+k+"`") {
+			t.Errorf("docs/wizard.md does not explain the field %s", k)
+		}
+	}
+}
+
+// Phases, as the technician sees them.
+func TestPhases(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	phase := func(want wizard.Phase, next string) {
+		t.Helper()
+		r, err := wizard.Status(t.Context(), w.Machine())
+		if err != nil || r.Phase != want || r.Next != next {
+			t.Errorf("%s, next %q (%v), want %s, %q", r.Phase, r.Next, err, want, next)
+		}
+	}
+	phase(wizard.HandedOver, "card")
+	w.Fault = func(op string) error {
+		if op == "disk.chunk" {
+			return wizardtest.ErrCut
+		}
+		return nil
+	}
+	_ = unattended(w, p, nil)
+	w.Reboot()
+	phase(wizard.Interrupted, "disk")
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.Reboot()
+	phase(wizard.Idle, "")
+}
+
+// No secret, and no part of one, in anything that is kept or shown.
+func TestNoSecretLeaves(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.FailOnce("tpm.owner", errors.New("device error 42"))
+	var log bytes.Buffer
+	_ = unattendedLog(w, p, nil, &log)
+	w.Reboot()
+	if err := unattendedLog(w, p, nil, &log); err != nil {
+		t.Fatal(err)
+	}
+	r, err := wizard.Status(t.Context(), w.Machine())
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _ := json.Marshal(r)
+	kept := map[string][]byte{"log": log.Bytes(), "status": status, "arguments": []byte(strings.Join(os.Args, " ")), "environment": []byte(strings.Join(os.Environ(), "\n"))}
+	for name, b := range w.Hints {
+		kept["/boot/"+name] = b
+	}
+	secrets := append(slices.Clone(p.seen), wizardtest.SellerPassphrase)
+	if len(secrets) < 6 {
+		t.Fatalf("only %d secrets", len(secrets))
+	}
+	for where, b := range kept {
+		for _, s := range secrets {
+			if bytes.Contains(b, []byte(s)) {
+				t.Errorf("%s has a secret", where)
+			}
+		}
+	}
+	if len(w.Hints) < 5 {
+		t.Errorf("only %d files were looked at", len(w.Hints))
+	}
+}
