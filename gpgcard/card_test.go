@@ -116,10 +116,15 @@ func judge(t *testing.T, cert *gpgcard.Cert, sig, data []byte, wantSigs int) {
 	}
 }
 
-// own takes a card through the whole flow of the wizard.
+// own takes an emulated card through the whole flow of the wizard.
 func own(t *testing.T, card *cardtest.Card, alg gpgcard.Algorithm) {
+	t.Helper()
+	ownCard(t, open(t, card), alg)
+}
+
+// ownCard destroys what is on a card.
+func ownCard(t *testing.T, c *gpgcard.Card, alg gpgcard.Algorithm) {
 	ctx := context.Background()
-	c := open(t, card)
 	if err := c.Reset(ctx, gpgcard.ResetOptions{}); err != nil {
 		t.Fatal(err)
 	}
