@@ -128,6 +128,9 @@ func parseBLS(data []byte, dir, opts string) (Entry, bool) {
 	if dir == "/" {
 		p.dir = ""
 	}
+	if bytes.ContainsAny(data, bashQuirks) {
+		p.spoiled = "its file holds control characters"
+	}
 	name, kernel, initrd, cmdln := "", "", "", opts
 	for _, line := range readLines(data) {
 		why := p.why
@@ -160,6 +163,9 @@ func parseBLS(data []byte, dir, opts string) (Entry, bool) {
 	why := ""
 	if e.Line, why = evalEcho(line); why != "" {
 		e.Uncertain = why
+	}
+	if p.spoiled != "" {
+		e.Uncertain = p.spoiled
 	}
 	return e, true
 }

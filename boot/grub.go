@@ -1,6 +1,9 @@
 package boot
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // parseGrub is kexec-parse-boot.sh for a grub.cfg: the menuentries, those inside
 // submenus too, whose files exist. dir is the configuration's directory as seen
@@ -11,6 +14,9 @@ func parseGrub(data []byte, dir string, readable func(string) bool) (entries []E
 	p := grubParser{dir: dir, readable: readable}
 	if dir == "/" {
 		p.dir = ""
+	}
+	if bytes.ContainsAny(data, bashQuirks) {
+		p.spoiled = "the configuration holds control characters"
 	}
 	for _, line := range readLines(data) {
 		if p.inEntry {

@@ -45,6 +45,10 @@ func readLines(data []byte) []string {
 	return lines
 }
 
+// bashQuirks are the two bytes that bash uses inside for marks of its own; what it
+// makes of them differs from version to version.
+const bashQuirks = "\x01\x7f"
+
 // words is an unquoted expansion: split at blanks. glob is true if a word is a
 // pattern that bash would try to match with file names.
 func words(s string) (w []string, glob bool) {
@@ -156,6 +160,8 @@ func evalEcho(entry string) (out, why string) {
 	for ; i < len(entry) && why == ""; i++ {
 		c := entry[i]
 		switch {
+		case strings.IndexByte(bashQuirks, c) >= 0:
+			why = "it holds a control character"
 		case c == '"':
 			quoted = !quoted
 		case c == '`':
