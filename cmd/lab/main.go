@@ -115,7 +115,11 @@ func demo(ctx context.Context) error {
 	printSecrets(l)
 	fmt.Print("\nYou are the buyer. Press Enter to switch the laptop on. ")
 	_, _ = fmt.Scanln()
-	if err := reown(ctx, l, "wizard"); err != nil {
+	var exit *exec.ExitError
+	if err := reown(ctx, l, "wizard"); errors.As(err, &exit) {
+		fmt.Printf("\nThe wizard ended with exit code %d; `lab run` and `lab new` start it again.\n", exit.ExitCode())
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(l.BootDir(), "oem")); err == nil {
@@ -145,6 +149,8 @@ What the seller sent with this laptop, and knows:
   TPM owner         %s
   TOTP secret       %s
   signing key       %s
+
+Your phone shows what this command prints:  oathtool --totp -b %[5]s
 `, s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.TOTP, s.Fingerprint)
 }
 
