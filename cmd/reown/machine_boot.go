@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"reown/boot"
 	"reown/wizard"
@@ -105,10 +102,7 @@ func (a *bootAdapter) Live(_ context.Context, cert []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM {
-		return true, nil
-	}
-	return verifies(report.Err())
+	return verifies(report.ErrButOEM())
 }
 
 // verifies turns an error into an answer: what could not be read is an error, what
@@ -144,48 +138,42 @@ func (a *bootAdapter) RemoveTrigger(ctx context.Context) error {
 
 func (a *bootAdapter) Handover(ctx context.Context) (wizard.Handover, error) { return a.hand(ctx) }
 
-func (a *bootAdapter) ReadHint(_ context.Context, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(a.dir.Path(), name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, wizard.ErrNotFound
+// hint is the name of one of this program's files without the prefix.
+func hint(name string) (string, error) {
+	short, ok := strings.CutPrefix(name, hintPrefix)
+	if !ok {
+		return "", fmt.Errorf("%s: %w", name, boot.ErrSetName)
 	}
+	return short, nil
+}
+
+func (a *bootAdapter) ReadHint(_ context.Context, name string) ([]byte, error) {
+	short, err := hint(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxHint+1))
+	data, err := a.dir.ReadHint(short)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, wizard.ErrNotFound
+	}
 	if err == nil && len(data) > maxHint {
-		err = fmt.Errorf("%s: %w", name, boot.ErrTooLarge)
+		return nil, fmt.Errorf("%s: %w", name, boot.ErrTooLarge)
 	}
 	return data, err
 }
 
 func (a *bootAdapter) WriteHint(_ context.Context, name string, data []byte) error {
-	short, ok := strings.CutPrefix(name, hintPrefix)
-	if !ok {
-		return fmt.Errorf("%s: %w", name, boot.ErrSetName)
+	short, err := hint(name)
+	if err != nil {
+		return err
 	}
 	return a.writing(func() error { return a.dir.WriteHint(short, data) })
 }
 
 func (a *bootAdapter) AppendHint(_ context.Context, name string, data []byte) error {
-	if !strings.HasPrefix(name, hintPrefix) || strings.ContainsRune(name, '/') {
-		return fmt.Errorf("%s: %w", name, boot.ErrSetName)
+	short, err := hint(name)
+	if err != nil {
+		return err
 	}
-	return a.writing(func() error {
-		f, err := os.OpenFile(filepath.Join(a.dir.Path(), name), os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o644)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(data)
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err != nil {
-			return err
-		}
-		d, err := os.Open(a.dir.Path())
-		if err != nil {
-			return err
-		}
-		return errors.Join(d.Sync(), d.Close())
-	})
+	return a.writing(func() error { return a.dir.AppendHint(short, data) })
 }

@@ -224,7 +224,7 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, out 
 		return err
 	}
 	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed))}
-	if err := report.Err(); err != nil && !(report.Signature == nil && len(report.Problems) == 0 && report.OnlyOEM) {
+	if err := report.ErrButOEM(); err != nil {
 		start.Verdict, start.Detail = wizard.Fail, err.Error()
 	}
 	out.Items = append(out.Items, start)
