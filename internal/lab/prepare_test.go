@@ -1,13 +1,16 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -245,4 +248,104 @@ func TestPreparedLaptop(t *testing.T) {
 		t.Fatalf("the buyer's run: exit code %d\n%s", code, out)
 	}
 	l.mustBeBuyers(t, l.buyer(t))
+}
+
+// TestPrepareKilledAndRepeated kills reown prepare in its steps, with a power cut for
+// the TPM each time, and gives the same command again.
+func TestPrepareKilledAndRepeated(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 160})
+	old := l.Seller
+	oldKey := l.VolumeKey
+	order := map[string]string{"order": "2026-1148", "name": "Example Shop", "email": "shop@example.com"}
+	args := l.prepareArgs(t, order, "--reencrypt")
+	for _, mark := range []string{"card", "disk ", "tpm", "boot", "firmware", "handover"} {
+		cmd := exec.Command(reownBinary(t), append(args, l.Flags()...)...)
+		r, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		killed := false
+		for sc := bufio.NewScanner(r); sc.Scan(); {
+			if strings.HasPrefix(sc.Text(), mark) {
+				killed = cmd.Process.Kill() == nil || killed
+			}
+		}
+		if err := cmd.Wait(); err == nil || !killed {
+			t.Fatalf("not killed at %q: %v", mark, err)
+		}
+		if err := l.PowerCycle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, line, log := l.prepare(t, args...)
+	if code != 0 || !line.OK {
+		t.Fatalf("repeated: exit code %d\n%s", code, log)
+	}
+	l.shipped(t, line, old)
+	l.fromShop(t, line.Fingerprint)
+	if l.VolumeKey == oldKey {
+		t.Error("the disk still has the image's volume key")
+	}
+	if code, out := l.run(t, "verify"); code != 0 {
+		t.Errorf("the buyer's reown verify: exit code %d\n%s", code, out)
+	}
+}
+
+// TestDoNotShip: what goes wrong on a bench is said, with exit code 1, and changes
+// nothing.
+func TestDoNotShip(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 64})
+	before := l.fingerprint(t)
+	good := map[string]string{"order": "2026-1149", "name": "Example Shop", "email": "shop@example.com"}
+	with := func(key, value string) map[string]string {
+		m := maps.Clone(good)
+		m[key] = value
+		return m
+	}
+	otherOrder := map[string]string{"order": "2026-0001", "card": "00000000", "secret.disk": "of another laptop"}
+	for _, c := range []struct {
+		name, step, says string
+		order            map[string]string
+		known, shop      map[string]string
+		flags            []string
+	}{
+		{"another passphrase", "preflight", "opening the disk", good, map[string]string{"secret.current": "not this one"}, nil, nil},
+		{"another security key", "preflight", "security key", with("card", "0BADC0DE"), nil, nil, nil},
+		{"another laptop's secrets", "secrets", "another order", good, nil, otherOrder, nil},
+		{"an order for two", "start", "not a valid order", with("orders", "2"), nil, nil, nil},
+		{"no TPM", "start", "TPM", good, nil, nil, []string{"--tpm", l.path("nowhere")}},
+		{"no security key", "preflight", "security key", good, nil, nil, []string{"--card", "pcsc:" + l.path("nowhere")}},
+		{"no chip", "preflight", "flash", good, nil, nil, []string{"--flash", "none"}},
+	} {
+		args := l.prepareArgs(t, c.order)
+		if c.known != nil {
+			writeJSON(t, l.path("image.json"), c.known)
+		}
+		if c.shop != nil {
+			writeJSON(t, l.path("shop.json"), c.shop)
+		}
+		all := append(append(args, l.Flags()...), c.flags...)
+		cmd := exec.Command(reownBinary(t), all...)
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		_ = cmd.Run()
+		var line prepared
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+			t.Fatalf("%s: %v\n%s", c.name, err, &out)
+		}
+		if code := cmd.ProcessState.ExitCode(); code != 1 || line.OK || line.Step != c.step || !strings.Contains(line.Error, c.says) {
+			t.Errorf("%s: exit code %d, %+v", c.name, code, line)
+		}
+		if after := l.fingerprint(t); after != before {
+			t.Fatalf("%s: something was changed: %s, was %s", c.name, after, before)
+		}
+		os.Remove(l.path("shop.json"))
+	}
+	args := slices.DeleteFunc(l.prepareArgs(t, with("card", "0BADC0DE")), func(a string) bool { return a == "--json" })
+	if code, out := l.run(t, args...); code != 1 || !strings.HasPrefix(out, "preflight\nDO NOT SHIP\n") || !strings.Contains(out, "2026-1149") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
 }
