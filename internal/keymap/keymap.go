@@ -125,9 +125,16 @@ func ioctl(f *os.File, req uintptr, e *entry) error {
 // Console is the keyboard of a Linux console. It implements wizard.Keyboard.
 type Console struct{ f *os.File }
 
-// Open opens the console's keyboard; ErrNoConsole when the device is another kind of
-// terminal.
+// Open opens a console's keyboard: the named device's, or, for "", that of the
+// controlling terminal or else of the console. ErrNoConsole when it is another kind
+// of terminal.
 func Open(device string) (*Console, error) {
+	if device == "" {
+		if c, err := Open("/dev/tty"); err == nil || errors.Is(err, ErrNoConsole) {
+			return c, err
+		}
+		device = "/dev/console"
+	}
 	f, err := os.OpenFile(device, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening the keyboard: %w", err)

@@ -3,10 +3,12 @@ package line
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,15 +22,17 @@ import (
 type reader struct {
 	t     *testing.T
 	w     *wizardtest.World
-	mu    sync.Mutex
 	words []string
-	paper []string
+	paper map[string]string
 	code  string
 	all   strings.Builder
+	end   bool // stops at the first failure
 }
 
 var (
 	wordLine = regexp.MustCompile(`^  \d+  ([a-z]{3,8})$`)
+	shown    = regexp.MustCompile(`Secret \d of \d: ([A-Z ]+)`)
+	asked    = regexp.MustCompile(`Type from your paper: ([A-Z ]+)`)
 	uriLine  = regexp.MustCompile(`secret=([A-Z2-7]{32})`)
 )
 
@@ -39,12 +43,18 @@ func (r *reader) answer(prompt string) (string, bool) {
 		if strings.Contains(r.page(), "Check, then start") {
 			return "1", true
 		}
+		if r.end && strings.Contains(r.page(), "This step did not work") {
+			return "2", true
+		}
 		return "", true
 	case strings.HasPrefix(prompt, "Passphrase: "):
 		return wizardtest.SellerPassphrase, true
 	case strings.HasPrefix(prompt, "From paper: "):
+		if m := asked.FindStringSubmatch(r.page()); m != nil {
+			return r.paper[m[1]], true
+		}
 		p := strings.Join(r.words, " ")
-		r.paper, r.words = append(r.paper, p), nil
+		r.paper[shown.FindStringSubmatch(r.page())[1]], r.words = p, nil
 		return p, true
 	case strings.HasPrefix(prompt, "Six digits: "):
 		text := secret.From([]byte(r.code))
@@ -73,13 +83,12 @@ func (r *reader) page() string {
 	return s[max(0, strings.LastIndex(s, "== ")):]
 }
 
-func TestTheWholeJourneyLineByLine(t *testing.T) {
-	w := wizardtest.New()
+// talk lets the reader have one conversation with the wizard.
+func (r *reader) talk() error {
 	fromUI, toPerson := io.Pipe()
 	fromPerson, toUI := io.Pipe()
 	u := New(fromPerson, toPerson, -1)
 	u.Every = time.Hour
-	r := &reader{t: t, w: w}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -108,22 +117,45 @@ func TestTheWholeJourneyLineByLine(t *testing.T) {
 			}
 		}
 	}()
-	err := wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: "en"})
+	err := wizard.Run(context.Background(), r.w.Machine(), u, wizard.Options{Language: "en"})
 	toPerson.Close()
 	<-over
-	if err != nil {
-		t.Fatalf("%v\n%s", err, r.all.String())
-	}
-	if err := w.Owned(r.paper); err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range strings.Split(r.all.String(), "\n") {
-		if len([]rune(l)) > 80 && !strings.Contains(l, "otpauth") {
-			t.Errorf("%d columns: %s", len([]rune(l)), l)
+	return err
+}
+
+// The whole journey, cut and continued at some places, line by line.
+func TestTheWholeJourneyLineByLine(t *testing.T) {
+	for _, cut := range []string{"", "card.generate.1", "disk.chunk", "tpm.owner", "boot.stage", "flash.block.2", "boot.oem"} {
+		w := wizardtest.New()
+		r := &reader{t: t, w: w, paper: map[string]string{}}
+		if cut != "" {
+			w.Fault = func(op string) error {
+				if op == cut {
+					return wizardtest.ErrCut
+				}
+				return nil
+			}
+			r.end = true
+			if err := r.talk(); !errors.Is(err, wizardtest.ErrCut) {
+				t.Fatalf("%s: %v\n%s", cut, err, r.all.String())
+			}
+			r.end = false
+			w.Reboot()
 		}
-	}
-	if strings.ContainsAny(r.all.String(), "\x1b\b\t") {
-		t.Error("control characters on a plain line")
+		if err := r.talk(); err != nil {
+			t.Fatalf("%s: %v\n%s", cut, err, r.all.String())
+		}
+		if err := w.Owned(slices.Collect(maps.Values(r.paper))); err != nil {
+			t.Fatalf("%s: %v", cut, err)
+		}
+		for _, l := range strings.Split(r.all.String(), "\n") {
+			if len([]rune(l)) > 80 && !strings.Contains(l, "otpauth") {
+				t.Errorf("%d columns: %s", len([]rune(l)), l)
+			}
+		}
+		if strings.ContainsAny(r.all.String(), "\x1b\b\t") {
+			t.Error("control characters on a plain line")
+		}
 	}
 }
 

@@ -327,7 +327,12 @@ func TestTheWholeJourney(t *testing.T) {
 			if err := w.Owned(r.seen()); err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%d pages, %d keys", len(r.pages), r.keys)
+			// Heads' own flow, for the same result: reference in docs/wizard.md.
+			secrets := len(strings.Join(r.seen(), "")) + len(wizardtest.SellerPassphrase) + 6
+			t.Logf("%d pages, %d keys, of which %d are secrets from paper, the seller's passphrase and six digits; %d restart", len(r.pages), r.keys, secrets, 1)
+			if len(r.pages) > 14 || r.keys-secrets > 70 {
+				t.Errorf("the journey has grown: %d pages, %d keys beside the secrets", len(r.pages), r.keys-secrets)
+			}
 		})
 	}
 }
