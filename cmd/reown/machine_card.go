@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,13 +55,33 @@ func (u usbCards) Connect(ctx context.Context, r gpgcard.Reader) (gpgcard.Link, 
 		if usbName(i) != r.Name {
 			continue
 		}
-		link, err := ccid.Connect(ctx, u.bus, i)
-		if errors.Is(err, usb.ErrGone) {
-			return nil, fmt.Errorf("%w: %w", gpgcard.ErrRemoved, err)
+		conn, err := ccid.Connect(ctx, u.bus, i)
+		if err != nil {
+			return nil, removed(err)
 		}
-		return link, err
+		return usbLink{conn}, nil
 	}
 	return nil, gpgcard.ErrRemoved
+}
+
+// usbLink gives an unplugged token the name that gpgcard knows.
+type usbLink struct{ *ccid.Conn }
+
+func (l usbLink) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
+	reply, err := l.Conn.Transmit(ctx, apdu)
+	return reply, removed(err)
+}
+
+func (l usbLink) PowerCycle(ctx context.Context) error { return removed(l.Conn.PowerCycle(ctx)) }
+
+func removed(err error) error {
+	switch {
+	case errors.Is(err, usb.ErrGone):
+		return fmt.Errorf("%w: %w", gpgcard.ErrRemoved, err)
+	case errors.Is(err, usb.ErrBusy):
+		return fmt.Errorf("%w: %w", gpgcard.ErrBusy, err)
+	}
+	return err
 }
 
 // card shows an OpenPGP card to the wizard. The card is held only while a method
@@ -99,8 +118,10 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 		out = wizard.CardInfo{
 			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Terminated: i.Terminated,
 			Tries:  [3]int{i.User.Left, i.ResetCode.Left, i.Admin.Left},
-			PINMin: [2]int{6, 8}, PINMax: [2]int{i.User.MaxLen, i.Admin.MaxLen},
-			Algorithms: algorithms(&i),
+			PINMin: [2]int{i.User.MinLen, i.Admin.MinLen}, PINMax: [2]int{i.User.MaxLen, i.Admin.MaxLen},
+		}
+		for _, a := range i.Algorithms {
+			out.Algorithms = append(out.Algorithms, a.String())
 		}
 		for n, key := range i.Keys {
 			if key.Present && key.Consistent {
@@ -113,30 +134,6 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 		return nil
 	})
 	return out, err
-}
-
-// algorithms lists what to make keys with, the choice for this make first: Nitrokey
-// 3 has no fast RSA, YubiKey makes large RSA keys in seconds, CanoKey has no
-// RSA 3072, Nitrokey Start nothing but curves; for the rest RSA 3072, as Heads does.
-func algorithms(i *gpgcard.Info) []string {
-	first := gpgcard.RSA3072
-	switch {
-	case i.Serial.Manufacturer == 0x000f && i.Reader.PID == 0x4211, strings.Contains(i.Manufacturer, "Gnuk"):
-		first = gpgcard.Curve25519
-	case i.Serial.Manufacturer == 0x000f, bytes.Contains(i.Reader.ATR, []byte("Nitrok")):
-		first = gpgcard.P256
-	case i.Serial.Manufacturer == 0x0006:
-		first = gpgcard.RSA4096
-	case strings.Contains(i.Manufacturer, "Canokey"), i.Serial.Manufacturer == 0xf1d0:
-		first = gpgcard.RSA2048
-	}
-	list := []string{first.String()}
-	for _, a := range []gpgcard.Algorithm{gpgcard.P256, gpgcard.Curve25519, gpgcard.RSA3072, gpgcard.RSA2048, gpgcard.RSA4096} {
-		if a != first {
-			list = append(list, a.String())
-		}
-	}
-	return list
 }
 
 func (c *card) Reset(ctx context.Context) error {
