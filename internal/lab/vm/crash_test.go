@@ -98,10 +98,13 @@ func afterCrash(t *testing.T, l *lab.Laptop, log *WriteLog, base, crashed string
 		return "", err
 	}
 	if strings.Contains(dump, "online-reencrypt") {
-		result += "cryptsetup finishes the re-encryption; "
-		if _, err := run(ctx, []byte(pass), "cryptsetup", "reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--disable-locks", "--key-file", "-", v.Path); err != nil {
-			return result, err
+		// cryptsetup wants the zone that was being written repaired by hand.
+		for _, verb := range [][]string{{"repair"}, {"reencrypt", "--resume-only", "--force-offline-reencrypt"}} {
+			if _, err := run(ctx, []byte(pass), "cryptsetup", append(verb, "--batch-mode", "--disable-locks", "--key-file", "-", v.Path)...); err != nil {
+				return result, err
+			}
 		}
+		result += "cryptsetup finished the re-encryption; "
 	}
 	opens := ""
 	for _, p := range []string{l.Seller.Disk, pass} {

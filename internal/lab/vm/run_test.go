@@ -103,10 +103,12 @@ func TestReownedInVM(t *testing.T) {
 	prepare(t, l)
 	ctx := deadline(t, 12*time.Minute)
 	began := time.Now()
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
+	var clock stepClock
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1), Output: clock.see})
 	if err := m.WaitConsole(ctx, "LAB-EXIT"); err != nil || !strings.Contains(m.Console(), "LAB-EXIT 0") {
 		t.Fatalf("%v\n%s", err, m.Console())
 	}
+	t.Logf("seconds by step:%s", clock.String())
 	b := remember(t, l)
 	searchMemory(t, ctx, m, l, b)
 	m.Cut()
@@ -114,6 +116,37 @@ func TestReownedInVM(t *testing.T) {
 	mustBeBuyers(t, ctx, l, b)
 	startOS(t, ctx, l, fw, b)
 }
+
+// stepClock notes when the wizard's steps begin.
+type stepClock struct {
+	line  []byte
+	began time.Time
+	last  string
+	out   strings.Builder
+}
+
+func (c *stepClock) see(p []byte) {
+	for _, b := range p {
+		if b != '\n' {
+			c.line = append(c.line, b)
+			continue
+		}
+		name, _, ok := strings.Cut(string(c.line), ": In progress")
+		c.line = c.line[:0]
+		if ok && name != c.last {
+			c.lap(name)
+		}
+	}
+}
+
+func (c *stepClock) lap(next string) {
+	if c.last != "" {
+		fmt.Fprintf(&c.out, " %s %.0f", strings.TrimSpace(c.last), time.Since(c.began).Seconds())
+	}
+	c.last, c.began = next, time.Now()
+}
+
+func (c *stepClock) String() string { c.lap(""); return c.out.String() }
 
 // searchMemory counts what is left of the run's secrets in the guest's memory after
 // the wizard has ended.
