@@ -256,3 +256,20 @@ func TestNoSecretLeaves(t *testing.T) {
 		t.Errorf("only %d files were looked at", len(w.Hints))
 	}
 }
+
+// A secret that the TPM does not open is no match, whatever the files say.
+func TestDigitsThatTheTPMRefuses(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.Sealed.PCR7 = "another firmware"
+	var bad *ui.BadAnswerError
+	if err := unattended(w, p, nil); !errors.As(err, &bad) || bad.Key != "verify" {
+		t.Fatal(err)
+	}
+	if len(changed(w)) > 0 {
+		t.Errorf("written: %v", w.Ops)
+	}
+	w.Sealed = nil
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+}

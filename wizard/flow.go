@@ -365,17 +365,20 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	if err != nil {
 		return again, err
 	}
-	code := f.unsealed(ctx)
+	code, changed := f.unsealed(ctx)
 	defer code.Wipe()
-	good := h.Verified()
+	good := h.Verified() && !changed
 	body := func() []ui.Block {
 		b := []ui.Block{ui.S(f.t(msg.VerifyAsk)), ui.G()}
 		b = append(b, f.items(h.Items)...)
 		b = append(b, ui.G())
-		if code != nil {
+		switch {
+		case code != nil:
 			b = append(b, f.digits(code))
-		} else {
-			b = append(b, ui.R(ui.Note, f.t(msg.VerifyCodeLabel), f.t(msg.VerifyNoCode)))
+		case changed:
+			b = append(b, ui.R(ui.Bad, f.t(msg.VerifyCodeLabel), f.t(msg.VerifyNoCode)))
+		default:
+			b = append(b, ui.R(ui.Note, f.t(msg.VerifyCodeLabel), f.t(msg.VerifyNoSecret)))
 		}
 		if h.Words != "" {
 			b = append(b, ui.R(ui.Unsure, f.t(msg.VerifyWordsLabel), f.t(msg.VerifyWords, h.Words)))
@@ -428,16 +431,15 @@ func (f *flow) items(items []CheckItem) (b []ui.Block) {
 	return b
 }
 
-// unsealed is the secret that makes the six digits, or nil.
-func (f *flow) unsealed(ctx context.Context) *secret.Buffer {
+// unsealed is the secret that makes the six digits, or nil; changed says that there
+// is one and the TPM does not open it, because what was measured at this start is not
+// what it was sealed to.
+func (f *flow) unsealed(ctx context.Context) (b *secret.Buffer, changed bool) {
 	if f.m.TPM == nil {
-		return nil
+		return nil, false
 	}
 	b, err := f.m.TPM.UnsealOTP(ctx)
-	if err != nil {
-		return nil
-	}
-	return b
+	return b, err != nil && !errors.Is(err, ErrNoTPMState)
 }
 
 // digits is the line with the six digits that the phone must show as well.
@@ -814,7 +816,7 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		p.Choices = []ui.Choice{{ID: "stop", Label: f.t(msg.ButtonEnd), Letter: 'n'}, {ID: "unproven", Label: f.t(msg.ButtonUnproven), Letter: 'u'}}
 		p.Body = append(append([]ui.Block{ui.S(f.t(msg.ResumeChanged))}, f.items(bad)...), body[2:]...)
 	} else if !holds {
-		if code := f.unsealed(ctx); code != nil {
+		if code, _ := f.unsealed(ctx); code != nil {
 			defer code.Wipe()
 			p.Live = func() []ui.Block { return append(slices.Clone(body), f.digits(code)) }
 		}

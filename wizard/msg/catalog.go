@@ -162,6 +162,7 @@ var (
 	VerifyCodeLabel  = M{"Phone shows", "Le mobile", "Telefon zeigt"}
 	VerifyCode       = M{"%s   (next in %d s)", "%s   (suivant dans %d s)", "%s   (nächste in %d s)"}
 	VerifyNoCode     = M{"no digits: the TPM does not open its secret", "pas de chiffres : le TPM n'ouvre pas son secret", "keine Ziffern: das TPM öffnet sein Geheimnis nicht"}
+	VerifyNoSecret   = M{"the seller put no secret for digits into this computer", "le vendeur n'a pas mis de secret dans cet ordinateur", "der Verkäufer hat kein Geheimnis hineingelegt"}
 	VerifyWordsLabel = M{"E-mail says", "Le courriel", "E-Mail sagt"}
 	VerifyWords      = M{"%s", "%s", "%s"}
 	ItemCard         = M{"Security key", "Clé", "Schlüssel"}

@@ -96,7 +96,7 @@ func (s *shop) Published(context.Context) (statement, signature []byte, err erro
 }
 
 func (s *shop) Clean(context.Context) error {
-	return s.write("boot.clean", func() { s.notes = false })
+	return s.write("boot.clean", func() { s.notes = false; clear(s.Hints) })
 }
 
 func (s *shop) Replace(doc *secret.Buffer) error {
@@ -193,7 +193,7 @@ func (s *shop) ready(t *testing.T) error {
 	switch {
 	case !w.Oem || !s.covered:
 		return errors.New("the signature does not cover /boot/oem")
-	case s.notes:
+	case s.notes || len(s.Hints) > 0:
 		return errors.New("notes are left in /boot")
 	case s.signature == nil:
 		return errors.New("there is no hand-over file")
@@ -372,5 +372,45 @@ func TestWithoutTPM(t *testing.T) {
 	}
 	if strings.Contains(string(s.kept), "totp") || strings.Contains(string(s.kept), "owner") {
 		t.Error("secrets that nothing is protected by were handed out")
+	}
+}
+
+// TestKeysAreKept: a run that goes on has the same keys, so that the firmware image
+// is the same; another order, name or PIN makes new ones.
+func TestKeysAreKept(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		kept  bool
+		spoil func(*shop, *Options)
+	}{
+		{"the same order", true, func(*shop, *Options) {}},
+		{"another name", false, func(_ *shop, o *Options) {
+			o.Order = &Order{ID: order.ID, Seller: wizard.Identity{Name: "Shop", Email: "new@example.com"}}
+		}},
+		{"another algorithm", false, func(_ *shop, o *Options) { o.Algorithm = "rsa3072" }},
+		{"other PINs", false, func(s *shop, _ *Options) { s.UserPIN = "123456" }},
+		{"a card that was used since", false, func(s *shop, _ *Options) { s.Tries[2] = 1 }},
+		{"a forged note", false, func(s *shop, _ *Options) {
+			cert, _ := s.Forge()
+			s.Hints[keysHint] = append(s.Hints[keysHint][:64:64], cert...)
+		}},
+	} {
+		s := newShop()
+		s.FailOnce("flash.block.2", errors.New("cut"))
+		if _, err := Run(t.Context(), s.machine(), s.options(t)); err == nil {
+			t.Fatal("not cut")
+		}
+		before := s.Fprs
+		o := s.options(t)
+		c.spoil(s, &o)
+		if _, err := Run(t.Context(), s.machine(), o); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err := s.ready(t); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if kept := s.Fprs == before; kept != c.kept {
+			t.Errorf("%s: the keys were kept: %v", c.name, kept)
+		}
 	}
 }
