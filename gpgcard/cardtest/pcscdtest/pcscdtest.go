@@ -258,8 +258,22 @@ func (g *GPG) Edit(answers func(prompt, hint string) (string, bool), args ...str
 	return out.String(), errors.Join(failed, err)
 }
 
-// Kill ends the home's agents; cached PINs go with them.
-func (g *GPG) Kill() { _, _ = g.Run(nil, "gpgconf", "--kill", "all") }
+// Kill ends the home's agents and waits until they are gone; cached PINs go with
+// them. A gpg that is started while its agent is still ending gets no other one.
+func (g *GPG) Kill() {
+	_, _ = g.Run(nil, "gpgconf", "--kill", "all")
+	out, err := g.Command("gpgconf", "--list-dirs", "agent-socket").Output()
+	if err != nil {
+		return
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("unix", strings.TrimSpace(string(out)))
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
+}
 
 func lines(r *os.File, f func(string)) {
 	var buf bytes.Buffer
