@@ -41,6 +41,9 @@ func RawPass(v *Volume) error {
 	u := &run{v: v, zoneSize: defaultHotzone / 2, r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
 	defer u.close()
 	var err error
+	if u.pool, err = newPool(2, u.zoneSize); err != nil {
+		return err
+	}
 	for i := range u.zones {
 		if u.zones[i], err = u.newZone(); err != nil {
 			return err

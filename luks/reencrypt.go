@@ -21,7 +21,7 @@ const (
 
 // Sizes of a hotzone in bytes.
 const (
-	defaultHotzone = 64 << 20
+	defaultHotzone = 96 << 20
 	minHotzone     = 4 << 20
 	maxHotzone     = 256 << 20
 )
@@ -31,8 +31,8 @@ const (
 type ReencryptOptions struct {
 	// Progress is called at the start and as the work goes on, with bytes.
 	Progress func(done, total int64)
-	// Hotzone is the number of bytes in doubt at one time; 0 chooses 64 MiB, or less
-	// on a machine with little memory. Memory for one and a half is needed. Header
+	// Hotzone is the number of bytes in doubt at one time, and about the memory that
+	// is needed; 0 chooses 96 MiB, or less on a machine with little memory. Header
 	// space may limit it further.
 	Hotzone int64
 	// The following choose what a new run changes to; a run being continued keeps
@@ -323,6 +323,7 @@ type run struct {
 	newSlot    int
 
 	zoneSize int64 // bytes
+	pool     *pool
 	zones    [3]*zone
 	sums     *buffer // checksums of a hotzone, on their way to the resilience area
 	halves   [2]half
@@ -440,9 +441,12 @@ func (u *run) close() {
 		}
 	}
 	for _, z := range u.zones {
-		z.free()
+		if z != nil {
+			z.sums.free()
+		}
 	}
 	u.sums.free()
+	u.pool.close()
 }
 
 func (u *run) progress() {

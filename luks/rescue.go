@@ -135,7 +135,7 @@ const window = 8 << 20
 func (s *search) judge(off, n int64) ([]verdict, error) {
 	out := make([]verdict, n/s.unit)
 	iv := s.r.prev.ivTweak
-	err := parallel(n, func(at, n int64) error {
+	err := parallel(n, request, func(at, n int64) error {
 		p, q := s.buf.mem[at:at+n], s.alt.mem[at:at+n]
 		if err := s.v.data.ReadAt(p, s.r.prev.offset+off+at); err != nil {
 			return err

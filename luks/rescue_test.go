@@ -85,7 +85,7 @@ func TestRescueUnprotectedRun(t *testing.T) {
 					if err := f.data(out, c.to); err != nil {
 						t.Fatalf("%s after %d: %+v: %v", how, k, found, err)
 					}
-					if how == "killed" && peerTried < 3 {
+					if how == "killed" && k%4 == 0 && peerTried < 8 {
 						peerTried++
 						if out, err := f.peerResume(img); err != nil || f.data(out, c.to) != nil {
 							peerLost++

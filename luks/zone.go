@@ -16,30 +16,68 @@ const (
 	piece   = 64 << 10 // bytes hashed, decrypted and encrypted while they are in the cache
 )
 
+// A pool is the memory of a run, in chunks of one request each. A chunk that has
+// been written is read into again at once, so that two zones and a little more
+// are enough for three zones at work.
+type pool struct {
+	mem   *buffer
+	chunk int64
+	free  chan []byte
+}
+
+// spare is how many chunks there are beyond the zones': those on their way.
+const spare = 2 * workers
+
+// newPool makes room for n zones of size bytes.
+func newPool(n, size int64) (*pool, error) {
+	p := &pool{chunk: min(request, size)}
+	count := n*((size+p.chunk-1)/p.chunk) + spare
+	var err error
+	if p.mem, err = newBuffer(int(count * p.chunk)); err != nil {
+		return nil, err
+	}
+	p.free = make(chan []byte, count)
+	for i := range count {
+		p.free <- p.mem.mem[i*p.chunk : (i+1)*p.chunk]
+	}
+	return p, nil
+}
+
+func (p *pool) close() {
+	if p != nil {
+		p.mem.free()
+	}
+}
+
 // zone is a stretch of data: read, turned into new ciphertext, written back.
 type zone struct {
 	off, n int64 // bytes of the volume's data
-	data   *buffer
+	chunks [][]byte
 	sums   *buffer // checksums of the old ciphertext
 }
 
 func (u *run) newZone() (*zone, error) {
 	n := min(u.zoneSize, u.r.total)
-	z := &zone{}
+	z := &zone{chunks: make([][]byte, (u.zoneSize+u.pool.chunk-1)/u.pool.chunk)}
 	var err error
-	if z.data, err = newBuffer(int(n)); err != nil {
-		return nil, err
-	}
 	if u.r.slot.area.typ == "checksum" {
 		z.sums, err = newBuffer(int(roundUp(u.checksumLen(roundUp(n, int64(u.r.slot.area.sectorSize))), 4096)))
 	}
 	return z, err
 }
 
-func (z *zone) free() {
-	if z != nil {
-		z.data.free()
-		z.sums.free()
+// each calls f in parallel for the chunks of z, with their place in it.
+func (u *run) each(z *zone, f func(at int64, p []byte) error) error {
+	return parallel(z.n, u.pool.chunk, func(at, n int64) error {
+		return f(at, z.chunks[at/u.pool.chunk][:n])
+	})
+}
+
+// release gives a chunk back, if it has not been yet.
+func (u *run) release(z *zone, i int64) {
+	if c := z.chunks[i]; c != nil {
+		z.chunks[i] = nil
+		u.pool.free <- c
 	}
 }
 
@@ -75,19 +113,19 @@ func sumBlocks(dst, data []byte, hash string, block int) {
 	}
 }
 
-// parallel calls f for each request-sized part of n bytes and returns the first error.
-func parallel(n int64, f func(off, n int64) error) error {
+// parallel calls f for each part of size bytes of n and returns the first error.
+func parallel(n, size int64, f func(off, n int64) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	errs := make([]error, workers)
 	for w := range workers {
 		wg.Go(func() {
 			for errs[w] == nil {
-				off := next.Add(request) - request
+				off := next.Add(size) - size
 				if off >= n {
 					return
 				}
-				errs[w] = f(off, min(request, n-off))
+				errs[w] = f(off, min(size, n-off))
 			}
 		})
 	}
@@ -123,8 +161,10 @@ func (u *run) read(z *zone, off int64) *task {
 	z.off, z.n = off, max(0, min(u.zoneSize, u.r.total-off))
 	return background(func() error {
 		a := u.r.slot.area
-		return parallel(z.n, func(at, n int64) error {
-			p := z.data.mem[at : at+n]
+		return parallel(z.n, u.pool.chunk, func(at, n int64) error {
+			c := <-u.pool.free
+			z.chunks[at/u.pool.chunk] = c
+			p := c[:n]
 			if err := u.v.data.ReadAt(p, u.r.prev.offset+off+at); err != nil {
 				return err
 			}
@@ -140,11 +180,19 @@ func (u *run) read(z *zone, off int64) *task {
 	})
 }
 
-// write writes z in the background and does not flush.
+// write writes z in the background and does not flush. It gives back the chunks as
+// it goes, and all of them even if it fails: a reader may wait for them.
 func (u *run) write(z *zone) *task {
 	return background(func() error {
-		return parallel(z.n, func(at, n int64) error {
-			return u.v.data.WriteAt(WriteData, z.data.mem[at:at+n], u.r.prev.offset+z.off+at)
+		defer func() {
+			for i := range z.chunks {
+				u.release(z, int64(i))
+			}
+		}()
+		return u.each(z, func(at int64, p []byte) error {
+			err := u.v.data.WriteAt(WriteData, p, u.r.prev.offset+z.off+at)
+			u.release(z, at/u.pool.chunk)
+			return err
 		})
 	})
 }
@@ -168,6 +216,9 @@ func (u *run) rolling(ctx context.Context) error {
 	slot.area = u.halves[0].area // its block size may differ from that of an earlier run
 	u.r.slot = &slot
 	var err error
+	if u.pool, err = newPool(2, u.zoneSize); err != nil {
+		return err
+	}
 	for i := range u.zones {
 		if u.zones[i], err = u.newZone(); err != nil {
 			return err
@@ -269,11 +320,14 @@ func (u *run) hot(ctx context.Context, root *object, off, n int64) error {
 // serial is the data path with a journal: one zone at a time, each durable before
 // the journal it needed is overwritten by the next one's.
 func (u *run) serial(ctx context.Context) error {
+	var err error
+	if u.pool, err = newPool(1, u.zoneSize); err != nil {
+		return err
+	}
 	z, err := u.newZone()
 	if err != nil {
 		return err
 	}
-	u.zones[0] = z
 	for u.r.offset < u.r.total {
 		if err := firstError(u.read(z, u.r.offset).wait(), ctx.Err()); err != nil {
 			return u.stop(err)
@@ -298,7 +352,9 @@ func (u *run) overwrite(ctx context.Context, z *zone) error {
 			return err
 		}
 	}
-	if err := u.v.hdr.WriteAt(WriteArea, z.data.mem[:z.n], u.r.slot.area.offset); err != nil {
+	if err := u.each(z, func(at int64, p []byte) error {
+		return u.v.hdr.WriteAt(WriteArea, p, u.r.slot.area.offset+at)
+	}); err != nil {
 		return err
 	}
 	if err := u.v.hdr.Sync(WriteArea); err != nil {
@@ -307,9 +363,9 @@ func (u *run) overwrite(ctx context.Context, z *zone) error {
 	if err := u.hot(ctx, u.v.h.root.clone(), z.off, z.n); err != nil {
 		return err
 	}
-	if err := parallel(z.n, func(at, n int64) error {
-		for i := int64(0); i < n; i += piece {
-			u.renew(z.data.mem[at+i:at+min(i+piece, n)], z.off+at+i)
+	if err := u.each(z, func(at int64, p []byte) error {
+		for i := 0; i < len(p); i += piece {
+			u.renew(p[i:min(i+piece, len(p))], z.off+at+int64(i))
 		}
 		return nil
 	}); err != nil {

@@ -41,7 +41,7 @@ called again at any time. Several devices run in parallel.
   --cipher NAME           change the cipher
   --resilience MODE       checksum (default) or journal
   --back-to-luks1         a LUKS1 volume becomes LUKS2 for the work; turn it back at the end
-  --hotzone MIB           data in doubt at one time (default 64, less with little memory)`)},
+  --hotzone MIB           data in doubt at one time (default 96, less with little memory)`)},
 		{name: "resume", args: "DEVICE... --key-file KEY", short: "finish a re-encryption that either program left", run: luksResume,
 			long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`)},
 		{name: "rescue", args: "DEVICE --key-file KEY", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
