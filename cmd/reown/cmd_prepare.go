@@ -14,6 +14,7 @@ import (
 	"reown/gpgcard"
 	"reown/internal/escape"
 	"reown/internal/handover"
+	"reown/internal/rom"
 	"reown/wizard"
 	"reown/wizard/prepare"
 	"reown/wizard/ui/answers"
@@ -97,6 +98,7 @@ type label struct {
 	Card        string   `json:"card"`
 	Volumes     []string `json:"volumes"`
 	ROM         string   `json:"rom"`       // SHA-256 of the flash chip
+	Aligned     bool     `json:"aligned"`   // the owner's files lie on erase blocks of their own
 	Statement   string   `json:"statement"` // SHA-256 of the hand-over file
 	Seconds     int64    `json:"seconds"`
 	Step        string   `json:"step"`  // that failed
@@ -192,7 +194,20 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		OK: true, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, fourWords), "-"), Fingerprint: res.Fingerprint,
 		Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
 	}
+	if l.Aligned = aligned(laptop); !l.Aligned {
+		fmt.Fprintln(e.stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
+	}
 	return errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx))
+}
+
+// aligned says whether a later change of the key touches no other file's erase block.
+func aligned(m *prepare.Machine) bool {
+	fw, ok := m.Firmware.(*firmware)
+	if !ok || fw.image == nil {
+		return false
+	}
+	img, err := rom.Parse(fw.image)
+	return err == nil && img.Aligned(rom.EraseSize)
 }
 
 func (p *preparation) readOrder(e *env) (*prepare.Order, error) {

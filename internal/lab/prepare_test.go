@@ -25,7 +25,7 @@ func (l *Laptop) prepareArgs(t *testing.T, order map[string]string, more ...stri
 }
 
 type prepared struct {
-	OK                                                           bool
+	OK, Aligned                                                  bool
 	Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
 }
 
@@ -244,10 +244,46 @@ func TestPreparedLaptop(t *testing.T) {
 	if _, err := gpg(t.Context(), t.TempDir(), "", "--dearmor", "-o", seller, l.path("mail/key.asc")); err != nil {
 		t.Fatal(err)
 	}
+	if !line.Aligned {
+		t.Error("the key shares erase blocks with other files of the firmware")
+	}
+	before, err := os.ReadFile(l.ROM())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if code, out := l.run(t, l.wizardArgs(t)...); code != 0 {
 		t.Fatalf("the buyer's run: exit code %d\n%s", code, out)
 	}
 	l.mustBeBuyers(t, l.buyer(t))
+	l.onlyOwnBlocks(t, before)
+}
+
+// onlyOwnBlocks checks that the buyer's change of the chip was small and
+// touched no erase block in which another file of the CBFS begins.
+func (l *Laptop) onlyOwnBlocks(t *testing.T, before []byte) {
+	t.Helper()
+	after, err := os.ReadFile(l.ROM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const block = 4096
+	changed := 0
+	for at := 0; at < len(after); at += block {
+		if bytes.Equal(before[at:at+block], after[at:at+block]) {
+			continue
+		}
+		changed++
+		for _, img := range [][]byte{before, after} {
+			for _, name := range []string{"bootblock", "fallback/", "header"} {
+				if bytes.Contains(img[at:at+block], []byte("\x00"+name)) {
+					t.Errorf("the changed block at %#x holds the head of %s", at, name)
+				}
+			}
+		}
+	}
+	if changed == 0 || changed > 8 {
+		t.Errorf("%d erase blocks were changed", changed)
+	}
 }
 
 // TestPrepareKilledAndRepeated kills reown prepare in its steps, with a power cut for
