@@ -28,7 +28,7 @@ type runner struct {
 
 func newRunner(ctx context.Context, j *Job, lang msg.Lang) *runner {
 	r := &runner{job: j, lang: lang, steps: Steps(), began: time.Now()}
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	for _, st := range r.steps {
 		r.states = append(r.states, probe(st, s))
 	}
@@ -60,7 +60,7 @@ func (r *runner) run(ctx context.Context, show func(ui.Tasks)) error {
 }
 
 func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) error {
-	state := probe(st, measure(ctx, r.job.M))
+	state := probe(st, r.job.measure(ctx))
 	r.set(i, state, show)
 	if finished(state) && !st.Looks {
 		return nil
@@ -80,7 +80,7 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			r.note("pause", st.ID, "")
-			r.set(i, probe(st, measure(context.WithoutCancel(ctx), r.job.M)), show)
+			r.set(i, probe(st, r.job.measure(context.WithoutCancel(ctx))), show)
 			return ErrPaused
 		}
 		r.note("fail", st.ID, err.Error())
@@ -88,7 +88,7 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 		return &StepError{Step: st.ID, Err: err}
 	}
 	if state = completed(msg.M{}); !st.Looks {
-		state = probe(st, measure(work, r.job.M))
+		state = probe(st, r.job.measure(work))
 	}
 	r.set(i, state, show)
 	if !finished(state) {

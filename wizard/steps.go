@@ -75,6 +75,19 @@ type Job struct {
 	battery  bool   // the owner accepted to run on the battery
 	problems []Problem
 	cert     *Certificate // made by the last step
+	handover lazy[Handover]
+}
+
+// measure takes a new look at the machine. What the seller signed is verified once
+// in a run: it does not change, and verifying hashes all of /boot.
+func (j *Job) measure(ctx context.Context) *Snapshot {
+	s := measure(ctx, j.M)
+	if j.handover.done && j.handover.err == nil {
+		s.handover = j.handover
+	} else if _, err := s.Handover(); err == nil {
+		j.handover = s.handover
+	}
+	return s
 }
 
 // Choices is what the owner chose; nothing in it is secret.
@@ -127,7 +140,7 @@ func probePreflight(s *Snapshot) (State, error) {
 }
 
 func applyPreflight(ctx context.Context, j *Job) error {
-	j.problems = preflight(measure(ctx, j.M), j.battery)
+	j.problems = preflight(j.measure(ctx), j.battery)
 	if len(j.problems) > 0 {
 		return &PreflightError{Problems: j.problems}
 	}
@@ -158,7 +171,7 @@ func probeCard(s *Snapshot) (State, error) {
 }
 
 func applyCard(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	cert, err := s.Owner()
 	switch {
 	case err == nil:
@@ -173,7 +186,7 @@ func applyCard(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
-	r, err := j.newReceipt(ctx, measure(ctx, j.M))
+	r, err := j.newReceipt(ctx, j.measure(ctx))
 	if err != nil {
 		return err
 	}
@@ -295,7 +308,7 @@ func probeDisk(s *Snapshot) (State, error) {
 }
 
 func applyDisk(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	r, err := s.Receipt()
 	if err != nil {
 		return err
@@ -359,7 +372,7 @@ func probeTPM(s *Snapshot) (State, error) {
 }
 
 func applyTPM(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	cert, err := s.Owner()
 	if err != nil {
 		return err
@@ -423,7 +436,7 @@ func probeSeal(s *Snapshot) (State, error) {
 }
 
 func applySeal(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	plan, err := s.Plan()
 	if err != nil {
 		return err
@@ -498,7 +511,7 @@ func probeBoot(s *Snapshot) (State, error) {
 }
 
 func applyBoot(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	cert, err := s.Owner()
 	if err != nil {
 		return err
@@ -546,7 +559,7 @@ func probeFirmware(s *Snapshot) (State, error) {
 }
 
 func applyFirmware(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	cert, err := s.Owner()
 	if err != nil {
 		return err
@@ -601,7 +614,7 @@ func probeCommit(s *Snapshot) (State, error) {
 }
 
 func applyCommit(ctx context.Context, j *Job) error {
-	s := measure(ctx, j.M)
+	s := j.measure(ctx)
 	cert, err := s.Owner()
 	if err != nil {
 		return err
@@ -625,7 +638,7 @@ func applyCommit(ctx context.Context, j *Job) error {
 			return errors.New("the new /boot does not verify with the new key")
 		}
 	}
-	c, err := certify(ctx, j, measure(ctx, j.M), cert)
+	c, err := certify(ctx, j, j.measure(ctx), cert)
 	if err != nil {
 		return err
 	}

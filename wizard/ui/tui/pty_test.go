@@ -101,6 +101,21 @@ func (x *terminal) wait(text string) {
 	x.t.Fatalf("%q does not appear:\n%s", text, x.screen())
 }
 
+// quiet waits until nothing more is drawn, and returns how much was.
+func (x *terminal) quiet() int {
+	last := -1
+	for {
+		x.mu.Lock()
+		n := x.bytes
+		x.mu.Unlock()
+		if n == last {
+			return n
+		}
+		last = n
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 func (x *terminal) keys(s string) {
 	if _, err := x.pty.WriteString(s); err != nil {
 		x.t.Fatal(err)
@@ -120,17 +135,12 @@ func TestTerminals(t *testing.T) {
 			x.keys("\x03") // Ctrl-C: nothing
 			x.keys("\r")
 			x.wait("Press these keys")
-			x.mu.Lock()
-			before := x.bytes
-			x.mu.Unlock()
+			before := x.quiet()
 			x.keys("y")
 			x.wait("You typed  y")
-			time.Sleep(50 * time.Millisecond)
-			x.mu.Lock()
-			if n := x.bytes - before; n > 200 {
+			if n := x.quiet() - before; n > 200 {
 				t.Errorf("a key costs %d bytes on the line", n)
 			}
-			x.mu.Unlock()
 			x.keys("\r")
 			x.wait("Is this the computer")
 			if s := x.screen(); !strings.Contains(s, "[OK]") || !strings.Contains(s, "robin uncle kite focus") {
