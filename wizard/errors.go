@@ -10,15 +10,13 @@ import (
 
 // Errors of a run.
 var (
-	ErrNothingToDo   = errors.New("there is nothing to do: /boot/oem is not there")
-	ErrTampering     = errors.New("/boot/oem lies on a machine that already has an owner")
-	ErrNotVerified   = errors.New("it could not be shown that the computer is the one that was sent")
-	ErrPaused        = errors.New("paused; continue at the next start")
-	ErrCrashLoop     = errors.New("the last three starts ended before anything was answered")
-	ErrNotPrepared   = errors.New("the steps before this one are not done")
-	ErrNotYourRun    = errors.New("a run that somebody else began")
-	ErrSecretUnknown = errors.New("a secret would be set that nobody gets to see")
-	ErrLocked        = errors.New("the program already runs on another console")
+	ErrNothingToDo = errors.New("there is nothing to do: /boot/oem is not there")
+	ErrTampering   = errors.New("/boot/oem lies on a machine that already has an owner")
+	ErrNotVerified = errors.New("it could not be shown that the computer is the one that was sent")
+	ErrPaused      = errors.New("paused; continue at the next start")
+	ErrCrashLoop   = errors.New("the last three starts ended before anything was answered")
+	ErrNotPrepared = errors.New("the steps before this one are not done")
+	ErrLocked      = errors.New("the program already runs on another console")
 )
 
 // PreflightError lists everything that must be put right before a run.

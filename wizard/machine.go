@@ -29,8 +29,8 @@ var (
 	ErrWrongSecret     = errors.New("the secret is not the right one")
 	ErrNotFound        = errors.New("there is no such file")
 	ErrSealImpossible  = errors.New("sealing is not possible in this start")
-	ErrNoTPMState      = errors.New("nothing is sealed in the TPM")
 	ErrPowerUnreliable = errors.New("the computer runs on its battery")
+	ErrNoTPMState      = errors.New("nothing is sealed in the TPM")
 )
 
 // Progress is told how far a long operation is, in units of its own (bytes,

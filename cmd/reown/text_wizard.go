@@ -22,8 +22,6 @@ var wizardTexts = []errorText{
 	{err: wizard.ErrWrongSecret, What: "A passphrase or PIN was refused by the device that it is for.", Data: "Nothing was changed.", Do: "Look at your paper, check Caps Lock and the keyboard, and try again. A PIN has few tries; `reown card status` shows how many."},
 	{err: wizard.ErrNotFound, What: "A file that the program keeps in /boot is not there.", Data: "Nothing is lost; what was done is measured on the devices.", Do: "Run `reown resume`."},
 	{err: wizard.ErrPowerUnreliable, What: "The computer runs on its battery.", Data: "Nothing was changed.", Do: "Plug in the power supply and try again.", Exit: exitRefused},
-	{err: wizard.ErrNotYourRun, What: "A run was begun here by somebody else.", Data: "Nothing was changed now.", Do: "Start the computer, and choose \"I did not begin this\".", Exit: exitRefused},
-	{err: wizard.ErrSecretUnknown, What: "A secret would have been set that nobody gets to see.", Data: "Nothing was changed.", Do: "Say where it shall be written: `--secrets-out FILE`.", Exit: exitRefused},
 	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right before anything is changed; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
 	{typ: typeOf[*wizard.NotDoneError](), What: "A device reported success, but measuring it shows that the step is not done.", Data: "Your files are intact.", Do: "Try again. If it stays so, export the log with `reown log --export` and ask for help."},
 	{typ: typeOf[*wizard.UnknownStepError](), What: "There is no step of that name.", Data: "Nothing was changed.", Do: "Use one of those that `reown status` lists.", Exit: exitUsage},
