@@ -23,10 +23,11 @@ type errorText struct {
 // typeOf names an error struct in a row: typeOf[*gpgcard.PINError]().
 func typeOf[T error]() reflect.Type { return reflect.TypeFor[T]() }
 
-// texts is every row, the most particular first.
+// texts is every row, the most particular first: the wizard's errors wrap the
+// others'.
 func texts() []errorText {
 	var all []errorText
-	for _, t := range [][]errorText{prepareTexts, wizardTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, generalTexts} {
+	for _, t := range [][]errorText{prepareTexts, wizardTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, wizardTexts, generalTexts} {
 		all = append(all, t...)
 	}
 	return all
