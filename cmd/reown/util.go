@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"reown/internal/secret"
 )
 
@@ -26,7 +28,8 @@ func readSecretFile(e *env, name string) (*secret.Buffer, error) {
 	return b, nil
 }
 
-// readKeyFile reads a secret from a file, or standard input for "-", to the byte.
+// readKeyFile reads a secret from a file, or standard input for "-", to the byte. At
+// a terminal "-" asks for one line and does not show it.
 func readKeyFile(e *env, name string) (*secret.Buffer, error) {
 	r := e.stdin
 	if name != "-" {
@@ -36,12 +39,46 @@ func readKeyFile(e *env, name string) (*secret.Buffer, error) {
 		}
 		defer f.Close()
 		r = f
+	} else if f, ok := r.(*os.File); ok && isTerminal(f) {
+		return readHidden(e, f)
 	}
 	b, err := secret.Read(io.LimitReader(r, maxSecretFile+1), maxSecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the secret in %s: %w", name, err)
 	}
 	return b, nil
+}
+
+// readHidden asks at a terminal for one line that is not shown.
+func readHidden(e *env, tty *os.File) (*secret.Buffer, error) {
+	fd := int(tty.Fd())
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("hiding what is typed: %w", err)
+	}
+	quiet := *old
+	quiet.Lflag &^= unix.ECHO
+	quiet.Lflag |= unix.ICANON | unix.ECHONL
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		return nil, fmt.Errorf("hiding what is typed: %w", err)
+	}
+	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }()
+	fmt.Fprint(e.stderr, "The secret (it is not shown): ")
+	b := secret.New(maxSecretFile)
+	n := 0
+	for n < b.Cap() {
+		if _, err := tty.Read(b.Bytes()[n : n+1]); err != nil {
+			b.Wipe()
+			return nil, fmt.Errorf("reading what is typed: %w", err)
+		}
+		if b.Bytes()[n] == '\n' {
+			b.SetLen(n)
+			return b, nil
+		}
+		n++
+	}
+	b.Wipe()
+	return nil, secret.ErrTooLong
 }
 
 // printJSON writes one indented JSON document.
