@@ -19,7 +19,7 @@ func TestTokenPulled(t *testing.T) {
 	l, fw := newLaptop(t)
 	prepare(t, l)
 	ctx := deadline(t, 15*time.Minute)
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended, HOTP: hotptest.NewSecrets()})
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended + "until [ -e /tmp/again ]; do sleep 1; done\n" + unattended, HOTP: hotptest.NewSecrets()})
 	var generations atomic.Int64
 	m.Card.Log(func(cmd, _ []byte) {
 		// GENERATE ASYMMETRIC KEY PAIR, and not only reading the public key.
@@ -36,11 +36,21 @@ func TestTokenPulled(t *testing.T) {
 	t.Logf("pulled out:\n%s", tail(m.Console()))
 	remember(t, l)
 	m.Token.Plug()
-	if _, err := m.Sh(ctx, "sleep 2; (sh /tmp/script >/dev/ttyS0) &"); err != nil {
+	if _, err := m.Sh(ctx, "sleep 2; touch /tmp/again"); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Wait(ctx); err != nil {
-		t.Fatal(err)
+	ended := func() bool { return strings.Count(m.Console(), "LAB-EXIT") > 1 }
+	for waiting := true; waiting; {
+		select {
+		case <-m.Off():
+			waiting = false
+		case <-time.After(time.Second):
+			waiting = !ended() && ctx.Err() == nil
+		}
 	}
+	if ended() || ctx.Err() != nil {
+		t.Fatalf("it did not go on:\n%s", tail(m.Console()))
+	}
+	m.Cut()
 	mustBeBuyers(t, ctx, l, remember(t, l))
 }

@@ -26,12 +26,13 @@ func atConsole(mark string, after time.Duration) cut {
 	}}
 }
 
-// atCommand is when the card has got its n-th command and not yet answered.
+// atCommand is when the card has done its n-th command after the wizard began to work
+// on it.
 func atCommand(n int64) cut {
-	return cut{fmt.Sprintf("card command %d", n), func(ctx context.Context, m *Machine) func() {
+	return cut{fmt.Sprintf("card command %d of the work", n), func(ctx context.Context, m *Machine) func() {
 		var count atomic.Int64
 		m.Card.Log(func(_, _ []byte) {
-			if count.Add(1) == n {
+			if strings.Contains(m.Console(), "Security key: In progress") && count.Add(1) == n {
 				m.kill()
 			}
 		})
@@ -119,7 +120,7 @@ func runWithCuts(t *testing.T, ctx context.Context, cuts []cut) {
 func TestPowerCuts(t *testing.T) {
 	ctx := deadline(t, 20*time.Minute)
 	runWithCuts(t, ctx, []cut{
-		atCommand(60),
+		atCommand(12),
 		atWrite("Disk: In progress", 60),
 		atConsole("Firmware chip: In progress", 300*time.Millisecond),
 	})
@@ -145,7 +146,7 @@ func TestManyPowerCuts(t *testing.T) {
 			case 1:
 				cuts = append(cuts, atConsole(mark, time.Duration(rnd.IntN(4000))*time.Millisecond))
 			default:
-				cuts = append(cuts, atCommand(40+rnd.Int64N(120)))
+				cuts = append(cuts, atCommand(1+rnd.Int64N(60)))
 			}
 		}
 		runWithCuts(t, ctx, cuts)
