@@ -11,27 +11,34 @@ import (
 	"reown/tpm/tpmtest"
 )
 
-// newLaptop builds a laptop in a directory with a short path.
+// templates are laptops as they were shipped, switched off, by the size of their
+// data: building one takes seconds, copying one does not.
+var templates = map[int]*Laptop{}
+
+// newLaptop returns a laptop as the seller ships it, switched on.
 func newLaptop(t *testing.T, o Options) *Laptop {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "lab")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	o.Dir = dir
-	l, err := New(t.Context(), o)
-	if errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
-		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+	if templates[o.DataMiB] == nil {
+		dir, err := os.MkdirTemp("/tmp", "lab") // sockets want a short path
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Skip(err)
+		o.Dir = dir
+		l, err := New(t.Context(), o)
+		if errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
+			os.RemoveAll(dir)
+			if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Stop()
+		templates[o.DataMiB] = l
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Stop)
-	return l
+	return templates[o.DataMiB].copyOf(t)
 }
 
 // TestSellersLaptop checks that the lab's laptop is what a seller ships: Heads

@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 	if binary != "" {
 		os.RemoveAll(filepath.Dir(binary))
 	}
+	for _, l := range templates {
+		os.RemoveAll(l.Dir)
+	}
 	os.Exit(code)
 }
 
@@ -123,7 +126,7 @@ func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
 // TestReownedLaptop runs everything unattended and then asks only tools that
 // reown has no part in.
 func TestReownedLaptop(t *testing.T) {
-	l := newLaptop(t, Options{DataMiB: 96})
+	l := newLaptop(t, Options{DataMiB: 64})
 	if code, out := l.run(t, "verify"); code != 0 {
 		t.Fatalf("verify: exit code %d\n%s", code, out)
 	}
@@ -355,6 +358,68 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s: something was changed: %s, was %s", c.name, after, before)
 			before = after
 		}
+	}
+}
+
+// TestROMFull fills the CBFS up to less than a keyring needs: the run must be refused
+// before its first step, with the reason.
+func TestROMFull(t *testing.T) {
+	ctx := t.Context()
+	l := newLaptop(t, Options{DataMiB: 64})
+	rnd := rand.New(rand.NewPCG(3, 3))
+	filler := l.path("filler")
+	for i, size := 0, 5*mib; size >= 256; size /= 2 {
+		data := make([]byte, size)
+		for j := range data {
+			data[j] = byte(rnd.Uint32())
+		}
+		if err := os.WriteFile(filler, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for ; ; i++ {
+			if _, err := tool(ctx, nil, "cbfstool", l.ROM(), "add", "-r", "COREBOOT", "-f", filler, "-n", fmt.Sprint("filler", i), "-t", "raw"); err != nil {
+				break
+			}
+		}
+	}
+	// Without a hand-over file the changed image is no longer a reason to stop.
+	for _, name := range []string{"kexec_handover.json", "kexec_handover.json.asc"} {
+		if err := os.Remove(filepath.Join(l.BootDir(), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := l.fingerprint(t)
+	code, out := l.run(t, "status")
+	if code != 0 || !strings.Contains(out, "problem") || !strings.Contains(out, "firmware") {
+		t.Errorf("status: exit code %d\n%s", code, out)
+	}
+	uuid, _, err := l.luksDigest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out = l.run(t, "step", "preflight", "--confirm", uuid[len(uuid)-4:])
+	if code == 0 {
+		t.Errorf("preflight: exit code %d\n%s", code, out)
+	}
+	if after := l.fingerprint(t); after != before {
+		t.Errorf("something was changed: %s, was %s", after, before)
+	}
+}
+
+// TestWrongCard plugs in another card than the one that was shipped.
+func TestWrongCard(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 64})
+	l.Card.SetSerial(0x4e4b9999)
+	code, out := l.run(t, "verify")
+	if code != 3 || !strings.Contains(out, "[!!] card") {
+		t.Errorf("verify: exit code %d\n%s", code, out)
+	}
+	before := l.fingerprint(t)
+	if code, out := l.run(t, l.wizardArgs(t)...); code == 0 {
+		t.Errorf("wizard: exit code %d\n%s", code, out)
+	}
+	if after := l.fingerprint(t); after != before {
+		t.Errorf("something was changed: %s, was %s", after, before)
 	}
 }
 

@@ -43,14 +43,12 @@ func TestKilledAtRandom(t *testing.T) {
 	if os.Getenv("REOWN_SOAK") == "1" {
 		laptops = 100
 	}
-	template := newLaptop(t, Options{DataMiB: 128})
-	template.Stop()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	kills := 0
 	for range laptops {
-		l := template.copyOf(t)
+		l := newLaptop(t, Options{DataMiB: 256})
 		for range 4 {
 			if l.killAfter(t, time.Duration(rnd.IntN(5000))*time.Millisecond) {
 				kills++
