@@ -27,15 +27,18 @@ type handoverReader struct {
 }
 
 // read answers for wizard.Boot.Handover. What cannot be measured now (a card that
-// is not plugged in, a chip that cannot be read) is "not provided" with the reason
+// is not plugged in, a TPM that does not answer) is "not provided" with the reason
 // as its detail; it never becomes a pass.
 func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	var out wizard.Handover
-	ring := map[string][]byte{}
-	if img, err := h.firmware.read(ctx); err == nil {
-		if ring, err = h.firmware.ringOf(img); err != nil {
-			return out, err
-		}
+	// Without the chip nobody can say whose signatures count: an error, and no verdict.
+	img, err := h.firmware.read(ctx)
+	if err != nil {
+		return out, err
+	}
+	ring, err := h.firmware.ringOf(img)
+	if err != nil {
+		return out, err
 	}
 	statement, signer, err := h.open(ring)
 	if err != nil {

@@ -68,8 +68,8 @@ unseal() {
 cd "$HEADS_DIR"
 `
 
-// sh runs one of the functions above. Secrets travel in the environment of the
-// seller's shell here, exactly as Heads does; they are the seller's, not ours.
+// sh runs one of the functions above. The passphrase stands on the shell's command
+// line: it is the seller's, which re-ownership makes worthless.
 func (h *HeadsTPM) sh(ctx context.Context, call string) ([]byte, error) {
 	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
 		return nil, err

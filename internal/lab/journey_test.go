@@ -17,16 +17,12 @@ import (
 
 // A person sits at an 80x25 terminal (tmux) and takes ownership.
 type person struct {
-	t       *testing.T
-	l       *Laptop
-	socket  string
-	pages   []string // a text by which each page was recognised, in order
-	keys    int      // pressed so far
-	paper   []string // what was written down, in the order of the pages
-	digits  string
-	uri     string
-	serial  string
-	dismiss map[string]bool
+	t      *testing.T
+	l      *Laptop
+	socket string
+	pages  []string // a text by which each page was recognised, in order
+	keys   int      // pressed so far
+	paper  []string // what was written down, in the order of the pages
 }
 
 func (p *person) tmux(args ...string) string {
@@ -198,10 +194,10 @@ func (p *person) takeOwnership() *Buyer {
 			p.typed(w[1:])
 			p.press("Enter")
 		case at == "Scan this":
-			p.uri = p.scan(s)
-			u, err := url.Parse(p.uri)
+			uri := p.scan(s)
+			u, err := url.Parse(uri)
 			if err != nil || u.Scheme != "otpauth" {
-				p.t.Fatalf("the code says %q: %v", p.uri, err)
+				p.t.Fatalf("the code says %q: %v", uri, err)
 			}
 			b.TOTP = u.Query().Get("secret")
 			code, err := tool(p.t.Context(), nil, "oathtool", "--totp", "-b", b.TOTP)

@@ -110,3 +110,34 @@ func TestSellerSignsBoot(t *testing.T) {
 		t.Fatal("an added file was not noticed")
 	}
 }
+
+// makeSellerKey makes the seller's OpenPGP key in memory, in the layout that a
+// card's own key generation gives: a P-256 primary key that signs, and an
+// encryption subkey. It returns the primary key's fingerprint.
+func makeSellerKey(ctx context.Context, home string) (string, error) {
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", err
+	}
+	if _, err := gpg(ctx, home, "", "--quick-gen-key", "OEM Key (OEM-generated key) <oem@example.com>", "nistp256", "sign,cert", "0"); err != nil {
+		return "", err
+	}
+	fpr, err := primaryFingerprint(ctx, home)
+	if err != nil {
+		return "", err
+	}
+	_, err = gpg(ctx, home, "", "--quick-add-key", fpr, "nistp256", "encr", "0")
+	return fpr, err
+}
+
+// signBoot signs the kexec*.txt files the way Heads does.
+func signBoot(ctx context.Context, dir, home, fpr string) error {
+	signed, err := HeadsSignedBytes(ctx, dir)
+	if err != nil {
+		return err
+	}
+	sig, err := gpg(ctx, home, string(signed), "--detach-sign", "--local-user", fpr, "--digest-algo", "SHA256", "-a", "-o", "-")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "kexec.sig"), sig, 0o644)
+}

@@ -14,24 +14,6 @@ func gpg(ctx context.Context, home, stdin string, args ...string) ([]byte, error
 	return tool(ctx, strings.NewReader(stdin), "gpg", append(base, args...)...)
 }
 
-// makeSellerKey makes the seller's OpenPGP key in memory, in the layout that a
-// card's own key generation gives: a P-256 primary key that signs, and an
-// encryption subkey. It returns the primary key's fingerprint.
-func makeSellerKey(ctx context.Context, home string) (string, error) {
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", err
-	}
-	if _, err := gpg(ctx, home, "", "--quick-gen-key", "OEM Key (OEM-generated key) <oem@example.com>", "nistp256", "sign,cert", "0"); err != nil {
-		return "", err
-	}
-	fpr, err := primaryFingerprint(ctx, home)
-	if err != nil {
-		return "", err
-	}
-	_, err = gpg(ctx, home, "", "--quick-add-key", fpr, "nistp256", "encr", "0")
-	return fpr, err
-}
-
 func primaryFingerprint(ctx context.Context, home string) (string, error) {
 	out, err := gpg(ctx, home, "", "--with-colons", "--list-keys")
 	if err != nil {
@@ -64,17 +46,4 @@ func romKeyring(ctx context.Context, cert []byte, fpr, work string) (kbx, trustd
 	}
 	trustdb, err = os.ReadFile(filepath.Join(home, "trustdb.gpg"))
 	return kbx, trustdb, err
-}
-
-// signBoot signs the kexec*.txt files the way Heads does.
-func signBoot(ctx context.Context, dir, home, fpr string) error {
-	signed, err := HeadsSignedBytes(ctx, dir)
-	if err != nil {
-		return err
-	}
-	sig, err := gpg(ctx, home, string(signed), "--detach-sign", "--local-user", fpr, "--digest-algo", "SHA256", "-a", "-o", "-")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "kexec.sig"), sig, 0o644)
 }
