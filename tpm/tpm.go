@@ -128,6 +128,7 @@ var (
 // family is one generation of TPM; the methods of TPM document what each does.
 type family interface {
 	info(*conn) (*Info, error)
+	clear(*conn) error
 	reset(*conn, *secret.Buffer, ResetOptions) error
 	checkOwner(*conn, *secret.Buffer) error
 	seal(*conn, slot, *secret.Buffer, *secret.Buffer, *secret.Buffer, PCRValues) error
@@ -231,6 +232,17 @@ func (t *TPM) Reset(ctx context.Context, owner *secret.Buffer, o ResetOptions) e
 		return fmt.Errorf("unknown kind of primary key %q", o.PrimaryAlg)
 	}
 	return wrap("resetting the TPM", t.with(ctx, func(c *conn) error { return t.impl.reset(c, owner, o) }, owner))
+}
+
+// Clear removes the owner and everything sealed or counted under that ownership, and
+// leaves the TPM without an owner: what a machine that is given away should be in. No
+// passphrase is needed, but the firmware's authority, as for Reset. It may be repeated,
+// and does no harm to a TPM that has no owner. On a TPM 1.2 the area of the sealed TOTP
+// secret outlives it (TPM_NV_DATA is not the owner's), emptied where the chip still
+// allows a write, and sealed to a key that is gone in any case. Errors:
+// ErrPlatformLocked, ErrRestartNeeded (TPM 1.2).
+func (t *TPM) Clear(ctx context.Context) error {
+	return wrap("clearing the TPM", t.with(ctx, t.impl.clear))
 }
 
 // CheckOwner returns nil when owner is the owner passphrase, ErrWrongOwner when it

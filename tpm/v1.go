@@ -127,7 +127,7 @@ func (c *conn) daLogic() (Lockout, error) {
 // after it, and once more at the end. Power lost between the two makes a TPM that
 // needs one more restart (ErrRestartNeeded), not a dead one.
 func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
-	const total = 5
+	const total = 4
 	step := func(done int64) {
 		if o.Progress != nil {
 			o.Progress(done, total)
@@ -137,48 +137,64 @@ func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 		return err
 	}
 	step(1)
-	f, err := c.flags()
+	late, err := v.forceClear(c)
 	if err != nil {
 		return err
 	}
-	if f.nowDeactivated {
-		return ErrRestartNeeded
-	}
-	if _, err := c.call(v1ForceClear); err != nil {
-		if refused(err, v1BadPresence) {
-			err = fmt.Errorf("%w (%w)", ErrPlatformLocked, err)
-		}
-		return err
-	}
 	step(2)
-	if err := v.activate(c); err != nil {
-		return err
-	}
-	// Clearing spares areas that everybody may write. What the former owner sealed
-	// would look like ours and never open again.
-	late := false
-	switch err := v.emptySlots(c); {
-	case refused(err, v1MaxNVWrites): // a TPM without owner allows few writes
-		late = true
-	case err != nil:
-		return err
-	}
-	step(3)
 	if err := v.takeOwnership(c, passwordAuth(owner)); err != nil {
 		if refused(err, v1Deactivated) || refused(err, v1Disabled) {
 			err = fmt.Errorf("%w (%w)", ErrRestartNeeded, err)
 		}
 		return err
 	}
-	step(4)
+	step(3)
 	if late {
 		if err := v.emptySlots(c); err != nil {
 			return err
 		}
 	}
 	err = v.activate(c)
-	step(5)
+	step(4)
 	return err
+}
+
+// clear removes the owner and leaves the TPM without one, switched on.
+func (v *v1) clear(c *conn) error {
+	if err := v.activate(c); err != nil {
+		return err
+	}
+	_, err := v.forceClear(c)
+	return err
+}
+
+// forceClear clears a TPM that activate was called for, and undoes that it is
+// deactivated by it from the next start on. late says that the sealed blobs could not
+// be emptied: a TPM without owner allows few writes.
+func (v *v1) forceClear(c *conn) (late bool, err error) {
+	f, err := c.flags()
+	if err != nil {
+		return false, err
+	}
+	if f.nowDeactivated {
+		return false, ErrRestartNeeded
+	}
+	if _, err := c.call(v1ForceClear); err != nil {
+		if refused(err, v1BadPresence) {
+			err = fmt.Errorf("%w (%w)", ErrPlatformLocked, err)
+		}
+		return false, err
+	}
+	if err := v.activate(c); err != nil {
+		return false, err
+	}
+	// Clearing spares areas that everybody may write. What the former owner sealed
+	// would look like ours and never open again.
+	err = v.emptySlots(c)
+	if refused(err, v1MaxNVWrites) {
+		return true, nil
+	}
+	return false, err
 }
 
 // emptySlots overwrites the sealed blobs that are there.

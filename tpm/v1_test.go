@@ -38,7 +38,7 @@ func TestLife12(t *testing.T) {
 	wantErr(t, err, ErrNotSealed)
 	var steps []int64
 	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{Progress: func(n, _ int64) { steps = append(steps, n) }}))
-	if len(steps) != 5 {
+	if len(steps) != 4 {
 		t.Errorf("progress %v", steps)
 	}
 	i := must(p.Info(ctx))(t)

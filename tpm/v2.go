@@ -207,6 +207,7 @@ func primaryTemplate(alg PrimaryAlg) tpm2.TPMTPublic {
 // clear.
 func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 	const total = 9
+	empty := tpm2.PasswordAuth(nil)
 	done := int64(0)
 	step := func() {
 		done++
@@ -214,18 +215,12 @@ func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 			o.Progress(done, total)
 		}
 	}
-	if err := v.tidy(c); err != nil {
+	if err := v.allowClear(c); err != nil {
 		return err
 	}
-	// The operating system may have forbidden Clear (disableClear); the platform lifts it.
-	empty := tpm2.PasswordAuth(nil)
-	if err := v.raw(c, tpm2.TPMCCClearControl, tpm2.TPMRHPlatform, empty, []byte{0}); err != nil {
-		return platformLocked(err)
-	}
 	step()
-	v.pinned = nil
-	if _, err := (tpm2.Clear{AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: empty}}).Execute(c); err != nil {
-		return platformLocked(c.check(err))
+	if err := v.clearOwner(c); err != nil {
+		return err
 	}
 	step()
 	cp, err := tpm2.CreatePrimary{
@@ -279,6 +274,30 @@ func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 		step()
 	}
 	return nil
+}
+
+// clear removes the owner and leaves the TPM without one.
+func (v *v2) clear(c *conn) error {
+	if err := v.allowClear(c); err != nil {
+		return err
+	}
+	return v.clearOwner(c)
+}
+
+// allowClear lifts the operating system's ban on clearing (disableClear), which the
+// platform may.
+func (v *v2) allowClear(c *conn) error {
+	if err := v.tidy(c); err != nil {
+		return err
+	}
+	return platformLocked(v.raw(c, tpm2.TPMCCClearControl, tpm2.TPMRHPlatform, tpm2.PasswordAuth(nil), []byte{0}))
+}
+
+// clearOwner sends TPM2_Clear; the primary that was seen before goes with it.
+func (v *v2) clearOwner(c *conn) error {
+	v.pinned = nil
+	_, err := tpm2.Clear{AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)}}.Execute(c)
+	return platformLocked(c.check(err))
 }
 
 // randomAuth returns random bytes without a zero among them: TPMs and libraries
