@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -73,7 +71,7 @@ func (b oemBoot) Publish(_ context.Context, statement, signature []byte) error {
 	name := handover.FileName(0)
 	return b.writing(func() error {
 		// The signature of another statement must never stand beside this one.
-		if err := b.remove(func(n string) bool { return strings.HasPrefix(n, "kexec_handover.") }); err != nil {
+		if err := b.dir.Remove("publish", func(n string) bool { return strings.HasPrefix(n, "kexec_handover.") }); err != nil {
 			return err
 		}
 		if err := b.dir.WriteKept(name, statement); err != nil {
@@ -93,28 +91,9 @@ func (b oemBoot) Published(context.Context) (statement, signature []byte, err er
 }
 
 func (b oemBoot) Clean(context.Context) error {
-	return b.writing(func() error { return b.remove(func(n string) bool { return strings.HasPrefix(n, hintPrefix) }) })
-}
-
-// remove removes the files at the top of /boot that match, and makes that last.
-func (b oemBoot) remove(match func(name string) bool) error {
-	list, err := os.ReadDir(b.dir.Path())
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
-		if !match(e.Name()) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(b.dir.Path(), e.Name())); err != nil {
-			return fmt.Errorf("removing what a former run left: %w", err)
-		}
-	}
-	d, err := os.Open(b.dir.Path())
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return b.writing(func() error {
+		return b.dir.Remove("prepare", func(n string) bool { return strings.HasPrefix(n, hintPrefix) })
+	})
 }
 
 // measureAll reads the machine for a statement: nothing that was read before counts,
