@@ -253,3 +253,15 @@ func sortedNames(m map[string][]byte) []string {
 	slices.Sort(names)
 	return names
 }
+
+// RemoveHint removes kexec_reown.NAME; one that does not exist is not an error.
+func (d *Dir) RemoveHint(name string) error {
+	n := ownName + name
+	if !topName(n) || isListed(n) || n == stageDir {
+		return fmt.Errorf("removing hint %q: %w", name, ErrSetName)
+	}
+	if err := d.w.Remove("hint.remove:"+n, n); err != nil {
+		return fmt.Errorf("removing /boot/%s: %w", n, err)
+	}
+	return d.sync("hint.remove.syncdir:" + n)
+}

@@ -50,16 +50,20 @@ func TestNothingToDoTouchesNothing(t *testing.T) {
 func TestTheEvilMaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		does func(*wizardtest.World)
-		want error // nil: only the last act is offered
+		want error
 	}{
 		"touches oem":        {func(*wizardtest.World) {}, wizard.ErrTampering},
-		"changes the kernel": {func(w *wizardtest.World) { w.Files = "evil"; delete(w.Hints, "kexec_reown.certificate") }, wizard.ErrTampering},
-		"clears the TPM":     {func(w *wizardtest.World) { w.Primary = "srk-evil"; delete(w.Hints, "kexec_reown.certificate") }, wizard.ErrTampering},
+		"changes the kernel": {func(w *wizardtest.World) { w.Files = "evil"; delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
+		"clears the TPM":     {func(w *wizardtest.World) { w.Primary = "srk-evil"; delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
 		"brings another card": {func(w *wizardtest.World) {
 			w.Fprs[0] = strings.Repeat("E", 40)
-			delete(w.Hints, "kexec_reown.certificate")
+			delete(w.Hints, "kexec_reown.certificate.json")
 		}, wizard.ErrTampering},
-		"removes the certificate":      {func(w *wizardtest.World) { delete(w.Hints, "kexec_reown.certificate") }, nil},
+		"removes the certificate": {func(w *wizardtest.World) { delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
+		"takes the certificate for a receipt": {func(w *wizardtest.World) {
+			w.Hints["kexec_reown.receipt"] = slices.Concat(w.Hints["kexec_reown.certificate.json"], w.Hints["kexec_reown.certificate.json.asc"])
+			delete(w.Hints, "kexec_reown.certificate.json")
+		}, wizard.ErrTampering},
 		"signs a hand-over of her own": {func(w *wizardtest.World) { w.Seller.Signer = strings.Repeat("E", 40) }, wizard.ErrTampering},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reown/internal/secret"
+	"reown/wizard/msg"
 )
 
 // Certificate is what a finished run can show: what was measured at its end, signed
@@ -19,15 +20,19 @@ type Certificate struct {
 	Board       string   `json:"board"`
 	Order       string   `json:"order,omitempty"`
 	Seller      string   `json:"seller,omitempty"`
-	Owner       string   `json:"owner"` // fingerprint
+	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that signed the hand-over
+	Owner       string   `json:"owner"`               // fingerprint
 	Identity    Identity `json:"identity"`
 	CardSerial  string   `json:"cardSerial"`
 	Volumes     []Volume `json:"volumes"` // as they are now
 	StorageRoot string   `json:"storageRoot,omitempty"`
 	Firmware    string   `json:"firmware,omitempty"` // sha256 of the chip
 	Checks      []Check  `json:"checks"`
+	Run         *Receipt `json:"run"` // how the machine was before
 
-	file []byte // signed, as stored
+	json, jsonSig []byte // as signed and stored
+	text, textSig []byte // the same for people
+	cert          []byte // the owner's OpenPGP certificate
 }
 
 // Check is one thing of the seller's that was tried at the end.
@@ -48,7 +53,35 @@ func (c *Certificate) Passed() (n int) {
 	return n
 }
 
-// certify measures and signs the certificate, and stores it as pending.
+// readCertificate reads the certificate of a finished run in /boot and verifies both
+// of its forms by the owner's OpenPGP certificate.
+func readCertificate(ctx context.Context, m *Machine, cert []byte) (*Certificate, error) {
+	c := &Certificate{cert: cert}
+	for name, data := range map[string]*[]byte{hintCertificate: &c.json, hintCertificate + ".asc": &c.jsonSig, hintText: &c.text, hintText + ".asc": &c.textSig} {
+		var err error
+		if *data, err = m.Boot.ReadHint(ctx, name); err != nil {
+			return nil, fmt.Errorf("reading the certificate: %w", err)
+		}
+	}
+	return c, c.parse(func(doc, sig []byte) error { return m.PGP.Verify(cert, doc, sig) })
+}
+
+// parse verifies, and then reads the same bytes.
+func (c *Certificate) parse(verify func(doc, sig []byte) error) error {
+	if err := verify(c.json, c.jsonSig); err != nil {
+		return fmt.Errorf("verifying the certificate: %w", err)
+	}
+	if err := verify(c.text, c.textSig); err != nil {
+		return fmt.Errorf("verifying the certificate's text: %w", err)
+	}
+	if err := json.Unmarshal(c.json, c); err != nil || c.Type != certificateType {
+		return fmt.Errorf("reading the certificate: it is none of ours (%q, %v)", c.Type, err)
+	}
+	return nil
+}
+
+// certify measures the machine, and signs and stores the certificate, but for the
+// file that says that the run is over.
 func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificate, error) {
 	r, err := s.Receipt()
 	if err != nil {
@@ -62,22 +95,45 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.Handover()
-	if err != nil {
-		return nil, err
-	}
-	disks, err := s.Disks()
-	if err != nil {
-		return nil, err
-	}
 	now := j.M.Platform.Now().UTC()
 	c := &Certificate{
-		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: h.Order, Seller: h.Seller,
-		Owner: card.Fingerprints[0], Identity: j.Choice.Identity, CardSerial: card.Serial, Firmware: fw.Digest,
+		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: r.Order, Seller: r.Seller, SellerKey: r.SellerKey,
+		Owner: card.Fingerprints[0], Identity: j.Choice.Identity, CardSerial: card.Serial, Firmware: fw.Digest, Run: r, cert: cert,
 	}
 	c.Reference = now.Format("20060102") + "-" + tail(card.Fingerprints[0], 8)
-	check := func(id string, ok bool) { c.Checks = append(c.Checks, Check{id, ok}) }
+	if err := c.check(ctx, j, s, r); err != nil {
+		return nil, err
+	}
+	if c.json, err = json.MarshalIndent(c, "", "  "); err != nil {
+		return nil, fmt.Errorf("writing the certificate: %w", err)
+	}
+	c.json = append(c.json, '\n')
+	lang, _ := msg.Parse(j.Choice.Language)
+	c.text = []byte(c.Text(lang))
+	sign := func(doc []byte) (sig []byte) {
+		if err == nil {
+			sig, err = j.M.Card.Sign(ctx, cert, j.Secrets.User, doc)
+		}
+		return sig
+	}
+	if c.jsonSig, c.textSig = sign(c.json), sign(c.text); err != nil {
+		return nil, fmt.Errorf("signing the certificate: %w", err)
+	}
+	for _, f := range []File{{hintText, c.text}, {hintText + ".asc", c.textSig}, {hintCertificate + ".asc", c.jsonSig}} {
+		if err := j.M.Boot.WriteHint(ctx, f.Name, f.Data); err != nil {
+			return nil, fmt.Errorf("storing the certificate: %w", err)
+		}
+	}
+	return c, nil
+}
 
+// check tries what the seller had.
+func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt) error {
+	check := func(id string, ok bool) { c.Checks = append(c.Checks, Check{id, ok}) }
+	disks, err := s.Disks()
+	if err != nil {
+		return err
+	}
 	keys, passphrase, known := true, true, false
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
@@ -99,36 +155,23 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	}
 	holds, err := s.Holds()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	check("firmware-key", holds)
 	live, err := s.Live()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	check("boot-signature", live && holds)
 	if j.M.TPM != nil {
 		t, err := s.TPM()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.StorageRoot = t.PrimaryName
 		check("tpm", t.PrimaryName == r.SRK && t.PrimaryName != r.OldSRK)
 	}
-	doc, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("writing the certificate: %w", err)
-	}
-	doc = append(doc, '\n')
-	sig, err := j.M.Card.Sign(ctx, cert, j.Secrets.User, doc)
-	if err != nil {
-		return nil, fmt.Errorf("signing the certificate: %w", err)
-	}
-	c.file = signed(doc, sig)
-	if err := j.M.Boot.WriteHint(ctx, hintPending, c.file); err != nil {
-		return nil, fmt.Errorf("storing the certificate: %w", err)
-	}
-	return c, nil
+	return nil
 }
 
 func sameSecret(a, b *secret.Buffer) bool { return a != nil && b != nil && a.Equal(b) }

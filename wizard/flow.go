@@ -95,6 +95,7 @@ func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 	f.choice.Algorithm = o.Algorithm
 	defer f.keys.Wipe()
 	f.lang, _ = msg.Parse(o.Language)
+	f.choice.Language = o.Language
 	f.power = o.Battery
 
 	phase, why, err := f.start(ctx)
@@ -910,14 +911,13 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 	if c == nil {
 		return nil // an earlier start had shown it
 	}
-	names := map[string]msg.M{"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "firmware-key": msg.CheckFirmwareKey, "boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM}
 	body := []ui.Block{ui.S(f.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, f.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, f.t(msg.DoneOwner), short(c.Owner)), ui.G(), ui.T(f.t(msg.DoneChecks, c.Passed(), len(c.Checks)))}
 	for _, k := range c.Checks {
 		mark := ui.OK
 		if !k.OK {
 			mark = ui.Bad
 		}
-		body = append(body, ui.R(mark, "", f.t(names[k.ID])))
+		body = append(body, ui.R(mark, "", f.t(checkNames[k.ID])))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
 	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body,

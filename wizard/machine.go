@@ -269,11 +269,13 @@ type Boot interface {
 
 	// ReadHint, WriteHint and AppendHint keep our own small public files; name is
 	// kexec_reown plus a suffix that is not .txt, so that the firmware neither
-	// hashes nor trusts them. WriteHint replaces atomically, both sync; ReadHint
-	// returns ErrNotFound, and no more than 1 MiB.
+	// hashes nor trusts them. WriteHint replaces atomically, all sync; ReadHint
+	// returns ErrNotFound, and no more than 1 MiB; RemoveHint of what is not there
+	// is no error.
 	ReadHint(ctx context.Context, name string) ([]byte, error)
 	WriteHint(ctx context.Context, name string, data []byte) error
 	AppendHint(ctx context.Context, name string, data []byte) error
+	RemoveHint(ctx context.Context, name string) error
 }
 
 // Verdict is the outcome of one check.

@@ -14,15 +14,18 @@ import (
 // "already done" from "not yet": a value that differs from the one before, or
 // equals the one that was reached.
 type Receipt struct {
-	Type     string   `json:"type"` // receiptType
-	Started  string   `json:"started"`
-	Language string   `json:"language,omitempty"`
-	Layout   string   `json:"layout,omitempty"`
-	Volumes  []Volume `json:"volumes"`           // chosen volumes and the key digests before the run; "" when re-encryption was already under way
-	SRK      string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
-	OldSRK   string   `json:"oldSrk,omitempty"`  // and the one before
-	BootFor  string   `json:"bootFor,omitempty"` // the storage root whose counter the staged /boot names
-	HOTPFor  string   `json:"hotpFor,omitempty"` // image whose digest the token was given, without a TPM
+	Type      string   `json:"type"` // receiptType
+	Started   string   `json:"started"`
+	Language  string   `json:"language,omitempty"`
+	Layout    string   `json:"layout,omitempty"`
+	Order     string   `json:"order,omitempty"` // of the seller's statement, with the next two
+	Seller    string   `json:"seller,omitempty"`
+	SellerKey string   `json:"sellerKey,omitempty"`
+	Volumes   []Volume `json:"volumes"`           // chosen volumes and the key digests before the run; "" when re-encryption was already under way
+	SRK       string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
+	OldSRK    string   `json:"oldSrk,omitempty"`  // and the one before
+	BootFor   string   `json:"bootFor,omitempty"` // the storage root whose counter the staged /boot names
+	HOTPFor   string   `json:"hotpFor,omitempty"` // image whose digest the token was given, without a TPM
 }
 
 const receiptType = "reown/receipt/v1"
@@ -48,16 +51,28 @@ func splitSigned(file []byte) (doc, sig []byte, err error) {
 	return file[:i], file[i:], nil
 }
 
+// readReceipt reads the receipt of a run that is under way.
 func readReceipt(ctx context.Context, m *Machine, cert []byte) (*Receipt, error) {
 	file, err := m.Boot.ReadHint(ctx, hintReceipt)
 	if err != nil {
 		return nil, fmt.Errorf("reading the receipt: %w", err)
 	}
+	return openReceipt(file, func(doc, sig []byte) error { return m.PGP.Verify(cert, doc, sig) })
+}
+
+// IsReceipt says whether a file is a receipt, and not something else that its owner
+// has signed, by the signatures that verify accepts.
+func IsReceipt(file []byte, verify func(doc, sig []byte) error) bool {
+	_, err := openReceipt(file, verify)
+	return err == nil
+}
+
+func openReceipt(file []byte, verify func(doc, sig []byte) error) (*Receipt, error) {
 	doc, sig, err := splitSigned(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the receipt: %w", err)
 	}
-	if err := m.PGP.Verify(cert, doc, sig); err != nil {
+	if err := verify(doc, sig); err != nil {
 		return nil, fmt.Errorf("verifying the receipt: %w", err)
 	}
 	var r Receipt

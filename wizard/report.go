@@ -179,12 +179,15 @@ func (s *Snapshot) phaseOwned() (Phase, string, error) {
 	if !live && !staged {
 		return Tampered, "the firmware trusts your key, but the files in /boot are not as you signed them", nil
 	}
-	r, err := s.Receipt()
-	if err != nil {
+	if _, err := s.Owner(); err != nil {
 		if _, cardErr := s.Card(); errors.Is(cardErr, ErrNoCard) {
 			return Interrupted, "", nil // asks for the key first
 		}
 		return Tampered, "the firmware trusts a key that the security key in the reader does not hold", nil
+	}
+	r, err := readReceipt(s.ctx, s.m, cert)
+	if err != nil {
+		return Tampered, "the firmware trusts your key, and no run of this program is under way", nil
 	}
 	if s.m.TPM != nil {
 		t, err := s.TPM()
@@ -201,10 +204,6 @@ func (s *Snapshot) phaseOwned() (Phase, string, error) {
 // finishedBefore says whether a certificate of a finished run, signed by cert, is
 // stored in /boot.
 func (s *Snapshot) finishedBefore(cert []byte) bool {
-	file, err := s.m.Boot.ReadHint(s.ctx, hintCertificate)
-	if err != nil {
-		return false
-	}
-	doc, sig, err := splitSigned(file)
-	return err == nil && s.m.PGP.Verify(cert, doc, sig) == nil
+	_, err := readCertificate(s.ctx, s.m, cert)
+	return err == nil
 }

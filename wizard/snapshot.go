@@ -9,12 +9,12 @@ import (
 
 // Names of our own files in /boot. All are public; none is trusted for what it says.
 const (
-	hintCert        = "kexec_reown.asc"         // the owner's certificate, binary or armored
-	hintReceipt     = "kexec_reown.receipt"     // see Receipt
-	hintJournal     = "kexec_reown.log"         // see package journal
-	hintCertificate = "kexec_reown.certificate" // see Certificate; there when a run is over
-	hintPending     = "kexec_reown.pending"     // the same, just before
-	hintStarts      = "kexec_reown.starts"      // see crashLoop
+	hintCert        = "kexec_reown.asc"              // the owner's certificate, binary or armored
+	hintReceipt     = "kexec_reown.receipt"          // see Receipt
+	hintJournal     = "kexec_reown.log"              // see package journal
+	hintText        = "kexec_reown.certificate"      // see Certificate.Text
+	hintCertificate = "kexec_reown.certificate.json" // see Certificate; there when a run is over
+	hintStarts      = "kexec_reown.starts"           // see crashLoop
 )
 
 // lazy is a value that is measured when it is first asked for.
@@ -116,13 +116,20 @@ func (s *Snapshot) Owner() ([]byte, error) {
 	})
 }
 
+// Receipt is that of the run under way, or of the one that the certificate tells of.
 func (s *Snapshot) Receipt() (*Receipt, error) {
 	return s.receipt.get(func() (*Receipt, error) {
 		cert, err := s.Owner()
 		if err != nil {
 			return nil, err
 		}
-		return readReceipt(s.ctx, s.m, cert)
+		r, err := readReceipt(s.ctx, s.m, cert)
+		if err != nil {
+			if c, cerr := readCertificate(s.ctx, s.m, cert); cerr == nil && c.Run != nil {
+				return c.Run, nil
+			}
+		}
+		return r, err
 	})
 }
 

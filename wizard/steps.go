@@ -259,6 +259,9 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		}
 		r.Volumes = append(r.Volumes, v)
 	}
+	if h.Signer != "" {
+		r.Seller, r.SellerKey, r.Order = h.Seller, h.Signer, h.Order
+	}
 	if j.M.TPM != nil {
 		t, err := s.TPM()
 		if err != nil {
@@ -647,8 +650,12 @@ func applyCommit(ctx context.Context, j *Job) error {
 		return fmt.Errorf("removing /boot/oem: %w", err)
 	}
 	// From here on a new /boot/oem is somebody else's doing; see phase.
-	if err := j.M.Boot.WriteHint(ctx, hintCertificate, c.file); err != nil {
+	if err := j.M.Boot.WriteHint(ctx, hintCertificate, c.json); err != nil {
 		return fmt.Errorf("storing the certificate: %w", err)
+	}
+	// A receipt that stays would always look like a run that was cut.
+	if err := j.M.Boot.RemoveHint(ctx, hintReceipt); err != nil {
+		return fmt.Errorf("removing the receipt: %w", err)
 	}
 	return nil
 }

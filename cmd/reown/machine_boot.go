@@ -177,3 +177,11 @@ func (a *bootAdapter) AppendHint(_ context.Context, name string, data []byte) er
 	}
 	return a.writing(func() error { return a.dir.AppendHint(short, data) })
 }
+
+func (a *bootAdapter) RemoveHint(_ context.Context, name string) error {
+	short, err := hint(name)
+	if err != nil {
+		return err
+	}
+	return a.writing(func() error { return a.dir.RemoveHint(short) })
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -255,11 +254,9 @@ func (h *handoverReader) owner(ring map[string][]byte, signer string) boot.KeyOw
 		return boot.KeySeller
 	}
 	if file, err := h.dir.ReadHint("receipt"); err == nil {
-		if i := bytes.Index(file, []byte("-----BEGIN PGP SIGNATURE-----")); i >= 0 {
-			for _, cert := range ring {
-				if h.verify(cert, file[:i], file[i:]) == nil {
-					return boot.KeyThisRun
-				}
+		for _, cert := range ring {
+			if wizard.IsReceipt(file, func(doc, sig []byte) error { return h.verify(cert, doc, sig) }) {
+				return boot.KeyThisRun
 			}
 		}
 	}

@@ -15,11 +15,22 @@ import (
 // catalogue reads every sentence from the source, in the three languages.
 func catalogue(t *testing.T) map[string][3]string {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), "catalog.go", nil, 0)
+	all := map[string][3]string{}
+	for _, name := range []string{"catalog.go", "paper.go"} {
+		sentences(t, name, all)
+	}
+	if len(all) < 150 {
+		t.Fatalf("only %d sentences were found", len(all))
+	}
+	return all
+}
+
+func sentences(t *testing.T, name string, all map[string][3]string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string][3]string{}
 	ast.Inspect(f, func(n ast.Node) bool {
 		v, ok := n.(*ast.ValueSpec)
 		if !ok || len(v.Values) != 1 {
@@ -38,10 +49,6 @@ func catalogue(t *testing.T) map[string][3]string {
 		all[v.Names[0].Name] = texts
 		return true
 	})
-	if len(all) < 150 {
-		t.Fatalf("only %d sentences were found", len(all))
-	}
-	return all
 }
 
 var verb = regexp.MustCompile(`%[-+ #0-9.\[\]]*[a-zA-Z%]`)

@@ -838,6 +838,12 @@ func (w boot) AppendHint(_ context.Context, name string, data []byte) error {
 	return w.write("append."+name, func() { w.Hints[name] = append(slices.Clone(w.Hints[name]), data...) })
 }
 
+func (w boot) RemoveHint(_ context.Context, name string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("remove."+name, func() { delete(w.Hints, name) })
+}
+
 // ---------------------------------------------------------------- platform
 
 type platform struct{ *World }

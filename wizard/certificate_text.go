@@ -1,0 +1,140 @@
+package wizard
+
+import (
+	"strings"
+	"time"
+
+	"reown/internal/escape"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// A File is one file of a certificate.
+type File struct {
+	Name string // no directories; letters, digits, dots and hyphens
+	Data []byte
+}
+
+// Files are the certificate for a stick or a printer: the text and the JSON form, each
+// with its detached signature (.asc), and the owner's OpenPGP key, with which gpg
+// verifies both. Nothing in them is secret.
+func (c *Certificate) Files() []File {
+	name := "reown-" + c.Reference
+	return []File{{name + ".txt", c.text}, {name + ".txt.asc", c.textSig}, {name + ".json", c.json}, {name + ".json.asc", c.jsonSig}, {name + "-key.pgp", c.cert}}
+}
+
+// certificateWidth is the width of the text form, in columns.
+const certificateWidth = 80
+
+// Text is the certificate for people, to be printed or photographed: lines of at
+// most 80 columns.
+func (c *Certificate) Text(l msg.Lang) string {
+	var b strings.Builder
+	line := func(s string) { b.WriteString(strings.TrimRight(s, " ") + "\n") }
+	para := func(s string) {
+		for _, l := range ui.Wrap(s, certificateWidth) {
+			line(l)
+		}
+	}
+	head := func(m msg.M) { line(""); line(strings.ToUpper(m.In(l))) }
+	row := func(m msg.M, value string) {
+		const column = 22
+		for i, v := range ui.Wrap(value, certificateWidth-column) {
+			name := ""
+			if i == 0 {
+				name = m.In(l)
+			}
+			line(name + strings.Repeat(" ", max(1, column-len([]rune(name)))) + v)
+		}
+	}
+	// A digest fills a line of its own.
+	digest := func(what, hex string) {
+		line("  " + what)
+		line("    " + escape.Text(hex))
+	}
+
+	line(msg.PaperTitle.In(l, c.Reference))
+	line(strings.Repeat("=", certificateWidth))
+	para(msg.PaperWhat.In(l, clock(c.Date)))
+	line("")
+	row(msg.PaperBoard, escape.Text(c.Board))
+	if who := strings.TrimSpace(c.Identity.Name + " " + angled(c.Identity.Email)); who != "" {
+		row(msg.PaperOwner, escape.Text(who))
+	}
+	row(msg.PaperOwnerKey, groups(c.Owner))
+	row(msg.PaperCard, escape.Text(c.CardSerial))
+	if c.Seller != "" {
+		row(msg.PaperSeller, escape.Text(c.Seller))
+	}
+	if c.SellerKey != "" {
+		row(msg.PaperSellerKey, groups(c.SellerKey))
+	}
+	if c.Order != "" {
+		row(msg.PaperOrder, escape.Text(c.Order))
+	}
+
+	head(msg.PaperChecks)
+	if n := len(c.Checks); c.Passed() == n {
+		para(msg.PaperAll.In(l, n, n))
+	} else {
+		para(msg.PaperNotAll.In(l, c.Passed(), n))
+	}
+	for _, k := range c.Checks {
+		mark := ui.OK
+		if !k.OK {
+			mark = ui.Bad
+		}
+		para(mark.String() + " " + checkNames[k.ID].In(l))
+	}
+
+	head(msg.PaperMeasured)
+	for _, v := range c.Volumes {
+		digest(msg.PaperVolume.In(l, escape.Text(v.UUID)), v.KeyDigest)
+	}
+	if c.StorageRoot != "" {
+		digest(msg.PaperRoot.In(l), c.StorageRoot)
+	}
+	if c.Firmware != "" {
+		digest(msg.PaperFirmware.In(l), c.Firmware)
+	}
+
+	head(msg.PaperLimits)
+	for _, m := range []msg.M{msg.PaperNotTried, msg.PaperNotSeller, msg.PaperNotHardware, msg.PaperNotFirmware, msg.PaperNotWatched} {
+		para("- " + m.In(l))
+	}
+
+	head(msg.PaperVerify)
+	para(msg.PaperHow.In(l))
+	line("  gpg --import KEY")
+	line("  gpg --verify SIGNATURE TEXT")
+	para(msg.PaperFiles.In(l, c.Reference))
+	return b.String()
+}
+
+// checkNames are the checks in words.
+var checkNames = map[string]msg.M{"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "firmware-key": msg.CheckFirmwareKey, "boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM}
+
+// clock is a time of RFC 3339 as people read it.
+func clock(s string) string {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return escape.Text(s)
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+func angled(mail string) string {
+	if mail == "" {
+		return ""
+	}
+	return "<" + mail + ">"
+}
+
+// groups is a fingerprint in full, as gpg prints it.
+func groups(fpr string) string {
+	var out []string
+	for i := 0; i < len(fpr); i += 4 {
+		out = append(out, fpr[i:min(i+4, len(fpr))])
+	}
+	return escape.Text(strings.Join(out, " "))
+}
