@@ -206,7 +206,7 @@ func primaryTemplate(alg PrimaryAlg) tpm2.TPMTPublic {
 // passphrase can then be set inside a session salted to it. Heads sends them in
 // clear.
 func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
-	const total = 9
+	const total = 10
 	empty := tpm2.PasswordAuth(nil)
 	done := int64(0)
 	step := func() {
@@ -243,6 +243,10 @@ func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 	if _, err := (tpm2.FlushContext{FlushHandle: cp.ObjectHandle}).Execute(c); err != nil {
 		return c.check(err)
 	}
+	if err := v.keepEndorsementKey(c); err != nil {
+		return err
+	}
+	step()
 	v.pinned = cp.Name.Buffer
 	k, err := v.primary(c)
 	if err != nil {
