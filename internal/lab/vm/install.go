@@ -2,9 +2,11 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"reown/internal/lab"
@@ -64,29 +66,46 @@ find ./ ! -path './kexec*' -print0 | busybox sort -z >kexec_tree.txt`
 // Collect takes the boot directory back from the disk of a laptop that is off, so
 // that the laptop can be judged.
 func Collect(ctx context.Context, l *lab.Laptop) error {
+	_, err := collect(ctx, l, false)
+	return err
+}
+
+// collect is Collect; with repair, a file system that the kernel would not mount is
+// repaired as a rescue system does, and repaired says so.
+func collect(ctx context.Context, l *lab.Laptop, repair bool) (repaired bool, err error) {
 	end, _ := l.Window()
 	img := filepath.Join(l.Dir, "boot.img")
 	defer os.Remove(img)
 	f, err := os.Create(img)
 	if err != nil {
-		return err
+		return false, err
 	}
 	f.Close()
 	if err := copyRange(img, 0, l.Disk(), bootStart, end-bootStart); err != nil {
-		return err
+		return false, err
 	}
 	// As the next start's mount would: after a power cut the journal is replayed.
 	if _, err := run(ctx, nil, "e2fsck", "-p", "-E", "journal_only", img); err != nil {
-		return err
+		if !repair {
+			return false, err
+		}
+		var exit *exec.ExitError
+		if _, err := run(ctx, nil, "e2fsck", "-f", "-y", img); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: errors were corrected
+			return false, err
+		}
+		repaired = true
+	}
+	if _, err := run(ctx, nil, "e2fsck", "-f", "-n", img); err != nil {
+		return false, fmt.Errorf("/boot's file system after the journal was replayed: %w", err)
 	}
 	if err := os.RemoveAll(l.BootDir()); err != nil {
-		return err
+		return false, err
 	}
 	if err := os.Mkdir(l.BootDir(), 0o755); err != nil {
-		return err
+		return false, err
 	}
 	_, err = run(ctx, nil, "debugfs", "-R", "rdump / "+l.BootDir(), img)
-	return err
+	return repaired, err
 }
 
 // copyRange copies n bytes between files, and zeros too: the target may hold other

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"sort"
 )
 
 // A WriteLog is what QEMU's blklogwrites driver recorded (the kernel's Documentation/
@@ -83,10 +84,33 @@ func (l *WriteLog) read() error {
 	return nil
 }
 
+// Before returns how many of the entries the log held when it was size bytes long.
+func (l *WriteLog) Before(size int64) int {
+	return sort.Search(len(l.Entries), func(i int) bool { return l.Entries[i].data+l.Entries[i].size > size })
+}
+
+// Loss is what becomes of the writes that a disk with a volatile cache has accepted
+// and not flushed when the power goes.
+type Loss int
+
+// Writes that survive while earlier ones do not are what reordering is.
+const (
+	Kept    Loss = iota // all of them reach the medium
+	Lost                // none does
+	Partly              // each does or does not
+	Torn                // each of their sectors does or does not
+	NumLoss = iota
+)
+
+func (m Loss) String() string {
+	return [...]string{"kept", "lost", "reordered", "torn"}[m]
+}
+
 // Crash makes of an image as it was before the first entry what a disk with a
 // volatile cache may hold when the power goes after the first n entries: everything
-// up to the last flush, and of what follows any part, chosen by rnd (nil: nothing).
-func (l *WriteLog) Crash(image io.WriterAt, n int, rnd *rand.Rand) error {
+// up to the last flush, and of what follows what loss and rnd choose. It returns how
+// many requests were lost, wholly or in part.
+func (l *WriteLog) Crash(image io.WriterAt, n int, loss Loss, rnd *rand.Rand) (lost int, err error) {
 	flushed := 0
 	for i, e := range l.Entries[:n] {
 		if e.Flush {
@@ -94,16 +118,29 @@ func (l *WriteLog) Crash(image io.WriterAt, n int, rnd *rand.Rand) error {
 		}
 	}
 	for i, e := range l.Entries[:n] {
-		if e.size == 0 || i >= flushed && !e.FUA && (rnd == nil || rnd.IntN(2) == 0) {
+		if e.size == 0 {
 			continue
 		}
 		p := make([]byte, e.size)
 		if _, err := l.file.ReadAt(p, e.data); err != nil {
-			return err
+			return lost, err
 		}
-		if _, err := image.WriteAt(p, int64(e.Sector)*l.sector); err != nil {
-			return err
+		step, whole := e.size, true
+		if loss == Torn {
+			step = l.sector
+		}
+		for at := int64(0); at < e.size; at += step {
+			if i >= flushed && !e.FUA && loss != Kept && (loss == Lost || rnd.IntN(2) == 0) {
+				whole = false
+				continue
+			}
+			if _, err := image.WriteAt(p[at:min(at+step, e.size)], int64(e.Sector)*l.sector+at); err != nil {
+				return lost, err
+			}
+		}
+		if !whole {
+			lost++
 		}
 	}
-	return nil
+	return lost, nil
 }

@@ -72,6 +72,11 @@ func remember(t *testing.T, l *lab.Laptop) *lab.Buyer {
 		known[k] = v
 	}
 	writeJSON(t, paper(l), known)
+	return buyerOf(known)
+}
+
+// buyerOf takes the buyer's secrets from the file in which a run leaves them.
+func buyerOf(known map[string]string) *lab.Buyer {
 	return &lab.Buyer{Disk: known["secret.disk"], UserPIN: known["secret.user"], AdminPIN: known["secret.admin"], Owner: known["secret.owner"],
 		TOTP: strings.ReplaceAll(known["totp"], " ", "")}
 }

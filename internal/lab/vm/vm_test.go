@@ -24,6 +24,7 @@ var base struct {
 	once     sync.Once
 	dir      string
 	firmware *Firmware
+	reown    string // the shipped binary
 	err      error
 }
 
@@ -47,6 +48,7 @@ func makeBase() error {
 	if err != nil {
 		return err
 	}
+	base.reown = reown
 	program := filepath.Join(dir, "lab")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "reown/cmd/lab")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
