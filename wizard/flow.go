@@ -130,7 +130,7 @@ func (f *flow) start(ctx context.Context) (Phase, string, error) {
 		if _, err := f.s.Card(); errors.Is(err, ErrNoCard) {
 			id, err := f.u.Ask(ctx, &ui.Page{Key: "card", Lang: f.lang, Title: msg.Title.In(f.lang), Status: f.status(), NoBack: true,
 				Body:    []ui.Block{ui.S(msg.PlugIn.In(f.lang)), ui.T(msg.PlugInWhy.In(f.lang))},
-				Choices: []ui.Choice{{ID: "retry", Label: msg.ButtonRetry.In(f.lang)}}, Preset: ui.Leave})
+				Choices: []ui.Choice{{ID: "retry", Label: msg.ButtonRetry.In(f.lang)}}, Preset: ui.Leave, Wait: f.t(msg.WaitMeasure)})
 			if err != nil {
 				return "", "", err
 			}
@@ -257,6 +257,7 @@ func (f *flow) language(ctx context.Context) (move, error) {
 	for _, l := range msg.Langs {
 		p.Choices = append(p.Choices, ui.Choice{ID: l.Code, Label: l.Name, Letter: rune(l.Code[0])})
 		p.Body = append(p.Body, ui.T(msg.ChooseLanguage.In(l.Lang)))
+		p.Wait += msg.WaitMeasure.In(l.Lang) + "\n"
 	}
 	id, mv, err := f.ask(ctx, p)
 	if err != nil {
@@ -289,7 +290,7 @@ func (f *flow) startPage(ctx context.Context) (move, error) {
 }
 
 func (f *flow) keyboard(ctx context.Context) (move, error) {
-	p := &ui.Page{Key: "keyboard", Step: 1, Preset: ui.Continue, NoBack: f.resume,
+	p := &ui.Page{Key: "keyboard", Step: 1, Preset: ui.Continue, NoBack: f.resume, Wait: f.t(msg.WaitVerify),
 		Body:   []ui.Block{ui.S(f.t(msg.KeyboardAsk)), ui.G(), {Kind: ui.Verbatim, Text: "    y z a q m - . 1"}, ui.G(), ui.T(f.t(msg.KeyboardWhy))},
 		Inputs: []*ui.Input{{Key: "keys", Label: f.t(msg.KeyboardEcho), Echo: true, Optional: true, Max: 40}},
 		Help:   f.t(msg.KeyboardHelp), Choices: []ui.Choice{f.button()}}
@@ -299,8 +300,8 @@ func (f *flow) keyboard(ctx context.Context) (move, error) {
 			f.choice.Layout = names[0]
 		}
 		p.Status = f.status()
-		for i, n := range names {
-			if i > 0 {
+		for _, n := range names {
+			if n != f.choice.Layout {
 				p.Choices = append(p.Choices, ui.Choice{ID: n, Label: n})
 			}
 		}
@@ -328,7 +329,7 @@ func (f *flow) problems(ctx context.Context) (move, error) {
 		if len(ps) == 0 {
 			return skipped, nil
 		}
-		p := &ui.Page{Key: "problems", Step: 1, Preset: ui.Leave, Body: []ui.Block{ui.S(f.t(msg.ProblemsIntro)), ui.G()},
+		p := &ui.Page{Key: "problems", Step: 1, Preset: ui.Leave, Wait: f.t(msg.WaitVerify), Body: []ui.Block{ui.S(f.t(msg.ProblemsIntro)), ui.G()},
 			Choices: []ui.Choice{{ID: "retry", Label: f.t(msg.ButtonRetry), Letter: 'r'}}}
 		battery := true
 		for _, x := range ps {
@@ -390,7 +391,7 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 		}
 		return append(b, ui.S(f.t(msg.VerifyBad)))
 	}
-	p := &ui.Page{Key: "verify", Step: 2, Live: body, Help: f.t(msg.VerifyHelp), Details: verifyDetails(&h)}
+	p := &ui.Page{Key: "verify", Step: 2, Live: body, Wait: f.t(msg.WaitMeasure), Help: f.t(msg.VerifyHelp), Details: verifyDetails(&h)}
 	yes := ui.Choice{ID: "match", Label: f.t(msg.ButtonMatch), Letter: 'y'}
 	no := ui.Choice{ID: "stop", Label: f.t(msg.ButtonNotSure), Letter: 'n'}
 	without := ui.Choice{ID: "unproven", Label: f.t(msg.ButtonUnproven), Letter: 'u'}
@@ -675,7 +676,7 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	if b, err := f.s.Boot(); err == nil && f.choice.Entry < len(b.Entries) {
 		body = append(body, ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry])))
 	}
-	id, mv, err := f.ask(ctx, &ui.Page{Key: "check", Step: 7, Preset: "start", Body: body, Inputs: []*ui.Input{in},
+	id, mv, err := f.ask(ctx, &ui.Page{Key: "check", Step: 7, Preset: "start", Wait: f.t(msg.WaitMeasure), Body: body, Inputs: []*ui.Input{in},
 		Choices: []ui.Choice{{ID: "start", Label: f.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: f.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
 		Default: 1, Check: f.typed(in, want), Help: f.t(msg.CheckHelp)})
 	if err != nil || mv != forward || id == "start" {
@@ -843,7 +844,7 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 func (f *flow) anew(ctx context.Context) (move, error) {
 	want := f.serial()
 	in := &ui.Input{Key: "anew-serial", Label: f.t(msg.SerialLabel, want), Max: 16}
-	_, mv, err := f.ask(ctx, &ui.Page{Key: "anew", Alarm: true, Preset: ui.Back, Body: []ui.Block{ui.S(f.t(msg.AnewTitle)), ui.T(f.t(msg.AnewWhat))},
+	_, mv, err := f.ask(ctx, &ui.Page{Key: "anew", Alarm: true, Preset: ui.Back, Wait: f.t(msg.WaitMeasure), Body: []ui.Block{ui.S(f.t(msg.AnewTitle)), ui.T(f.t(msg.AnewWhat))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{f.button()}, Check: f.typed(in, want)})
 	if err != nil || mv == backward {
 		return again, err
@@ -901,7 +902,7 @@ func (f *flow) failed(ctx context.Context, err error) (bool, error) {
 		body = append(body, ui.R(ui.Bad, f.t(msg.FailedWhat), what), ui.R(ui.NoMark, f.t(msg.FailedData), data), ui.R(ui.NoMark, f.t(msg.FailedDo), do))
 	}
 	body = append(body, ui.G(), ui.T(err.Error()))
-	id, err := f.u.Ask(ctx, &ui.Page{Key: "failed", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, Preset: "end", Body: body, Choices: []ui.Choice{
+	id, err := f.u.Ask(ctx, &ui.Page{Key: "failed", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, Preset: "end", Wait: f.t(msg.WaitMeasure), Body: body, Choices: []ui.Choice{
 		{ID: "retry", Label: f.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: f.t(msg.ButtonEnd), Letter: 'e'}}})
 	return id == "retry", err
 }
@@ -920,7 +921,7 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 		body = append(body, ui.R(mark, "", f.t(checkNames[k.ID])))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body,
+	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: f.t(msg.WaitRestart),
 		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}})
 	return err
 }

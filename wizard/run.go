@@ -47,6 +47,7 @@ func (r *runner) note(event, step, text string) {
 
 // run does every step that measuring does not show as done.
 func (r *runner) run(ctx context.Context, show func(ui.Tasks)) error {
+	show(r.tasks())
 	for i, st := range r.steps {
 		if ctx.Err() != nil {
 			r.note("pause", st.ID, "")

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,9 +16,15 @@ import (
 // catalogue reads every sentence from the source, in the three languages.
 func catalogue(t *testing.T) map[string][3]string {
 	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := map[string][3]string{}
-	for _, name := range []string{"catalog.go", "paper.go"} {
-		sentences(t, name, all)
+	for _, name := range files {
+		if name != "msg.go" && !strings.HasSuffix(name, "_test.go") {
+			read(t, name, all)
+		}
 	}
 	if len(all) < 150 {
 		t.Fatalf("only %d sentences were found", len(all))
@@ -25,7 +32,8 @@ func catalogue(t *testing.T) map[string][3]string {
 	return all
 }
 
-func sentences(t *testing.T, name string, all map[string][3]string) {
+// read adds the sentences of one source file.
+func read(t *testing.T, name string, all map[string][3]string) {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {

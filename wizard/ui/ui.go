@@ -56,6 +56,9 @@ type Page struct {
 	Alarm   bool // a STOP page
 	Help    string
 	Details string
+	// Wait says what the program does after this page, where that takes seconds, and
+	// what is safe meanwhile; it is shown until the next page.
+	Wait string
 
 	// Preset is the answer of a run without a person when the answers file has
 	// none: a choice ID. "" means that the answer must be given.

@@ -165,7 +165,7 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		}
 		c := find(p, id)
 		if c == nil || !c.Checks {
-			return id, nil
+			return u.wait(p, id)
 		}
 		if err := u.inputs(ctx, p); err != nil {
 			var problem ui.Problem
@@ -176,7 +176,7 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 			return "", err
 		}
 		if p.Check == nil {
-			return id, nil
+			return u.wait(p, id)
 		}
 		u.say(t(msg.Checking))
 		if err := p.Check(ctx); err != nil {
@@ -186,8 +186,16 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 			u.wrap("*** " + err.Error())
 			continue
 		}
-		return id, nil
+		return u.wait(p, id)
 	}
+}
+
+// wait says what happens until the next page.
+func (u *UI) wait(p *ui.Page, id string) (string, error) {
+	if p.Wait != "" && id != ui.Leave && id != ui.Back {
+		u.wrap(p.Wait)
+	}
+	return id, nil
 }
 
 func find(p *ui.Page, id string) *ui.Choice {

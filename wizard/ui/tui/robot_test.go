@@ -2,39 +2,27 @@ package tui
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gdamore/tcell/v2"
 
-	"reown/internal/keymap"
-	"reown/internal/otp"
-	"reown/internal/secret"
-	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
 )
 
-// robot is a person at the keyboard: it reads the screen and presses keys, and
-// knows nothing that is not on the screen, in the e-mail, on its paper or on its
-// phone.
+// robot is a person at the keyboard who reads the screen and presses keys.
 type robot struct {
 	*UI
+	*wizardtest.Person
 	t     *testing.T
 	sim   tcell.SimulationScreen
-	w     *wizardtest.World
-	mu    sync.Mutex
-	paper map[string]string // by page key without "record."
 	keys  int               // pressed
-	pages []string
 	texts map[string]string // screen by page key, the first time it is shown
-	say   map[string]string // choice to make, by page key
+	marks map[string]string // looks, the same
 	look  func(p *ui.Page, text string)
 }
 
@@ -45,34 +33,84 @@ func newRobot(t *testing.T, w *wizardtest.World, width, height int, mono bool) *
 		t.Fatal(err)
 	}
 	sim.SetSize(width, height)
-	r := &robot{t: t, sim: sim, w: w, paper: map[string]string{}, texts: map[string]string{}, say: map[string]string{}}
+	r := &robot{t: t, sim: sim, Person: wizardtest.NewPerson(w), texts: map[string]string{}, marks: map[string]string{}}
 	r.UI = New(sim, cp437, nil)
 	r.UI.mono = mono
 	t.Cleanup(r.UI.Close)
 	return r
 }
 
-// text is the screen, without spaces at the ends of lines.
-func (r *robot) text() string {
-	var out string
+// cells calls f with every cell of the screen between two drawings.
+func (r *robot) cells(f func(x, y int, c rune, st tcell.Style)) {
 	r.update(func() {})
 	r.update(func() {
 		cells, w, h := r.sim.GetContents()
-		var b strings.Builder
-		for y := range h {
-			var l strings.Builder
-			for x := range w {
-				if c := cells[y*w+x]; len(c.Runes) > 0 {
-					l.WriteRune(c.Runes[0])
-				} else {
-					l.WriteRune(' ')
-				}
+		for i := range w * h {
+			c := ' '
+			if len(cells[i].Runes) > 0 {
+				c = cells[i].Runes[0]
 			}
-			b.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+			f(i%w, i/w, c, cells[i].Style)
 		}
-		out = b.String()
 	})
-	return out
+}
+
+// text is the screen, without spaces at the ends of lines.
+func (r *robot) text() string {
+	var lines []string
+	r.cells(func(x, y int, c rune, _ tcell.Style) {
+		if x == 0 {
+			lines = append(lines, "")
+		}
+		lines[y] += string(c)
+	})
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " ")
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// looks says which cells of the screen do not look plain: one line a run of them,
+// with its line and columns, from 1.
+func (r *robot) looks() string {
+	var out strings.Builder
+	look, from, row, last := "", 0, 0, 0
+	end := func() {
+		if look != "" {
+			fmt.Fprintf(&out, "%2d  %2d-%-2d  %s\n", row+1, from+1, last+1, look)
+		}
+	}
+	r.cells(func(x, y int, c rune, st tcell.Style) {
+		l := describe(st)
+		if l != look || y != row {
+			end()
+			look, from, row = l, x, y
+		}
+		last = x
+	})
+	end()
+	return out.String()
+}
+
+// describe is a style in words; "" for a plain one.
+func describe(st tcell.Style) string {
+	fg, bg, attr := st.Decompose()
+	var words []string
+	for _, a := range []struct {
+		mask tcell.AttrMask
+		name string
+	}{{tcell.AttrBold, "bold"}, {tcell.AttrReverse, "reverse"}, {tcell.AttrUnderline, "underline"}, {tcell.AttrBlink, "blink"}, {tcell.AttrDim, "dim"}} {
+		if attr&a.mask != 0 {
+			words = append(words, a.name)
+		}
+	}
+	if fg != tcell.ColorDefault {
+		words = append(words, fg.Name())
+	}
+	if bg != tcell.ColorDefault {
+		words = append(words, "on "+bg.Name())
+	}
+	return strings.Join(words, " ")
 }
 
 func (r *robot) press(keys ...tcell.Key) {
@@ -114,7 +152,6 @@ func (r *robot) page(p *ui.Page) *page {
 
 // Ask implements ui.UI: the robot answers while the page is shown.
 func (r *robot) Ask(ctx context.Context, p *ui.Page) (string, error) {
-	r.pages = append(r.pages, p.Key)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -123,6 +160,20 @@ func (r *robot) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	id, err := r.UI.Ask(ctx, p)
 	<-done
 	return id, err
+}
+
+// Watch implements ui.UI.
+func (r *robot) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	r.Press = func() {
+		for pausing := false; !pausing; time.Sleep(time.Millisecond) {
+			r.typed("p") // not heard before the first list is drawn
+			r.update(func() {
+				v, ok := r.app.GetFocus().(*taskView)
+				pausing = ok && v.pausing
+			})
+		}
+	}
+	return r.UI.Watch(ctx, title, r.Watched(work))
 }
 
 var word = regexp.MustCompile(`(\d+)  ([a-z]{3,8})\b`)
@@ -134,7 +185,7 @@ func (r *robot) answer(p *ui.Page) {
 	}
 	text := r.text()
 	if _, seen := r.texts[p.Key]; !seen {
-		r.texts[p.Key] = text
+		r.texts[p.Key], r.marks[p.Key] = text, r.looks()
 	}
 	if v.lines > v.room {
 		r.t.Errorf("page %s does not fit: %d lines in %d\n%s", p.Key, v.lines, v.room, text)
@@ -142,56 +193,18 @@ func (r *robot) answer(p *ui.Page) {
 	if r.look != nil {
 		r.look(p, text)
 	}
-	want, chosen := r.say[p.Key]
-	if p.Key == "failed" && !chosen {
-		want = "end"
-	}
-	if chosen {
-		delete(r.say, p.Key)
-	}
+	want, special := r.Choose(p)
 	for i, in := range p.Inputs {
-		switch {
-		case strings.HasPrefix(p.Key, "record."):
-			var words []string
-			for _, m := range word.FindAllStringSubmatch(text, -1) {
-				if m[1] == fmt.Sprint(len(words)+1) {
-					words = append(words, m[2])
-				}
+		if wizardtest.Types(p, want) {
+			if in.Value != "" {
+				r.press(tcell.KeyCtrlU)
 			}
-			for _, b := range p.Body {
-				if b.Kind == ui.QR { // scanned with a telephone
-					words = strings.Fields(string(b.Secret.Bytes()))
-				}
+			line := r.Line(p, in, r.read(p, text))
+			r.typed(line)
+			if in.Twice {
+				r.press(tcell.KeyEnter)
+				r.typed(line)
 			}
-			r.paper[strings.TrimPrefix(p.Key, "record.")] = strings.Join(words, " ")
-			if want == "" || want == ui.Continue {
-				r.typed(strings.Join(words, " "))
-			}
-		case strings.HasPrefix(p.Key, "paper."):
-			r.typed(r.paper[strings.TrimPrefix(p.Key, "paper.")])
-		case in.Key == "secret.current":
-			r.typed(r.current())
-		case in.Key == "totp":
-			r.typed(r.phone(p))
-		case in.Key == "confirm", in.Key == "unproven-serial", in.Key == "anew-serial":
-			if want == "" || want == "start" || want == ui.Continue {
-				r.typed("nl0t")
-			}
-		case in.Twice:
-			own := "couch-relic-" + in.Key[len("secret."):]
-			r.paper[in.Key[len("secret."):]] = own
-			r.typed(own)
-			r.press(tcell.KeyEnter)
-			r.typed(own)
-		case in.Key == "clock":
-			r.press(tcell.KeyCtrlU)
-			r.typed("2026-11-22 17:41")
-		case in.Key == "name":
-			r.press(tcell.KeyCtrlU)
-			r.typed("Ada Lovelace")
-		case in.Key == "email":
-			r.press(tcell.KeyCtrlU)
-			r.typed("ada@example.org")
 		}
 		if i < len(p.Inputs)-1 {
 			r.press(tcell.KeyEnter)
@@ -202,10 +215,8 @@ func (r *robot) answer(p *ui.Page) {
 		r.press(tcell.KeyEscape)
 	case want == ui.Leave:
 		r.press(tcell.KeyF10)
-	case want != "":
+	case special:
 		r.pick(v, want)
-	case len(p.Inputs) > 0:
-		r.press(tcell.KeyEnter)
 	default:
 		r.press(tcell.KeyEnter)
 	}
@@ -220,7 +231,7 @@ func (r *robot) answer(p *ui.Page) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	r.t.Errorf("page %s stays, after %v:\n%s", p.Key, r.pages, r.text())
+	r.t.Errorf("page %s stays, after %v:\n%s", p.Key, r.Pages, r.text())
 	r.press(tcell.KeyF10, tcell.KeyEscape)
 }
 
@@ -248,47 +259,18 @@ func (r *robot) pick(v *page, id string) {
 	r.t.Errorf("page %s: no button %s", v.p.Key, id)
 }
 
-// current is the passphrase of the disk as the person knows it.
-func (r *robot) current() string {
-	for _, v := range r.w.Disks {
-		if v.NewKey == "" && len(v.Slots) > 0 && v.Slots[0] == r.paper["disk"] {
-			return r.paper["disk"]
+// read is the secret on the screen: its words, or what a camera sees of a code.
+func (r *robot) read(p *ui.Page, text string) string {
+	var words []string
+	for _, m := range word.FindAllStringSubmatch(text, -1) {
+		if m[1] == fmt.Sprint(len(words)+1) {
+			words = append(words, m[2])
 		}
 	}
-	return wizardtest.SellerPassphrase
-}
-
-// phone scans the code and shows the six digits.
-func (r *robot) phone(p *ui.Page) string {
-	for _, b := range p.Body {
-		if b.Kind != ui.QR && b.Kind != ui.Code {
-			continue
-		}
-		uri := string(b.Secret.Bytes())
-		if i := strings.Index(uri, "secret="); i >= 0 {
-			uri = uri[i+7:]
-		}
-		text := secret.From([]byte(uri))
-		key, err := otp.ParseBase32(text)
-		if err != nil {
-			r.t.Error(err)
-			return ""
-		}
-		c, err := otp.TOTP(key, r.w.Clock)
-		if err != nil {
-			r.t.Error(err)
-		}
-		return c.String()
+	if len(words) > 0 {
+		return strings.Join(words, " ")
 	}
-	return ""
-}
-
-// seen is everything that the robot has on paper.
-func (r *robot) seen() (all []string) {
-	for s := range maps.Values(r.paper) {
-		all = append(all, s)
-	}
-	return all
+	return wizardtest.Shown(p)
 }
 
 // cp437 is what the kernel's console font has.
@@ -296,42 +278,24 @@ func cp437(c rune) bool {
 	return c < 0x7f || strings.ContainsRune("ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥áíóúñÑªº¿¬½¼¡«»░▒▓│┤╣║╗╝┐└┴┬├─┼╚╔╩╦╠═╬┘┌█▄▌▐▀ß±°·²", c)
 }
 
-func (r *robot) run(lang string) error {
-	return wizard.Run(context.Background(), r.w.Machine(), r, wizard.Options{Language: lang, Keyboard: keyboard{}, Explain: func(err error) (string, string, string) {
-		return "A device did not do what it was told.", "Your files are as the last finished step left them.", "Try again; if it stays so, export the log and ask for help."
-	}})
-}
-
-// keyboard knows two layouts and cannot load one of them.
-type keyboard struct{}
-
-func (keyboard) Layouts() []string { return []string{"us", "de", "fr"} }
-func (keyboard) Load(name string) error {
-	if name == "fr" {
-		return errors.New("not allowed")
-	}
-	return nil
-}
-func (keyboard) Moves(text []byte) bool { return keymap.MovesIn(text) }
+func (r *robot) run(lang string) error { return wizardtest.Run(r.W, r, lang) }
 
 func TestTheWholeJourney(t *testing.T) {
 	for _, lang := range []string{"en", "fr", "de"} {
 		t.Run(lang, func(t *testing.T) {
 			w := wizardtest.New()
 			r := newRobot(t, w, 80, 25, false)
-			r.say["check"] = "start"
-			r.say["keyboard"] = ui.Continue
 			if err := r.run(lang); err != nil {
 				t.Fatalf("%v\n%s", err, r.text())
 			}
-			if err := w.Owned(r.seen()); err != nil {
+			if err := w.Owned(r.Known()); err != nil {
 				t.Fatal(err)
 			}
 			// Heads' own flow, for the same result: reference in docs/wizard.md.
-			secrets := len(strings.Join(r.seen(), "")) + len(wizardtest.SellerPassphrase) + 6
-			t.Logf("%d pages, %d keys, of which %d are secrets from paper, the seller's passphrase and six digits; %d restart", len(r.pages), r.keys, secrets, 1)
-			if len(r.pages) > 14 || r.keys-secrets > 70 {
-				t.Errorf("the journey has grown: %d pages, %d keys beside the secrets", len(r.pages), r.keys-secrets)
+			secrets := len(strings.Join(r.Known(), "")) + len(wizardtest.SellerPassphrase) + 6
+			t.Logf("%d pages, %d keys, of which %d are secrets from paper, the seller's passphrase and six digits; %d restart", len(r.Pages), r.keys, secrets, 1)
+			if len(r.Pages) > 14 || r.keys-secrets > 70 {
+				t.Errorf("the journey has grown: %d pages, %d keys beside the secrets", len(r.Pages), r.keys-secrets)
 			}
 		})
 	}

@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,85 +27,19 @@ import (
 
 var update = flag.Bool("update", false, "write the screens instead of comparing them")
 
-// scenario is a conversation; together they show every page.
-type scenario struct {
-	name  string
-	world func(*wizardtest.World)
-	say   map[string]string
-	cut   string // a first run ends at this named write, the screens are those of the second
-	want  error  // of the last run
-}
-
-var scenarios = []scenario{
-	{name: "journey", say: map[string]string{"language": "en", "check": "start"}},
-	{name: "anew-language", say: map[string]string{"keyboard": "de", "check": "start"}},
-	{name: "no-layout", say: map[string]string{"keyboard": "fr", "check": "start"}},
-	{name: "not-sure", say: map[string]string{"verify": "stop", "stop": "end"}, want: wizard.ErrNotVerified},
-	{name: "clock", say: map[string]string{"verify": "stop", "stop": "clock", "check": "start"}},
-	{name: "unproven", world: func(w *wizardtest.World) { w.Files = "changed" }, say: map[string]string{"verify": "unproven", "check": "start"}},
-	{name: "own", say: map[string]string{"secrets": "own", "check": "start"}},
-	{name: "change", say: map[string]string{"check": "change", "change": "name"}},
-	{name: "entry", say: map[string]string{"check": "change", "change": "entry", "entry": "1"}},
-	{name: "two-disks", world: func(w *wizardtest.World) { w.AddDisk("22222222-bbbb", "WD-1234") }, say: map[string]string{"check": "start"}},
-	{name: "as-qr", say: map[string]string{"record.disk": "qr", "totp": "letters", "check": "start"}},
-	{name: "problems", world: func(w *wizardtest.World) {
-		w.PowerState = wizard.Power{Known: true, Percent: 20}
-		w.Clock = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
-		w.Full = true
-	}, say: map[string]string{"problems": ui.Leave}, want: ui.ErrLeft},
-	{name: "battery", world: func(w *wizardtest.World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, say: map[string]string{"problems": "battery", "check": "start"}},
-	{name: "no-card", world: func(w *wizardtest.World) { w.CardIn = false }, say: map[string]string{"card": ui.Leave}, want: ui.ErrLeft},
-	{name: "tampering", world: func(w *wizardtest.World) {
-		w.HandoverFunc = func() wizard.Handover {
-			return wizard.Handover{Tampering: true, Why: "/boot/oem is not covered by the owner's signature"}
+// play has a conversation and returns the robot that has had it.
+func play(t *testing.T, c *wizardtest.Conversation, lang string, height int, mono bool) *robot {
+	t.Helper()
+	r := newRobot(t, wizardtest.New(), 80, height, mono)
+	runs := 0
+	err := c.Talk(r.Person, lang, func() ui.UI {
+		if runs++; runs == 2 {
+			r.texts = map[string]string{}
 		}
-	}, want: wizard.ErrTampering},
-	{name: "resume-card", cut: "card.pin.user"},
-	{name: "resume-disk", cut: "disk.end", say: map[string]string{}},
-	{name: "resume-tpm", cut: "tpm.owner"},
-	{name: "resume-flash", cut: "flash.block.1"},
-	{name: "resume-commit", cut: "boot.install"},
-	{name: "begin-anew", cut: "tpm.clear", say: map[string]string{"resume": "anew", "anew": ui.Continue}},
-	{name: "failed", world: func(w *wizardtest.World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) }, say: map[string]string{"check": "start", "failed": "retry"}},
-}
-
-// play runs a scenario and returns the robot that has seen it.
-func (s *scenario) play(t *testing.T, lang string, height int, mono bool) *robot {
-	w := wizardtest.New()
-	if s.world != nil {
-		s.world(w)
-	}
-	r := newRobot(t, w, 80, height, mono)
-	if s.cut != "" {
-		w.Fault = func(op string) error {
-			if op == s.cut {
-				return wizardtest.ErrCut
-			}
-			return nil
-		}
-		r.say["check"], r.say["failed"] = "start", "end"
-		if err := r.run(lang); !errors.Is(err, wizardtest.ErrCut) {
-			t.Fatalf("the first run: %v", err)
-		}
-		if err := w.Intact(r.seen()); err != nil {
-			t.Fatal(err)
-		}
-		w.Reboot()
-		r.texts, r.pages = map[string]string{}, nil
-	}
-	for k, v := range s.say {
-		r.say[k] = v
-	}
-	if err := r.run(lang); !errors.Is(err, s.want) {
-		t.Fatalf("%v\n%s", err, r.text())
-	}
-	if s.want == nil {
-		if s.name == "two-disks" {
-			return r
-		}
-		if err := w.Owned(r.seen()); err != nil {
-			t.Fatal(err)
-		}
+		return r
+	})
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", c.Name, err, r.text())
 	}
 	return r
 }
@@ -121,37 +61,115 @@ func masked(s string) string {
 	return s
 }
 
-// Every page in English, as it stands on 80 by 25, is kept in testdata; the same
-// pages without colours have the same text.
+// Every page in English, as it stands on 80 by 25, is kept in testdata: its text, and
+// what of it is not plain, with colours and without. The text is the same in both,
+// without colours there are none, and no secret stands in a file.
 func TestScreens(t *testing.T) {
-	seen := map[string]bool{}
-	for i := range scenarios {
-		s := &scenarios[i]
-		t.Run(s.name, func(t *testing.T) {
-			r := s.play(t, "en", 25, false)
-			mono := s.play(t, "en", 25, true)
+	seen, shown := map[string]bool{}, map[string]bool{}
+	for i := range wizardtest.Conversations {
+		c := &wizardtest.Conversations[i]
+		t.Run(c.Name, func(t *testing.T) {
+			r, mono := play(t, c, "en", 25, false), play(t, c, "en", 25, true)
 			for key, text := range r.texts {
-				text = masked(text)
-				if got := masked(mono.texts[key]); got != text {
-					t.Errorf("%s differs without colours:\n%s\n%s", key, text, got)
+				name := key
+				shown[key] = true
+				if c.Cut != "" {
+					name = c.Name + "." + key
 				}
-				for _, p := range r.paper {
-					if strings.Contains(text, p) {
-						t.Errorf("%s shows a secret", key)
-					}
-				}
-				if seen[key] && s.cut == "" {
+				if seen[name] {
 					continue
 				}
-				seen[key] = true
-				name := key
-				if s.cut != "" {
-					name = s.name + "." + key
+				seen[name] = true
+				kept := screen(t, name, text, r.marks[key], mono.texts[key], mono.marks[key])
+				for _, p := range append(append(r.Known(), mono.Known()...), wizardtest.SellerPassphrase, wizardtest.SellerPIN, wizardtest.SellerOwner) {
+					if strings.Contains(kept, p) {
+						t.Errorf("%s shows a secret", name)
+					}
 				}
-				golden(t, name, text)
 			}
 		})
 	}
+	for _, key := range pageKeys(t) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(shown)), func(n string) bool { return n == key || strings.HasSuffix(key, ".") && strings.HasPrefix(n, key) }) {
+			t.Errorf("no conversation shows the page %q", key)
+		}
+	}
+}
+
+// screen compares a screen with colours and without with its file, and returns what
+// would be kept.
+func screen(t *testing.T, name, text, looks, monoText, monoLooks string) string {
+	t.Helper()
+	text, monoText = masked(text), masked(monoText)
+	if text != monoText {
+		t.Errorf("%s differs without colours:\n%s\n%s", name, text, monoText)
+	}
+	if m := colour.FindString(monoLooks); m != "" {
+		t.Errorf("%s has a colour where there are none: %s", name, m)
+	}
+	kept := text + "--- with colours: line, columns, look\n" + looks + "--- without\n" + monoLooks
+	golden(t, name, kept)
+	return kept
+}
+
+// colour is anything in looks that is not an attribute.
+var colour = regexp.MustCompile(`(?m)^.*(red|green|yellow|white|black|blue|on ).*$`)
+
+// pageKeys finds the keys of all pages in the wizard's source: composite literals of
+// ui.Page and calls of tell. A key that is put together ends with its dot.
+func pageKeys(t *testing.T) (keys []string) {
+	t.Helper()
+	pkgs, err := filepath.Glob("../../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	literal := func(e ast.Expr) {
+		if b, ok := e.(*ast.BinaryExpr); ok {
+			e = b.X
+		}
+		if l, ok := e.(*ast.BasicLit); ok {
+			k, err := strconv.Unquote(l.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, k)
+			return
+		}
+		if id, ok := e.(*ast.Ident); ok && id.Name == "key" {
+			return // tell's parameter
+		}
+		t.Errorf("the key of a page is no constant: %T", e)
+	}
+	for _, name := range pkgs {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				if s, ok := n.Type.(*ast.SelectorExpr); ok && s.Sel.Name == "Page" {
+					for _, e := range n.Elts {
+						if kv := e.(*ast.KeyValueExpr); kv.Key.(*ast.Ident).Name == "Key" {
+							literal(kv.Value)
+						}
+					}
+				}
+			case *ast.CallExpr:
+				if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "tell" {
+					literal(n.Args[1])
+				}
+			}
+			return true
+		})
+	}
+	if len(keys) < 25 {
+		t.Fatalf("only %d pages were found", len(keys))
+	}
+	return keys
 }
 
 func golden(t *testing.T, name, text string) {
@@ -177,11 +195,18 @@ func golden(t *testing.T, name, text string) {
 }
 
 // Every page fits on 24 lines, in every language; the robot complains of one that
-// does not.
+// does not. Every conversation has the pages that it has without a screen.
 func TestEveryPageFitsInEveryLanguage(t *testing.T) {
 	for _, l := range msg.Langs {
-		for i := range scenarios {
-			scenarios[i].play(t, l.Code, 24, false)
+		for i := range wizardtest.Conversations {
+			c := &wizardtest.Conversations[i]
+			want, err := c.Pages(l.Code)
+			if err != nil {
+				t.Fatalf("%s: %v", c.Name, err)
+			}
+			if r := play(t, c, l.Code, 24, false); !slices.Equal(r.Pages, want) {
+				t.Errorf("%s in %s shows the pages\n%v, want\n%v", c.Name, l.Code, r.Pages, want)
+			}
 		}
 	}
 }
@@ -226,7 +251,6 @@ func TestTheRunScreen(t *testing.T) {
 func TestResize(t *testing.T) {
 	w := wizardtest.New()
 	r := newRobot(t, w, 80, 25, false)
-	r.say["check"] = "start"
 	n := 0
 	r.look = func(p *ui.Page, text string) {
 		if n++; n%2 == 0 {

@@ -56,11 +56,13 @@ func New(screen tcell.Screen, has func(rune) bool, caps func() bool) *UI {
 		}
 		return e
 	})
-	u.app.SetRoot(tview.NewBox(), true)
+	first := newWaitView(u, nil)
+	u.app.SetRoot(first, true)
 	go func() {
 		u.err = u.app.Run()
 		close(u.ended)
 	}()
+	go first.tick()
 	return u
 }
 
@@ -105,7 +107,7 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	for {
 		select {
 		case id := <-v.result:
-			u.update(func() { u.app.SetRoot(tview.NewBox(), true) })
+			u.wait(p)
 			return id, nil
 		case <-tick.C:
 			if p.Live != nil || u.caps != nil {

@@ -1,0 +1,309 @@
+package wizardtest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"reown/internal/keymap"
+	"reown/internal/otp"
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/ui"
+)
+
+// A Conversation is one way in which a person and the wizard can talk. Together they
+// show every page; the tests of every front end have all of them.
+type Conversation struct {
+	Name  string
+	World func(*World)      // what is special about the laptop; nil: nothing
+	Say   map[string]string // choices by page, one for each time it is shown; then, and on other pages: the way on
+	Asks  bool              // the language is asked for
+	Cut   string            // a first run ends at this named write, and this is the second
+	Then  func(*World)      // what happens to the laptop between the runs
+	Pause string            // the person asks for a pause at this named write
+	Want  error             // how it ends; nil: the laptop is its owner's
+	// NotGiven is why an answers file cannot say it: the run then ends with
+	// an error about the answers. "" means that it can.
+	NotGiven string
+}
+
+// Conversations is the table.
+var Conversations = []Conversation{
+	{Name: "journey"},
+	{Name: "language", Asks: true, Say: map[string]string{"language": "en"}},
+	{Name: "layout", Say: map[string]string{"keyboard": "de"}},
+	{Name: "no-layout", Say: map[string]string{"keyboard": "fr"}},
+	{Name: "not-sure", Say: map[string]string{"verify": "stop", "stop": "end"}, Want: wizard.ErrNotVerified},
+	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"}, NotGiven: "changes its mind: first unsure, then sure"},
+	{Name: "unproven", World: func(w *World) { w.Files = "changed" }, Say: map[string]string{"verify": "unproven"}},
+	{Name: "own", Say: map[string]string{"secrets": "own"}},
+	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "two-disks", World: func(w *World) { w.AddDisk("22222222-bbbb", "WD-1234") }},
+	{Name: "as-qr", Say: map[string]string{"record.disk": "qr", "totp": "letters"}, NotGiven: "is about what stands on a screen"},
+	{Name: "problems", World: func(w *World) {
+		w.PowerState = wizard.Power{Known: true, Percent: 20}
+		w.Clock = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+		w.Full = true
+	}, Say: map[string]string{"problems": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},
+	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "tampering", World: func(w *World) {
+		w.HandoverFunc = func() wizard.Handover {
+			return wizard.Handover{Tampering: true, Why: "/boot/oem is not covered by the owner's signature"}
+		}
+	}, Want: wizard.ErrTampering},
+	{Name: "resume-card", Cut: "card.pin.user"},
+	{Name: "resume-disk", Cut: "disk.end"},
+	{Name: "resume-tpm", Cut: "tpm.owner"},
+	{Name: "resume-flash", Cut: "flash.block.1"},
+	{Name: "resume-commit", Cut: "boot.install"},
+	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew"}, NotGiven: "changes its mind: first goes on, then begins anew"},
+	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
+	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue}, NotGiven: "wants it the first time that the task list comes, and not again"},
+	{Name: "failed", World: func(w *World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) }, Say: map[string]string{"failed": "retry"}},
+}
+
+// Talk has the conversation with a person, through the front end that open makes
+// for each of its runs, and judges the laptop after it. The first run of two says
+// nothing special and ends at the cut.
+func (c *Conversation) Talk(p *Person, lang string, open func() ui.UI) error {
+	if c.World != nil {
+		c.World(p.W)
+	}
+	if c.Cut != "" {
+		p.W.Fault = func(op string) error {
+			if op == c.Cut {
+				return ErrCut
+			}
+			return nil
+		}
+		p.Say = map[string]string{"failed": "end"}
+		if err := Run(p.W, open(), lang); !errors.Is(err, ErrCut) {
+			return errors.Join(errors.New("wizardtest: the first run was not cut"), err)
+		}
+		if err := p.W.Intact(p.Known()); err != nil {
+			return err
+		}
+		p.W.Reboot()
+		if c.Then != nil {
+			c.Then(p.W)
+		}
+		p.Pages = nil
+	}
+	if c.Pause != "" {
+		pressed := false
+		p.W.Fault = func(op string) error {
+			if op == c.Pause && !pressed {
+				pressed = true
+				p.Press()
+				<-p.running.Done()
+			}
+			return nil
+		}
+	}
+	p.Say = map[string]string{}
+	for k, v := range c.Say {
+		p.Say[k] = v
+	}
+	if c.Asks {
+		p.Say["language"], lang = lang, ""
+	}
+	err := Run(p.W, open(), lang)
+	if !errors.Is(err, c.Want) || (c.Want == nil) != (err == nil) {
+		return errors.Join(errors.New("wizardtest: the run ended otherwise"), err)
+	}
+	if c.Want == nil {
+		return p.W.Owned(p.Known())
+	}
+	return nil
+}
+
+// Run is a run of the wizard on a laptop, as cmd/reown starts it.
+func Run(w *World, u ui.UI, lang string) error {
+	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, Explain: func(error) (string, string, string) {
+		return "A device did not do what it was told.", "Your files are as the last finished step left them.", "Try again; if it stays so, export the log and ask for help."
+	}})
+}
+
+// Pages are the pages of the conversation, as a person without any front end meets
+// them: what every front end must show, in this order.
+func (c *Conversation) Pages(lang string) ([]string, error) {
+	p := NewPerson(New())
+	err := c.Talk(p, lang, func() ui.UI { return bare{p} })
+	return p.Pages, err
+}
+
+// Keyboard knows three layouts and cannot load one of them.
+type Keyboard struct{}
+
+// Layouts implements wizard.Keyboard.
+func (Keyboard) Layouts() []string { return []string{"us", "de", "fr"} }
+
+// Load implements wizard.Keyboard.
+func (Keyboard) Load(name string) error {
+	if name == "fr" {
+		return errors.New("not allowed")
+	}
+	return nil
+}
+
+// Moves implements wizard.Keyboard.
+func (Keyboard) Moves(text []byte) bool { return keymap.MovesIn(text) }
+
+// A Person sits at the keyboard, and knows what is in the e-mail, on the paper and
+// on the phone; what stands on the screen, the front end's test reads out.
+type Person struct {
+	W     *World
+	Paper map[string]string // what was written down, by page key without "record."
+	Say   map[string]string // choices by page, separated by spaces; each is made once
+	Pages []string          // seen
+	Press func()            // asks for a pause, on the front end in use
+
+	running context.Context // of the work that is watched
+}
+
+// Watched makes the person see when a pause has been heard.
+func (p *Person) Watched(work func(context.Context, func(ui.Tasks)) error) func(context.Context, func(ui.Tasks)) error {
+	return func(ctx context.Context, show func(ui.Tasks)) error {
+		p.running = ctx
+		return work(ctx, show)
+	}
+}
+
+// NewPerson is somebody who has just unpacked a laptop.
+func NewPerson(w *World) *Person {
+	return &Person{W: w, Paper: map[string]string{}, Say: map[string]string{}}
+}
+
+// Choose is what the person picks on a page; special is false when it is just the way on.
+func (p *Person) Choose(pg *ui.Page) (id string, special bool) {
+	p.Pages = append(p.Pages, pg.Key)
+	if ids := strings.Fields(p.Say[pg.Key]); len(ids) > 0 {
+		p.Say[pg.Key] = strings.Join(ids[1:], " ")
+		return ids[0], true
+	}
+	if pg.Key == "failed" {
+		return "end", true
+	}
+	for _, c := range pg.Choices {
+		if c.Checks {
+			return c.ID, false
+		}
+	}
+	return pg.Choices[pg.Default].ID, false
+}
+
+// Types says whether a choice is one for which the lines of the page are filled in.
+func Types(pg *ui.Page, id string) bool {
+	i := slices.IndexFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == id })
+	return i >= 0 && pg.Choices[i].Checks
+}
+
+// Line is what the person types into a line. seen is what is read off the page: the
+// words of a secret, or what the phone's camera finds.
+func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
+	_, id, _ := strings.Cut(pg.Key, ".")
+	switch {
+	case strings.HasPrefix(pg.Key, "record."):
+		p.Paper[id] = seen
+		return seen
+	case strings.HasPrefix(pg.Key, "paper."):
+		return p.Paper[id]
+	case in.Key == "secret.current":
+		return p.current()
+	case in.Key == "totp":
+		return p.phone(seen)
+	case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
+		return "nl0t"
+	case in.Twice:
+		p.Paper[id] = "couch-relic-" + id
+		return p.Paper[id]
+	case in.Key == "clock":
+		return "2026-11-22 17:41"
+	case in.Key == "name":
+		return "Ada Lovelace"
+	case in.Key == "email":
+		return "ada@example.org"
+	}
+	return ""
+}
+
+// current is the passphrase of the disk as the person knows it.
+func (p *Person) current() string {
+	for _, v := range p.W.Disks {
+		if v.NewKey == "" && len(v.Slots) > 0 && v.Slots[0] == p.Paper["disk"] {
+			return p.Paper["disk"]
+		}
+	}
+	return SellerPassphrase
+}
+
+// phone makes the six digits of a scanned code, or of typed letters.
+func (p *Person) phone(seen string) string {
+	if i := strings.Index(seen, "secret="); i >= 0 {
+		seen, _, _ = strings.Cut(seen[i+len("secret="):], "&")
+	}
+	key, err := otp.ParseBase32(secret.From([]byte(seen)))
+	if err != nil {
+		return ""
+	}
+	c, err := otp.TOTP(key, p.W.Clock)
+	if err != nil {
+		return ""
+	}
+	return c.String()
+}
+
+// Known is every secret on paper.
+func (p *Person) Known() (all []string) {
+	for _, s := range p.Paper {
+		all = append(all, s)
+	}
+	return all
+}
+
+// bare is a front end that shows nothing: the person reads the pages themselves.
+type bare struct{ *Person }
+
+func (b bare) Ask(ctx context.Context, pg *ui.Page) (string, error) {
+	id, _ := b.Choose(pg)
+	if !Types(pg, id) {
+		return id, nil
+	}
+	for _, in := range pg.Inputs {
+		text := b.Line(pg, in, Shown(pg))
+		if in.Secret == nil {
+			in.Value = text
+			continue
+		}
+		in.Secret.SetLen(len(text))
+		copy(in.Secret.Bytes(), text)
+	}
+	if pg.Check != nil {
+		if err := pg.Check(ctx); err != nil {
+			return "", err
+		}
+	}
+	return id, nil
+}
+
+func (b bare) Watch(ctx context.Context, _ string, work func(context.Context, func(ui.Tasks)) error) error {
+	ctx, b.Press = context.WithCancel(ctx)
+	defer b.Press()
+	return b.Watched(work)(ctx, func(ui.Tasks) {})
+}
+
+// Shown is the secret that stands on a page.
+func Shown(pg *ui.Page) string {
+	for _, b := range pg.Body {
+		switch b.Kind {
+		case ui.Words, ui.Code, ui.QR:
+			return string(b.Secret.Bytes())
+		}
+	}
+	return ""
+}
