@@ -43,20 +43,21 @@ const secretWords = 7
 
 // flow is one conversation.
 type flow struct {
-	m      *Machine
-	u      ui.UI
-	o      Options
-	lang   msg.Lang
-	choice Choices
-	keys   Keys
-	own    bool // the owner chooses the secrets
-	resume bool
-	power  bool // the owner accepted the battery
-	need   Secrets
-	s      *Snapshot
-	from   string          // page to go to after "change"
-	done   map[string]bool // pages that were answered
-	change bool            // going on from a changed answer: what was answered is not asked again
+	m       *Machine
+	u       ui.UI
+	o       Options
+	lang    msg.Lang
+	choice  Choices
+	keys    Keys
+	own     bool // the owner chooses the secrets
+	resume  bool
+	power   bool // the owner accepted the battery
+	need    Secrets
+	s       *Snapshot
+	from    string          // page to go to after "change"
+	done    map[string]bool // pages that were answered
+	foreign []string        // keyboard layouts that cannot be loaded here
+	change  bool            // going on from a changed answer: what was answered is not asked again
 }
 
 // move is where to go after a page.
@@ -301,7 +302,7 @@ func (f *flow) keyboard(ctx context.Context) (move, error) {
 		}
 		p.Status = f.status()
 		for _, n := range names {
-			if n != f.choice.Layout {
+			if n != f.choice.Layout && !slices.Contains(f.foreign, n) {
 				p.Choices = append(p.Choices, ui.Choice{ID: n, Label: n})
 			}
 		}
@@ -311,6 +312,7 @@ func (f *flow) keyboard(ctx context.Context) (move, error) {
 		return mv, err
 	}
 	if err := f.o.Keyboard.Load(id); err != nil {
+		f.foreign = append(f.foreign, id)
 		return again, f.tell(ctx, "layout", f.t(msg.KeyboardCannot, id))
 	}
 	f.choice.Layout = id

@@ -4,165 +4,195 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"reown/internal/otp"
-	"reown/internal/secret"
-	"reown/wizard"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
 )
 
-// reader is a person who reads lines and types lines, and knows nothing else.
+// reader is a person who reads lines and types lines.
 type reader struct {
-	t     *testing.T
-	w     *wizardtest.World
-	words []string
-	paper map[string]string
-	code  string
-	all   strings.Builder
-	end   bool // stops at the first failure
+	*UI
+	*wizardtest.Person
+	t    *testing.T
+	lang msg.Lang
+	keys *io.PipeWriter // what is typed
+
+	all   strings.Builder // what was printed
+	words []string        // of the secret that was printed last
+	code  string          // that a phone would take
+	next  chan []string   // what to type, a line for each prompt
+	lines []string        // what is left of it
+}
+
+// read types a line whenever the front end waits for one.
+func (r *reader) read(from io.Reader, typed io.Writer) {
+	in := bufio.NewReader(from)
+	var line strings.Builder
+	for {
+		c, err := in.ReadByte()
+		if err != nil {
+			return
+		}
+		r.all.WriteByte(c)
+		if c != '\n' {
+			line.WriteByte(c)
+		}
+		text := line.String()
+		if c == '\n' {
+			if m := wordLine.FindStringSubmatch(text); m != nil {
+				if m[1] == "1" {
+					r.words = nil
+				}
+				r.words = append(r.words, m[2])
+			}
+			if m := codeLine.FindStringSubmatch(text); m != nil {
+				r.code = m[1]
+			}
+			line.Reset()
+		}
+		prompt := c != '\n' && in.Buffered() == 0 && strings.HasSuffix(text, ": ")
+		if !prompt && !(c == '\n' && text == msg.LineHidden.In(r.lang)) {
+			continue
+		}
+		line.Reset()
+		if strings.HasSuffix(text, "]: ") && len(r.lines) == 0 { // the first prompt of a page
+			select {
+			case r.lines = <-r.next:
+			default:
+			}
+		}
+		if len(r.lines) == 0 {
+			r.t.Errorf("nothing to type at %q in\n%s", text, r.all.String())
+			_ = r.keys.Close()
+			return
+		}
+		if prompt {
+			r.all.WriteByte('\n') // as a terminal echoes it
+		}
+		go io.WriteString(typed, r.lines[0]+"\n")
+		r.lines = r.lines[1:]
+	}
 }
 
 var (
-	wordLine = regexp.MustCompile(`^  \d+  ([a-z]{3,8})$`)
-	shown    = regexp.MustCompile(`Secret \d of \d: ([A-Z ]+)`)
-	asked    = regexp.MustCompile(`Type from your paper: ([A-Z ]+)`)
-	uriLine  = regexp.MustCompile(`secret=([A-Z2-7]{32})`)
+	wordLine = regexp.MustCompile(`^  (\d+)  ([a-z]{3,8})$`)
+	codeLine = regexp.MustCompile(`((?:secret=)?[A-Z2-7]{32}|^  (?:[A-Z2-7]{4} ){7}[A-Z2-7]{4})`)
 )
 
-// answer is what is typed at a prompt.
-func (r *reader) answer(prompt string) (string, bool) {
-	switch {
-	case strings.HasPrefix(prompt, "Choose ["):
-		if strings.Contains(r.page(), "Check, then start") {
-			return "1", true
-		}
-		if r.end && strings.Contains(r.page(), "This step did not work") {
-			return "2", true
-		}
-		return "", true
-	case strings.HasPrefix(prompt, "Passphrase: "):
-		return wizardtest.SellerPassphrase, true
-	case strings.HasPrefix(prompt, "From paper: "):
-		if m := asked.FindStringSubmatch(r.page()); m != nil {
-			return r.paper[m[1]], true
-		}
-		p := strings.Join(r.words, " ")
-		r.paper[shown.FindStringSubmatch(r.page())[1]], r.words = p, nil
-		return p, true
-	case strings.HasPrefix(prompt, "Six digits: "):
-		text := secret.From([]byte(r.code))
-		key, err := otp.ParseBase32(text)
-		if err != nil {
-			r.t.Error(err)
-		}
-		c, err := otp.TOTP(key, r.w.Clock)
-		if err != nil {
-			r.t.Error(err)
-		}
-		return c.String(), true
-	case strings.HasPrefix(prompt, "Type NL0T: "):
-		return "NL0T", true
-	case strings.HasPrefix(prompt, "Name: "), strings.HasPrefix(prompt, "E-mail: "), strings.HasPrefix(prompt, "You typed: "):
-		return "", true
-	case strings.HasPrefix(prompt, "Write it down, then press Enter"):
-		return "", true
+// Ask implements ui.UI.
+func (r *reader) Ask(ctx context.Context, p *ui.Page) (string, error) {
+	id, _ := r.Choose(p)
+	answer := "?" // no such choice
+	switch i := slices.IndexFunc(p.Choices, func(c ui.Choice) bool { return c.ID == id }); {
+	case id == ui.Back:
+		answer = "<"
+	case id == ui.Leave:
+		answer = "!"
+	case i >= 0 && i == p.Default:
+		answer = ""
+	case i >= 0:
+		answer = fmt.Sprint(i + 1)
 	}
-	return "", false
+	lines := []string{answer}
+	if wizardtest.Types(p, id) {
+		if p.Key[:min(7, len(p.Key))] == "record." {
+			lines = append(lines, "") // written down
+		}
+		// What is read off the page is known when its lines are typed.
+		for _, in := range p.Inputs {
+			seen := wizardtest.Shown(p)
+			line := r.Line(p, in, seen)
+			lines = append(lines, line)
+			if in.Twice {
+				lines = append(lines, line)
+			}
+		}
+	}
+	r.next <- lines
+	got, err := r.UI.Ask(ctx, p)
+	if err != nil {
+		return got, err
+	}
+	switch {
+	case got != id:
+		r.t.Errorf("page %s: chose %q, got %q", p.Key, id, got)
+	case strings.HasPrefix(p.Key, "record.") && wizardtest.Types(p, id):
+		if printed := strings.Join(r.words, " "); printed != r.Paper[p.Key[7:]] {
+			r.t.Errorf("page %s shows %q, not the secret", p.Key, printed)
+		}
+	case p.Key == "totp" && !strings.Contains(strings.ReplaceAll(wizardtest.Shown(p), " ", ""), strings.ReplaceAll(r.code, " ", "")):
+		r.t.Errorf("page %s shows another code", p.Key)
+	}
+	return got, err
 }
 
-// page is what stands on the paper since the last title.
-func (r *reader) page() string {
-	s := r.all.String()
-	return s[max(0, strings.LastIndex(s, "== ")):]
+// Watch implements ui.UI.
+func (r *reader) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	r.Press = func() { go io.WriteString(r.keys, "p\n") }
+	return r.UI.Watch(ctx, title, r.Watched(work))
 }
 
-// talk lets the reader have one conversation with the wizard.
-func (r *reader) talk() error {
+// newReader is a person with a terminal that only prints.
+func newReader(t *testing.T, lang msg.Lang) *reader {
 	fromUI, toPerson := io.Pipe()
 	fromPerson, toUI := io.Pipe()
-	u := New(fromPerson, toPerson, -1)
-	u.Every = time.Hour
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		in := bufio.NewReader(fromUI)
-		var line strings.Builder
-		for {
-			c, err := in.ReadByte()
-			if err != nil {
-				return
-			}
-			r.all.WriteByte(c)
-			if c != '\n' {
-				line.WriteByte(c)
-			}
-			if m := wordLine.FindStringSubmatch(line.String()); c == '\n' && m != nil {
-				r.words = append(r.words, m[1])
-			}
-			if m := uriLine.FindStringSubmatch(line.String()); c == '\n' && m != nil {
-				r.code = m[1]
-			}
-			if c == '\n' || in.Buffered() == 0 && strings.HasSuffix(line.String(), ": ") {
-				if a, ok := r.answer(line.String()); ok {
-					go io.WriteString(toUI, a+"\n")
-				}
-				line.Reset()
-			}
-		}
-	}()
-	err := wizard.Run(context.Background(), r.w.Machine(), u, wizard.Options{Language: "en"})
-	toPerson.Close()
-	<-over
-	return err
+	r := &reader{UI: New(fromPerson, toPerson, -1), Person: wizardtest.NewPerson(wizardtest.New()), t: t, lang: lang, keys: toUI, next: make(chan []string, 1)}
+	r.Every = time.Hour
+	go r.read(fromUI, toUI)
+	t.Cleanup(func() { toUI.Close(); toPerson.Close() })
+	return r
 }
 
-// The whole journey, cut and continued at some places, line by line.
-func TestTheWholeJourneyLineByLine(t *testing.T) {
-	for _, cut := range []string{"", "card.generate.1", "disk.chunk", "tpm.owner", "boot.stage", "flash.block.2", "boot.oem"} {
-		w := wizardtest.New()
-		r := &reader{t: t, w: w, paper: map[string]string{}}
-		if cut != "" {
-			w.Fault = func(op string) error {
-				if op == cut {
-					return wizardtest.ErrCut
+// Every conversation, line by line and in each language: the pages are those that
+// the conversation has without any front end, no line is too long, and nothing but
+// plain text is printed.
+func TestEveryConversationLineByLine(t *testing.T) {
+	for _, l := range msg.Langs {
+		for i := range wizardtest.Conversations {
+			c := &wizardtest.Conversations[i]
+			t.Run(l.Code+"/"+c.Name, func(t *testing.T) {
+				r := newReader(t, l.Lang)
+				if err := c.Talk(r.Person, l.Code, func() ui.UI { return r }); err != nil {
+					t.Fatalf("%v\n%s", err, r.all.String())
 				}
-				return nil
-			}
-			r.end = true
-			if err := r.talk(); !errors.Is(err, wizardtest.ErrCut) {
-				t.Fatalf("%s: %v\n%s", cut, err, r.all.String())
-			}
-			r.end = false
-			w.Reboot()
-		}
-		if err := r.talk(); err != nil {
-			t.Fatalf("%s: %v\n%s", cut, err, r.all.String())
-		}
-		if err := w.Owned(slices.Collect(maps.Values(r.paper))); err != nil {
-			t.Fatalf("%s: %v", cut, err)
-		}
-		for _, l := range strings.Split(r.all.String(), "\n") {
-			if len([]rune(l)) > 80 && !strings.Contains(l, "otpauth") {
-				t.Errorf("%d columns: %s", len([]rune(l)), l)
-			}
-		}
-		if strings.ContainsAny(r.all.String(), "\x1b\b\t") {
-			t.Error("control characters on a plain line")
+				want, err := c.Pages(l.Code)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(r.Pages, want) {
+					t.Errorf("the pages\n%v, want\n%v", r.Pages, want)
+				}
+				all := r.all.String()
+				for _, l := range strings.Split(all, "\n") {
+					if len([]rune(l)) > 80 && !strings.Contains(l, "otpauth") {
+						t.Errorf("%d columns: %s", len([]rune(l)), l)
+					}
+				}
+				if strings.ContainsAny(all, "\x1b\b\t") {
+					t.Error("control characters on a plain line")
+				}
+				if strings.Contains(all, wizardtest.SellerPassphrase) {
+					t.Error("a secret that was typed stands there")
+				}
+			})
 		}
 	}
 }
 
 func TestTheLineIsCut(t *testing.T) {
-	u := New(strings.NewReader(""), io.Discard, -1)
-	err := wizard.Run(context.Background(), wizardtest.New().Machine(), u, wizard.Options{Language: "en"})
-	if err == nil {
-		t.Fatal("no error")
+	w := wizardtest.New()
+	if err := wizardtest.Run(w, New(strings.NewReader(""), io.Discard, -1), "en"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("ended with %v", err)
+	}
+	if len(w.Ops) > 4 { // the crash-loop counter only
+		t.Errorf("something was written: %v", w.Ops)
 	}
 }
