@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/tview"
 
 	"reown/wizard"
 	"reown/wizard/msg"
@@ -51,6 +52,7 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`(\d+)  [a-z]{3,8}\b *`), "$1  [word] "},
 	{regexp.MustCompile(`[█▀▄][█▀▄ ]{20,}[█▀▄]`), "[a line of the QR code]"},
+	{regexp.MustCompile(`\d+ seconds`), "[n] seconds"},
 	{regexp.MustCompile(`([A-Z2-7]{4} ){7}[A-Z2-7]{4}`), "[base32 in groups]"},
 }
 
@@ -226,34 +228,107 @@ func TestEveryPageFitsInEveryLanguage(t *testing.T) {
 	}
 }
 
-// The run's own screen, at its fullest.
-func TestTheRunScreen(t *testing.T) {
-	sim := tcell.NewSimulationScreen("UTF-8")
-	if err := sim.Init(); err != nil {
-		t.Fatal(err)
+// The screens of the front end itself: what can stand on any page, the run at its
+// fullest, and what is shown between two pages.
+func TestItsOwnScreens(t *testing.T) {
+	answer := make(chan struct{})
+	defer close(answer)
+	fresh := func() *ui.Page {
+		return &ui.Page{Key: "a", Title: "Take ownership", Status: "Keyboard: us", Step: 3, Steps: 7, Help: "Help says more.", Details: "signer 5E11\nboot pass", Wait: msg.WaitMeasure.In(msg.EN),
+			Body: []ui.Block{ui.S("Is it so?")}, Choices: []ui.Choice{{ID: ui.Continue, Label: "Continue", Checks: true}}, Inputs: []*ui.Input{{Key: "x", Label: "Answer"}},
+			Check: func(ctx context.Context) error {
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+				return nil
+			}}
 	}
-	sim.SetSize(80, 25)
-	r := &robot{t: t, sim: sim}
-	r.UI = New(sim, cp437, nil)
-	defer r.UI.Close()
-	tasks := ui.Tasks{CanPause: true, Elapsed: "14 min", Notes: []string{msg.NoteMayLeave.In(msg.EN), msg.NotePause.In(msg.EN)}, Tasks: []ui.Task{
-		{Title: "Checks", State: ui.Completed, Status: "Completed"},
-		{Title: "Security key", State: ui.Completed, Status: "Completed", Detail: "your key 3F21 09AA ... 77C0 5D1E"},
-		{Title: "Disk", State: ui.InProgress, Status: "In progress", Bar: true, Done: 219, Total: 476, Detail: "219 GB of 476 GB, 198 MB/s, 22 min left"},
-		{Title: "TPM", Status: "Not started"}, {Title: "Phone code", Status: "Not started"}, {Title: "Start files", Status: "Not started"},
-		{Title: "Firmware chip", Status: "Not started"}, {Title: "Finish", State: ui.Trouble, Status: "Problem", Detail: strings.Repeat("a long explanation ", 6)},
-	}}
-	pressed := make(chan struct{})
+	for _, c := range []struct {
+		name, until string
+		do          func(r *robot, v *page)
+		caps        bool
+	}{
+		{name: "help", until: "Help says", do: func(r *robot, _ *page) { r.press(tcell.KeyF1) }},
+		{name: "details", until: "boot pass", do: func(r *robot, _ *page) { r.press(tcell.KeyF2) }},
+		{name: "missing", until: "Please fill in", do: func(r *robot, _ *page) { r.press(tcell.KeyEnter) }},
+		{name: "wrong", until: "This is not", do: func(r *robot, v *page) {
+			v.p.Check = func(context.Context) error { return ui.Problem(strings.Repeat("This is not what was asked for. ", 5)) }
+			r.typed("no")
+			r.press(tcell.KeyEnter)
+		}},
+		{name: "checking", until: "Checking", do: func(r *robot, _ *page) { r.typed("x"); r.press(tcell.KeyEnter) }},
+		{name: "caps", until: "CAPS", caps: true},
+		{name: "too-small", until: "80 x 24", do: func(r *robot, _ *page) { r.sim.SetSize(60, 20); _ = r.sim.PostEvent(tcell.NewEventResize(60, 20)) }},
+		{name: "waiting", until: "Please wait", do: func(r *robot, v *page) {
+			w := newWaitView(r.UI, v.p)
+			w.began = w.began.Add(-5 * time.Second)
+			r.update(func() { r.app.SetRoot(w, true) })
+		}},
+		{name: "first", until: "Bitte warten", do: func(r *robot, v *page) {
+			w := newWaitView(r.UI, nil)
+			w.began = w.began.Add(-5 * time.Second)
+			r.update(func() { r.app.SetRoot(w, true) })
+		}},
+		{name: "run", until: "P pause", do: func(r *robot, _ *page) {
+			r.update(func() {
+				r.app.SetRoot(&taskView{Box: tview.NewBox(), u: r.UI, title: "Taking ownership", tasks: fullRun}, true)
+			})
+		}},
+		{name: "pausing", until: "Pausing", do: func(r *robot, _ *page) {
+			r.update(func() {
+				r.app.SetRoot(&taskView{Box: tview.NewBox(), u: r.UI, title: "Taking ownership", tasks: fullRun, pausing: true}, true)
+			})
+		}},
+	} {
+		var text, looks [2]string
+		for i, mono := range []bool{false, true} {
+			r := newRobot(t, wizardtest.New(), 80, 25, mono)
+			if c.caps {
+				r.caps = func() bool { return true }
+			}
+			p := fresh()
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { _, _ = r.UI.Ask(ctx, p); close(ended) }()
+			v := r.page(p)
+			if c.do != nil {
+				c.do(r, v)
+			}
+			for n := 0; n < 2000 && !strings.Contains(r.text(), c.until); n++ {
+				time.Sleep(time.Millisecond)
+			}
+			text[i], looks[i] = r.text(), r.looks()
+			cancel()
+			<-ended
+		}
+		screen(t, "own."+c.name, text[0], looks[0], text[1], looks[1])
+	}
+}
+
+// fullRun is a task list with everything that one can show.
+var fullRun = ui.Tasks{CanPause: true, Elapsed: "14 min", Notes: []string{msg.NoteMayLeave.In(msg.EN), msg.NotePause.In(msg.EN)}, Tasks: []ui.Task{
+	{Title: "Checks", State: ui.Completed, Status: "Completed"},
+	{Title: "Security key", State: ui.Completed, Status: "Completed", Detail: "your key 3F21 09AA ... 77C0 5D1E"},
+	{Title: "Disk", State: ui.InProgress, Status: "In progress", Bar: true, Done: 219, Total: 476, Detail: "219 GB of 476 GB, 198 MB/s, 22 min left"},
+	{Title: "TPM", Status: "Not started"}, {Title: "Phone code", Status: "Not started"}, {Title: "Start files", Status: "Not started"},
+	{Title: "Firmware chip", Status: "Not started"}, {Title: "Finish", State: ui.Trouble, Status: "Problem", Detail: strings.Repeat("a long explanation ", 6)},
+}}
+
+// A run is paused with P, and by nothing else; Ctrl-C least of all.
+func TestOnlyPPauses(t *testing.T) {
+	r := newRobot(t, wizardtest.New(), 80, 25, false)
 	err := r.UI.Watch(t.Context(), "Taking ownership", func(ctx context.Context, show func(ui.Tasks)) error {
-		show(tasks)
-		time.Sleep(50 * time.Millisecond)
-		golden(t, "run", r.text())
-		go func() {
-			r.press(tcell.KeyCtrlC) // must do nothing
-			r.typed("p")
-			close(pressed)
-		}()
-		<-pressed
+		show(fullRun)
+		for !strings.Contains(r.text(), "Finish") {
+			time.Sleep(time.Millisecond)
+		}
+		r.press(tcell.KeyCtrlC, tcell.KeyEscape, tcell.KeyEnter, tcell.KeyF10, tcell.KeyCtrlD, tcell.KeyCtrlZ)
+		r.typed("q! <")
+		if r.text(); ctx.Err() != nil {
+			return errors.New("another key has paused the run")
+		}
+		r.typed("p")
 		<-ctx.Done()
 		return wizard.ErrPaused
 	})
