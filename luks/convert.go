@@ -285,17 +285,12 @@ func (v *Volume) phdr(d *digest) (*phdr, error) {
 
 // wipeRemains clears what a LUKS2 header left on a volume that is LUKS1 now.
 func (v *Volume) wipeRemains() error {
-	b, err := newBuffer(1 << 20)
-	if err != nil {
-		return err
-	}
-	defer b.free()
 	magic := make([]byte, 6)
 	if err := v.hdr.ReadAt(magic, minHeaderSize); err != nil {
 		return err
 	}
 	if !bytes.Equal(magic, magicSecondary) {
-		return v.wipe(v.h.gaps1(), b)
+		return v.wipe(v.h.gaps1())
 	}
 	// The copy that marks the rest as ours goes last.
 	var first, last []extent
@@ -308,8 +303,8 @@ func (v *Volume) wipeRemains() error {
 			first = append(first, g)
 		}
 	}
-	if err := v.wipe(first, b); err != nil {
+	if err := v.wipe(first); err != nil {
 		return err
 	}
-	return v.wipe(last, b)
+	return v.wipe(last)
 }

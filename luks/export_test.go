@@ -38,7 +38,7 @@ func Plaintext(v *Volume, pass *secret.Buffer) ([]byte, error) {
 // cipher, hash or header: what the disk allows.
 func RawPass(v *Volume) error {
 	s := v.h.meta.segments0()
-	u := &run{v: v, zoneSize: defaultHotzone / 2, r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
+	u := &run{v: v, zoneSize: defaultHotzone / 2, reads: newReads(), r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
 	defer u.close()
 	var err error
 	if u.pool, err = newPool(2, u.zoneSize); err != nil {
@@ -49,21 +49,27 @@ func RawPass(v *Volume) error {
 			return err
 		}
 	}
-	reading := u.read(u.zones[0], 0)
+	defer moreProcessors()()
+	src := u.newSource(0)
 	writing := background(func() error { return nil })
-	for k := 0; ; k++ {
-		z := u.zones[k%3]
-		if err := reading.wait(); err != nil {
+	defer func() {
+		src.stop()
+		writing.wait()
+	}()
+	var prev *zone
+	for {
+		z, err := src.next()
+		if err = firstError(err, writing.wait()); err != nil {
 			return err
 		}
 		if z.n == 0 {
-			return firstError(writing.wait(), v.data.Sync(WriteData))
-		}
-		reading = u.read(u.zones[(k+1)%3], z.off+z.n)
-		if err := writing.wait(); err != nil {
-			return err
+			return v.data.Sync(WriteData)
 		}
 		writing = u.write(z)
+		if prev != nil {
+			src.idle <- prev
+		}
+		prev = z
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync/atomic"
 
 	"reown/internal/secret"
 )
@@ -396,40 +397,46 @@ func (v *Volume) Scrub(ctx context.Context) error {
 }
 
 func (v *Volume) scrub(ctx context.Context) error {
-	const piece = 1 << 20
-	b, err := newBuffer(piece)
-	if err != nil {
-		return err
-	}
-	defer b.free()
 	gaps := v.h.meta.gaps()
 	if v.h.v1 != nil {
 		gaps = v.h.gaps1()
 	}
-	return v.wipe(gaps, b)
+	return v.wipe(gaps)
 }
 
 // wipe writes zeros over what is not zero yet.
-func (v *Volume) wipe(gaps []extent, b *buffer) error {
-	const piece = 1 << 20
-	wrote := false
+func (v *Volume) wipe(gaps []extent) error {
+	var wrote atomic.Bool
 	for _, g := range gaps {
-		for off := g.offset; off < g.offset+g.size; off += piece {
-			p := b.mem[:min(piece, g.offset+g.size-off)]
-			if err := v.hdr.ReadAt(p, off); err != nil {
+		size := min(request, g.size)
+		b, err := newBuffer(int(workers * size))
+		if err != nil {
+			return err
+		}
+		buffers := make(chan []byte, workers)
+		for w := range int64(workers) {
+			buffers <- b.mem[w*size : (w+1)*size]
+		}
+		err = parallel(g.size, size, func(at, n int64) error {
+			whole := <-buffers
+			defer func() { buffers <- whole }()
+			p := whole[:n]
+			if err := v.hdr.ReadAt(p, g.offset+at); err != nil {
 				return err
 			}
 			if allZero(p) {
-				continue
+				return nil
 			}
 			clear(p)
-			if err := v.hdr.WriteAt(WriteWipe, p, off); err != nil {
-				return err
-			}
-			wrote = true
+			wrote.Store(true)
+			return v.hdr.WriteAt(WriteWipe, p, g.offset+at)
+		})
+		b.free()
+		if err != nil {
+			return err
 		}
 	}
-	if !wrote {
+	if !wrote.Load() {
 		return nil
 	}
 	return v.hdr.Sync(WriteWipe)

@@ -324,6 +324,7 @@ type run struct {
 
 	zoneSize int64 // bytes
 	pool     *pool
+	reads    chan struct{} // holds one entry for each read on its way
 	zones    [3]*zone
 	sums     *buffer // checksums of a hotzone, on their way to the resilience area
 	halves   [2]half
@@ -339,7 +340,7 @@ type half struct {
 // newRun unlocks both keys and checks the description.
 func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, o ReencryptOptions) (*run, error) {
 	m := v.h.meta
-	u := &run{v: v, r: r, o: o, oldSlot: -1}
+	u := &run{v: v, r: r, o: o, oldSlot: -1, reads: newReads()}
 	newSlot, newKey, err := v.find(ctx, pass, m.slotsOf(r.newDigest))
 	if err != nil {
 		return nil, fmt.Errorf("the new volume key: %w", err)
@@ -463,6 +464,7 @@ func (u *run) all(ctx context.Context) error {
 		}
 	}
 	u.progress()
+	defer moreProcessors()()
 	if u.r.slot.area.typ == "journal" {
 		return u.serial(ctx)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -26,12 +27,12 @@ type pool struct {
 }
 
 // spare is how many chunks there are beyond the zones': those on their way.
-const spare = 2 * workers
+func spare() int64 { return int64(readers() + workers) }
 
 // newPool makes room for n zones of size bytes.
 func newPool(n, size int64) (*pool, error) {
 	p := &pool{chunk: min(request, size)}
-	count := n*((size+p.chunk-1)/p.chunk) + spare
+	count := n*((size+p.chunk-1)/p.chunk) + spare()
 	var err error
 	if p.mem, err = newBuffer(int(count * p.chunk)); err != nil {
 		return nil, err
@@ -54,11 +55,27 @@ type zone struct {
 	off, n int64 // bytes of the volume's data
 	chunks [][]byte
 	sums   *buffer // checksums of the old ciphertext
+
+	left atomic.Int64  // chunks not read yet
+	read chan struct{} // closed when there are none
+	errs []error       // of reading each chunk
+}
+
+// begin makes z stand for n bytes at off, none of them read.
+func (z *zone) begin(off, n, chunk int64) {
+	z.off, z.n = off, n
+	z.left.Store((n + chunk - 1) / chunk)
+	z.read = make(chan struct{})
+	clear(z.errs)
+	if n == 0 {
+		close(z.read)
+	}
 }
 
 func (u *run) newZone() (*zone, error) {
 	n := min(u.zoneSize, u.r.total)
-	z := &zone{chunks: make([][]byte, (u.zoneSize+u.pool.chunk-1)/u.pool.chunk)}
+	count := (u.zoneSize + u.pool.chunk - 1) / u.pool.chunk
+	z := &zone{chunks: make([][]byte, count), errs: make([]error, count)}
 	var err error
 	if u.r.slot.area.typ == "checksum" {
 		z.sums, err = newBuffer(int(roundUp(u.checksumLen(roundUp(n, int64(u.r.slot.area.sectorSize))), 4096)))
@@ -154,30 +171,139 @@ func (t *task) wait() error {
 	return t.err
 }
 
-// read fills z from off on, in the background. With checksums it also computes them
-// and encrypts anew, while the data is in the cache; a journal needs the old
-// ciphertext first. At the end of the data z is left empty.
-func (u *run) read(z *zone, off int64) *task {
-	z.off, z.n = off, max(0, min(u.zoneSize, u.r.total-off))
-	return background(func() error {
-		a := u.r.slot.area
-		return parallel(z.n, u.pool.chunk, func(at, n int64) error {
-			c := <-u.pool.free
-			z.chunks[at/u.pool.chunk] = c
-			p := c[:n]
-			if err := u.v.data.ReadAt(p, u.r.prev.offset+off+at); err != nil {
-				return err
-			}
-			if a.typ == "checksum" {
-				for i := 0; i < len(p); i += piece {
-					q := p[i:min(i+piece, len(p))]
-					sumBlocks(z.sums.mem[u.checksumLen(at+int64(i)):], q, a.hash, a.sectorSize)
-					u.renew(q, off+at+int64(i))
-				}
-			}
-			return nil
-		})
-	})
+// fetch reads the chunk at bytes into z. With checksums it also computes them and
+// encrypts anew, while the data is in the cache; a journal needs the old ciphertext
+// first.
+func (u *run) fetch(z *zone, at int64) error {
+	a := u.r.slot.area
+	p := z.chunks[at/u.pool.chunk][:min(u.pool.chunk, z.n-at)]
+	u.reads <- struct{}{}
+	err := u.v.data.ReadAt(p, u.r.prev.offset+z.off+at)
+	<-u.reads
+	if err != nil || a.typ != "checksum" {
+		return err
+	}
+	for i := 0; i < len(p); i += piece {
+		q := p[i:min(i+piece, len(p))]
+		sumBlocks(z.sums.mem[u.checksumLen(at+int64(i)):], q, a.hash, a.sectorSize)
+		u.renew(q, z.off+at+int64(i))
+		runtime.Gosched() // the disk first: others wait to send it their next request
+	}
+	return nil
+}
+
+// newReads makes room for as many reads as are to be on their way at a time.
+func newReads() chan struct{} { return make(chan struct{}, workers) }
+
+// readers is how many goroutines read: as many as there are requests, so that the
+// disk is never without one while others hash and encrypt.
+func readers() int { return workers + min(runtime.NumCPU(), workers) }
+
+// atWork counts the runs at work, all of this process.
+var atWork struct {
+	sync.Mutex
+	n int
+}
+
+// moreProcessors lets the Go runtime use more threads than there are cores until
+// the returned function is called. A goroutine in a system call holds on to its
+// processor until a monitor takes it away; with one for each core, the next request
+// to the disk would often wait for that, or for a cipher. The kernel divides the
+// cores better.
+func moreProcessors() func() {
+	atWork.Lock()
+	defer atWork.Unlock()
+	atWork.n++
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+workers))
+	return func() {
+		atWork.Lock()
+		defer atWork.Unlock()
+		if atWork.n--; atWork.n == 0 {
+			runtime.SetDefaultGOMAXPROCS()
+		}
+	}
+}
+
+// A source reads zones one after the other, as far ahead as there is memory for.
+type source struct {
+	u     *run
+	idle  chan *zone // to read into, when nobody needs them any more
+	begun chan *zone // in order, of which chunks are being read
+	quit  chan struct{}
+	wg    sync.WaitGroup
+
+	mu  sync.Mutex // chunks are taken, and given memory, in their order
+	off int64      // of the next zone
+	z   *zone      // chunks are taken from, nil before the first
+	at  int64      // of the next chunk in z
+}
+
+// newSource begins to read from off on.
+func (u *run) newSource(off int64) *source {
+	s := &source{u: u, off: off, idle: make(chan *zone, len(u.zones)), begun: make(chan *zone, len(u.zones)), quit: make(chan struct{})}
+	for _, z := range u.zones {
+		s.idle <- z
+	}
+	for range readers() {
+		s.wg.Go(s.read)
+	}
+	return s
+}
+
+// next waits for the next zone, which at the end of the data is an empty one.
+func (s *source) next() (*zone, error) {
+	z := <-s.begun
+	<-z.read
+	return z, firstError(z.errs...)
+}
+
+// stop ends the reading; buffers may be freed after it.
+func (s *source) stop() {
+	close(s.quit)
+	s.wg.Wait()
+}
+
+func (s *source) read() {
+	for {
+		z, at := s.take()
+		if z == nil {
+			return
+		}
+		z.errs[at/s.u.pool.chunk] = s.u.fetch(z, at)
+		if z.left.Add(-1) == 0 {
+			close(z.read)
+		}
+	}
+}
+
+// take returns the next chunk to read, with memory, or nil at the end.
+func (s *source) take() (*zone, int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.z == nil || s.at >= s.z.n {
+		if s.z != nil && s.z.n == 0 {
+			return nil, 0
+		}
+		select {
+		case <-s.quit:
+			return nil, 0
+		case s.z = <-s.idle:
+		}
+		s.at = 0
+		s.z.begin(s.off, max(0, min(s.u.zoneSize, s.u.r.total-s.off)), s.u.pool.chunk)
+		s.off += s.z.n
+		s.begun <- s.z
+		if s.z.n == 0 {
+			return nil, 0
+		}
+	}
+	select {
+	case <-s.quit:
+		return nil, 0
+	case s.z.chunks[s.at/s.u.pool.chunk] = <-s.u.pool.free:
+	}
+	s.at += s.u.pool.chunk
+	return s.z, s.at - s.u.pool.chunk
 }
 
 // write writes z in the background and does not flush. It gives back the chunks as
@@ -228,18 +354,17 @@ func (u *run) rolling(ctx context.Context) error {
 	if u.sums, err = newBuffer(int(roundUp(n, 4096))); err != nil {
 		return err
 	}
-	reading := u.read(u.zones[0], u.r.offset)
+	src := u.newSource(u.r.offset)
 	writing := background(func() error { return nil })
 	// Buffers may not be freed before their readers and writers have ended.
 	defer func() {
-		reading.wait()
+		src.stop()
 		writing.wait()
 	}()
 	var prev *zone
 	for k := 0; ; k++ {
-		z := u.zones[k%3]
-		err := firstError(reading.wait(), ctx.Err())
-		if err != nil || z.n == 0 {
+		z, err := src.next()
+		if err = firstError(err, ctx.Err()); err != nil || z.n == 0 {
 			if werr := writing.wait(); werr != nil {
 				return werr
 			}
@@ -250,7 +375,6 @@ func (u *run) rolling(ctx context.Context) error {
 			}
 			return u.settle()
 		}
-		reading = u.read(u.zones[(k+1)%3], z.off+z.n)
 		err = u.protect(context.WithoutCancel(ctx), prev, z, u.halves[k%2])
 		if err = firstError(writing.wait(), err); err != nil {
 			return err
@@ -258,6 +382,9 @@ func (u *run) rolling(ctx context.Context) error {
 		u.r.offset = z.off
 		u.progress()
 		writing = u.write(z)
+		if prev != nil {
+			src.idle <- prev
+		}
 		prev = z
 	}
 }
@@ -329,7 +456,11 @@ func (u *run) serial(ctx context.Context) error {
 		return err
 	}
 	for u.r.offset < u.r.total {
-		if err := firstError(u.read(z, u.r.offset).wait(), ctx.Err()); err != nil {
+		z.begin(u.r.offset, min(u.zoneSize, u.r.total-u.r.offset), u.pool.chunk)
+		for i := range z.left.Load() {
+			z.chunks[i] = <-u.pool.free
+		}
+		if err := firstError(u.each(z, func(at int64, _ []byte) error { return u.fetch(z, at) }), ctx.Err()); err != nil {
 			return u.stop(err)
 		}
 		if err := u.overwrite(context.WithoutCancel(ctx), z); err != nil {
