@@ -315,12 +315,13 @@ func copyTokens(root *object, from, to int) {
 
 // A run is a re-encryption at work.
 type run struct {
-	v          *Volume
-	r          *reencryption
-	o          ReencryptOptions
-	oldC, newC sectorCipher
-	oldSlot    int // the number that newSlot gets at the end; -1 if unknown
-	newSlot    int
+	v           *Volume
+	r           *reencryption
+	prev, final segment // where the data is and how it is encrypted, before and after
+	o           ReencryptOptions
+	oldC, newC  sectorCipher
+	oldSlot     int // the number that newSlot gets at the end; -1 if unknown
+	newSlot     int
 
 	zoneSize int64 // bytes
 	pool     *pool
@@ -340,7 +341,7 @@ type half struct {
 // newRun unlocks both keys and checks the description.
 func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, o ReencryptOptions) (*run, error) {
 	m := v.h.meta
-	u := &run{v: v, r: r, o: o, oldSlot: -1, reads: newReads()}
+	u := &run{v: v, r: r, prev: *r.prev, final: *r.final, o: o, oldSlot: -1, reads: newReads()}
 	newSlot, newKey, err := v.find(ctx, pass, m.slotsOf(r.newDigest))
 	if err != nil {
 		return nil, fmt.Errorf("the new volume key: %w", err)

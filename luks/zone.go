@@ -178,7 +178,7 @@ func (u *run) fetch(z *zone, at int64) error {
 	a := u.r.slot.area
 	p := z.chunks[at/u.pool.chunk][:min(u.pool.chunk, z.n-at)]
 	u.reads <- struct{}{}
-	err := u.v.data.ReadAt(p, u.r.prev.offset+z.off+at)
+	err := u.v.data.ReadAt(p, u.prev.offset+z.off+at)
 	<-u.reads
 	if err != nil || a.typ != "checksum" {
 		return err
@@ -316,7 +316,7 @@ func (u *run) write(z *zone) *task {
 			}
 		}()
 		return u.each(z, func(at int64, p []byte) error {
-			err := u.v.data.WriteAt(WriteData, p, u.r.prev.offset+z.off+at)
+			err := u.v.data.WriteAt(WriteData, p, u.prev.offset+z.off+at)
 			u.release(z, at/u.pool.chunk)
 			return err
 		})
@@ -325,9 +325,9 @@ func (u *run) write(z *zone) *task {
 
 // renew turns old ciphertext into new; pos is its place in the volume's data.
 func (u *run) renew(p []byte, pos int64) {
-	iv := u.r.prev.ivTweak + uint64(pos)/512
-	u.oldC.DecryptSectors(p, p, u.r.prev.sectorSize, iv)
-	u.newC.EncryptSectors(p, p, u.r.final.sectorSize, iv)
+	iv := u.prev.ivTweak + uint64(pos)/512
+	u.oldC.DecryptSectors(p, p, u.prev.sectorSize, iv)
+	u.newC.EncryptSectors(p, p, u.final.sectorSize, iv)
 }
 
 // rolling is the data path with checksums. Three zones are at work: one is being
