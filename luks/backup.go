@@ -63,7 +63,7 @@ func (h *header2) length() int64 {
 
 func (v *Volume) reencrypting() bool {
 	return slices.ContainsFunc(v.h.meta.requirements, func(s string) bool {
-		return slices.Contains([]string{reqReencrypt, reqReencryptV1, reqReencryptV3, reqReencryptOff}, s)
+		return slices.Contains(reencryptions, s)
 	})
 }
 

@@ -27,6 +27,8 @@
 // wiped after it. There is no moment at which the header says neither where the
 // old key ends nor that it has ended.
 //
+// Erase: key material, flush, read back; only then the header that has none.
+//
 // # What it does not do
 //
 // It does not activate volumes (no device-mapper), does not encrypt plain devices

@@ -37,6 +37,8 @@ var (
 	// ErrLUKS1Interrupted: cryptsetup's LUKS1 re-encryption was interrupted; the header
 	// and the position are in files it left behind, not on the device.
 	ErrLUKS1Interrupted = errors.New("an interrupted LUKS1 re-encryption of cryptsetup")
+	// ErrNotErased: key material is still there after it was overwritten.
+	ErrNotErased = errors.New("the device did not take what was written over its key material")
 	// ErrReadOnly: the volume was opened for reading only.
 	ErrReadOnly = errors.New("opened for reading only")
 )

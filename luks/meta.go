@@ -102,6 +102,9 @@ const (
 	reqReencryptOff = "offline-reencrypt"
 )
 
+// reencryptions are the requirement flags of an unfinished re-encryption.
+var reencryptions = []string{reqReencrypt, reqReencryptV1, reqReencryptV3, reqReencryptOff}
+
 func (s *segment) has(flag string) bool { return slices.Contains(s.flags, flag) }
 
 func (s *segment) backup() bool {

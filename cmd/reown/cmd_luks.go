@@ -58,6 +58,10 @@ disk is re-encrypted: guard it like the passphrase.`)},
 		{name: "restore", args: "DEVICE FILE", short: "write a saved header back", run: luksRestore,
 			long: help(`Refuses a backup of another volume, of another volume key, or from the middle of a re-encryption.
   --force                 restore although the header on the device is another volume's or key's`)},
+		{name: "erase", args: "DEVICE --confirm disk", short: "destroy all keyslots: the data is lost for ever", run: luksErase,
+			long: help(`Wipes all key material, tokens and the state of an unfinished re-encryption, reads back that it is gone, and
+leaves a LUKS header without keyslots. No passphrase is asked for and none opens the disk afterwards. What
+cannot be reached: header backups elsewhere, and blocks that an SSD has put aside.`)},
 	}}
 }
 
@@ -312,6 +316,19 @@ func luksRestore(ctx context.Context, e *env, args []string) error {
 	}
 	defer b.Close()
 	return luks.RestoreHeader(ctx, ops[0], b, *force, f.opts)
+}
+
+func luksErase(ctx context.Context, e *env, args []string) error {
+	f := newLuksFlags("erase")
+	confirm := f.String("confirm", "", "")
+	ops, err := parse(f.FlagSet, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *confirm != "disk" {
+		return usagef("%s destroys all data on %s; say --confirm disk", f.Name(), ops[0])
+	}
+	return f.change(ctx, e, ops[0], func(v *luks.Volume) error { return v.Erase(ctx) })
 }
 
 // luksRun runs a long job on one or several devices in parallel, with progress on

@@ -88,6 +88,20 @@ func TestLuksCommands(t *testing.T) {
 		t.Errorf("afterwards: %+v", after)
 	}
 	p.Run("open", "--test-passphrase", "--key-file", key, img)
+	for _, args := range [][]string{{}, {"--confirm", "yes"}} {
+		if code, _, errs := cli("", append([]string{"luks", "erase", img}, args...)...); code != exitUsage {
+			t.Errorf("erase %q: exit code %d: %s", args, code, errs)
+		}
+	}
+	p.Run("open", "--test-passphrase", "--key-file", key, img) // nothing happened
+	for range 2 {
+		if code, _, errs := cli("", "luks", "erase", img, "--confirm", "disk"); code != exitDone {
+			t.Errorf("erase: exit code %d: %s", code, errs)
+		}
+	}
+	if _, err := p.Try("open", "--test-passphrase", "--key-file", key, img); err == nil || len(info().Keyslots) > 0 {
+		t.Error("the disk still opens")
+	}
 }
 
 // The binary is killed again and again, told to stop again and again, on two disks
