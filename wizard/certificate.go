@@ -134,13 +134,19 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 	if err != nil {
 		return err
 	}
+	var duk DUKState
+	if s.wantsDUK(r) {
+		if duk, err = s.duk(r); err != nil {
+			return err
+		}
+	}
 	keys, passphrase, known := true, true, false
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
 			continue
 		}
 		c.Volumes = append(c.Volumes, Volume{d.UUID, d.KeyDigest})
-		keys = keys && s.rekeyed(d) && d.Keyslots == 1
+		keys = keys && s.rekeyed(d) && d.Keyslots == 1 && d.DUK == duk.Sealed
 		if old := j.Secrets.Current[d.UUID]; old != nil && !sameSecret(old, j.Secrets.Disk) {
 			known = true
 			err := j.M.Disks[i].CheckPassphrase(ctx, old)
@@ -169,7 +175,7 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 			return err
 		}
 		c.StorageRoot = t.PrimaryName
-		check("tpm", t.PrimaryName == r.SRK && t.PrimaryName != r.OldSRK)
+		check("tpm", t.root() == r.SRK && (t.PrimaryName == "" || t.PrimaryName != r.OldSRK))
 	}
 	return nil
 }

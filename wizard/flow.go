@@ -78,7 +78,7 @@ type page struct {
 }
 
 // Run takes ownership, or continues an interrupted run. Errors that say how it
-// ended: ErrNothingToDo, ErrTampering, ErrNotVerified, ErrPaused, ErrCrashLoop,
+// ended: ErrNothingToDo, ErrTampering, ErrNotVerified, ErrPaused, ErrRestart, ErrCrashLoop,
 // ui.ErrLeft, *PreflightError, *StepError, *ui.MissingAnswerError.
 func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 	trigger, err := m.Boot.Triggered(ctx)
@@ -187,13 +187,13 @@ func (f *flow) conversation(ctx context.Context, pages []page) error {
 
 func (f *flow) freshPages() []page {
 	p := []page{{"start", f.startPage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"verify", f.verify}, {"current", f.current},
-		{"who", f.who}, {"name", f.name}, {"disks", f.disks}}
+		{"duk", f.duk}, {"who", f.who}, {"name", f.name}, {"disks", f.disks}}
 	p = append(p, f.secretPages()...)
 	return append(p, page{"totp", f.totp}, page{"check", f.check})
 }
 
 func (f *flow) resumePages() []page {
-	p := []page{{"resume", f.resumePage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"current", f.current}, {"who", f.who}}
+	p := []page{{"resume", f.resumePage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"current", f.current}, {"duk", f.duk}, {"who", f.who}}
 	p = append(p, f.secretPages()...)
 	return append(p, page{"totp", f.totp})
 }
@@ -665,7 +665,7 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	body := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}
 	for _, st := range Steps() {
 		state := probe(st, f.s)
-		if finished(state) || st.ID == "preflight" || st.ID == "boot" {
+		if finished(state) && !(st.ID == "duk" && f.choice.DUK) || st.ID == "preflight" || st.ID == "boot" {
 			continue
 		}
 		text := f.t(st.Does)
@@ -675,6 +675,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.CheckRecorded)), ui.T(f.t(msg.CheckPower)))
+	if f.sealsLater() {
+		body = append(body, ui.T(f.t(msg.CheckRestart)))
+	}
 	if b, err := f.s.Boot(); err == nil && f.choice.Entry < len(b.Entries) {
 		body = append(body, ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry])))
 	}
@@ -768,7 +771,7 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		for _, v := range r.Volumes {
 			f.choice.Volumes = append(f.choice.Volumes, v.UUID)
 		}
-		f.choice.Layout = r.Layout
+		f.choice.Layout, f.choice.DUK = r.Layout, r.DUK
 	}
 	h, err := f.s.Handover()
 	if err != nil {
@@ -793,7 +796,10 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		case state.Status == ui.Trouble || state.Status == ui.CannotStart:
 			mark = ui.Bad
 		}
-		if !finished(state) {
+		if st.Optional && state.Status == ui.NotNeeded {
+			continue
+		}
+		if !finished(state) && !state.Later {
 			f.need |= st.Needs
 			if current == "" {
 				current = f.t(st.Title)
@@ -874,6 +880,9 @@ func (f *flow) work(ctx context.Context) error {
 		if errors.Is(err, ErrPaused) {
 			_ = f.tell(ctx, "paused", f.t(msg.PausedText))
 			return ErrPaused
+		}
+		if errors.Is(err, ErrRestart) {
+			return f.restart(ctx, err)
 		}
 		again, askErr := f.failed(ctx, err)
 		if askErr != nil {

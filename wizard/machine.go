@@ -9,13 +9,14 @@ import (
 )
 
 // Machine is the laptop. The program builds it once; tests build their own.
-// TPM and Token may be nil: not every laptop has them. Everything else must be
+// TPM, DUK and Token may be nil: not every laptop has them. Everything else must be
 // there, and says by an error from Info when the device cannot be reached now.
 type Machine struct {
 	Card     Card
 	PGP      OpenPGP
 	Disks    []Disk // the encrypted volumes, in the order of the partition table
 	TPM      TPM
+	DUK      DUK // nil: without a TPM, and where the board has it switched off
 	Firmware Firmware
 	Boot     Boot
 	Token    Token
@@ -106,7 +107,8 @@ type DiskInfo struct {
 	Size      int64  // bytes of data
 	UUID      string
 	Format    string // "LUKS2"
-	Keyslots  int    // in use
+	Keyslots  int    // in use, without that of the disk unlock key
+	DUK       bool   // the keyslot that Heads uses for the disk unlock key is in use
 	KeyDigest string // hex digest of the volume-key digest in the header: other key, other value. While re-encrypting: of the new key.
 	KDFMemory int64  // bytes that the hungriest keyslot needs to open
 
@@ -136,9 +138,18 @@ type TPMInfo struct {
 	Family      string // "1.2" or "2.0"
 	Vendor      string
 	Owned       bool
-	PrimaryName string // hex name of the storage root; "" when there is none
+	SetUp       bool   // by a reset that has run to its end
+	PrimaryName string // hex name of the storage root; "" when there is none or it does not tell
 	Lockout     bool   // too many wrong passphrases; wait or reset
-	Recovery    bool   // this start went through the recovery shell: PCR 4 is spoilt
+	Recovery    bool   // nothing can be sealed in this start: it went through the recovery shell, or its event log is in doubt
+}
+
+// root tells this storage root from others, as far as the TPM lets it be known.
+func (t TPMInfo) root() string {
+	if t.PrimaryName == "" && t.Owned {
+		return "owned"
+	}
+	return t.PrimaryName
 }
 
 // Measurement is what PCR 7 will be after the new firmware's first start, by hash
@@ -149,12 +160,12 @@ type Measurement map[string][]byte
 type TPM interface {
 	Info(ctx context.Context) (TPMInfo, error)
 	// Reset clears the TPM and takes ownership: owner passphrase, storage root,
-	// lockout parameters. It may be repeated.
+	// lockout parameters. It may be repeated. ErrRestart: only after a restart.
 	Reset(ctx context.Context, owner *secret.Buffer) error
 	// CheckOwner returns nil, ErrWrongSecret, or what went wrong.
 	CheckOwner(ctx context.Context, owner *secret.Buffer) error
 	// Counter makes the rollback counter unless our reset already has one, and
-	// returns the content of kexec_rollback.txt.
+	// returns the content of kexec_rollback.txt. ErrRestart: only after a restart.
 	Counter(ctx context.Context, owner *secret.Buffer) ([]byte, error)
 	// PrimaryHash returns the content of kexec_primhdl_hash.txt; nil on TPM 1.2.
 	PrimaryHash(ctx context.Context) ([]byte, error)
@@ -235,11 +246,12 @@ type BootInfo struct {
 
 // BootSpec is what the new signed set contains besides hashes and tree.
 type BootSpec struct {
-	Cert        []byte // the owner's
-	Entry       int    // index of the entry to start by default
-	Rollback    []byte // kexec_rollback.txt; nil: none
-	PrimaryHash []byte // kexec_primhdl_hash.txt; nil: none
-	HOTPCounter []byte // kexec_hotp_counter; nil: none
+	Cert        []byte            // the owner's
+	Entry       int               // index of the entry to start by default
+	Rollback    []byte            // kexec_rollback.txt; nil: none
+	PrimaryHash []byte            // kexec_primhdl_hash.txt; nil: none
+	HOTPCounter []byte            // kexec_hotp_counter; nil: none
+	DUK         map[string][]byte // files for the disk unlock key, by name; nil: none
 }
 
 // Boot is the /boot partition. Implementations mount and remount it as needed and

@@ -209,6 +209,7 @@ func TestRandomPeople(t *testing.T) {
 			}
 			p.calm, p.steps, p.pages = min(0.7+0.1*float64(try), 1), 0, nil
 			cut := rnd.IntN(3) == 0 && try < 6
+			w.Recovery, w.Modules = rnd.IntN(6) == 0 && try < 5, rnd.IntN(8) == 0 // what each start is like
 			if cut {
 				w.Cut(rnd.IntN(130))
 				cuts++

@@ -54,10 +54,8 @@ func preflight(s *Snapshot, battery bool) []Problem {
 		add("card", msg.ProblemCardOld, msg.RemedyCardOld, c.Vendor)
 	}
 	if s.m.TPM != nil {
-		if t, err := s.TPM(); err != nil {
+		if _, err := s.TPM(); err != nil {
 			fail("tpm", err)
-		} else if t.Recovery {
-			add("recovery", msg.ProblemRecovery, msg.RemedyRecovery)
 		}
 	}
 	if disks, err := s.Disks(); err != nil {

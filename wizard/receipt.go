@@ -22,9 +22,10 @@ type Receipt struct {
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
 	Volumes   []Volume `json:"volumes"`           // chosen volumes and the key digests before the run; "" when re-encryption was already under way
+	DUK       bool     `json:"duk,omitempty"`     // the owner wants a disk unlock key
 	SRK       string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
 	OldSRK    string   `json:"oldSrk,omitempty"`  // and the one before
-	BootFor   string   `json:"bootFor,omitempty"` // the storage root whose counter the staged /boot names
+	BootFor   string   `json:"bootFor,omitempty"` // what the staged /boot belongs to, see bootKey
 	HOTPFor   string   `json:"hotpFor,omitempty"` // image whose digest the token was given, without a TPM
 }
 

@@ -194,7 +194,7 @@ func (s *Snapshot) phaseOwned() (Phase, string, error) {
 		if err != nil {
 			return "", "", err
 		}
-		if t.PrimaryName != r.SRK {
+		if t.root() != r.SRK {
 			return Tampered, "the TPM was cleared after it had been made yours", nil
 		}
 	}

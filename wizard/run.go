@@ -48,23 +48,34 @@ func (r *runner) note(event, step, text string) {
 // run does every step that measuring does not show as done.
 func (r *runner) run(ctx context.Context, show func(ui.Tasks)) error {
 	show(r.tasks())
+	restart := false
 	for i, st := range r.steps {
 		if ctx.Err() != nil {
 			r.note("pause", st.ID, "")
 			return ErrPaused
 		}
-		if err := r.step(ctx, i, st, show); err != nil {
+		later, err := r.step(ctx, i, st, show)
+		if err != nil {
 			return err
 		}
+		restart = restart || later
+	}
+	if restart {
+		return ErrRestart
 	}
 	return nil
 }
 
-func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) error {
+// step does one step. later says that only another start can: it is put off.
+func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) (later bool, err error) {
 	state := probe(st, r.job.measure(ctx))
 	r.set(i, state, show)
 	if finished(state) && !st.Looks {
-		return nil
+		return false, nil
+	}
+	if state.Later {
+		r.note("later", st.ID, "")
+		return true, nil
 	}
 	r.note("begin", st.ID, "")
 	work := ctx
@@ -74,7 +85,7 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 	r.begin(i, st, show)
 	r.job.Progress = func(done, total int64) { r.progress(i, done, total, show) }
 	r.job.Touch = func() { r.touch(show) }
-	err := st.Apply(work, r.job)
+	err = st.Apply(work, r.job)
 	r.mu.Lock()
 	r.notes = nil
 	r.mu.Unlock()
@@ -82,11 +93,16 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			r.note("pause", st.ID, "")
 			r.set(i, probe(st, r.job.measure(context.WithoutCancel(ctx))), show)
-			return ErrPaused
+			return false, ErrPaused
+		}
+		if errors.Is(err, ErrSealImpossible) {
+			r.note("later", st.ID, "")
+			r.set(i, afterRestart(), show)
+			return true, nil
 		}
 		r.note("fail", st.ID, err.Error())
 		r.set(i, State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}}, show)
-		return &StepError{Step: st.ID, Err: err}
+		return false, &StepError{Step: st.ID, Err: err}
 	}
 	if state = completed(msg.M{}); !st.Looks {
 		state = probe(st, r.job.measure(work))
@@ -94,10 +110,10 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 	r.set(i, state, show)
 	if !finished(state) {
 		r.note("fail", st.ID, "not done")
-		return &StepError{Step: st.ID, Err: &NotDoneError{Step: st.ID}}
+		return false, &StepError{Step: st.ID, Err: &NotDoneError{Step: st.ID}}
 	}
 	r.note("end", st.ID, "")
-	return nil
+	return false, nil
 }
 
 func (r *runner) set(i int, s State, show func(ui.Tasks)) {
@@ -161,6 +177,9 @@ func (r *runner) tasks() ui.Tasks {
 	defer r.mu.Unlock()
 	t := ui.Tasks{Lang: r.lang, CanPause: true, Elapsed: minutes(time.Since(r.began), r.lang)}
 	for i, st := range r.steps {
+		if st.Optional && r.states[i].Status == ui.NotNeeded {
+			continue
+		}
 		t.Tasks = append(t.Tasks, task(st, r.states[i], r.lang))
 	}
 	for _, n := range r.notes {
@@ -245,7 +264,11 @@ func RunStep(ctx context.Context, m *Machine, name string, choices Choices, keys
 	r := newRunner(ctx, &Job{M: m, Choice: choices, Secrets: keys}, msg.EN)
 	for i, st := range r.steps {
 		if st.ID == name {
-			return r.step(ctx, i, st, show)
+			later, err := r.step(ctx, i, st, show)
+			if later {
+				err = &StepError{Step: st.ID, Err: ErrSealImpossible}
+			}
+			return err
 		}
 	}
 	return &UnknownStepError{name}

@@ -40,8 +40,13 @@ func (f *flow) kinds() []kind {
 			admin = [2]int{max(8, c.PINMin[1]), min(25, c.PINMax[1])}
 		}
 	}
+	when := msg.SecretDiskWhen
+	if f.choice.DUK {
+		when = msg.SecretDiskSpare
+	}
 	return []kind{
-		{"disk", NeedDisk, msg.SecretDisk, msg.SecretDiskWhen, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Disk }},
+		{"disk", NeedDisk, msg.SecretDisk, when, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Disk }},
+		{"duk", NeedDUK, msg.SecretDUK, msg.SecretDUKWhen, 3, 12, 32, func(k *Keys) **secret.Buffer { return &k.DUK }},
 		{"user", NeedUser, msg.SecretUser, msg.SecretUserWhen, 2, user[0], user[1], func(k *Keys) **secret.Buffer { return &k.User }},
 		{"admin", NeedAdmin, msg.SecretAdmin, msg.SecretAdminWhen, 2, admin[0], admin[1], func(k *Keys) **secret.Buffer { return &k.Admin }},
 		{"owner", NeedOwner, msg.SecretOwner, msg.SecretOwnerWhen, 4, 8, 32, func(k *Keys) **secret.Buffer { return &k.Owner }},
@@ -60,6 +65,8 @@ func (f *flow) needed(k kind) bool {
 		return f.m.Token != nil || !f.applied(k)
 	case NeedOwner:
 		return f.m.TPM != nil
+	case NeedDUK: // one that is only used after a restart is made after it
+		return f.m.DUK != nil && f.choice.DUK && !f.sealsLater()
 	}
 	return true
 }
@@ -328,7 +335,7 @@ func makeSecret(k kind) *secret.Buffer {
 // totp makes the secret for the phone, shows it, and has six digits typed back: that
 // proves that the phone has it and that both clocks agree.
 func (f *flow) totp(ctx context.Context) (move, error) {
-	if f.need&NeedOTP == 0 || f.m.TPM == nil {
+	if f.need&NeedOTP == 0 || f.m.TPM == nil || f.sealsLater() {
 		return skipped, nil
 	}
 	if f.keys.OTP == nil {
@@ -373,6 +380,15 @@ func (f *flow) totp(ctx context.Context) (move, error) {
 			return forward, nil
 		}
 	}
+}
+
+// sealsLater says whether the phone's code can only be made after a restart.
+func (f *flow) sealsLater() bool {
+	if f.m.TPM == nil {
+		return false
+	}
+	t, err := f.s.TPM()
+	return err == nil && t.Recovery
 }
 
 // sixDigits checks what the phone shows, and tells a wrong clock from a wrong code.

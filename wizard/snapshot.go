@@ -45,6 +45,7 @@ type Snapshot struct {
 	handover lazy[Handover]
 	disks    lazy[[]DiskInfo]
 	tpm      lazy[TPMInfo]
+	dukState lazy[DUKState]
 	fw       lazy[FirmwareInfo]
 	holds    lazy[bool]
 	plan     lazy[*FirmwarePlan]

@@ -20,6 +20,7 @@ type State struct {
 	Detail      msg.M // one line, or empty
 	Args        []any // for Detail; never a secret
 	Done, Total int64 // of a long step that was cut short
+	Later       bool  // only another start can do it; the steps after it are done without it
 }
 
 // A Step changes one thing about the machine. Probe measures and never writes.
@@ -33,6 +34,7 @@ type Step struct {
 	Looks    bool    // changes nothing: done in every run, and done when Apply finds no problem
 	Pausable bool    // may be stopped at any time and goes on where it was
 	Unsafe   bool    // the person must not switch off; a pause waits
+	Optional bool    // not shown to the person where it is not needed
 	Probe    func(*Snapshot) (State, error)
 	Apply    func(context.Context, *Job) error
 }
@@ -47,6 +49,7 @@ const (
 	NeedAdmin                     // the card's admin PIN
 	NeedOwner                     // the TPM's owner passphrase
 	NeedOTP                       // the TOTP secret
+	NeedDUK                       // the passphrase of the disk unlock key
 )
 
 // Steps is the run, in order. Slow and attended things come first; what makes ROM
@@ -58,6 +61,7 @@ func Steps() []Step {
 		{ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk, Needs: NeedDisk, Pausable: true, Probe: probeDisk, Apply: applyDisk},
 		{ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM, Needs: NeedOwner | NeedUser, Probe: probeTPM, Apply: applyTPM},
 		{ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal, Needs: NeedOwner | NeedOTP | NeedAdmin, Probe: probeSeal, Apply: applySeal},
+		{ID: "duk", Title: msg.StepDUK, Does: msg.DoesDUK, Needs: NeedDisk | NeedOwner | NeedDUK, Optional: true, Probe: probeDUK, Apply: applyDUK},
 		{ID: "boot", Title: msg.StepBoot, Does: msg.DoesBoot, Needs: NeedUser | NeedOwner, Probe: probeBoot, Apply: applyBoot},
 		{ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware, Unsafe: true, Probe: probeFirmware, Apply: applyFirmware},
 		{ID: "commit", Title: msg.StepCommit, Does: msg.DoesCommit, Loses: msg.LosesCommit, Needs: NeedUser, Probe: probeCommit, Apply: applyCommit},
@@ -98,6 +102,7 @@ type Choices struct {
 	Algorithm string   `json:"algorithm"` // "" for the card's recommended one
 	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
 	Entry     int      `json:"entry"`     // boot entry
+	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
 }
 
 // Keys are the secrets of a run, in locked memory.
@@ -108,6 +113,7 @@ type Keys struct {
 	Admin   *secret.Buffer
 	Owner   *secret.Buffer
 	OTP     *secret.Buffer
+	DUK     *secret.Buffer
 }
 
 // Wipe clears all of them.
@@ -115,7 +121,7 @@ func (k *Keys) Wipe() {
 	for _, b := range k.Current {
 		b.Wipe()
 	}
-	for _, b := range []*secret.Buffer{k.Disk, k.User, k.Admin, k.Owner, k.OTP} {
+	for _, b := range []*secret.Buffer{k.Disk, k.User, k.Admin, k.Owner, k.OTP, k.DUK} {
 		b.Wipe()
 	}
 	*k = Keys{}
@@ -238,7 +244,7 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 
 // newReceipt notes how the machine is before the run.
 func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
-	r := &Receipt{Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout}
+	r := &Receipt{Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout, DUK: j.Choice.DUK}
 	disks, err := s.Disks()
 	if err != nil {
 		return nil, err
@@ -267,7 +273,7 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.OldSRK = t.PrimaryName
+		r.OldSRK = t.root()
 	}
 	return r, nil
 }
@@ -368,7 +374,7 @@ func probeTPM(s *Snapshot) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if r, err := s.Receipt(); err == nil && r.SRK != "" && r.SRK == t.PrimaryName && t.Owned {
+	if r, err := s.Receipt(); err == nil && r.SRK != "" && r.SRK == t.root() && t.Owned && t.SetUp {
 		return completed(msg.TPMDone, t.Family), nil
 	}
 	return notStarted(msg.TPMNotYours, t.Family), nil
@@ -394,7 +400,7 @@ func applyTPM(ctx context.Context, j *Job) error {
 	if err != nil {
 		return err
 	}
-	r.SRK = t.PrimaryName
+	r.SRK = t.root()
 	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
 }
 
@@ -422,14 +428,13 @@ func probeSeal(s *Snapshot) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if t.PrimaryName != r.SRK || !t.Owned {
+	if t.root() != r.SRK || !t.Owned || !t.SetUp {
 		return notStarted(msg.SealLater), nil
 	}
-	if t.Recovery {
-		return State{Status: ui.CannotStart, Detail: msg.SealRecovery}, nil
-	}
 	ok, err := s.Sealed()
-	if err != nil {
+	if errors.Is(err, ErrSealImpossible) {
+		return afterRestart(), nil
+	} else if err != nil {
 		return State{}, err
 	}
 	if ok {
@@ -487,28 +492,39 @@ func hotpFromImage(ctx context.Context, j *Job, s *Snapshot, plan *FirmwarePlan)
 
 // ---------------------------------------------------------------- boot
 
-// bootKey names the TPM state that a staged /boot belongs to.
-func bootKey(r *Receipt) string {
-	if r.SRK == "" {
-		return "no tpm"
+// bootKey names what a staged /boot belongs to: the TPM's state, and the disk unlock
+// key with the headers that it is sealed to.
+func (s *Snapshot) bootKey(r *Receipt) (string, error) {
+	key := r.SRK
+	if key == "" {
+		key = "no tpm"
 	}
-	return r.SRK
+	files, err := s.dukFiles(r)
+	if err == nil && len(files) > 0 {
+		key += " duk " + digestOfFiles(files)
+	}
+	return key, err
 }
 
 func probeBoot(s *Snapshot) (State, error) {
 	r, err := s.Receipt()
-	if err != nil || r.BootFor != bootKey(r) {
+	if err != nil {
 		return notStarted(msg.BootNotYours), nil
 	}
-	if ok, err := s.Live(); err != nil {
+	if key, err := s.bootKey(r); err != nil {
 		return State{}, err
-	} else if ok {
-		return completed(msg.BootInstalled), nil
+	} else if r.BootFor != key {
+		return notStarted(msg.BootNotYours), nil
 	}
 	if ok, err := s.Staged(); err != nil {
 		return State{}, err
 	} else if ok {
 		return completed(msg.BootStaged), nil
+	}
+	if ok, err := s.Live(); err != nil {
+		return State{}, err
+	} else if ok {
+		return completed(msg.BootInstalled), nil
 	}
 	return notStarted(msg.BootNotYours), nil
 }
@@ -523,7 +539,21 @@ func applyBoot(ctx context.Context, j *Job) error {
 	if err != nil {
 		return err
 	}
+	key, err := s.bootKey(r)
+	if err != nil {
+		return err
+	}
+	if r.BootFor != "" && r.BootFor != key {
+		// Cut between the new set and the receipt, the old key must not vouch for it.
+		r.BootFor = ""
+		if err := writeReceipt(ctx, j.M, cert, j.Secrets.User, r); err != nil {
+			return err
+		}
+	}
 	spec := BootSpec{Cert: cert, Entry: j.Choice.Entry}
+	if spec.DUK, err = s.dukFiles(r); err != nil {
+		return fmt.Errorf("reading the disks' headers: %w", err)
+	}
 	if j.M.TPM != nil {
 		if spec.Rollback, err = j.M.TPM.Counter(ctx, j.Secrets.Owner); err != nil {
 			return fmt.Errorf("making the rollback counter: %w", err)
@@ -544,7 +574,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 	} else if !ok {
 		return errors.New("the prepared /boot does not verify with the new key")
 	}
-	r.BootFor = bootKey(r)
+	r.BootFor = key
 	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
 }
 
@@ -572,7 +602,8 @@ func applyFirmware(ctx context.Context, j *Job) error {
 		return err
 	}
 	// After this the machine starts only what the new key has signed: look once
-	// more that there is something, and that the TPM will open its secret.
+	// more that there is something, and that the TPM will open its secret, where this
+	// start can know that.
 	if ok, err := s.Staged(); err != nil {
 		return err
 	} else if live, err := s.Live(); err != nil {
@@ -581,10 +612,8 @@ func applyFirmware(ctx context.Context, j *Job) error {
 		return ErrNotPrepared
 	}
 	if j.M.TPM != nil {
-		if ok, err := s.Sealed(); err != nil {
+		if _, err := s.putOff(); err != nil {
 			return err
-		} else if !ok {
-			return ErrNotPrepared
 		}
 	}
 	if err := j.M.Firmware.Write(ctx, plan, j.Progress); err != nil {
@@ -627,11 +656,20 @@ func applyCommit(ctx context.Context, j *Job) error {
 	} else if !ok {
 		return ErrNotPrepared
 	}
+	later, err := s.putOff()
+	if err != nil {
+		return err
+	}
 	live, err := s.Live()
 	if err != nil {
 		return err
 	}
-	if !live {
+	// One that is staged is newer than the one in place, even if that is good.
+	staged, err := s.Staged()
+	if err != nil {
+		return err
+	}
+	if staged || !live {
 		if err := j.M.Boot.Install(ctx); err != nil {
 			return fmt.Errorf("putting the new /boot in place: %w", err)
 		}
@@ -640,6 +678,9 @@ func applyCommit(ctx context.Context, j *Job) error {
 		} else if !ok {
 			return errors.New("the new /boot does not verify with the new key")
 		}
+	}
+	if later {
+		return ErrSealImpossible
 	}
 	c, err := certify(ctx, j, j.measure(ctx), cert)
 	if err != nil {

@@ -34,6 +34,8 @@ var (
 	ButtonChange   = M{"Change an answer", "Changer une réponse", "Antwort ändern"}
 	ButtonDisk     = M{"Disk %d", "Disque %d", "Platte %d"}
 	ButtonAnew     = M{"I did not begin this", "Ce n'était pas moi", "Das war nicht ich"}
+	ButtonDUKYes   = M{"Yes, with a short passphrase", "Oui, avec une phrase courte", "Ja, mit kurzer Passphrase"}
+	ButtonDUKNo    = M{"No, as it is", "Non, comme avant", "Nein, wie bisher"}
 	ButtonRestart  = M{"Restart the computer", "Redémarrer", "Neu starten"}
 )
 
@@ -57,6 +59,7 @@ var (
 	StepDisk      = M{"Disk", "Disque", "Festplatte"}
 	StepTPM       = M{"TPM", "TPM", "TPM"}
 	StepSeal      = M{"Phone code", "Code mobile", "Handy-Code"}
+	StepDUK       = M{"Disk unlocking", "Déverrouillage", "Plattenöffnung"}
 	StepBoot      = M{"Start files", "Démarrage", "Startdateien"}
 	StepFirmware  = M{"Firmware chip", "Puce firmware", "Firmware-Chip"}
 	StepCommit    = M{"Finish", "Fin", "Abschluss"}
@@ -66,6 +69,7 @@ var (
 	DoesDisk      = M{"your passphrase, then all data under a new key", "votre phrase, puis tout sous une nouvelle clé", "Ihre Passphrase, dann alles unter neuem Schlüssel"}
 	DoesTPM       = M{"cleared and owned with your passphrase", "effacé, puis protégé par votre phrase", "gelöscht und mit Ihrer Passphrase übernommen"}
 	DoesSeal      = M{"a new secret for the six digits on your phone", "un nouveau secret pour les six chiffres", "ein neues Geheimnis für die sechs Ziffern"}
+	DoesDUK       = M{"the TPM opens the disk for a short passphrase", "le TPM ouvre le disque pour une phrase courte", "das TPM öffnet die Platte für kurze Passphrase"}
 	DoesBoot      = M{"measured and signed by you", "mesurés et signés par vous", "gemessen und von Ihnen signiert"}
 	DoesFirmware  = M{"your key replaces the seller's", "votre clé remplace celle du vendeur", "Ihr Schlüssel ersetzt den des Verkäufers"}
 	DoesCommit    = M{"the new start files count from now on", "les nouveaux fichiers de démarrage comptent", "die neuen Startdateien gelten ab jetzt"}
@@ -98,7 +102,11 @@ var (
 	SealLater        = M{"after the TPM", "après le TPM", "nach dem TPM"}
 	SealNotYours     = M{"no secret of yours yet", "pas encore votre secret", "noch kein Geheimnis von Ihnen"}
 	SealDone         = M{"sealed to the new firmware", "scellé au nouveau firmware", "an die neue Firmware gebunden"}
-	SealRecovery     = M{"not from the recovery shell; start normally", "pas depuis la console de secours", "nicht aus der Rettungskonsole"}
+	AfterRestart     = M{"after a restart", "après un redémarrage", "nach einem Neustart"}
+	DUKNotChosen     = M{"not chosen", "pas choisi", "nicht gewählt"}
+	DUKNotYours      = M{"no key of yours yet", "pas encore votre clé", "noch kein Schlüssel von Ihnen"}
+	DUKDone          = M{"sealed to firmware and disk", "scellé au firmware et au disque", "an Firmware und Platte gebunden"}
+	DUKLeft          = M{"left to the firmware's own menu", "laissé au menu du micrologiciel", "dem Menü der Firmware überlassen"}
 	BootNotYours     = M{"not signed by you", "pas signés par vous", "nicht von Ihnen signiert"}
 	BootStaged       = M{"signed and ready", "signés et prêts", "signiert und bereit"}
 	BootInstalled    = M{"signed and in place", "signés et en place", "signiert und aktiv"}
@@ -141,8 +149,6 @@ var (
 	RemedyCard      = M{"Plug it in and wait for its light.", "Branchez-la et attendez sa lumière.", "Einstecken und auf das Licht warten."}
 	ProblemCardOld  = M{"This security key (%s) can make none of the keys that are needed.", "Cette clé (%s) ne sait créer aucune des clés voulues.", "Dieser Schlüssel (%s) kann keinen der nötigen Schlüssel erzeugen."}
 	RemedyCardOld   = M{"Use another security key.", "Utilisez une autre clé.", "Benutzen Sie einen anderen."}
-	ProblemRecovery = M{"The computer was started into the recovery shell.", "L'ordinateur a démarré en console de secours.", "Der Rechner wurde in die Rettungskonsole gestartet."}
-	RemedyRecovery  = M{"Start it normally; only then can the TPM keep the new secret.", "Démarrez-le normalement ; le TPM ne peut garder le secret qu'ainsi.", "Normal starten; nur dann kann das TPM das Geheimnis bewahren."}
 	ProblemFormat   = M{"%s is of the old kind %s, which cannot be re-encrypted safely.", "%s est de l'ancien type %s, non rechiffrable sans risque.", "%s ist vom alten Typ %s und nicht sicher umzuschlüsseln."}
 	RemedyFormat    = M{"Ask the seller, or convert it with cryptsetup first.", "Demandez au vendeur, ou convertissez-le avec cryptsetup.", "Verkäufer fragen oder erst mit cryptsetup umwandeln."}
 	ProblemKeyslots = M{"Nothing can open %s: it has no keyslot.", "Rien ne peut ouvrir %s : aucun emplacement de clé.", "Nichts öffnet %s: kein Schlüsselfach belegt."}
@@ -268,6 +274,7 @@ var (
 	CheckIntro     = M{"Check, then start. After this the seller's access ends and cannot come back.", "Vérifiez, puis démarrez. Ensuite l'accès du vendeur finit et ne peut revenir.", "Prüfen, dann starten. Danach endet der Zugang des Verkäufers für immer."}
 	CheckRecorded  = M{"Your secrets are on your paper; they have been typed back.", "Vos secrets sont sur votre papier ; ils ont été retapés.", "Ihre Geheimnisse stehen auf Ihrem Papier; sie wurden abgetippt."}
 	CheckPower     = M{"A power failure is safe, except in the seconds when the firmware chip is written. If it happens, switch on and choose Continue.", "Une panne de courant est sans danger, sauf les secondes où la puce est écrite. Le cas échéant, rallumez et choisissez Continuer.", "Stromausfall schadet nicht, außer in den Sekunden, in denen der Chip beschrieben wird. Dann einschalten und Weiter wählen."}
+	CheckRestart   = M{"The phone code comes after a restart: in this start the TPM cannot be told what the next one will measure.", "Le code mobile viendra après un redémarrage : cette fois, le TPM ne peut savoir ce que mesurera le prochain.", "Der Handy-Code kommt nach einem Neustart: diesmal ist nicht sicher, was der nächste messen wird."}
 	CheckEntry     = M{"Starts by default: %s", "Démarre par défaut : %s", "Startet von selbst: %s"}
 	CheckHelp      = M{"Nothing has been changed so far. Typing the disk's serial number proves that you mean this computer.", "Rien n'a été changé jusqu'ici. Taper le numéro du disque prouve que vous parlez de cet ordinateur.", "Bisher wurde nichts geändert. Die Seriennummer zeigt, dass Sie diesen Rechner meinen."}
 	ChangeAsk      = M{"Which answer do you want to change?", "Quelle réponse voulez-vous changer ?", "Welche Antwort möchten Sie ändern?"}
@@ -316,6 +323,29 @@ var (
 	ResumeChanged = M{"STOP: since the interruption something was changed that this program did not change.", "STOP : depuis l'interruption, quelque chose a changé sans ce programme.", "STOPP: seit der Unterbrechung wurde etwas verändert, nicht von diesem Programm."}
 	AnewTitle     = M{"Begin anew?", "Recommencer à zéro ?", "Neu beginnen?"}
 	AnewWhat      = M{"If you did not begin this run, somebody else did, and may know its secrets. Beginning anew makes new keys and secrets for everything; a disk that is half done is finished first.", "Si vous n'avez pas commencé, quelqu'un d'autre l'a fait et peut connaître ces secrets. Recommencer crée partout de nouvelles clés ; un disque à moitié traité est d'abord achevé.", "Haben Sie das nicht begonnen, war es jemand anders, der die Geheimnisse kennen mag. Neu beginnen erzeugt alles neu; eine halb fertige Platte wird zuerst beendet."}
+)
+
+// The TPM disk unlock key.
+var (
+	SecretDUK       = M{"START PASSPHRASE", "PHRASE DE DÉMARRAGE", "START-PASSPHRASE"}
+	SecretDUKWhen   = M{"Asked at every start, for the disk. Ten tries.", "Demandée à chaque démarrage. Dix essais.", "Bei jedem Start gefragt. Zehn Versuche."}
+	SecretDiskSpare = M{"Asked when the start passphrase does not work. Cannot be reset.", "Demandée si celle de démarrage échoue. Irremplaçable.", "Gefragt, wenn die Start-Passphrase versagt. Nicht ersetzbar."}
+	DUKAsk          = M{"Shall the TPM open the disk at each start?", "Le TPM doit-il ouvrir le disque à chaque démarrage ?", "Soll das TPM bei jedem Start die Platte öffnen?"}
+	DUKWhat         = M{"If so, a short passphrase is asked at each start, and the TPM gives the disk's key only while firmware and disk are as you signed them.", "Si oui, une phrase courte est demandée à chaque démarrage, et le TPM ne donne la clé du disque que si le micrologiciel et le disque sont tels que vous les avez signés.", "Dann wird bei jedem Start eine kurze Passphrase gefragt, und das TPM gibt den Schlüssel der Platte nur her, solange Firmware und Platte so sind, wie Sie sie signiert haben."}
+	DUKAdvice       = M{"The long one is still needed, after a change of the firmware for example. Without this, it is asked at each start.", "La longue reste nécessaire, par exemple après un changement du micrologiciel. Sans cela, elle est demandée à chaque démarrage.", "Die lange bleibt nötig, zum Beispiel nach einer Änderung der Firmware. Ohne dies wird sie bei jedem Start gefragt."}
+	DUKOldTPM       = M{"This TPM (1.2) hands the key over in clear: who opens the case and records one start has the key of the disk.", "Ce TPM (1.2) transmet la clé en clair : qui ouvre le boîtier et enregistre un démarrage a la clé du disque.", "Dieses TPM (1.2) gibt den Schlüssel im Klartext heraus: wer das Gehäuse öffnet und einen Start mitschneidet, hat ihn."}
+	DUKHelp         = M{"Heads calls this the TPM Disk Unlock Key. It can be set up, changed and dropped later, in the firmware's menu.", "Heads l'appelle TPM Disk Unlock Key. On peut la créer, la changer ou l'abandonner plus tard, dans le menu du micrologiciel.", "Heads nennt das TPM Disk Unlock Key. Es lässt sich später im Menü der Firmware einrichten, ändern und abschaffen."}
+	DUKNotNow       = M{"The disk is opened with its own passphrase.", "Le disque s'ouvrira avec sa propre phrase.", "Die Platte wird mit ihrer eigenen Passphrase geöffnet."}
+	DUKNotNowWhy    = M{"The TPM could open it for a shorter one, but what this firmware loads before it opens the disk is not known for sure now.", "Le TPM pourrait l'ouvrir pour une phrase courte, mais ce que ce micrologiciel charge avant d'ouvrir le disque n'est pas sûr pour l'instant.", "Das TPM könnte sie für eine kürzere öffnen, doch was diese Firmware vorher lädt, ist jetzt nicht sicher bekannt."}
+	DUKNotNowHow    = M{"If you want that, set it up after the first start: Options, Boot Options, Show OS boot menu, make it the default.", "Si vous le voulez, après le premier démarrage : Options, Boot Options, Show OS boot menu, puis système par défaut.", "Wenn Sie das möchten, nach dem ersten Start: Options, Boot Options, Show OS boot menu, als Standard setzen."}
+)
+
+// A restart before the run is over.
+var (
+	RestartTitle = M{"The computer must restart once before this is finished.", "L'ordinateur doit redémarrer une fois avant la fin.", "Der Rechner muss einmal neu starten, bevor alles fertig ist."}
+	RestartSeal  = M{"In this start the TPM cannot be told what the next one will measure; the phone code is made after the restart. All the rest is done.", "Cette fois, le TPM ne peut savoir ce que mesurera le prochain démarrage ; le code mobile sera créé ensuite. Tout le reste est fait.", "Diesmal ist nicht sicher, was der nächste Start messen wird; der Handy-Code kommt nach dem Neustart. Alles andere ist fertig."}
+	RestartTPM   = M{"The TPM asks for a restart before it goes on.", "Le TPM demande un redémarrage avant de continuer.", "Das TPM verlangt einen Neustart, bevor es weitergeht."}
+	RestartThen  = M{"Let it start normally, then choose Continue. Have your paper and your phone ready.", "Laissez-le démarrer normalement, puis choisissez Continuer. Préparez votre papier et votre téléphone.", "Lassen Sie ihn normal starten und wählen Sie Weiter. Halten Sie Papier und Telefon bereit."}
 )
 
 // What the front ends say themselves.

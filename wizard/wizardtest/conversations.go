@@ -22,6 +22,7 @@ type Conversation struct {
 	Say   map[string]string // choices by page, one for each time it is shown; then, and on other pages: the way on
 	Asks  bool              // the language is asked for
 	Cut   string            // a first run ends at this named write, and this is the second
+	First map[string]string // choices in the first run
 	Then  func(*World)      // what happens to the laptop between the runs
 	Pause string            // the person asks for a pause at this named write
 	Want  error             // how it ends; nil: the laptop is its owner's
@@ -56,6 +57,10 @@ var Conversations = []Conversation{
 			return wizard.Handover{Tampering: true, Why: "/boot/oem is not covered by the owner's signature"}
 		}
 	}, Want: wizard.ErrTampering},
+	{Name: "disk-unlock-key", Say: map[string]string{"duk": "yes"}},
+	{Name: "left-to-firmware", World: func(w *World) { w.Modules = true }},
+	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"}, Want: wizard.ErrRestart},
+	{Name: "resume-unlock-key", Cut: "duk.seal", First: map[string]string{"duk": "yes"}},
 	{Name: "resume-card", Cut: "card.pin.user"},
 	{Name: "resume-disk", Cut: "disk.end"},
 	{Name: "resume-tpm", Cut: "tpm.owner"},
@@ -82,6 +87,9 @@ func (c *Conversation) Talk(p *Person, lang string, open func() ui.UI) error {
 			return nil
 		}
 		p.Say = map[string]string{"failed": "end"}
+		for k, v := range c.First {
+			p.Say[k] = v
+		}
 		if err := Run(p.W, open(), lang); !errors.Is(err, ErrCut) {
 			return errors.Join(errors.New("wizardtest: the first run was not cut"), err)
 		}

@@ -60,7 +60,10 @@ type World struct {
 	SellerSRK string
 	Counter   int
 	Sealed    *Sealed
-	Recovery  bool
+	Recovery  bool // this start went through the recovery shell
+	HalfSetUp bool // lockout parameters are not those that a reset sets
+	DUKObject *DUKObject
+	Modules   bool // what the firmware loads before it opens the disk is not known
 
 	HasToken bool
 	TokenOTP string
@@ -87,6 +90,7 @@ type World struct {
 type Volume struct {
 	UUID, Serial string
 	Slots        []string // passphrases that open it
+	DUK          string   // and the disk unlock key that does, if any
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
 	Done         int
@@ -95,8 +99,11 @@ type Volume struct {
 // Sealed is the object in the TPM.
 type Sealed struct{ OTP, PCR7, Primary string }
 
+// DUKObject is the disk unlock key in the TPM.
+type DUKObject struct{ Key, Pass, PCR7, Headers, Primary string }
+
 // BootSet is a signed set of files.
-type BootSet struct{ Signer, Files, Rollback, Primary, HOTP string }
+type BootSet struct{ Signer, Files, Rollback, Primary, HOTP, DUK string }
 
 // New returns a laptop as a seller ships it.
 func New() *World {
@@ -133,7 +140,7 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardIn: w.CardIn, Fprs: w.Fprs, UserPIN: w.UserPIN, AdminPIN: w.AdminPIN, Tries: w.Tries, Terminated: w.Terminated,
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
+		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
@@ -147,6 +154,10 @@ func (w *World) Clone() *World {
 	if w.Sealed != nil {
 		s := *w.Sealed
 		c.Sealed = &s
+	}
+	if w.DUKObject != nil {
+		d := *w.DUKObject
+		c.DUKObject = &d
 	}
 	if w.Stage != nil {
 		s := *w.Stage
@@ -450,7 +461,7 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 	defer d.mu.Unlock()
 	v := d.v()
 	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
-		Format: "LUKS2", Keyslots: len(v.Slots), KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
+		Format: "LUKS2", Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
 	if v.NewKey != "" {
 		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, "digest-of-"+v.NewKey, int64(v.Done)*GB, i.Size
 	}
@@ -478,6 +489,11 @@ func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
 			return wizard.ErrWrongSecret
 		}
 		if err := d.write("disk.addslot", func() { v.Slots = append(v.Slots, p) }); err != nil {
+			return err
+		}
+	}
+	if v.DUK != "" {
+		if err := d.write("disk.killslot", func() { v.DUK = "" }); err != nil {
 			return err
 		}
 	}
@@ -517,7 +533,7 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizar
 			d.mu.Lock()
 		}
 	}
-	return d.write("disk.end", func() { v.Key, v.NewKey = v.NewKey, "" })
+	return d.write("disk.end", func() { v.Key, v.NewKey, v.DUK = v.NewKey, "", "" })
 }
 
 // ---------------------------------------------------------------- TPM
@@ -527,19 +543,19 @@ type tpm struct{ *World }
 func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", PrimaryName: w.Primary, Recovery: w.Recovery}, w.read()
+	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary, Recovery: w.Recovery}, w.read()
 }
 
 func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.write("tpm.clear", func() { w.Owner, w.Primary, w.Sealed, w.World.Counter = "", "", nil, 0 }); err != nil {
+	if err := w.write("tpm.clear", func() { w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter = "", "", nil, nil, 0 }); err != nil {
 		return err
 	}
 	if err := w.write("tpm.owner", func() { w.Owner = string(owner.Bytes()) }); err != nil {
 		return err
 	}
-	return w.write("tpm.primary", func() { w.Primary = w.World.name("srk") })
+	return w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false })
 }
 
 func (w tpm) CheckOwner(_ context.Context, owner *secret.Buffer) error {
@@ -605,6 +621,9 @@ func (w tpm) SealOTP(_ context.Context, owner, otp *secret.Buffer, pcr7 wizard.M
 func (w tpm) OTPSealed(_ context.Context, pcr7 wizard.Measurement) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.Recovery {
+		return false, wizard.ErrSealImpossible
+	}
 	return w.Sealed != nil && w.Sealed.PCR7 == string(pcr7["sha256"]) && w.Sealed.Primary == w.Primary, w.read()
 }
 
@@ -614,7 +633,7 @@ func (w tpm) UnsealOTP(context.Context) (*secret.Buffer, error) {
 	if w.Sealed == nil {
 		return nil, wizard.ErrNoTPMState
 	}
-	if w.Sealed.PCR7 != w.pcr7() {
+	if w.Sealed.PCR7 != w.pcr7() || w.Recovery {
 		return nil, errors.New("wizardtest: the PCRs do not match")
 	}
 	return secret.From([]byte(w.Sealed.OTP)), w.read()
@@ -733,7 +752,10 @@ func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
-	set := BootSet{Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter)}
+	set := BootSet{Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
+	if s.DUK == nil {
+		set.DUK = ""
+	}
 	w.mu.Unlock()
 	if err != nil {
 		return err
@@ -888,6 +910,7 @@ func (w *World) Machine() *wizard.Machine {
 	}
 	if w.HasTPM {
 		m.TPM = tpm{w}
+		m.DUK = duk{w}
 	}
 	if w.HasToken {
 		m.Token = token{w}
@@ -956,6 +979,9 @@ func (w *World) Owned(seen []string) error {
 		return errors.New("/boot names another storage root")
 	case w.HasTPM && w.HasToken && w.TokenOTP != w.Sealed.OTP:
 		return errors.New("the token and the TPM have different secrets")
+	}
+	if err := w.ownedDUK(seen); err != nil {
+		return err
 	}
 	for _, v := range w.Disks {
 		if len(v.Slots) != 1 || !slices.Contains(seen, v.Slots[0]) {
