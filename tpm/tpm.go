@@ -132,6 +132,7 @@ type family interface {
 	reset(*conn, *secret.Buffer, ResetOptions) error
 	checkOwner(*conn, *secret.Buffer) error
 	seal(*conn, slot, *secret.Buffer, *secret.Buffer, *secret.Buffer, PCRValues) error
+	remove(*conn, slot, *secret.Buffer) error
 	sealedTo(*conn, slot, bool, PCRValues) (bool, error)
 	unseal(*conn, slot, *secret.Buffer) (*secret.Buffer, error)
 	createCounter(*conn, *secret.Buffer) (Counter, error)
@@ -268,6 +269,12 @@ func (t *TPM) SealDUK(ctx context.Context, owner, key, pass *secret.Buffer, pcrs
 		return err
 	}
 	return t.seal(ctx, dukSlot, owner, key, pass, pcrs)
+}
+
+// RemoveDUK removes what SealDUK has sealed. It may be repeated. TPM 1.2 asks for no
+// owner: it is the area's content that goes. Error: ErrWrongOwner.
+func (t *TPM) RemoveDUK(ctx context.Context, owner *secret.Buffer) error {
+	return wrap("removing the "+dukSlot.what, t.with(ctx, func(c *conn) error { return t.impl.remove(c, dukSlot, owner) }, owner))
 }
 
 // maxSealed is what a TPM 2.0 seals at most (MAX_SYM_DATA), in bytes.

@@ -200,12 +200,20 @@ func (v *v1) forceClear(c *conn) (late bool, err error) {
 // emptySlots overwrites the sealed blobs that are there.
 func (v *v1) emptySlots(c *conn) error {
 	for _, s := range []slot{otpSlot, dukSlot} {
-		_, err := c.call(v1NVWrite, s.v1, uint32(0), sized(make([]byte, v1BlobSize)))
-		if err != nil && !refused(err, v1BadIndex) {
+		if err := v.remove(c, s, nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remove overwrites a sealed blob; the area stays.
+func (v *v1) remove(c *conn, s slot, _ *secret.Buffer) error {
+	_, err := c.call(v1NVWrite, s.v1, uint32(0), sized(make([]byte, v1BlobSize)))
+	if refused(err, v1BadIndex) {
+		return nil
+	}
+	return err
 }
 
 // activate claims physical presence and switches the TPM on for good.

@@ -99,6 +99,26 @@ func (v *v2) evict(c *conn, k *key, owner *secret.Buffer, obj *key, at tpm2.TPMH
 	return ownerError(c.check(err))
 }
 
+// remove evicts the object that is sealed for a slot.
+func (v *v2) remove(c *conn, s slot, owner *secret.Buffer) error {
+	if err := v.tidy(c); err != nil {
+		return err
+	}
+	obj, err := v.readPublic(c, tpm2.TPMHandle(s.v2))
+	if refused(err, v2Handle) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	k, err := v.primary(c)
+	if err != nil {
+		return err
+	}
+	defer v.orderly(c)
+	return v.evict(c, k, owner, obj, obj.handle)
+}
+
 func (v *v2) sealedTo(c *conn, s slot, passphrase bool, values PCRValues) (bool, error) {
 	policy, err := policyDigest(s.pcrs, values, passphrase)
 	if err != nil {

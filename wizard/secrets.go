@@ -387,7 +387,13 @@ func (f *flow) sealsLater() bool {
 	if f.m.TPM == nil {
 		return false
 	}
-	t, err := f.s.TPM()
+	switch _, err := f.s.Sealed(); {
+	case errors.Is(err, ErrSealImpossible):
+		return true
+	case err == nil:
+		return false
+	}
+	t, err := f.s.TPM() // no image to ask for yet
 	return err == nil && t.Recovery
 }
 

@@ -50,7 +50,7 @@ when there is nothing to compare with.
 func stepCommand() *command {
 	return &command{name: "step", args: "NAME --confirm XXXX [secrets] [devices]", short: "do one step", run: runStep, long: `
 Does one step of a run and checks that the machine then shows it as done. A step that
-is done does nothing. Steps: preflight, card, disk, tpm, seal, boot, firmware, commit.
+is done does nothing. Steps: preflight, card, disk, tpm, seal, duk, boot, firmware, commit.
 
   --confirm XXXX         the last four characters of the first disk's serial number,
                          as 'reown status' shows it
@@ -59,6 +59,8 @@ is done does nothing. Steps: preflight, card, disk, tpm, seal, boot, firmware, c
   --pin-file F           the new user PIN
   --admin-pin-file F     the new admin PIN
   --owner-file F         the new TPM owner passphrase
+  --duk                  with the card step: a TPM disk unlock key is wanted
+  --duk-file F           its new passphrase
   --totp-file F          the 20 bytes to seal for TOTP ('reown totp new')
   --name N --email A     the name on the key
   --algorithm A          for the keys on the card
@@ -218,13 +220,14 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	fs := newFlags("reown step")
 	confirm := fs.String("confirm", "", "")
 	files := map[string]*string{}
-	for _, n := range []string{"disk-file", "old-disk-file", "pin-file", "admin-pin-file", "owner-file", "totp-file"} {
+	for _, n := range []string{"disk-file", "old-disk-file", "pin-file", "admin-pin-file", "owner-file", "totp-file", "duk-file"} {
 		files[n] = fs.String(n, "", "")
 	}
 	var choice wizard.Choices
 	fs.StringVar(&choice.Identity.Name, "name", "", "")
 	fs.StringVar(&choice.Identity.Email, "email", "", "")
 	fs.StringVar(&choice.Algorithm, "algorithm", "", "")
+	fs.BoolVar(&choice.DUK, "duk", false, "")
 	return withMachine(ctx, fs, args, 1, 1, func(m *wizard.Machine, d *devices, operands []string) error {
 		release, err := d.lock()
 		if err != nil {
@@ -236,7 +239,7 @@ func runStep(ctx context.Context, e *env, args []string) error {
 		}
 		keys := &wizard.Keys{Current: map[string]*secret.Buffer{}}
 		defer keys.Wipe()
-		for n, dst := range map[string]**secret.Buffer{"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner} {
+		for n, dst := range map[string]**secret.Buffer{"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner, "duk-file": &keys.DUK} {
 			if *files[n] == "" {
 				continue
 			}
@@ -327,7 +330,7 @@ func ended(err error) error {
 		return withExit(exitNotVerified, err)
 	case errors.As(err, &missing), errors.As(err, &bad):
 		return withExit(exitNoAnswer, err)
-	case errors.Is(err, wizard.ErrPaused), errors.Is(err, context.Canceled):
+	case errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, context.Canceled):
 		return withExit(exitStopped, err)
 	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft):
 		return withExit(exitRefused, err)

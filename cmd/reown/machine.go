@@ -58,6 +58,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	for _, s := range specs {
 		m.Disks = append(m.Disks, &disk{spec: s, sysfs: "/sys"})
 	}
+	m.DUK = d.diskUnlock(tpmDevice, m.Disks)
 	backend, closeFlash, err := d.flashBackend()
 	if err != nil {
 		return nil, nil, err

@@ -74,6 +74,9 @@ func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func
 			extra[name] = data
 		}
 	}
+	for name, data := range spec.DUK {
+		extra[name] = data
+	}
 	a.cert = spec.Cert
 	set, err := a.dir.Build(ctx, boot.BuildOptions{Extra: extra, Entry: spec.Entry + 1, Progress: boot.Progress(progress)})
 	if err != nil {

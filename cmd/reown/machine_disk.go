@@ -45,8 +45,9 @@ func (d *disk) Info(ctx context.Context) (wizard.DiskInfo, error) {
 			Path: d.spec.path, Size: i.DataSize, UUID: i.UUID, Format: fmt.Sprintf("LUKS%d", i.Version), KeyDigest: i.KeyDigest,
 			Reencrypting: i.Reencryption.Active, Done: i.Reencryption.Done, Total: i.Reencryption.Total,
 		}
+		info.DUK = hasDUK(&i)
 		for _, s := range i.Keyslots {
-			if s.Type != "reencrypt" {
+			if s.Type != "reencrypt" && !(info.DUK && s.ID == dukSlot(&i)) {
 				info.Keyslots++
 				info.KDFMemory = max(info.KDFMemory, s.Memory)
 			}

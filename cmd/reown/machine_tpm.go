@@ -25,9 +25,9 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 	if err != nil {
 		return wizard.TPMInfo{}, err
 	}
-	_, err = a.otpPCRs(ctx, wizard.Measurement{"sha1": make([]byte, sha1.Size), "sha256": make([]byte, sha256.Size)})
+	_, _, err = a.otpPCRs(ctx, wizard.Measurement{"sha1": make([]byte, sha1.Size), "sha256": make([]byte, sha256.Size)})
 	return wizard.TPMInfo{
-		Family: string(i.Family), Vendor: i.Manufacturer, Owned: i.Owned, PrimaryName: i.PrimaryName,
+		Family: string(i.Family), Vendor: i.Manufacturer, Owned: i.Owned, SetUp: i.SetUp, PrimaryName: i.PrimaryName,
 		Lockout: i.Lockout.Locked, Recovery: errors.Is(err, wizard.ErrSealImpossible),
 	}, nil
 }
@@ -40,7 +40,15 @@ func spoilt(firmware, now []byte) bool {
 }
 
 func (a *tpmAdapter) Reset(ctx context.Context, owner *secret.Buffer) error {
-	return a.t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: a.alg})
+	return restart(a.t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: a.alg}))
+}
+
+// restart gives the TPM's wish for a restart the wizard's name.
+func restart(err error) error {
+	if errors.Is(err, tpm.ErrRestartNeeded) || errors.Is(err, tpm.ErrCounterBusy) {
+		return fmt.Errorf("%w: %w", wizard.ErrRestart, err)
+	}
+	return err
 }
 
 func (a *tpmAdapter) CheckOwner(ctx context.Context, owner *secret.Buffer) error {
@@ -65,7 +73,7 @@ func (a *tpmAdapter) Counter(ctx context.Context, owner *secret.Buffer) ([]byte,
 	}
 	n, err := a.t.CreateCounter(ctx, owner)
 	if err != nil {
-		return nil, err
+		return nil, restart(err)
 	}
 	return n.RollbackFile(), nil
 }
@@ -76,45 +84,55 @@ func (a *tpmAdapter) PrimaryHash(ctx context.Context) ([]byte, error) {
 
 // otpPCRs are the registers as they will be when Heads unseals at the next start:
 // 0 to 3 as they are, 4 as the firmware alone leaves it, 7 as the new image makes
-// it. What the firmware leaves in 4 is read from its event log; without one it is
-// known only while nothing, or Heads' own mark, stands there.
-func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.PCRValues, error) {
+// it. What the firmware leaves in 4 is read from its event log, which is returned;
+// without one it is known only while nothing, or Heads' own mark, stands there.
+//
+// A log that does not lead to the present values is a reason not to predict. Once the
+// chip holds the image and this start has measured it there is nothing to predict:
+// then such a log is passed over.
+func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.PCRValues, *tpm.EventLog, error) {
 	bank, size := "sha256", sha256.Size
 	if a.t.Family() == tpm.V12 {
 		bank, size = "sha1", sha1.Size
 	}
 	if len(pcr7[bank]) != size {
-		return nil, fmt.Errorf("%w: PCR 7 is not known in the %s bank", wizard.ErrSealImpossible, bank)
+		return nil, nil, fmt.Errorf("%w: PCR 7 is not known in the %s bank", wizard.ErrSealImpossible, bank)
 	}
-	now, err := a.t.ReadPCRs(ctx, 0, 1, 2, 3, 4)
+	now, err := a.t.ReadPCRs(ctx, tpm.OTPPCRs()...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	measured := bytes.Equal(now[7], pcr7[bank])
+	log := &tpm.EventLog{}
 	next := now.With(4, make([]byte, size)).With(7, pcr7[bank])
 	if a.log {
 		raw, err := tpm.ReadEventLog(ctx)
 		switch {
 		case errors.Is(err, tpm.ErrNoEventLog):
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		default:
-			log, err := tpm.ParseEventLog(raw)
+			l, err := tpm.ParseEventLog(raw)
+			var v tpm.PCRValues
 			if err == nil {
-				next, err = tpm.PredictOTP(now, log, pcr7[bank])
+				v, err = tpm.PredictOTP(now, l, pcr7[bank])
 			}
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", wizard.ErrSealImpossible, err)
+			switch {
+			case err == nil:
+				next, log = v, l
+			case !measured:
+				return nil, nil, fmt.Errorf("%w: %w", wizard.ErrSealImpossible, err)
 			}
 		}
 	}
 	if spoilt(next[4], now[4]) {
-		return nil, fmt.Errorf("%w: this start went through the recovery shell (PCR 4)", wizard.ErrSealImpossible)
+		return nil, nil, fmt.Errorf("%w: this start went through the recovery shell (PCR 4)", wizard.ErrSealImpossible)
 	}
-	return next, nil
+	return next, log, nil
 }
 
 func (a *tpmAdapter) SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcr7 wizard.Measurement) error {
-	v, err := a.otpPCRs(ctx, pcr7)
+	v, _, err := a.otpPCRs(ctx, pcr7)
 	if err != nil {
 		return err
 	}
@@ -122,7 +140,7 @@ func (a *tpmAdapter) SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcr
 }
 
 func (a *tpmAdapter) OTPSealed(ctx context.Context, pcr7 wizard.Measurement) (bool, error) {
-	v, err := a.otpPCRs(ctx, pcr7)
+	v, _, err := a.otpPCRs(ctx, pcr7)
 	if err != nil {
 		return false, err
 	}
