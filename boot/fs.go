@@ -29,6 +29,9 @@ type FS interface {
 	SyncDir(op, name string) error
 }
 
+// System is the FS of a directory of the running system, which Open uses.
+func System(path string) FS { return osFS{path} }
+
 // osFS writes to a directory of the running system.
 type osFS struct{ root string }
 
