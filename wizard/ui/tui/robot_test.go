@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ type robot struct {
 	texts map[string]string // screen by page key, the first time it is shown
 	marks map[string]string // looks, the same
 	look  func(p *ui.Page, text string)
+	wild  *rand.Rand // presses anything; nil: knows what to do
+	calm  float64    // how likely the wild one does the sensible thing next
 }
 
 func newRobot(t *testing.T, w *wizardtest.World, width, height int, mono bool) *robot {
@@ -133,8 +136,13 @@ func (r *robot) post(e *tcell.EventKey) {
 }
 
 // page waits until a page is on the screen.
-func (r *robot) page(p *ui.Page) *page {
+func (r *robot) page(p *ui.Page, over chan struct{}) *page {
 	for range 2000 {
+		select {
+		case <-over: // keys that had been pressed before it came have answered it
+			return nil
+		default:
+		}
 		var v *page
 		r.update(func() {
 			if x, ok := r.app.GetFocus().(*page); ok && x.p == p {
@@ -152,18 +160,22 @@ func (r *robot) page(p *ui.Page) *page {
 
 // Ask implements ui.UI: the robot answers while the page is shown.
 func (r *robot) Ask(ctx context.Context, p *ui.Page) (string, error) {
-	done := make(chan struct{})
+	done, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		r.answer(p)
+		r.answer(p, over)
 	}()
 	id, err := r.UI.Ask(ctx, p)
+	close(over)
 	<-done
 	return id, err
 }
 
 // Watch implements ui.UI.
 func (r *robot) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	if r.wild != nil {
+		return r.UI.Watch(ctx, title, r.disturbed(work))
+	}
 	r.Press = func() {
 		for pausing := false; !pausing; time.Sleep(time.Millisecond) {
 			r.typed("p") // not heard before the first list is drawn
@@ -178,9 +190,13 @@ func (r *robot) Watch(ctx context.Context, title string, work func(context.Conte
 
 var word = regexp.MustCompile(`(\d+)  ([a-z]{3,8})\b`)
 
-func (r *robot) answer(p *ui.Page) {
-	v := r.page(p)
+func (r *robot) answer(p *ui.Page, over chan struct{}) {
+	v := r.page(p, over)
 	if v == nil {
+		return
+	}
+	if r.wild != nil {
+		r.answerWildly(v)
 		return
 	}
 	text := r.text()

@@ -291,7 +291,7 @@ func TestItsOwnScreens(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan struct{})
 			go func() { _, _ = r.UI.Ask(ctx, p); close(ended) }()
-			v := r.page(p)
+			v := r.page(p, nil)
 			if c.do != nil {
 				c.do(r, v)
 			}
