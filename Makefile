@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 RELEASE = -trimpath -overlay bin/_overlay/overlay.json -modfile bin/_overlay/go.mod -tags tcell_minimal,noeventfd -gcflags=all=-l -gcflags=reown/luks="" -gcflags=reown/internal/xts/...="" -ldflags='-s -w -buildid='
 TESTTIME ?= 15m
 
-.PHONY: all setup build demo test soak lint size fuzz clean
+.PHONY: all setup build lab demo demo-host test soak lint size fuzz clean
 all: build
 
 setup: ; @scripts/setup
@@ -13,9 +13,17 @@ build:
 	@$(GO) run ./scripts/overlay bin/_overlay
 	$(GO) build $(RELEASE) -o bin/reown ./cmd/reown
 
-# A virtual laptop in the seller's state, and the wizard in this terminal.
-demo: setup build
-	@$(GO) build -o bin/lab ./cmd/lab && bin/lab demo
+lab: build
+	@$(GO) build -o bin/lab ./cmd/lab
+
+# A whole virtual laptop as a seller ships it, its console in this terminal. NEW=1 builds
+# another one instead of going on with the last.
+demo: setup lab
+	@bin/lab demo $(if $(NEW),--new)
+
+# The quick one: no virtual machine, the wizard on this computer with a laptop's parts.
+demo-host: setup lab
+	@bin/lab demo-host
 
 test: setup build lint
 	$(GO) test -timeout $(TESTTIME) ./...

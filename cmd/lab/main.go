@@ -6,36 +6,75 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"reown/internal/lab"
+	"reown/internal/lab/vm"
 	"reown/internal/lab/vm/labd"
 )
 
-const usage = `lab - a virtual laptop in the seller's state
+// A verb is one of the lab's commands.
+type verb struct {
+	name, args, short string
+	min, max          int // number of arguments; max -1: any
+	f                 func(ctx context.Context, args []string) error
+}
 
-  lab demo             build one and start the wizard in this terminal
-  lab new DIR          build one in DIR
-  lab run DIR ARGS...  switch it on and run reown with ARGS and its device flags
-  lab check DIR        let foreign tools judge it
-  lab secrets DIR      what the seller knows
+// verbs is a function, for the usage that some of them print.
+func verbs() []verb {
+	return []verb{
+		{"demo", "[--new] [DIR]", "a laptop in QEMU, its console in this terminal", 0, 2, demo},
+		{"demo-host", "", "quick: the wizard on this computer with a laptop's parts", 0, 0, demoHost},
+		{"new", "DIR", "build a laptop in DIR, as a seller ships it", 1, -1, newLaptop},
+		{"secrets", "DIR", "what the seller knows", 1, 1, withLaptop(func(_ context.Context, l *lab.Laptop, _ []string) error {
+			printSecrets(l)
+			return nil
+		})},
+		{"boot", "DIR", "switch it on in QEMU, its console in this terminal", 1, -1, bootVerb},
+		{"type", "DIR TEXT", "... and then, from another terminal: at its keyboard", 2, 2, orderVerb("type")},
+		{"keys", "DIR NAME...", "keys by QEMU's names: ret, tab, f10, ctrl-c", 2, -1, orderVerb("keys")},
+		{"screen", "DIR [PNG]", "the text on its screen, or a picture of it", 1, 2, orderVerb("screen")},
+		{"plug", "DIR WHAT", "token, stranger (another token) or keyboard", 2, 2, orderVerb("plug")},
+		{"unplug", "DIR WHAT", "", 2, 2, orderVerb("unplug")},
+		{"shell", "DIR [COMMAND]", "commands inside, beside the wizard", 1, -1, orderVerb("shell")},
+		{"cut", "DIR", "the power", 1, 1, orderVerb("cut")},
+		{"check", "DIR", "a second opinion, by foreign tools", 1, 1, withHost(judge)},
+		{"run", "DIR ARGS...", "host mode: reown with ARGS and this laptop's parts", 2, -1, withHost(reown)},
+	}
+}
 
-DIR's path must be short: sockets lie in it. The binary is bin/reown.
+const bootUsage = `
+  --disk nvme|sata|virtio           what the disk is behind (boot)
+  --screen serial|text|WIDTHxHEIGHT what the console is on: a serial line, a video card
+                                    in text mode, a framebuffer (boot)
+
+DIR's path must be short: sockets lie in it. The reown beside this program is used.
 `
+
+func usage() {
+	w := os.Stderr
+	fmt.Fprint(w, "lab - a virtual laptop in the seller's state\n\n")
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "  lab %-22s %s\n", v.name+" "+v.args, v.short)
+	}
+	fmt.Fprint(w, bootUsage)
+	os.Exit(2)
+}
 
 func main() {
 	if filepath.Base(os.Args[0]) == "labd" { // inside the virtual machine
 		os.Exit(labd.Main(os.Args[1:]))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	// The terminal's interrupt is for the wizard, not for the lab around it.
-	signal.Ignore(syscall.SIGINT)
 	if err := run(ctx, os.Args[1:]); err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -48,96 +87,96 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usage, vmUsage)
-		os.Exit(2)
+		usage()
 	}
-	verb, args := args[0], args[1:]
-	if verb == "demo" && len(args) == 0 {
-		return demo(ctx)
+	all := verbs()
+	i := slices.IndexFunc(all, func(v verb) bool { return v.name == args[0] })
+	args = args[1:]
+	if i < 0 || len(args) < all[i].min || all[i].max >= 0 && len(args) > all[i].max {
+		usage()
 	}
-	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usage, vmUsage)
-		os.Exit(2)
-	}
-	dir, err := filepath.Abs(args[0])
-	if err != nil {
-		return err
-	}
-	if verb == "new" {
-		l, err := lab.New(ctx, lab.Options{Dir: dir})
+	return all[i].f(ctx, args)
+}
+
+// withLaptop makes a verb of what is done with the laptop in the first argument.
+func withLaptop(f func(ctx context.Context, l *lab.Laptop, args []string) error) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		dir, err := filepath.Abs(args[0])
 		if err != nil {
 			return err
 		}
-		l.Stop()
-		return nil
+		l, err := lab.Load(dir)
+		if err != nil {
+			return err
+		}
+		return f(ctx, l, args[1:])
 	}
-	l, err := lab.Load(dir)
-	if err != nil {
-		return err
-	}
-	switch verb {
-	case "secrets":
-		printSecrets(l)
-		return nil
-	case "vm":
-		return runVM(ctx, l, args[1:])
-	case "do":
-		return order(l, args[1:])
-	case "run", "check":
+}
+
+// withHost switches the laptop's parts on, on this computer, for a verb.
+func withHost(f func(ctx context.Context, l *lab.Laptop, args []string) error) func(context.Context, []string) error {
+	return withLaptop(func(ctx context.Context, l *lab.Laptop, args []string) error {
+		if err := vm.Collect(ctx, l); err != nil {
+			return err
+		}
 		if err := l.Start(ctx); err != nil {
 			return err
 		}
 		defer l.Stop()
-		if verb == "check" {
-			return judge(ctx, l)
-		}
-		return reown(ctx, l, args[1:]...)
-	}
-	fmt.Fprint(os.Stderr, usage, vmUsage)
-	os.Exit(2)
-	return nil
+		return f(ctx, l, args)
+	})
 }
 
-// demo builds a laptop in a temporary directory, runs the wizard on it until it
-// is finished or left, and lets foreign tools judge the result.
-func demo(ctx context.Context) error {
-	dir, err := os.MkdirTemp("/tmp", "reown-lab")
+func newLaptop(ctx context.Context, args []string) error {
+	dir, err := filepath.Abs(args[0])
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	fmt.Println("Building a virtual laptop as a seller ships it (about 15 seconds) ...")
-	l, err := lab.New(ctx, lab.Options{Dir: dir})
-	if err != nil {
+	o := lab.Options{Dir: dir}
+	fs := flag.NewFlagSet("lab new", flag.ContinueOnError)
+	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	defer l.Stop()
-	printSecrets(l)
-	fmt.Print("\nYou are the buyer. Press Enter to switch the laptop on. ")
-	_, _ = fmt.Scanln()
-	var exit *exec.ExitError
-	if err := reown(ctx, l, "wizard"); errors.As(err, &exit) {
-		fmt.Printf("\nThe wizard ended with exit code %d; `lab run` and `lab new` start it again.\n", exit.ExitCode())
-		return nil
-	} else if err != nil {
-		return err
+	l, err := build(ctx, o)
+	if err == nil {
+		l.Stop()
 	}
-	if _, err := os.Stat(filepath.Join(l.BootDir(), "oem")); err == nil {
-		fmt.Println("\nThe laptop is still the seller's: /boot/oem is there.")
-		return nil
-	}
-	return judge(ctx, l)
+	return err
 }
 
-// reown runs the shipped binary with this laptop's devices.
-func reown(ctx context.Context, l *lab.Laptop, args ...string) error {
-	self, err := os.Executable()
+// build builds a laptop with an operating system that can be started, and leaves its
+// parts on.
+func build(ctx context.Context, o lab.Options) (*lab.Laptop, error) {
+	l, err := lab.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err = vm.InstallOS(ctx, l); err == nil {
+		err = vm.Resign(ctx, l)
+	}
+	if err != nil {
+		l.Stop()
+	}
+	return l, err
+}
+
+// reown runs the shipped binary on this computer with this laptop's devices.
+func reown(ctx context.Context, l *lab.Laptop, args []string) error {
+	program, err := beside("reown")
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(self), "reown"), append(args, l.Flags()...)...)
+	// The terminal's interrupt is for the wizard, not for the lab around it.
+	signal.Ignore(syscall.SIGINT)
+	cmd := exec.CommandContext(ctx, program, append(args, l.Flags()...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
+}
+
+// beside is the path of a program in this program's directory.
+func beside(name string) (string, error) {
+	self, err := os.Executable()
+	return filepath.Join(filepath.Dir(self), name), err
 }
 
 func printSecrets(l *lab.Laptop) {
@@ -147,14 +186,21 @@ What the seller sent with this laptop, and knows:
   disk passphrase   %s
   card PINs         %s (user), %s (admin)
   TPM owner         %s
-  TOTP secret       %s
   signing key       %s
-
-Your phone shows what this command prints:  oathtool --totp -b %[5]s
-`, s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.TOTP, s.Fingerprint)
+  code generator    oathtool --totp -b %[6]s
+                    prints what your phone would show
+`, s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, s.TOTP)
 }
 
-func judge(ctx context.Context, l *lab.Laptop) error {
+// owned says whether the laptop has been taken over, by the hand-over's trigger. The
+// boot directory is up to date.
+func owned(l *lab.Laptop) bool {
+	_, err := os.Stat(filepath.Join(l.BootDir(), "oem"))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// judge prints the second opinion. The laptop's parts are on.
+func judge(ctx context.Context, l *lab.Laptop, _ []string) error {
 	fmt.Println("\nA second opinion, by tools that reown has no part in:")
 	list := l.Judge(ctx, nil)
 	for _, v := range list {
@@ -167,7 +213,7 @@ func judge(ctx context.Context, l *lab.Laptop) error {
 		}
 		fmt.Printf("  %s %s\n", mark, v.What)
 		if mark != "[OK]" {
-			fmt.Printf("       %v\n", v.Err)
+			fmt.Printf("       %s\n", strings.TrimSpace(v.Err.Error()))
 		}
 	}
 	return lab.Failed(list)

@@ -3,6 +3,8 @@ package hotptest
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"maps"
 	"sync"
 )
 
@@ -30,6 +32,8 @@ type Secrets struct {
 	Split int
 	// Serial is the key's serial number.
 	Serial [4]byte
+	// Changed, if set, gets the saved state after each command.
+	Changed func(saved []byte)
 
 	mu          sync.Mutex
 	creds       map[string]*Credential
@@ -48,6 +52,37 @@ const DefaultTries = 8
 // NewSecrets returns an empty app.
 func NewSecrets() *Secrets {
 	return &Secrets{Version: [3]byte{4, 14, 0}, Serial: [4]byte{0x4e, 0x4b, 0x33, 0x01}, creds: map[string]*Credential{}}
+}
+
+// state is what the app keeps without power.
+type state struct {
+	Credentials map[string]*Credential
+	PIN         []byte
+	Tries       byte
+}
+
+// Save returns what the app keeps without power.
+func (s *Secrets) Save() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.save()
+}
+
+func (s *Secrets) save() []byte {
+	js, _ := json.Marshal(state{s.creds, s.pin, s.tries}) // bytes and numbers: it cannot fail
+	return js
+}
+
+// LoadSecrets returns an app with a saved state.
+func LoadSecrets(saved []byte) (*Secrets, error) {
+	var st state
+	if err := json.Unmarshal(saved, &st); err != nil {
+		return nil, err
+	}
+	s := NewSecrets()
+	s.pin, s.tries = st.PIN, st.Tries
+	maps.Copy(s.creds, st.Credentials)
+	return s, nil
 }
 
 // SetPIN sets the PIN and the tries that are left.
@@ -163,6 +198,9 @@ func (s *Secrets) Transmit(apdu []byte) []byte {
 	}
 	if fresh {
 		s.authorized = true
+	}
+	if s.Changed != nil {
+		s.Changed(s.save())
 	}
 	return s.answer(r)
 }

@@ -3,6 +3,7 @@ package vm
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,14 +11,24 @@ import (
 	"path/filepath"
 	"strings"
 
+	"reown/gpgcard/cardtest"
+	"reown/gpgcard/cardtest/usbdev"
 	"reown/internal/lab"
 )
 
 // controlSocket is where a laptop that is on takes orders from other programs.
 const controlSocket = "vm/control"
 
-// Serve takes orders at a socket in the laptop's directory until ctx ends. An order
-// is one line; the answer is text, and the connection is closed.
+// An order is what another program asks of a laptop that is on; a line of JSON.
+type order struct{ Verb, Arg string }
+
+// obeyed is the answer to an order.
+type obeyed struct {
+	Out, Err string
+	Code     int // exit status of a shell's command
+}
+
+// Serve takes orders at a socket in the laptop's directory until ctx ends.
 func (m *Machine) Serve(ctx context.Context) error {
 	name := filepath.Join(m.laptop.Dir, controlSocket)
 	_ = os.Remove(name)
@@ -33,57 +44,147 @@ func (m *Machine) Serve(ctx context.Context) error {
 		}
 		go func() {
 			defer c.Close()
-			line, err := bufio.NewReader(c).ReadString('\n')
-			if err != nil {
+			line, err := bufio.NewReader(c).ReadBytes('\n')
+			var o order
+			if err != nil || json.Unmarshal(line, &o) != nil {
 				return
 			}
-			out, err := m.order(ctx, strings.TrimSuffix(line, "\n"))
-			if err != nil {
-				out = "lab: " + err.Error()
+			var a obeyed
+			a.Out, err = m.order(ctx, o)
+			var exit *ExitError
+			if errors.As(err, &exit) {
+				a.Code = exit.Code
+			} else if err != nil {
+				a.Err = err.Error()
 			}
-			fmt.Fprintln(c, out)
+			js, _ := json.Marshal(a)
+			_, _ = c.Write(append(js, '\n'))
 		}()
 	}
 }
 
-func (m *Machine) order(ctx context.Context, line string) (string, error) {
-	verb, arg, _ := strings.Cut(line, " ")
-	switch verb {
+func (m *Machine) order(ctx context.Context, o order) (string, error) {
+	switch o.Verb {
 	case "type":
-		return "", m.QMP.Type(arg)
+		if m.display == Serial {
+			return "", m.WriteConsole([]byte(o.Arg))
+		}
+		return "", m.QMP.Type(o.Arg)
 	case "keys":
-		return "", m.QMP.Keys(strings.Fields(arg)...)
+		if m.display == Serial {
+			return "", m.serialKeys(strings.Fields(o.Arg))
+		}
+		return "", m.QMP.Keys(strings.Fields(o.Arg)...)
 	case "screen":
-		if arg == "" {
+		if m.display == Serial {
+			return "", errors.New("the laptop's console is the terminal in which it was switched on; \"lab boot DIR --screen 1024x768\" gives it a screen")
+		}
+		if o.Arg == "" {
 			return m.Screen(ctx)
 		}
-		return "", m.QMP.Screenshot(arg)
-	case "plug":
-		m.Token.Plug()
-		return "", nil
-	case "unplug":
-		m.Token.Unplug()
-		return "", nil
-	case "sh":
-		return m.Sh(ctx, arg)
+		return "", m.QMP.Screenshot(o.Arg)
+	case "plug", "unplug":
+		return "", m.plug(o.Arg, o.Verb == "plug")
+	case "shell":
+		return m.Sh(ctx, o.Arg)
 	case "cut":
 		m.kill()
 		return "", nil
 	}
-	return "", errors.New("orders: type TEXT, keys NAME..., screen [FILE.png], plug, unplug, sh COMMAND, cut")
+	return "", fmt.Errorf("no such order: %q", o.Verb)
 }
 
-// Order gives an order to a laptop that another program has switched on.
-func Order(l *lab.Laptop, order string) (string, error) {
+// serialKeys types keys as a terminal sends them.
+func (m *Machine) serialKeys(names []string) error {
+	for _, n := range names {
+		s, ok := map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ",
+			"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f10": "\x1b[21~"}[n]
+		if !ok {
+			return fmt.Errorf("no key %q on the serial line", n)
+		}
+		if err := m.WriteConsole([]byte(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plug plugs something in, or pulls it out.
+func (m *Machine) plug(what string, in bool) error {
+	switch {
+	case what == "keyboard" && in:
+		return m.PlugKeyboard()
+	case what == "keyboard":
+		return m.UnplugKeyboard()
+	case what == "stranger":
+		return m.stranger(in)
+	case what != "" && what != "token":
+		return errors.New("to be plugged: token, stranger, keyboard")
+	case in:
+		m.Token.Plug()
+	default:
+		m.Token.Unplug()
+	}
+	return nil
+}
+
+// stranger plugs in a second token, factory-fresh and of the same make.
+func (m *Machine) stranger(in bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case in && m.second == nil:
+		for _, p := range cardtest.Profiles {
+			if p.Name == m.laptop.Profile {
+				p.Serial ^= 0xff
+				u := profileOf(p.Name)
+				u.Serial = fmt.Sprintf("%08X", p.Serial)
+				m.second = usbdev.New(u, cardtest.New(p), nil)
+				return m.PlugSecond(m.second)
+			}
+		}
+	case in:
+		m.second.Plug()
+	case m.second != nil:
+		m.second.Unplug()
+	}
+	return nil
+}
+
+// Order gives an order to a laptop that another program has switched on, and returns
+// what it has to say:
+//
+//	type TEXT        at the keyboard, a US one
+//	keys NAME...     QEMU's names of keys: ret, tab, f10, ctrl-c
+//	screen [FILE]    the text on the screen, or a picture of it in a PNG file
+//	plug WHAT        "token", "stranger" (another token) or "keyboard"; and unplug
+//	shell COMMAND    runs beside the wizard
+//	cut              the power
+func Order(l *lab.Laptop, verb, arg string) (string, error) {
 	c, err := net.Dial("unix", filepath.Join(l.Dir, controlSocket))
 	if err != nil {
-		return "", fmt.Errorf("the laptop is off: %w", err)
+		return "", errors.New("the laptop is off: switch it on with \"lab boot\"")
 	}
 	defer c.Close()
-	if _, err := fmt.Fprintln(c, order); err != nil {
+	js, err := json.Marshal(order{verb, arg})
+	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
-	_, err = bufio.NewReader(c).WriteTo(&b)
-	return strings.TrimSuffix(b.String(), "\n"), err
+	if _, err := c.Write(append(js, '\n')); err != nil {
+		return "", err
+	}
+	var a obeyed
+	if err := json.NewDecoder(c).Decode(&a); err != nil {
+		if verb == "cut" {
+			return "", nil // it went before it could answer
+		}
+		return "", errGone
+	}
+	if a.Err != "" {
+		return a.Out, errors.New(a.Err)
+	}
+	if a.Code != 0 {
+		return a.Out, &ExitError{arg, a.Code, a.Out}
+	}
+	return a.Out, nil
 }

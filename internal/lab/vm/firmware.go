@@ -75,6 +75,14 @@ unset LANG LC_ALL
 mkdir /dev/pts; mount -t devpts devpts /dev/pts
 mkdir -p /tmp/secret /media
 for m in $(cat /etc/modules); do insmod $m 2>/dev/null || echo "lab: no $m" >/dev/kmsg; done
+# On a busy host the driver may give up before the emulated TPM has answered.
+n=0
+while [ ! -c /dev/tpm0 ] && [ $n -lt 20 ]; do
+	for d in /sys/bus/acpi/devices/MSFT0101:*; do echo ${d##*/} >/sys/bus/acpi/drivers/tpm_crb/bind; done 2>/dev/null
+	for d in /sys/bus/pnp/devices/*; do grep -q PNP0C31 $d/id && echo ${d##*/} >/sys/bus/pnp/drivers/tpm_tis/bind; done 2>/dev/null
+	n=$((n+1)); sleep 0.2
+done
+[ $n = 0 ] || echo "lab: the TPM came at attempt $n" >/dev/kmsg
 labd agent /dev/ttyS1 &
 lab=/sys/firmware/qemu_fw_cfg/by_name/opt/lab
 labd measure $lab/measure/raw || echo "lab: not measured" >/dev/ttyS0

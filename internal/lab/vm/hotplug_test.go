@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"reown/internal/hotpkey/hotptest"
 )
 
 // TestTokenPulled pulls the security key out while it makes its keys, and plugs it
@@ -19,7 +17,7 @@ func TestTokenPulled(t *testing.T) {
 	l, fw := newLaptop(t)
 	prepare(t, l)
 	ctx := deadline(t, 15*time.Minute)
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended + "until [ -e /tmp/again ]; do sleep 1; done\n" + unattended, HOTP: hotptest.NewSecrets()})
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended + "until [ -e /tmp/again ]; do sleep 1; done\n" + unattended})
 	var generations atomic.Int64
 	m.Card.Log(func(cmd, _ []byte) {
 		// GENERATE ASYMMETRIC KEY PAIR, and not only reading the public key.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"reown/internal/lab"
 )
 
@@ -16,9 +18,34 @@ import (
 // the encrypted one begins.
 const bootStart = 1 << 20
 
+// ErrOn says that another program has switched the laptop on.
+var ErrOn = errors.New("the laptop is on")
+
+// lockFile keeps other programs from switching a laptop on, until the file is closed
+// or the program ends.
+func lockFile(l *lab.Laptop) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(l.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, ErrOn
+	}
+	return f, nil
+}
+
+// onDisk marks a laptop whose /boot is what its disk says, and no longer what the boot
+// directory says: the machine may have been killed before anyone took it back.
+func onDisk(l *lab.Laptop) string { return filepath.Join(l.Dir, "boot-on-disk") }
+
 // Install puts the laptop's boot directory on its disk, as the ext4 file system that
-// the guest mounts.
+// the guest mounts. It does nothing when the disk has it already: between Install and
+// Collect the disk counts.
 func Install(ctx context.Context, l *lab.Laptop) error {
+	if _, err := os.Stat(onDisk(l)); err == nil {
+		return nil
+	}
 	end, _ := l.Window()
 	img := filepath.Join(l.Dir, "boot.img")
 	defer os.Remove(img)
@@ -40,7 +67,10 @@ func Install(ctx context.Context, l *lab.Laptop) error {
 			return err
 		}
 	}
-	return copyRange(l.Disk(), bootStart, img, 0, end-bootStart)
+	if err := copyRange(l.Disk(), bootStart, img, 0, end-bootStart); err != nil {
+		return err
+	}
+	return os.WriteFile(onDisk(l), nil, 0o600)
 }
 
 // Resign lets the seller sign the boot directory again after a change, as Heads does.
@@ -64,14 +94,25 @@ find ./ ! -path './kexec*' -print0 | busybox sort -z >kexec_tree.txt`
 }
 
 // Collect takes the boot directory back from the disk of a laptop that is off, so
-// that the laptop can be judged.
+// that host mode can use it and the laptop be judged. It does nothing when the laptop
+// was not installed. The error is ErrOn when the laptop is not off.
 func Collect(ctx context.Context, l *lab.Laptop) error {
-	_, err := collect(ctx, l, false)
-	return err
+	lock, err := lockFile(l)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := os.Stat(onDisk(l)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := collect(ctx, l, false); err != nil {
+		return err
+	}
+	return os.Remove(onDisk(l))
 }
 
-// collect is Collect; with repair, a file system that the kernel would not mount is
-// repaired as a rescue system does, and repaired says so.
+// collect takes the boot directory back; with repair, a file system that the kernel would
+// not mount is repaired as a rescue system does, and repaired says so.
 func collect(ctx context.Context, l *lab.Laptop, repair bool) (repaired bool, err error) {
 	end, _ := l.Window()
 	img := filepath.Join(l.Dir, "boot.img")

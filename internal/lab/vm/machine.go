@@ -39,7 +39,7 @@ const (
 type Options struct {
 	Firmware *Firmware
 	// Script is what the firmware starts once everything is there, with the console
-	// as its terminal and BOOT_DEV and LUKS_DEV set. Reown is the command that finds
+	// as its terminal and BOOT_DEV, LUKS_DEV and TPM_DEV set. Reown is the command that finds
 	// the laptop's devices.
 	Script  string
 	Display Display
@@ -50,17 +50,16 @@ type Options struct {
 	CPU     string // QEMU's model; "": max
 	Kernel  string // more kernel parameters
 	NoToken bool   // the token is not plugged in at the start
-	// HOTP is the token's second application, which the laptop's directory does not
-	// keep; nil: an empty one.
-	HOTP   *hotptest.Secrets
-	Output func(p []byte)
+	// NoPS2 leaves out the built-in keyboard: keys come only through PlugKeyboard.
+	NoPS2  bool
+	Output func(p []byte) // gets what the guest writes to its serial console
 }
 
 // memory is the laptop's RAM in bytes.
 const memory = 768 << 20
 
 // Flags tell reown where the devices are in the guest.
-const Flags = "--boot /boot --disk $LUKS_DEV --flash file:/flash/chip --card usb --tpm /dev/tpmrm0"
+const Flags = "--boot /boot --disk $LUKS_DEV --flash file:/flash/chip --card usb --tpm $TPM_DEV"
 
 // A Machine is a laptop that is switched on. One goroutine uses it at a time, but
 // Cut may be called from any.
@@ -68,9 +67,13 @@ type Machine struct {
 	QMP   *QMP
 	Token *usbdev.Device
 	Card  *cardtest.Card
+	HOTP  *hotptest.Secrets // the token's other application
 
 	laptop  *lab.Laptop
 	dir     string
+	display Display
+	lock    *os.File
+	ctx     context.Context // ends with the power
 	qemu    *exec.Cmd
 	swtpm   *exec.Cmd
 	off     chan struct{}
@@ -83,6 +86,7 @@ type Machine struct {
 	nextID  int
 	waiting map[int]chan answer
 	ready   chan struct{}
+	second  *usbdev.Device // the stranger, once it was plugged in
 }
 
 // lockedLog keeps what the guest wrote to its serial console.
@@ -106,17 +110,24 @@ func (l *lockedLog) text() string { l.mu.Lock(); defer l.mu.Unlock(); return str
 // Start switches a laptop on. The laptop itself must be stopped, and installed
 // (Install). It returns as soon as QEMU runs; Ready waits for the guest.
 func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error) {
-	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
+	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
 	m.log.out = o.Output
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		return nil, fmt.Errorf("qemu-system-x86_64: %w", ErrMissing)
 	}
 	ctx, m.stop = context.WithCancel(ctx)
+	m.ctx = ctx
 	defer func() {
 		if err != nil {
 			m.Cut()
 		}
 	}()
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if m.lock, err = lockFile(l); err != nil {
+		return nil, err
+	}
 	if err := m.share(); err != nil {
 		return nil, err
 	}
@@ -124,6 +135,10 @@ func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error
 		return nil, err
 	}
 	if err := m.startTPM(); err != nil {
+		return nil, err
+	}
+	// From here on the disk has what counts of /boot; see Collect.
+	if err := os.WriteFile(onDisk(l), nil, 0o600); err != nil {
 		return nil, err
 	}
 	if err := m.startQEMU(ctx, o); err != nil {
@@ -168,7 +183,7 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 	base := map[string]string{"": "/dev/nvme0n1p", "nvme": "/dev/nvme0n1p", "sata": "/dev/sda", "virtio": "/dev/vda"}[o.Disk]
 	for name, data := range map[string][]byte{
 		"measure": list.Bytes(), "config": config, "script": []byte(o.Script),
-		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2\n", base, base),
+		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2 TPM_DEV=/dev/tpmrm0\n", base, base),
 	} {
 		if err := os.WriteFile(m.path("cfg-"+name), append(data, '\n'), 0o600); err != nil {
 			return err
@@ -201,7 +216,7 @@ func await(f func() error) error {
 }
 
 func (m *Machine) startQEMU(ctx context.Context, o Options) error {
-	for _, s := range []string{"qmp", "console", "agent", "token"} {
+	for _, s := range []string{"qmp", "console", "agent", "token", "second"} {
 		_ = os.Remove(m.path(s))
 	}
 	errs, err := os.Create(m.path("qemu.log"))
@@ -249,13 +264,17 @@ func (m *Machine) startQEMU(ctx context.Context, o Options) error {
 // args is QEMU's command line.
 func (m *Machine) args(o Options) []string {
 	f := o.Firmware
-	kernel := "quiet panic=-1 init_on_free=1 " + o.Kernel
+	kernel := "quiet loglevel=3 panic=-1 init_on_free=1 " + o.Kernel
 	if o.Display == Serial {
 		kernel = "console=tty0 console=ttyS0 " + kernel
 	} else {
 		kernel = "console=ttyS0 console=tty0 " + kernel
 	}
-	a := []string{"-accel", "tcg", "-machine", "q35", "-m", fmt.Sprintf("%dM", memory>>20), "-smp", "1",
+	machine := "q35"
+	if o.NoPS2 {
+		machine += ",i8042=off"
+	}
+	a := []string{"-accel", "tcg", "-machine", machine, "-m", fmt.Sprintf("%dM", memory>>20), "-smp", "1",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-rtc", "base=utc", "-bios", "/usr/share/seabios/bios-microvm.bin"}
 	if o.CPU == "" {
 		o.CPU = "max"
@@ -285,7 +304,8 @@ func (m *Machine) args(o Options) []string {
 		"-chardev", chardev("agent"), "-serial", "chardev:agent",
 		"-qmp", "unix:"+m.path("qmp")+",server=on,wait=off",
 		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device", "tpm-crb,tpmdev=tpm0",
-		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,id=redir,chardev=token,bus=usb.0",
+		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,chardev=token,bus=usb.0",
+		"-chardev", chardev("second"), "-device", "usb-redir,chardev=second,bus=usb.0",
 		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device", "virtio-9p-pci,fsdev=flash,mount_tag=flash")
 	for _, s := range []string{"measure", "config", "script", "devices"} {
 		a = append(a, "-fw_cfg", "name=opt/lab/"+s+",file="+m.path("cfg-"+s))
@@ -321,19 +341,39 @@ func (m *Machine) plugToken(ctx context.Context, o Options) error {
 	}
 	m.Card.AutoTouch(true)
 	m.Card.OnChange(func(saved []byte) { _ = os.WriteFile(filepath.Join(m.laptop.Dir, "card.json"), saved, 0o600) })
-	if o.HOTP == nil {
-		o.HOTP = hotptest.NewSecrets()
+	if m.HOTP, err = loadHOTP(m.laptop); err != nil {
+		return err
 	}
-	m.Card.AddApplet(o.HOTP)
+	m.Card.AddApplet(m.HOTP)
 	m.Token = usbdev.New(profileOf(m.laptop.Profile), m.Card, nil)
 	if o.NoToken {
 		m.Token.Unplug()
 	}
-	conn, err := usbredir.Dial(ctx, m.path("token"))
+	return m.serveUSB(ctx, "token", m.Token)
+}
+
+// loadHOTP returns the token's second application as its file in the laptop's
+// directory has it, and keeps it there.
+func loadHOTP(l *lab.Laptop) (*hotptest.Secrets, error) {
+	file := filepath.Join(l.Dir, "hotp.json")
+	app := hotptest.NewSecrets()
+	saved, err := os.ReadFile(file)
+	if err == nil {
+		app, err = hotptest.LoadSecrets(saved)
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	app.Changed = func(saved []byte) { _ = os.WriteFile(file, saved, 0o600) }
+	return app, err
+}
+
+// serveUSB gives a device one of the guest's USB ports.
+func (m *Machine) serveUSB(ctx context.Context, port string, d *usbdev.Device) error {
+	conn, err := usbredir.Dial(ctx, m.path(port))
 	if err != nil {
 		return err
 	}
-	bus := usbdev.NewBus(m.Token)
+	bus := usbdev.NewBus(d)
 	go func() {
 		_ = usbredir.Serve(ctx, conn, func() (usb.Device, error) {
 			all, err := bus.Devices()
@@ -344,6 +384,20 @@ func (m *Machine) plugToken(ctx context.Context, o Options) error {
 		})
 	}()
 	return nil
+}
+
+// PlugSecond plugs another token into the other USB port, for good. It may be called
+// once; the token's own Unplug and Plug follow it.
+func (m *Machine) PlugSecond(d *usbdev.Device) error { return m.serveUSB(m.ctx, "second", d) }
+
+// PlugKeyboard plugs a USB keyboard in, from which all keys come from now on.
+func (m *Machine) PlugKeyboard() error {
+	return m.QMP.Do("device_add", map[string]any{"driver": "usb-kbd", "id": "keyboard", "bus": "usb.0"}, nil)
+}
+
+// UnplugKeyboard takes it away.
+func (m *Machine) UnplugKeyboard() error {
+	return m.QMP.Do("device_del", map[string]any{"id": "keyboard"}, nil)
 }
 
 // profileOf is the USB side of a card profile.
@@ -543,5 +597,8 @@ func (m *Machine) Cut() {
 	m.stop()
 	if m.Token != nil {
 		m.Token.Unplug()
+	}
+	if m.lock != nil {
+		m.lock.Close()
 	}
 }

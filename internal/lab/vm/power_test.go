@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"reown/internal/hotpkey/hotptest"
 )
 
 // A cut is a moment at which the power goes. wait returns when it has come.
@@ -79,12 +77,12 @@ func lastWord(console string) string {
 func runWithCuts(t *testing.T, ctx context.Context, cuts []cut) {
 	l, fw := newLaptop(t)
 	prepare(t, l)
-	table, hotp := "", hotptest.NewSecrets()
+	table := ""
 	for i := 0; ; i++ {
 		if i > len(cuts)+2 {
 			t.Fatalf("no end:\n%s", table)
 		}
-		m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended, HOTP: hotp})
+		m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended})
 		if i >= len(cuts) {
 			if err := m.Wait(ctx); err != nil {
 				t.Fatal(err)

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"reown/internal/hotpkey/hotptest"
 	"reown/internal/lab"
 )
 
@@ -72,7 +71,7 @@ func record(t *testing.T, ctx context.Context, perStep int) *recording {
 	prepare(t, l)
 	// Behind virtio Linux asks for a flush where NVMe would get a write that is
 	// marked "through the cache", which QEMU's log does not show.
-	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file, HOTP: hotptest.NewSecrets(),
+	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file,
 		Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
 	w := &watcher{m: m, l: l, log: file, chip: chip, perStep: perStep, taken: map[string][]moment{}, skip: map[string]time.Duration{}}
 	for !strings.Contains(m.Console(), "LAB-EXIT") {

@@ -72,7 +72,7 @@ func makeBase() error {
 // prepareBase gives the laptop an operating system that can be started, and a cheap key
 // derivation, which spares the emulated processor. Host mode has the real cost.
 func prepareBase(ctx context.Context, l *lab.Laptop) error {
-	if err := InstallOS(ctx, l, base.firmware.Kernel); err != nil {
+	if err := InstallOS(ctx, l); err != nil {
 		return err
 	}
 	if err := Resign(ctx, l); err != nil {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"reown/internal/lab"
+	"reown/internal/lab/person"
+)
+
+// need skips the test where one of the programs is missing.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a virtual machine: skipped by -short")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+}
+
+// programs builds what `make lab` builds, in a directory of its own.
+func programs(t *testing.T, dir string) (labProgram string) {
+	t.Helper()
+	const root = "../.."
+	if out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "build").CombinedOutput(); err != nil {
+		t.Fatalf("make build: %v: %s", err, out)
+	}
+	reown, err := os.ReadFile(root + "/bin/reown")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "reown"), reown, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	labProgram = filepath.Join(dir, "lab")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", labProgram, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return labProgram
+}
+
+// A user sits at a terminal and tries the demo.
+type user struct {
+	*person.Person
+	t    *testing.T
+	tmux *person.Tmux
+}
+
+// start starts the program in a terminal window.
+func (u *user) start(command string) {
+	u.t.Helper()
+	tmux, err := person.NewTmux("lab"+strings.ReplaceAll(u.t.TempDir(), "/", ""), command+"; echo ended with $?; sleep 1000")
+	if errors.Is(err, exec.ErrNotFound) {
+		u.t.Skip(err)
+	} else if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(tmux.Close)
+	u.tmux, u.T = tmux, tmux
+	u.Restarted()
+}
+
+func (u *user) until(end string) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), 8*time.Minute)
+	defer cancel()
+	if err := u.Until(ctx, end); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *user) key(name string) {
+	u.t.Helper()
+	if err := u.T.Key(name); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// mustShow looks for texts in what the window has shown.
+func (u *user) mustShow(texts ...string) {
+	u.t.Helper()
+	all, err := u.tmux.History()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for _, x := range texts {
+		if !strings.Contains(all, x) {
+			u.t.Errorf("it never said %q:\n%s", x, all)
+		}
+	}
+}
+
+// TestDemo does what a newcomer does: starts the demo in a terminal window, looks at the
+// wizard's first pages on the virtual laptop's console, cuts the power, and starts it
+// again. In a soak it goes on to the end, with another cut while the disk is re-encrypted,
+// and unlocks the installed system.
+func TestDemo(t *testing.T) {
+	need(t, "tmux", "qemu-system-x86_64", "swtpm", "cbfstool", "oathtool")
+	dir, err := os.MkdirTemp("/tmp", "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	demo := programs(t, dir) + " demo " + dir + "/d"
+	u := &user{Person: &person.Person{Paper: map[string]string{}, Log: t.Logf}, t: t}
+
+	u.start(demo)
+	u.until("Press Enter to switch it on.")
+	u.mustShow("Building a laptop", "disk passphrase   PleaseChangeMe", "Ctrl-] cuts its power")
+	u.key("ret")
+	began := time.Now()
+	u.until("language")
+	t.Logf("from the switch to the wizard's first page: %.1f s", time.Since(began).Seconds())
+	u.until("start")
+	u.key("C-]")
+	u.until("ended with")
+	u.mustShow("The laptop is off.", "not yours yet", "ended with 0")
+
+	u.start(demo)
+	u.until("Press Enter to switch it on.")
+	u.mustShow("the laptop of the last time")
+	if os.Getenv("REOWN_SOAK") == "" {
+		return
+	}
+	l, err := lab.Load(dir + "/d/l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Seller, u.Serial = l.Seller, "0001"
+	u.key("ret")
+	u.until("46%")
+}
