@@ -116,9 +116,10 @@ func expected(n string) bool {
 	return n == "kexec_hotp_counter" || strings.HasPrefix(n, ownName) || keptName(n)
 }
 
-// keptName reports the hand-over statements and their signatures.
+// keptName reports the hand-over statements, the record of a release, and their
+// signatures and keys.
 func keptName(n string) bool {
-	return strings.HasPrefix(n, "kexec_handover.") && strings.HasSuffix(strings.TrimSuffix(n, ".asc"), ".json")
+	return strings.HasPrefix(n, "kexec_handover.") && strings.HasSuffix(strings.TrimSuffix(n, ".asc"), ".json") || strings.HasPrefix(n, "kexec_release.") && !isListed(n)
 }
 
 // ReadFile reads one kexec* file at the top of /boot, at most 64 MiB. It returns an
@@ -172,7 +173,8 @@ func (d *Dir) AppendHint(name string, data []byte) error {
 	return d.sync("hint.syncdir:" + n)
 }
 
-// WriteKept replaces a hand-over statement or its signature.
+// WriteKept replaces a hand-over statement, the record of a release, or what belongs
+// to one: its signature or key.
 func (d *Dir) WriteKept(name string, data []byte) error {
 	if !topName(name) || !keptName(name) {
 		return fmt.Errorf("writing %q: %w", name, ErrSetName)

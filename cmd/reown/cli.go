@@ -75,7 +75,7 @@ func withExit(code int, err error) error {
 func root() *command {
 	return &command{name: "reown", short: "make a pre-installed laptop its buyer's own", sub: []*command{
 		wizardCommand(), statusCommand(), planCommand(), resumeCommand(), stepCommand(), verifyCommand(),
-		prepareCommand(), logCommand(),
+		prepareCommand(), releaseCommand(), logCommand(),
 		luksCommand(), cardCommand(), tpmCommand(), romCommand(), bootCommand(), totpCommand(), hotpCommand(),
 	}}
 }

@@ -133,12 +133,14 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 	return m, nil
 }
 
+var errForeignMachine = errors.New("the machine is not made of this program's devices")
+
 // oemMachine is the machine as a seller's run needs it.
 func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
 	b, ok1 := m.Boot.(*bootAdapter)
 	fw, ok2 := m.Firmware.(*firmware)
 	if !ok1 || !ok2 {
-		return nil, errors.New("the machine is not made of this program's devices")
+		return nil, errForeignMachine
 	}
 	h := &handoverReader{dir: b.dir, firmware: fw, card: m.Card, disks: m.Disks, verify: m.PGP.Verify}
 	h.tpm, _ = m.TPM.(*tpmAdapter)

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"reown/gpgcard"
+	"reown/internal/escape"
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/prepare"
+	"reown/wizard/release"
+)
+
+func releaseCommand() *command {
+	return &command{name: "release", args: "(--to CERT | --to-nobody) (--pin-file F | --lost-card) --confirm TAIL [flags] [devices]", short: "resale or end of life: give the machine up", run: runRelease, long: `
+Makes the laptop nobody's: destroys every keyslot of its encrypted disks, and with them
+the only keys to the files; clears the TPM; removes the keyring and settings from the
+firmware; removes all signatures and notes from /boot; resets the security key. Then it
+reads everything again. What is on the disk cannot be read by anyone afterwards, and
+the laptop starts nothing until somebody sets it up again. THIS CANNOT BE UNDONE.
+
+The owner is proven by the PIN of the security key, which also signs a record of what
+was done: /boot/kexec_release.json, with its signature and the public key beside it.
+After an interruption, run the same command again.
+
+  --to CERT       the next owner's OpenPGP certificate; its fingerprint goes into the record
+  --to-nobody     nobody gets the laptop
+  --pin-file F    the security key's user PIN; - reads it from the terminal
+  --lost-card     the security key is lost or broken: no PIN, and the record is not signed
+  --confirm TAIL  the last four characters of the first disk's serial number
+  --record DIR    also write the record here
+  --battery       run without mains power
+  --json          print the record as JSON
+` + deviceHelp}
+}
+
+func runRelease(ctx context.Context, e *env, args []string) error {
+	d := devices{}
+	fs := newFlags("reown release")
+	d.bind(fs)
+	to := fs.String("to", "", "")
+	nobody := fs.Bool("to-nobody", false, "")
+	pin := fs.String("pin-file", "", "")
+	lost := fs.Bool("lost-card", false, "")
+	confirm := fs.String("confirm", "", "")
+	record := fs.String("record", "", "")
+	battery := fs.Bool("battery", false, "")
+	asJSON := fs.Bool("json", false, "")
+	if _, err := parse(fs, args, 0, 0); err != nil {
+		return err
+	}
+	switch {
+	case (*to == "") != *nobody:
+		return usagef("reown release needs either --to CERT or --to-nobody")
+	case (*pin == "") != *lost:
+		return usagef("reown release needs either --pin-file or --lost-card")
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, closeDevices, err := d.machine(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeDevices()
+	if err := confirmed(ctx, m, *confirm); err != nil {
+		return err
+	}
+	laptop, err := releaseMachine(m)
+	if err != nil {
+		return err
+	}
+	o := release.Options{LostCard: *lost, Battery: *battery, Armor: armored, Report: progressLines(e)}
+	if *to != "" {
+		if o.To, err = readRecipient(e, *to); err != nil {
+			return fmt.Errorf("reading the next owner's certificate: %w", err)
+		}
+	}
+	var p *secret.Buffer
+	if *pin != "" {
+		if p, err = readSecretFile(e, *pin); err != nil {
+			return err
+		}
+		defer p.Wipe()
+		o.PIN = p
+	}
+	rec, err := release.Run(ctx, laptop, o)
+	if err != nil {
+		return err
+	}
+	if *record != "" {
+		if err := copyRecord(ctx, laptop.Boot, *record); err != nil {
+			return err
+		}
+	}
+	if *asJSON {
+		err = json.NewEncoder(e.stdout).Encode(rec)
+	} else {
+		err = printRecord(e, rec)
+	}
+	return errors.Join(err, m.Platform.WipeSecrets())
+}
+
+// readRecipient returns the fingerprint of a certificate in a file.
+func readRecipient(e *env, name string) (string, error) {
+	data, err := readFile(e, name, maxBuyer)
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxBuyer {
+		return "", fmt.Errorf("%w: more than %d bytes", prepare.ErrBuyer, maxBuyer)
+	}
+	c, err := gpgcard.ParseCert(data)
+	if err != nil {
+		return "", err
+	}
+	return c.Fingerprint(), nil
+}
+
+// copyRecord writes the files of a release to a directory.
+func copyRecord(ctx context.Context, from release.Boot, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("copying the record: %w", err)
+	}
+	for _, name := range []string{release.RecordName, release.SignatureName, release.KeyName} {
+		data, err := from.ReadPublished(ctx, name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o644)
+		} else if errors.Is(err, wizard.ErrNotFound) && name != release.RecordName {
+			err = nil // the card was lost
+		}
+		if err != nil {
+			return fmt.Errorf("copying the record: %w", err)
+		}
+	}
+	return nil
+}
+
+func printRecord(e *env, r *release.Record) error {
+	p := func(name, value string) {
+		fmt.Fprintf(e.stdout, "%-14s %s\n", name, escape.Text(orNone(value)))
+	}
+	p("released", r.Time)
+	p("by", grouped(r.Owner))
+	p("to", grouped(r.To))
+	for _, d := range r.Disks {
+		p("disk", d.Serial+" "+d.Model+": every keyslot destroyed")
+	}
+	if r.TPM != "" {
+		p("TPM", r.TPM+": cleared")
+	}
+	p("firmware", "SHA-256 "+r.Firmware)
+	if r.Card != "" {
+		p("security key", r.Card+": reset")
+	}
+	for _, s := range r.Remains {
+		p("remains", s)
+	}
+	_, err := fmt.Fprintf(e.stdout, "record         /boot/%s\n", release.RecordName)
+	return err
+}

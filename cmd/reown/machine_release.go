@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"reown/gpgcard"
+	"reown/internal/rom"
+	"reown/internal/rom/flash"
+	"reown/luks"
+	"reown/wizard"
+	"reown/wizard/release"
+)
+
+// The devices as their owner gives them up.
+
+type releaseDisk struct{ *disk }
+
+func (d releaseDisk) Erase(ctx context.Context) error {
+	return d.with(ctx, false, func(v *luks.Volume) error { return v.Erase(ctx) })
+}
+
+type releaseTPM struct{ *tpmAdapter }
+
+func (a releaseTPM) Clear(ctx context.Context) error { return a.t.Clear(ctx) }
+
+type releaseFirmware struct{ *firmware }
+
+func (f releaseFirmware) Certificate(ctx context.Context, fingerprint string) ([]byte, error) {
+	img, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := f.ringOf(img)
+	if err != nil {
+		return nil, err
+	}
+	if c := certs[fingerprint]; c != nil {
+		return c, nil
+	}
+	return nil, wizard.ErrNotFound
+}
+
+// clean plans the image without any file of an owner's; it has no blocks to write
+// when the chip holds that image.
+func (f releaseFirmware) clean(ctx context.Context) (*rom.Plan, error) {
+	img, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rom.Layout(img, nil, 0)
+}
+
+func (f releaseFirmware) Clean(ctx context.Context, progress wizard.Progress) error {
+	p, err := f.clean(ctx)
+	if err != nil {
+		return err
+	}
+	if len(p.Blocks) == 0 && f.image != nil {
+		return nil
+	}
+	if err := flash.CheckWritable(f.backend, p); err != nil {
+		return err
+	}
+	return f.Write(ctx, &wizard.FirmwarePlan{Private: p}, progress)
+}
+
+func (f releaseFirmware) IsClean(ctx context.Context) (bool, error) {
+	fresh := *f.firmware
+	fresh.image = nil
+	p, err := releaseFirmware{&fresh}.clean(ctx)
+	return err == nil && fresh.image != nil && len(p.Blocks) == 0, err
+}
+
+type releaseBoot struct{ *bootAdapter }
+
+// owners reports what a release removes from /boot.
+func (releaseBoot) owners(name string) bool {
+	return name == "oem" || strings.HasPrefix(name, "kexec") && name != release.RecordName && name != release.SignatureName && name != release.KeyName
+}
+
+func (b releaseBoot) Clean(context.Context) error {
+	return b.writing(func() error { return b.dir.Remove("release", b.owners) })
+}
+
+func (b releaseBoot) IsClean(context.Context) (bool, error) {
+	list, err := os.ReadDir(b.dir.Path())
+	if err != nil {
+		return false, err
+	}
+	for _, e := range list {
+		if b.owners(e.Name()) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (b releaseBoot) Publish(_ context.Context, name string, data []byte) error {
+	return b.writing(func() error { return b.dir.WriteKept(name, data) })
+}
+
+func (b releaseBoot) ReadPublished(_ context.Context, name string) ([]byte, error) {
+	data, err := b.dir.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, wizard.ErrNotFound
+	}
+	if err == nil && len(data) > maxHint {
+		return nil, fmt.Errorf("%s: %w", name, wizard.ErrNotFound)
+	}
+	return data, err
+}
+
+// releaseMachine is the machine as a release needs it.
+func releaseMachine(m *wizard.Machine) (*release.Machine, error) {
+	b, ok1 := m.Boot.(*bootAdapter)
+	fw, ok2 := m.Firmware.(*firmware)
+	if !ok1 || !ok2 {
+		return nil, errForeignMachine
+	}
+	out := &release.Machine{Card: m.Card, PGP: m.PGP, Firmware: releaseFirmware{fw}, Boot: releaseBoot{b}, Platform: m.Platform}
+	for _, d := range m.Disks {
+		own, ok := d.(*disk)
+		if !ok {
+			return nil, errForeignMachine
+		}
+		out.Disks = append(out.Disks, releaseDisk{own})
+	}
+	if t, ok := m.TPM.(*tpmAdapter); ok {
+		out.TPM = releaseTPM{t}
+	}
+	return out, nil
+}
+
+// armored is a certificate as it is sent to people.
+func armored(cert []byte) ([]byte, error) {
+	c, err := gpgcard.ParseCert(cert)
+	if err != nil {
+		return nil, err
+	}
+	return c.Armored(), nil
+}

@@ -1,0 +1,398 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"reown/internal/secret"
+	"reown/wizard"
+)
+
+// Errors of a run.
+var (
+	// ErrNotOwner says that the security key is not the owner's: its key is not the
+	// one that the firmware trusts.
+	ErrNotOwner = errors.New("the security key is not the one that owns this laptop")
+	// ErrNeedsPIN says that the owner's card is there, and its PIN was not given.
+	ErrNeedsPIN = errors.New("the security key's PIN is needed to release the laptop")
+	// ErrNotReleased says that the machine, read afresh, still holds something of
+	// its owner's.
+	ErrNotReleased = errors.New("the laptop still holds something of its owner's")
+)
+
+// Names of the files that a release leaves in /boot. Heads neither hashes nor trusts
+// names of this form.
+const (
+	RecordName    = "kexec_release.json"
+	SignatureName = RecordName + ".asc"
+	KeyName       = "kexec_release.key.asc"
+)
+
+// Machine is the laptop, as it is given up.
+type Machine struct {
+	Card     wizard.Card
+	PGP      wizard.OpenPGP
+	Disks    []Disk
+	TPM      TPM // nil: none
+	Firmware Firmware
+	Boot     Boot
+	Platform wizard.Platform
+}
+
+// Disk is one encrypted volume.
+type Disk interface {
+	Info(ctx context.Context) (wizard.DiskInfo, error)
+	// Erase destroys every keyslot, and with them the volume key. It needs no
+	// passphrase and may be repeated.
+	Erase(ctx context.Context) error
+}
+
+// TPM is a TPM of either family.
+type TPM interface {
+	Info(ctx context.Context) (wizard.TPMInfo, error)
+	// Clear removes the owner and all that is sealed. It may be repeated.
+	Clear(ctx context.Context) error
+}
+
+// Firmware is the flash chip.
+type Firmware interface {
+	Info(ctx context.Context) (wizard.FirmwareInfo, error)
+	// Certificate returns the certificate in the keyring with this primary
+	// fingerprint, binary; wizard.ErrNotFound when there is none.
+	Certificate(ctx context.Context, fingerprint string) ([]byte, error)
+	// Clean writes an image without any file of an owner's and reads it back. A
+	// chip that is clean is left alone.
+	Clean(ctx context.Context, progress wizard.Progress) error
+	// IsClean says whether the chip holds no file of an owner's.
+	IsClean(ctx context.Context) (bool, error)
+}
+
+// Boot is /boot.
+type Boot interface {
+	// Clean removes the trigger and all that the firmware and this program keep
+	// there, but the files of a release.
+	Clean(ctx context.Context) error
+	// IsClean says whether Clean would find nothing.
+	IsClean(ctx context.Context) (bool, error)
+	// Publish writes one of the files of a release, ReadPublished reads it
+	// (wizard.ErrNotFound).
+	Publish(ctx context.Context, name string, data []byte) error
+	ReadPublished(ctx context.Context, name string) ([]byte, error)
+}
+
+// Options say how a laptop is given up.
+type Options struct {
+	PIN      *secret.Buffer // the owner's user PIN; nil: LostCard
+	LostCard bool           // no card: the record is not signed, and the card keeps its keys
+	To       string         // fingerprint of the next owner; "" for nobody
+	Battery  bool           // run without mains power
+	// Armor makes the public form of a certificate for people.
+	Armor  func(cert []byte) ([]byte, error)
+	Report func(step string, done, total int64)
+}
+
+// Record says what was done to the laptop. Times are UTC.
+type Record struct {
+	Type     string   `json:"type"`
+	Time     string   `json:"time"`
+	Board    string   `json:"board"`
+	Owner    string   `json:"owner"` // fingerprint; "" when the card was lost
+	To       string   `json:"to"`    // fingerprint; "" for nobody
+	Disks    []Erased `json:"disks"`
+	TPM      string   `json:"tpm"`      // its maker; "" when there is none
+	Firmware string   `json:"firmware"` // SHA-256 of the whole chip after the run
+	Card     string   `json:"card"`     // serial number; "" when it was lost
+	Remains  []string `json:"remains"`  // what this cannot take back
+}
+
+// Erased is a volume whose keyslots were destroyed.
+type Erased struct {
+	Model  string `json:"model"`
+	Serial string `json:"serial"`
+	UUID   string `json:"uuid"`
+}
+
+// RecordType marks a record's first version.
+const RecordType = "reown release 1"
+
+type run struct {
+	m     *Machine
+	o     *Options
+	step  string
+	cert  []byte // the owner's; nil when the card is lost, or blank again
+	card  wizard.CardInfo
+	there bool // a card is plugged in
+}
+
+// Run gives the laptop up. The error of a step is a *wizard.StepError; the run can
+// then be repeated.
+func Run(ctx context.Context, m *Machine, o Options) (*Record, error) {
+	r := &run{m: m, o: &o}
+	var rec *Record
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"preflight", r.preflight},
+		{"disk", r.disks},
+		{"tpm", r.tpm},
+		{"firmware", r.firmware},
+		{"boot", m.Boot.Clean},
+		{"record", r.record},
+		{"card", r.resetCard},
+		{"measure", func(ctx context.Context) (err error) { rec, err = r.measure(ctx); return err }},
+	} {
+		r.step = s.name
+		r.report(0, 0)
+		err := ctx.Err()
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
+			return nil, &wizard.StepError{Step: s.name, Err: err}
+		}
+	}
+	return rec, nil
+}
+
+func (r *run) report(done, total int64) {
+	if r.o.Report != nil {
+		r.o.Report(r.step, done, total)
+	}
+}
+
+// preflight finds out what could stop the run before anything is destroyed, and has
+// the owner proven.
+func (r *run) preflight(ctx context.Context) error {
+	if p, err := r.m.Platform.Power(ctx); err == nil && p.Known && !p.Mains && !r.o.Battery {
+		return wizard.ErrPowerUnreliable
+	}
+	if _, err := r.m.Firmware.Info(ctx); err != nil {
+		return err
+	}
+	for _, d := range r.m.Disks {
+		if _, err := d.Info(ctx); err != nil {
+			return err
+		}
+	}
+	if r.m.TPM != nil {
+		if _, err := r.m.TPM.Info(ctx); err != nil {
+			return err
+		}
+	}
+	return r.prove(ctx)
+}
+
+// prove checks that the card is the owner's by its PIN. A run that was cut after the
+// record has a card without keys, and the record to go on from.
+func (r *run) prove(ctx context.Context) error {
+	if r.o.LostCard {
+		return nil
+	}
+	var err error
+	if r.card, err = r.m.Card.Info(ctx); err != nil {
+		return err
+	}
+	r.there = true
+	primary := r.card.Fingerprints[0]
+	if primary == "" || r.card.Terminated {
+		if _, _, err := r.signed(ctx); err != nil {
+			return fmt.Errorf("%w: it holds no keys", ErrNotOwner)
+		}
+		return nil
+	}
+	cert, err := r.m.Firmware.Certificate(ctx, primary)
+	if errors.Is(err, wizard.ErrNotFound) {
+		// The firmware is clean since an earlier run, which put the key in /boot.
+		if cert, err = r.m.Boot.ReadPublished(ctx, KeyName); err == nil {
+			var has [3]string
+			if has, err = r.m.PGP.Fingerprints(cert); err == nil && has[0] != primary {
+				err = ErrNotOwner
+			}
+		}
+	}
+	if errors.Is(err, wizard.ErrNotFound) {
+		err = ErrNotOwner
+	}
+	if err != nil {
+		return err
+	}
+	if r.o.PIN == nil {
+		return ErrNeedsPIN
+	}
+	if err := r.m.Card.VerifyPINs(ctx, r.o.PIN, nil); err != nil {
+		return err
+	}
+	r.cert = cert
+	armored, err := r.o.Armor(cert)
+	if err != nil {
+		return err
+	}
+	// Once the firmware is clean, this is the only copy on the laptop.
+	return r.m.Boot.Publish(ctx, KeyName, armored)
+}
+
+func (r *run) disks(ctx context.Context) error {
+	for i, d := range r.m.Disks {
+		r.report(int64(i), int64(len(r.m.Disks)))
+		if err := d.Erase(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) tpm(ctx context.Context) error {
+	if r.m.TPM == nil {
+		return nil
+	}
+	return r.m.TPM.Clear(ctx)
+}
+
+func (r *run) firmware(ctx context.Context) error { return r.m.Firmware.Clean(ctx, r.report) }
+
+// remains is what no program on the laptop can take back.
+func (r *run) remains() []string {
+	list := []string{
+		"the computer and its TPM keep their identity (serial numbers, endorsement key)",
+		"copies of the header or backups outside this computer still open with their passphrases, and only they hold the volume key",
+	}
+	if r.o.LostCard {
+		list = append(list, "the security key was not there: it keeps its keys and PINs")
+	}
+	return list
+}
+
+// record writes what was done, signed as long as the card has its keys.
+func (r *run) record(ctx context.Context) error {
+	if r.cert == nil && !r.o.LostCard {
+		return nil // there is one: see prove
+	}
+	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(), To: r.o.To, Remains: r.remains(), Disks: []Erased{}}
+	if r.cert != nil {
+		rec.Owner, rec.Card = r.card.Fingerprints[0], r.card.Serial
+	}
+	for _, d := range r.m.Disks {
+		i, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		rec.Disks = append(rec.Disks, Erased{Model: i.Model, Serial: i.Serial, UUID: i.UUID})
+	}
+	if r.m.TPM != nil {
+		i, err := r.m.TPM.Info(ctx)
+		if err != nil {
+			return err
+		}
+		rec.TPM = i.Vendor
+	}
+	fw, err := r.m.Firmware.Info(ctx)
+	if err != nil {
+		return err
+	}
+	rec.Firmware = fw.Digest
+	if err := r.left(ctx); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if err := r.m.Boot.Publish(ctx, RecordName, data); err != nil || r.cert == nil {
+		return err
+	}
+	sig, err := r.m.Card.Sign(ctx, r.cert, r.o.PIN, data)
+	if err != nil {
+		return err
+	}
+	return r.m.Boot.Publish(ctx, SignatureName, sig)
+}
+
+// signed returns the record that an earlier run left, if the key beside it made its
+// signature, and the key's fingerprint.
+func (r *run) signed(ctx context.Context) (record []byte, fingerprint string, err error) {
+	var file [3][]byte
+	for i, name := range []string{RecordName, SignatureName, KeyName} {
+		if file[i], err = r.m.Boot.ReadPublished(ctx, name); err != nil {
+			return nil, "", err
+		}
+	}
+	if err := r.m.PGP.Verify(file[2], file[0], file[1]); err != nil {
+		return nil, "", err
+	}
+	has, err := r.m.PGP.Fingerprints(file[2])
+	return file[0], has[0], err
+}
+
+func (r *run) resetCard(ctx context.Context) error {
+	if !r.there {
+		return nil
+	}
+	return r.m.Card.Reset(ctx)
+}
+
+// left lists what the machine still holds of its owner's, apart from the card.
+func (r *run) left(ctx context.Context) error {
+	var found []string
+	for _, d := range r.m.Disks {
+		i, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if i.Keyslots != 0 || i.Reencrypting {
+			found = append(found, "the disk "+i.Path)
+		}
+	}
+	if r.m.TPM != nil {
+		if i, err := r.m.TPM.Info(ctx); err != nil {
+			return err
+		} else if i.Owned || i.PrimaryName != "" {
+			found = append(found, "the TPM")
+		}
+	}
+	for _, part := range []struct {
+		name    string
+		isClean func(context.Context) (bool, error)
+	}{{"the firmware", r.m.Firmware.IsClean}, {"/boot", r.m.Boot.IsClean}} {
+		if yes, err := part.isClean(ctx); err != nil {
+			return err
+		} else if !yes {
+			found = append(found, part.name)
+		}
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("%w: %s", ErrNotReleased, strings.Join(found, ", "))
+	}
+	return nil
+}
+
+// measure reads everything afresh and returns the record.
+func (r *run) measure(ctx context.Context) (*Record, error) {
+	if err := r.left(ctx); err != nil {
+		return nil, err
+	}
+	var data []byte
+	var err error
+	if r.o.LostCard {
+		data, err = r.m.Boot.ReadPublished(ctx, RecordName)
+	} else {
+		i, cerr := r.m.Card.Info(ctx)
+		if cerr != nil {
+			return nil, cerr
+		}
+		if i.Terminated || i.Fingerprints != [3]string{} {
+			return nil, fmt.Errorf("%w: the security key", ErrNotReleased)
+		}
+		data, _, err = r.signed(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the record again: %w", err)
+	}
+	rec := &Record{}
+	return rec, json.Unmarshal(data, rec)
+}

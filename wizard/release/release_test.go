@@ -1,0 +1,236 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/wizardtest"
+)
+
+// laptop is the test machine as a release changes it. Every write passes the World's
+// fault, so that one counter cuts all of them.
+type laptop struct {
+	*wizardtest.World
+	published map[string][]byte
+	ops       []string
+}
+
+func newLaptop() *laptop {
+	return &laptop{World: wizardtest.New(), published: map[string][]byte{}}
+}
+
+// write runs change between two points at which the power can go.
+func (l *laptop) write(op string, change func()) error {
+	for _, name := range []string{op, op + ".done"} {
+		l.ops = append(l.ops, name)
+		if l.Fault != nil {
+			if err := l.Fault(name); err != nil {
+				return err
+			}
+		}
+		if name == op {
+			change()
+		}
+	}
+	return nil
+}
+
+func (l *laptop) machine() *Machine {
+	m := l.World.Machine()
+	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Firmware: fakeFirmware{l, m.Firmware}, Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
+	for i := range m.Disks {
+		out.Disks = append(out.Disks, fakeDisk{l, m.Disks[i], l.Disks[i]})
+	}
+	return out
+}
+
+type fakeDisk struct {
+	*laptop
+	wizard.Disk
+	v *wizardtest.Volume
+}
+
+func (d fakeDisk) Erase(context.Context) error {
+	return d.write("disk.erase:"+d.v.UUID, func() { d.v.Slots = nil })
+}
+
+type fakeTPM struct {
+	*laptop
+	wizard.TPM
+}
+
+func (t fakeTPM) Clear(context.Context) error {
+	return t.write("tpm.clear", func() { t.Owner, t.Primary, t.Sealed = "", "", nil })
+}
+
+func (t fakeTPM) Info(context.Context) (wizard.TPMInfo, error) {
+	return wizard.TPMInfo{Vendor: "TEST", Owned: t.Owner != "", PrimaryName: t.Primary}, nil
+}
+
+type fakeFirmware struct {
+	*laptop
+	wizard.Firmware
+}
+
+func (f fakeFirmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
+	if f.ROM[0] == nil {
+		return wizard.FirmwareInfo{Digest: "clean"}, nil
+	}
+	return f.Firmware.Info(ctx)
+}
+
+func (f fakeFirmware) Certificate(ctx context.Context, fpr string) ([]byte, error) {
+	if i, err := f.Info(ctx); err != nil || !slices.Contains(i.Keyring, fpr) {
+		return nil, errors.Join(err, wizard.ErrNotFound)
+	}
+	return f.ROM[0], nil
+}
+
+func (f fakeFirmware) Clean(context.Context, wizard.Progress) error {
+	return f.write("firmware.clean", func() { f.ROM = [4][]byte{} })
+}
+func (f fakeFirmware) IsClean(context.Context) (bool, error) { return f.ROM[0] == nil, nil }
+
+type fakeBoot struct{ *laptop }
+
+func (b fakeBoot) Clean(context.Context) error {
+	return b.write("boot.clean", func() { b.Oem, b.Set = false, wizardtest.BootSet{} })
+}
+func (b fakeBoot) IsClean(context.Context) (bool, error) {
+	return !b.Oem && b.Set == wizardtest.BootSet{}, nil
+}
+func (b fakeBoot) Publish(_ context.Context, name string, data []byte) error {
+	return b.write("boot.publish:"+name, func() { b.published[name] = data })
+}
+func (b fakeBoot) ReadPublished(_ context.Context, name string) ([]byte, error) {
+	if d := b.published[name]; d != nil {
+		return d, nil
+	}
+	return nil, wizard.ErrNotFound
+}
+
+func options(t *testing.T, pin string) Options {
+	p := secret.From([]byte(pin))
+	t.Cleanup(p.Wipe)
+	return Options{PIN: p, Armor: func(c []byte) ([]byte, error) { return c, nil }}
+}
+
+// check says what the laptop still holds.
+func (l *laptop) check(t *testing.T, rec *Record) {
+	t.Helper()
+	if len(l.Disks[0].Slots) != 0 || l.Owner != "" || l.Sealed != nil || l.ROM[0] != nil || l.Oem || l.Fprs != [3]string{} || l.Terminated {
+		t.Errorf("something is left: %+v", l.World)
+	}
+	if rec.Type != RecordType || len(rec.Disks) != 1 || rec.Disks[0].Serial != "S64DNL0T" || rec.Firmware != "clean" || rec.Owner == "" {
+		t.Errorf("%+v", rec)
+	}
+	var stored Record
+	if err := json.Unmarshal(l.published[RecordName], &stored); err != nil || stored.Time != rec.Time {
+		t.Errorf("the record in /boot: %v %+v", err, stored)
+	}
+	if err := l.Machine().PGP.Verify(l.published[KeyName], l.published[RecordName], l.published[SignatureName]); err != nil {
+		t.Error(err)
+	}
+}
+
+// The power goes at every point of a release in turn; the same command finishes it.
+func TestCutAnywhere(t *testing.T) {
+	for n := 0; ; n++ {
+		l := newLaptop()
+		l.Cut(n)
+		rec, err := Run(t.Context(), l.machine(), options(t, wizardtest.SellerPIN))
+		if err == nil {
+			l.check(t, rec)
+			t.Logf("%d points: %s", n, strings.Join(l.ops, " "))
+			if n < 14 {
+				t.Errorf("only %d points were cut", n)
+			}
+			return
+		}
+		if !errors.Is(err, wizardtest.ErrCut) {
+			t.Fatal(err)
+		}
+		l.Reboot()
+		if rec, err = Run(t.Context(), l.machine(), options(t, wizardtest.SellerPIN)); err != nil {
+			t.Fatalf("after a cut at %d: %v", n, err)
+		}
+		l.check(t, rec)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*laptop)
+		pin    string
+		want   error
+	}{
+		"another card": {func(l *laptop) { l.Fprs[0] = strings.Repeat("D", 40) }, wizardtest.SellerPIN, ErrNotOwner},
+		"a blank card": {func(l *laptop) { l.Fprs = [3]string{} }, wizardtest.SellerPIN, ErrNotOwner},
+		"a forged record": {func(l *laptop) {
+			cert, sign := l.Forge()
+			rec := []byte(`{"type":"reown release 1"}`)
+			l.Fprs = [3]string{}
+			l.published = map[string][]byte{RecordName: rec, SignatureName: sign([]byte("another")), KeyName: cert}
+		}, wizardtest.SellerPIN, ErrNotOwner},
+		"wrong PIN":  {func(*laptop) {}, "not the PIN", wizard.ErrWrongSecret},
+		"no PIN":     {func(*laptop) {}, "", ErrNeedsPIN},
+		"no card":    {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
+		"on battery": {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN, wizard.ErrPowerUnreliable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLaptop()
+			c.change(l)
+			o := options(t, c.pin)
+			if c.pin == "" {
+				o.PIN = nil
+			}
+			_, err := Run(t.Context(), l.machine(), o)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if len(l.ops) != 0 {
+				t.Errorf("written: %v", l.ops)
+			}
+		})
+	}
+}
+
+// A step that says it worked and did not is found when everything is read again.
+func TestLyingDevice(t *testing.T) {
+	l := newLaptop()
+	m := l.machine()
+	m.Firmware = lyingFirmware{m.Firmware}
+	if _, err := Run(t.Context(), m, options(t, wizardtest.SellerPIN)); !errors.Is(err, ErrNotReleased) {
+		t.Error(err)
+	}
+	if l.published[SignatureName] != nil || !bytes.Equal(l.published[RecordName], nil) {
+		t.Error("a record of what did not happen")
+	}
+	if l.Fprs[0] == "" {
+		t.Error("the card was reset, and nobody can sign any more")
+	}
+}
+
+type lyingFirmware struct{ Firmware }
+
+func (lyingFirmware) Clean(context.Context, wizard.Progress) error { return nil }
+
+// A lost card: nothing is signed, nothing asks for it.
+func TestLostCard(t *testing.T) {
+	l := newLaptop()
+	l.CardIn = false
+	rec, err := Run(t.Context(), l.machine(), Options{LostCard: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Owner != "" || l.published[SignatureName] != nil || len(l.Disks[0].Slots) != 0 || l.Oem {
+		t.Errorf("%+v", rec)
+	}
+}
