@@ -52,7 +52,7 @@ func (f releaseFirmware) clean(ctx context.Context) (*rom.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rom.Layout(img, nil, 0)
+	return rom.Clean(img, 0)
 }
 
 func (f releaseFirmware) Clean(ctx context.Context, progress wizard.Progress) error {

@@ -146,8 +146,20 @@ func Layout(old []byte, files []NewFile, eraseSize uint32) (*Plan, error) {
 	return layout(old, files, eraseSize, 0)
 }
 
+// Clean builds an image without any file below "heads/". The hole that they leave is
+// cbfstool's: an image that was built with it, and to which only such files were
+// added, is again what it was, to the byte.
+func Clean(old []byte, eraseSize uint32) (*Plan, error) {
+	return layoutAs(CBFSTool, old, nil, eraseSize, 0)
+}
+
 // layout is Layout, and keeps room for files to come.
 func layout(old []byte, files []NewFile, eraseSize, room uint32) (*Plan, error) {
+	return layoutAs(Heads, old, files, eraseSize, room)
+}
+
+// layoutAs is layout with the holes of a style.
+func layoutAs(style Style, old []byte, files []NewFile, eraseSize, room uint32) (*Plan, error) {
 	if eraseSize == 0 {
 		eraseSize = EraseSize
 	}
@@ -165,7 +177,7 @@ func layout(old []byte, files []NewFile, eraseSize, room uint32) (*Plan, error) 
 	if err != nil {
 		return nil, err
 	}
-	l := &layouter{im: im, files: files, block: eraseSize, total: total + room}
+	l := &layouter{im: im, files: files, style: style, block: eraseSize, total: total + room}
 	l.findSpans()
 	p, err := l.best()
 	if err != nil {
@@ -259,6 +271,7 @@ type layouter struct {
 	im    *Image
 	files []NewFile
 	block uint32
+	style Style  // of the holes
 	total uint32 // room for the files with their headers; 0: there are none
 	spans []span
 }
@@ -350,7 +363,7 @@ func (l *layouter) places(i int) []uint32 {
 	if l.total == 0 {
 		return at
 	}
-	boundary := alignUp(s.Start+Heads.headerLen(""), l.block)
+	boundary := alignUp(s.Start+l.style.headerLen(""), l.block)
 	// Entries are aligned to the region's start, blocks to the chip's.
 	first := s.Start + alignUp(boundary-s.Start, fileAlign)
 	at = append(at, first)
@@ -373,11 +386,11 @@ func (l *layouter) aligned(i int, at uint32) bool {
 	low := at &^ (l.block - 1)
 	lowest := s.Start
 	if at != s.Start {
-		lowest += Heads.headerLen("")
+		lowest += l.style.headerLen("")
 	}
 	end := at + l.total
 	if end < s.End {
-		end += Heads.headerLen("")
+		end += l.style.headerLen("")
 	}
 	return low >= lowest && alignUp(end, l.block) <= s.End
 }
@@ -385,7 +398,7 @@ func (l *layouter) aligned(i int, at uint32) bool {
 // build writes the image with the files at an offset of a span; false means that
 // they do not fit there.
 func (l *layouter) build(dst []byte, i int, at uint32) bool {
-	s, hole := l.spans[i], Heads.headerLen("")
+	s, hole := l.spans[i], l.style.headerLen("")
 	end := uint64(at) + uint64(l.total)
 	switch {
 	case at != s.Start && at-s.Start < hole:
@@ -397,14 +410,14 @@ func (l *layouter) build(dst []byte, i int, at uint32) bool {
 	im := &Image{data: dst}
 	for j, o := range l.spans {
 		if o.owned && j != i {
-			im.putEmpty(o.Start, o.dataEnd, Heads)
+			im.putEmpty(o.Start, o.dataEnd, l.style)
 		}
 	}
 	if l.total == 0 && !s.owned {
 		return true
 	}
 	if at != s.Start && !l.isHole(Range{s.Start, at}) {
-		im.putEmpty(s.Start, at, Heads)
+		im.putEmpty(s.Start, at, l.style)
 	}
 	fill(dst[at:s.dataEnd])
 	for _, f := range l.files {
@@ -413,7 +426,7 @@ func (l *layouter) build(dst []byte, i int, at uint32) bool {
 		at += entryLen(f)
 	}
 	if at < s.dataEnd {
-		im.putEmpty(at, s.dataEnd, Heads)
+		im.putEmpty(at, s.dataEnd, l.style)
 	}
 	return true
 }
