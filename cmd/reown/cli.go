@@ -91,6 +91,8 @@ func run(ctx context.Context, e *env, args []string) int {
 	case "version", "--version":
 		fmt.Fprintln(e.stdout, versionLine())
 		return exitDone
+	case restartVerb: // how a run ends; see platform.Restart
+		return finish(e, restart())
 	}
 	cmd, rest, err := find(root(), args)
 	if err != nil {

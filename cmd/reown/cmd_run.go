@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"reown/internal/keymap"
 	"reown/internal/secret"
+	"reown/internal/ttyinput"
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
@@ -133,6 +135,10 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	front, closeUI, err := r.frontEnd(e)
 	if err != nil {
 		return err
+	}
+	closeUI = sync.OnceFunc(closeUI)
+	if p, ok := m.Platform.(*platform); ok {
+		p.leave = closeUI
 	}
 	keys, closeKeys := keyboard()
 	defer closeKeys()
@@ -259,7 +265,7 @@ func (r *runFlags) console(e *env) (ui.UI, func(), error) {
 	if f, ok := e.stdin.(*os.File); ok {
 		fd = int(f.Fd())
 	}
-	return line.New(e.stdin, e.stdout, fd), func() {}, nil
+	return line.New(e.stdin, e.stdout, fd), func() { _ = ttyinput.Forget(fd) }, nil
 }
 
 // keyboard is the console's keyboard; nil where there is none whose layout could be

@@ -26,6 +26,7 @@ type platform struct {
 	secretDir string // where the firmware keeps secrets; "" for none
 	noRestart bool
 	shutdown  func(context.Context) error // tells the TPM that power goes away; nil: none
+	leave     func()                      // ends the front end before a restart; nil: none
 }
 
 func (p *platform) Board() string { return p.board }
@@ -143,6 +144,19 @@ func (p *platform) Restart(ctx context.Context) error {
 	if p.noRestart {
 		return nil
 	}
+	if p.leave != nil {
+		p.leave()
+	}
+	// Libraries keep copies of what they were given where nothing can wipe them. A
+	// new program in the place of this one makes the kernel take all its memory back.
+	_ = unix.Exec("/proc/self/exe", []string{"reown", restartVerb}, os.Environ())
+	return restart()
+}
+
+// restartVerb is the command line of the program that only restarts the computer.
+const restartVerb = "restart-now"
+
+func restart() error {
 	unix.Sync()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
 		return fmt.Errorf("restarting: %w", err)

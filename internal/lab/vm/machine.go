@@ -51,8 +51,11 @@ type Options struct {
 	Kernel  string // more kernel parameters
 	NoToken bool   // the token is not plugged in at the start
 	// NoPS2 leaves out the built-in keyboard: keys come only through PlugKeyboard.
-	NoPS2  bool
-	Output func(p []byte) // gets what the guest writes to its serial console
+	NoPS2 bool
+	// HoldAtReset stops the machine where it would restart, with all of its memory;
+	// Held waits for that.
+	HoldAtReset bool
+	Output      func(p []byte) // gets what the guest writes to its serial console
 }
 
 // memory is the laptop's RAM in bytes.
@@ -307,6 +310,9 @@ func (m *Machine) args(o Options) []string {
 		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,chardev=token,bus=usb.0",
 		"-chardev", chardev("second"), "-device", "usb-redir,chardev=second,bus=usb.0",
 		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device", "virtio-9p-pci,fsdev=flash,mount_tag=flash")
+	if o.HoldAtReset {
+		a = append(a, "-no-shutdown")
+	}
 	for _, s := range []string{"measure", "config", "script", "devices"} {
 		a = append(a, "-fw_cfg", "name=opt/lab/"+s+",file="+m.path("cfg-"+s))
 	}
@@ -576,6 +582,24 @@ func (m *Machine) Wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("the laptop is still on: %w:\n%s", ctx.Err(), tail(m.log.text()))
+	}
+}
+
+// Held waits until a machine with HoldAtReset would restart.
+func (m *Machine) Held(ctx context.Context) error {
+	for {
+		var now struct{ Status string }
+		if err := m.QMP.Do("query-status", nil, &now); err != nil {
+			return err
+		}
+		if now.Status == "shutdown" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the laptop does not restart: %w:\n%s", ctx.Err(), tail(m.log.text()))
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 }
 

@@ -1,9 +1,7 @@
 package vm
 
 import (
-	"bytes"
 	"context"
-	"encoding/base32"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -115,7 +113,9 @@ func TestReownedInVM(t *testing.T) {
 	}
 	t.Logf("seconds by step:%s", clock.String())
 	b := remember(t, l)
-	searchMemory(t, ctx, m, l, b)
+	marker(t, ctx, m)
+	text, raw := secretsOf(t, ctx, l, b)
+	memoryMustBeClean(t, m, text, raw)
 	m.Cut()
 	t.Logf("%.0f s, %.0f s of processor time", time.Since(began).Seconds(), m.qemu.ProcessState.UserTime().Seconds())
 	mustBeBuyers(t, ctx, l, b)
@@ -152,46 +152,6 @@ func (c *stepClock) lap(next string) {
 }
 
 func (c *stepClock) String() string { c.lap(""); return c.out.String() }
-
-// searchMemory counts what is left of the run's secrets in the guest's memory after
-// the wizard has ended.
-func searchMemory(t *testing.T, ctx context.Context, m *Machine, l *lab.Laptop, b *lab.Buyer) {
-	t.Helper()
-	// Proof that the search finds what is there: a page of the page cache.
-	const marker = "Findme-7f3a"
-	if _, err := m.Sh(ctx, "echo "+marker+" >/tmp/marker"); err != nil {
-		t.Fatal(err)
-	}
-	totp, err := base32.StdEncoding.DecodeString(b.TOTP)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hits, err := m.SearchMemory(map[string]string{
-		"marker": marker, "the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner,
-		"the TOTP secret": b.TOTP, "the TOTP secret, grouped": grouped(b.TOTP), "the seller's disk passphrase": l.Seller.Disk,
-	}, map[string][]byte{"the TOTP secret": totp}, 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile(filepath.Join(base.dir, "lab")) // labd, in which the seller's passphrase is a constant
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for _, h := range hits {
-		if bytes.Contains(program, h.Around) {
-			continue
-		}
-		count[h.Secret+" ("+h.Form+")"]++
-		if h.Secret != "marker" {
-			t.Errorf("%s as %s at %#x: %q", h.Secret, h.Form, h.At, h.Around)
-		}
-	}
-	if count["marker (text)"] == 0 {
-		t.Error("the search does not find what is there")
-	}
-	t.Logf("in %d MiB of memory after the run: %d finds of secrets, %d of a marker", memory>>20, len(count)-1, count["marker (text)"])
-}
 
 // grouped is a code as it is shown, in groups of four.
 func grouped(code string) string {

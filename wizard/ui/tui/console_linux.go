@@ -13,6 +13,8 @@ import (
 	// Descriptions of the terminals, linked in: an initrd has no terminfo files.
 	_ "github.com/gdamore/tcell/v2/terminfo/base"
 	_ "github.com/gdamore/tcell/v2/terminfo/extended"
+
+	"reown/internal/ttyinput"
 )
 
 // Requests of console_ioctl(4) and syslog(2).
@@ -91,6 +93,7 @@ func Open(device string) (*UI, error) {
 		if quiet {
 			klog(logConsoleOn)
 		}
+		_ = ttyinput.Forget(int(f.Fd())) // without root the machine is not ours to clean
 		f.Close()
 	}
 	return u, nil
