@@ -92,7 +92,7 @@ func run(ctx context.Context, e *env, args []string) int {
 		fmt.Fprintln(e.stdout, versionLine())
 		return exitDone
 	case restartVerb: // how a run ends; see platform.Restart
-		return finish(e, restart())
+		return finish(e, restartNow())
 	}
 	cmd, rest, err := find(root(), args)
 	if err != nil {

@@ -150,13 +150,13 @@ func (p *platform) Restart(ctx context.Context) error {
 	// Libraries keep copies of what they were given where nothing can wipe them. A
 	// new program in the place of this one makes the kernel take all its memory back.
 	_ = unix.Exec("/proc/self/exe", []string{"reown", restartVerb}, os.Environ())
-	return restart()
+	return restartNow()
 }
 
 // restartVerb is the command line of the program that only restarts the computer.
 const restartVerb = "restart-now"
 
-func restart() error {
+func restartNow() error {
 	unix.Sync()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
 		return fmt.Errorf("restarting: %w", err)
