@@ -324,17 +324,15 @@ func ended(err error) error {
 	switch {
 	case err == nil, errors.Is(err, wizard.ErrNothingToDo):
 		return nil
-	case errors.Is(err, wizard.ErrNoCard):
-		return err
 	case errors.Is(err, wizard.ErrTampering), errors.Is(err, wizard.ErrNotVerified):
 		return withExit(exitNotVerified, err)
 	case errors.As(err, &missing), errors.As(err, &bad):
 		return withExit(exitNoAnswer, err)
 	case errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, context.Canceled):
 		return withExit(exitStopped, err)
-	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft):
+	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft) && !errors.Is(err, wizard.ErrNoCard):
 		return withExit(exitRefused, err)
-	case errors.As(err, &step):
+	case errors.As(err, &step): // whatever the cause: the next run goes on
 		return withExit(exitStopped, err)
 	}
 	return err

@@ -75,7 +75,7 @@ func (r *robot) anything(v *page) {
 
 // answerWildly presses anything, and the right thing in the end.
 func (r *robot) answerWildly(v *page) {
-	for range 60 {
+	for n := 0; n < 60; n++ {
 		r.settle()
 		gone, busy, _, _, _ := r.state(v)
 		switch {
@@ -83,6 +83,7 @@ func (r *robot) answerWildly(v *page) {
 			return
 		case busy:
 			time.Sleep(time.Millisecond)
+			n--
 		case r.wild.Float64() < r.calm:
 			r.sensibly(v)
 		default:
