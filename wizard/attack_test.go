@@ -277,3 +277,22 @@ func TestDigitsThatTheTPMRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A key whose reset was begun does not tell its number; when it can be read, and is
+// not the one that the seller lists, the run stops before the key gets anything.
+func TestAnotherKeyInTheMiddleOfAReset(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.Serial, w.Terminated = "0BADCAFE", true
+	if err := unattended(w, p, nil); !errors.Is(err, wizard.ErrOtherCard) {
+		t.Fatalf("the run says %v", err)
+	}
+	if slices.ContainsFunc(w.Ops, func(op string) bool {
+		return strings.HasPrefix(op, "card.generate") || strings.HasPrefix(op, "card.pin")
+	}) {
+		t.Errorf("the key got something: %v", w.Ops)
+	}
+	w.Reboot()
+	if err := unattended(w, p, nil); err == nil || !w.Oem {
+		t.Errorf("the next run went on: %v", err)
+	}
+}

@@ -16,6 +16,7 @@ var (
 	ErrPaused      = errors.New("paused; continue at the next start")
 	ErrCrashLoop   = errors.New("the last three starts ended before anything was answered")
 	ErrNotPrepared = errors.New("the steps before this one are not done")
+	ErrOtherCard   = errors.New("the security key is another one than the seller lists")
 	ErrLocked      = errors.New("the program already runs on another console")
 )
 

@@ -428,8 +428,12 @@ func (f *flow) items(items []CheckItem) (b []ui.Block) {
 			b = append(b, ui.R(ui.OK, name, f.t(msg.ItemPass, i.Detail)))
 		case Fail:
 			b = append(b, ui.R(ui.Bad, name, f.t(msg.ItemFail, i.Detail)))
-		default:
-			b = append(b, ui.R(ui.Unsure, name, f.t(msg.ItemNone)))
+		case NotProvided:
+			text := f.t(msg.ItemNone)
+			if i.Detail != "" && i.ID != "handover" {
+				text = f.t(msg.CannotCompare, i.Detail)
+			}
+			b = append(b, ui.R(ui.Unsure, name, text))
 		}
 	}
 	return b

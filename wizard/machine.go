@@ -317,6 +317,8 @@ type Handover struct {
 	Keys    []string    `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
 	Volumes []Volume    `json:"volumes"` // what the seller's signed statement lists
 	SRKName string      `json:"srkName"`
+	// CardSerial is the serial number of the security key in the seller's list; "" for none.
+	CardSerial string `json:"cardSerial"`
 
 	// Tampering says that /boot/oem lies on a machine whose firmware trusts a key
 	// that did not put it there; Why tells what was seen.

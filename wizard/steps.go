@@ -202,12 +202,21 @@ func applyCard(ctx context.Context, j *Job) error {
 // newKeys makes the card the owner's from scratch.
 func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 	card := j.M.Card
+	before, err := card.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := card.Reset(ctx); err != nil {
 		return nil, fmt.Errorf("resetting the security key: %w", err)
 	}
 	info, err := card.Info(ctx)
 	if err != nil {
 		return nil, err
+	}
+	// A key in the middle of a reset does not tell its number, so nobody could compare
+	// it before.
+	if h, err := j.measure(ctx).Handover(); err == nil && before.Terminated && h.CardSerial != "" && h.CardSerial != info.Serial {
+		return nil, ErrOtherCard
 	}
 	spec := KeySpec{Algorithm: j.Choice.Algorithm, Created: j.M.Platform.Now().UTC().Truncate(time.Second)}
 	if spec.Algorithm == "" && len(info.Algorithms) > 0 {

@@ -45,6 +45,7 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	}
 	if statement != nil {
 		out.Signer, out.Order, out.SRKName = signer, statement.Order, statement.Reference.SRKName
+		out.CardSerial = statement.Reference.CardSerial
 		out.Seller = sellerName(ring[signer])
 		for _, v := range statement.Reference.LUKS {
 			out.Volumes = append(out.Volumes, wizard.Volume{UUID: v.UUID, KeyDigest: v.KeyDigest})
@@ -130,7 +131,9 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 	} else {
 		problems["firmware"] = err.Error()
 	}
-	if c, err := h.card.Info(ctx); err == nil {
+	if c, err := h.card.Info(ctx); err == nil && c.Terminated {
+		problems["card"] = "a factory reset of it was begun and not ended"
+	} else if err == nil {
 		m.Reference.CardSerial = c.Serial
 	} else {
 		problems["card"] = err.Error()

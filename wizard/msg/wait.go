@@ -1,5 +1,8 @@
 package msg
 
+// CannotCompare is a line of a verification that the machine does not answer now.
+var CannotCompare = M{"cannot be compared: %s", "comparaison impossible : %s", "kein Vergleich möglich: %s"}
+
 // What the program does between two pages, where that takes seconds.
 var (
 	PleaseWait  = M{"Please wait.", "Un instant.", "Bitte warten."}

@@ -61,6 +61,7 @@ var Conversations = []Conversation{
 	{Name: "left-to-firmware", World: func(w *World) { w.Modules = true }},
 	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"}, Want: wizard.ErrRestart},
 	{Name: "resume-unlock-key", Cut: "duk.seal", First: map[string]string{"duk": "yes"}},
+	{Name: "resume-reset", Cut: "card.activate"},
 	{Name: "resume-card", Cut: "card.pin.user"},
 	{Name: "resume-disk", Cut: "disk.end"},
 	{Name: "resume-tpm", Cut: "tpm.owner"},

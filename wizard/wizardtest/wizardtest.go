@@ -46,6 +46,7 @@ type World struct {
 	next int               // makes fingerprints and names
 
 	CardIn     bool
+	Serial     string // of the card
 	Fprs       [3]string
 	UserPIN    string
 	AdminPIN   string
@@ -108,7 +109,7 @@ type BootSet struct{ Signer, Files, Rollback, Primary, HOTP, DUK string }
 // New returns a laptop as a seller ships it.
 func New() *World {
 	w := &World{
-		keys: map[string]string{}, CardIn: true, UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
+		keys: map[string]string{}, CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
 		Fprs: [3]string{sellerCard, strings.Repeat("B", 40), strings.Repeat("C", 40)}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
 		HasToken: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
@@ -121,7 +122,7 @@ func New() *World {
 	w.Set = BootSet{Signer: sellerCard, Files: w.Files}
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
 	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus",
-		Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller"}
+		Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller", CardSerial: "5F11A2C0"}
 	return w
 }
 
@@ -139,7 +140,7 @@ func (w *World) Clone() *World {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := &World{}
-	*c = World{keys: maps.Clone(w.keys), next: w.next, CardIn: w.CardIn, Fprs: w.Fprs, UserPIN: w.UserPIN, AdminPIN: w.AdminPIN, Tries: w.Tries, Terminated: w.Terminated,
+	*c = World{keys: maps.Clone(w.keys), next: w.next, CardIn: w.CardIn, Serial: w.Serial, Fprs: w.Fprs, UserPIN: w.UserPIN, AdminPIN: w.AdminPIN, Tries: w.Tries, Terminated: w.Terminated,
 		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
@@ -331,7 +332,10 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	if err := w.there(); err != nil {
 		return wizard.CardInfo{}, err
 	}
-	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: "5F11A2C0", Fingerprints: w.Fprs, Tries: w.Tries, Terminated: w.Terminated,
+	if w.Terminated {
+		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
+	}
+	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: w.Serial, Fingerprints: w.Fprs, Tries: w.Tries, Terminated: w.Terminated,
 		PINMin: [2]int{6, 8}, PINMax: [2]int{127, 127}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
 }
 
@@ -826,11 +830,14 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	}
 	rom, _ := w.parse(w.ROM[0])
 	h.Items = []wizard.CheckItem{
-		{ID: "card", Verdict: wizard.Pass, Detail: "Nitrokey 3, serial 5F11A2C0"},
+		{ID: "card", Verdict: verdict(w.Serial == h.CardSerial), Detail: "Nitrokey 3, serial " + w.Serial},
 		{ID: "handover", Verdict: wizard.Pass, Detail: "NovaCustom 5E11 E200 ... 0000 5E11"},
 		{ID: "firmware", Verdict: verdict(rom.Fprs[0] == sellerCard), Detail: "PCR 2, PCR 7"},
 		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
 		{ID: "disk", Verdict: wizard.Pass, Detail: "1 encrypted volume"},
+	}
+	if w.Terminated {
+		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
 	}
 	return h, w.read()
 }
