@@ -19,6 +19,8 @@ const (
 	stageDir = "kexec_reown.stage"
 	tmpName  = "kexec_reown.tmp"
 	ownName  = "kexec_reown." // prefix of this program's own files
+
+	keptPrefix = "kexec_handover."
 )
 
 // Dir is a /boot directory.
@@ -117,9 +119,13 @@ func expected(n string) bool {
 }
 
 // keptName reports the hand-over statements, the record of a release, and their
-// signatures and keys.
+// signatures and certificates.
 func keptName(n string) bool {
-	return strings.HasPrefix(n, "kexec_handover.") && strings.HasSuffix(strings.TrimSuffix(n, ".asc"), ".json") || strings.HasPrefix(n, "kexec_release.") && !isListed(n)
+	if strings.HasPrefix(n, "kexec_release.") {
+		return !isListed(n)
+	}
+	n = strings.TrimSuffix(strings.TrimSuffix(n, ".asc"), ".key")
+	return strings.HasPrefix(n, keptPrefix) && strings.HasSuffix(n, ".json")
 }
 
 // ReadFile reads one kexec* file at the top of /boot, at most 64 MiB. It returns an
@@ -180,6 +186,48 @@ func (d *Dir) WriteKept(name string, data []byte) error {
 		return fmt.Errorf("writing %q: %w", name, ErrSetName)
 	}
 	return d.put("kept", name, data)
+}
+
+// RemoveKept removes one such file; one that does not exist is not an error.
+func (d *Dir) RemoveKept(name string) error {
+	if !topName(name) || !keptName(name) {
+		return fmt.Errorf("removing %q: %w", name, ErrSetName)
+	}
+	ok, err := d.exists(name)
+	if err == nil && ok {
+		err = d.w.Remove("kept.remove:"+name, name)
+	}
+	if err != nil {
+		return fmt.Errorf("removing /boot/%s: %w", name, err)
+	}
+	if !ok {
+		return nil
+	}
+	return d.sync("kept.remove.syncdir:" + name)
+}
+
+// ClearKept removes every hand-over file, of all chains.
+func (d *Dir) ClearKept() error { return d.clear("kept", keptPrefix) }
+
+// ClearHints removes every file of this program's own that former runs have left.
+func (d *Dir) ClearHints() error { return d.clear("hints", ownName) }
+
+// clear removes what begins with prefix, and makes that last.
+func (d *Dir) clear(op, prefix string) error {
+	list, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("listing /boot: %w", err)
+	}
+	for _, e := range list {
+		n := e.Name()
+		if !strings.HasPrefix(n, prefix) {
+			continue
+		}
+		if err := d.w.Remove(op+".clear:"+n, n); err != nil {
+			return fmt.Errorf("removing /boot/%s, which a former run left: %w", n, err)
+		}
+	}
+	return d.sync(op + ".clear.syncdir")
 }
 
 // WriteTrigger writes /boot/oem, which makes the next start offer re-ownership. It

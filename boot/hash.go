@@ -45,8 +45,12 @@ func TreeDigest(ctx context.Context, dir string, progress Progress) (string, err
 	if err != nil {
 		return "", err
 	}
+	return treeDigest(hashes, tree), nil
+}
+
+func treeDigest(hashes, tree []byte) string {
 	sum := sha256.Sum256(append(hashes, tree...))
-	return hex.EncodeToString(sum[:]), nil
+	return hex.EncodeToString(sum[:])
 }
 
 func hashTree(ctx context.Context, dir string, withOEM bool, progress Progress) (hashes, tree []byte, err error) {

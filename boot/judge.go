@@ -78,14 +78,10 @@ func Judge(e Evidence) (Verdict, error) {
 	return Tampering, ErrTampering
 }
 
-// Evidence measures a trigger. verify checks by the keys in the ROM.
-func (d *Dir) Evidence(verify Verifier, key KeyOwner) (Evidence, error) {
-	e := Evidence{Key: key}
-	r, err := d.Verify(verify)
-	if err != nil {
-		return e, err
-	}
-	e.OEM, e.Signed, e.Clean = r.OEM, r.Signature == nil, r.matches(true)
+// Evidence measures a trigger. verify checks by the keys in the ROM, and r is what
+// Verify has just returned for them.
+func (d *Dir) Evidence(r *Report, verify Verifier, key KeyOwner) (Evidence, error) {
+	e := Evidence{OEM: r.OEM, Signed: r.Signature == nil, Clean: r.matches(true), Key: key}
 	st, err := d.State()
 	if err != nil || st.Stage != StageComplete {
 		return e, err

@@ -133,7 +133,11 @@ func TestEvilMaid(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := snapshot(t, dir)
-			e, err := d.Evidence(c.rom, c.key)
+			r, err := d.Verify(c.rom)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := d.Evidence(r, c.rom, c.key)
 			if err != nil {
 				t.Fatal(err)
 			}

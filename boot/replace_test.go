@@ -494,4 +494,16 @@ func TestTreeDigest(t *testing.T) {
 	if again, err := TreeDigest(context.Background(), dir, nil); err != nil || again != got {
 		t.Errorf("%s became %s, %v", got, again, err)
 	}
+	// The same from the sums of a check, and nothing of a /boot that does not match.
+	if r, err := d.Verify(goodSig); err != nil || r.Tree != got {
+		t.Errorf("the check says %q, %v", r.Tree, err)
+	}
+	writeTree(t, dir, map[string]string{"oem": ""})
+	if r, err := d.Verify(goodSig); err != nil || r.Tree != got {
+		t.Errorf("with a trigger the check says %q, %v", r.Tree, err)
+	}
+	writeTree(t, dir, map[string]string{"more": ""})
+	if r, err := d.Verify(goodSig); err != nil || r.Tree != "" {
+		t.Errorf("with a file more the check says %q, %v", r.Tree, err)
+	}
 }

@@ -44,6 +44,9 @@ type Report struct {
 	Default   int       `json:"default"` // index of the default entry; 0 if none
 	DefaultOK bool      `json:"defaultOk"`
 	Entry     string    `json:"entry"` // name of the default entry
+	// Tree is what TreeDigest returns for the files as they are, from the sums that
+	// the check took; "" where they do not match the lists.
+	Tree string `json:"-"`
 }
 
 // Err returns nil if Heads would call this /boot verified, ErrNoSignature or
@@ -114,10 +117,11 @@ func (d *Dir) check(set *Set, sig []byte, verify Verifier, legacy bool) (*Report
 	if err != nil {
 		r.Problems = append(r.Problems, Problem{"kexec_hashes.txt", "unreadable"})
 	}
-	if err := d.checkHashes(r, listed); err != nil {
+	sums, err := d.checkHashes(r, listed)
+	if err != nil {
 		return nil, err
 	}
-	if err := d.checkTree(r, tree, listed); err != nil {
+	if err := d.checkTree(r, tree, listed, sums); err != nil {
 		return nil, err
 	}
 	d.checkDefault(r, set)
@@ -149,8 +153,8 @@ func (r *Report) signature(set *Set, sig []byte, verify Verifier, legacy bool) {
 }
 
 // checkHashes is `sha256sum -c`. A file that is listed twice is hashed once, and is
-// changed if the two sums differ.
-func (d *Dir) checkHashes(r *Report, listed []hashLine) error {
+// changed if the two sums differ. It returns what was hashed.
+func (d *Dir) checkHashes(r *Report, listed []hashLine) ([]digest, error) {
 	want := make(map[string]string, len(listed))
 	var present []string
 	for _, l := range listed {
@@ -169,14 +173,14 @@ func (d *Dir) checkHashes(r *Report, listed []hashLine) error {
 	}
 	sums, err := hashFiles(context.Background(), d.path, present, true, nil)
 	if err != nil {
-		return fmt.Errorf("checking /boot's files: %w", err)
+		return nil, fmt.Errorf("checking /boot's files: %w", err)
 	}
 	for _, s := range sums {
 		if hex.EncodeToString(s.sum[:]) != want[s.path] {
 			r.Problems = append(r.Problems, Problem{s.path, "changed"})
 		}
 	}
-	return nil
+	return sums, nil
 }
 
 // missing says why a listed file cannot be hashed; "" if it can.
@@ -195,7 +199,7 @@ func (d *Dir) missing(path string) string {
 }
 
 // checkTree is the comparison of kexec_tree.txt with `find | sort -z`.
-func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine) error {
+func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine, sums []digest) error {
 	nodes, err := walk(d.path)
 	var names *NameError
 	if err != nil && !errors.As(err, &names) {
@@ -235,7 +239,35 @@ func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine) error {
 		r.OEM = OEMAdded // a name without a hash is not covered
 	}
 	r.OnlyOEM = len(r.Added)+len(r.Gone) == 1 && (hasOEM(r.Added) || hasOEM(r.Gone))
+	if r.matches(true) {
+		r.Tree = treeOf(nodes, sums)
+	}
 	return nil
+}
+
+// treeOf is TreeDigest from sums that were taken already; "" if one is missing.
+func treeOf(nodes []node, sums []digest) string {
+	have := make(map[string]digest, len(sums))
+	for _, s := range sums {
+		have[s.path] = s
+	}
+	var files []digest
+	var names []byte
+	for _, n := range nodes {
+		if excluded(n.path) || n.path == oemPath {
+			continue
+		}
+		names = append(append(names, n.path...), 0)
+		if n.typ.IsRegular() {
+			s, ok := have[n.path]
+			if !ok {
+				return ""
+			}
+			files = append(files, s)
+		}
+	}
+	slices.SortFunc(files, func(a, b digest) int { return strings.Compare(a.path, b.path) })
+	return treeDigest(hashLines(files), sortZ(names))
 }
 
 // checkDefault is default_select: the default's line must be the menu's line, and

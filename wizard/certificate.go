@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"reown/internal/secret"
@@ -187,4 +188,71 @@ func tail(s string, n int) string {
 		return s
 	}
 	return s[len(s)-n:]
+}
+
+// ErrChangedSince says that a machine is not any more what its certificate says.
+var ErrChangedSince = errors.New("the computer has changed since its certificate was made")
+
+// A Recheck is a machine set against the certificate of its run, once more.
+type Recheck struct {
+	Reference string      `json:"reference"`
+	Date      string      `json:"date"`
+	Owner     string      `json:"owner"`
+	Items     []CheckItem `json:"items"`
+}
+
+// Holds says whether nothing differs.
+func (r *Recheck) Holds() bool {
+	return !slices.ContainsFunc(r.Items, func(i CheckItem) bool { return i.Verdict == Fail })
+}
+
+// Certified compares a machine with the certificate in /boot; nil where there is none
+// that the key in the firmware has signed, or where /boot/oem asks for a new owner. It
+// needs no security key.
+func Certified(ctx context.Context, m *Machine) (*Recheck, error) {
+	s := measure(ctx, m)
+	trigger, err := m.Boot.Triggered(ctx)
+	if err != nil || trigger {
+		return nil, err
+	}
+	if holds, err := s.Holds(); err != nil || !holds {
+		return nil, err
+	}
+	cert, err := s.HintCert()
+	if err != nil {
+		return nil, err
+	}
+	c, err := readCertificate(ctx, m, cert)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner}
+	add := func(id string, ok bool, err error, detail string) {
+		item := CheckItem{ID: id, Verdict: Fail, Detail: detail}
+		switch {
+		case err != nil:
+			item.Detail = err.Error()
+		case ok:
+			item.Verdict = Pass
+		}
+		r.Items = append(r.Items, item)
+	}
+	disks, err := s.Disks()
+	for _, v := range c.Volumes {
+		i := slices.IndexFunc(disks, func(d DiskInfo) bool { return d.UUID == v.UUID })
+		add("disk", i >= 0 && disks[i].KeyDigest == v.KeyDigest && !disks[i].Reencrypting, err, v.UUID)
+	}
+	live, err := s.Live()
+	add("boot", live, err, "the start files, as the owner signed them")
+	fw, err := s.Firmware()
+	add("firmware", fw.Digest == c.Firmware, err, "the chip, byte for byte")
+	if c.StorageRoot != "" && m.TPM != nil {
+		t, err := s.TPM()
+		add("tpm", t.PrimaryName == c.StorageRoot, err, "the storage root")
+	} else if c.StorageRoot != "" {
+		add("tpm", false, nil, "there is no TPM")
+	}
+	return r, nil
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Battery   bool   // run on the battery without asking again
 	Restart   bool   // restart the computer at the end
 	Keyboard  Keyboard
+	Signer    string // fingerprint of the seller, or of another who handed the machine on; "": compared on the screen
+	Me        string // fingerprint of the key that the machine was handed to; "": not said
 	// Explain puts an error into words: what happened, what it means for the
 	// owner's data, what to do now.
 	Explain func(error) (what, data, do string)
@@ -57,6 +59,9 @@ type flow struct {
 	from    string          // page to go to after "change"
 	done    map[string]bool // pages that were answered
 	foreign []string        // keyboard layouts that cannot be loaded here
+	sold    bool            // the seller's key was compared
+	typing  bool            // the person wants to type it
+	doubts  bool            // the person goes on without proof
 	change  bool            // going on from a changed answer: what was answered is not asked again
 }
 
@@ -186,8 +191,8 @@ func (f *flow) conversation(ctx context.Context, pages []page) error {
 }
 
 func (f *flow) freshPages() []page {
-	p := []page{{"start", f.startPage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"verify", f.verify}, {"current", f.current},
-		{"duk", f.duk}, {"who", f.who}, {"name", f.name}, {"disks", f.disks}}
+	p := []page{{"start", f.startPage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"verify", f.verify}, {"seller", f.seller},
+		{"current", f.current}, {"duk", f.duk}, {"who", f.who}, {"name", f.name}, {"disks", f.disks}}
 	p = append(p, f.secretPages()...)
 	return append(p, page{"totp", f.totp}, page{"check", f.check})
 }
@@ -371,7 +376,8 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	}
 	code, changed := f.unsealed(ctx)
 	defer code.Wipe()
-	good := h.Verified() && !changed
+	from, said := f.sellerRows(&h)
+	good := h.Verified() && !changed && said
 	body := func() []ui.Block {
 		b := []ui.Block{ui.S(f.t(msg.VerifyAsk)), ui.G()}
 		b = append(b, f.items(h.Items)...)
@@ -387,7 +393,7 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 		if h.Words != "" {
 			b = append(b, ui.R(ui.Unsure, f.t(msg.VerifyWordsLabel), f.t(msg.VerifyWords, h.Words)))
 		}
-		b = append(b, ui.G())
+		b = append(append(b, from...), ui.G())
 		if good {
 			return append(b, ui.T(f.t(msg.VerifyQuestion)))
 		}
@@ -399,6 +405,9 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	without := ui.Choice{ID: "unproven", Label: f.t(msg.ButtonUnproven), Letter: 'u'}
 	if good {
 		p.Choices = []ui.Choice{yes, no}
+		if len(h.Chain) > 0 && !f.sold && !h.Claimed() { // otherwise it is asked for in any case
+			p.Choices = append(p.Choices, ui.Choice{ID: "type", Label: f.t(msg.ButtonFingerprint), Letter: 't'})
+		}
 	} else {
 		p.Choices, p.Alarm = []ui.Choice{no, without}, true
 	}
@@ -406,8 +415,9 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	if err != nil || mv != forward {
 		return mv, err
 	}
+	f.typing, f.doubts = id == "type", id == "unproven"
 	switch id {
-	case "match":
+	case "match", "type":
 		return forward, nil
 	case "unproven":
 		return f.unproven(ctx)
@@ -466,6 +476,9 @@ func verifyDetails(h *Handover) string {
 	fmt.Fprintf(&b, "signer %s\n", h.Signer)
 	for _, i := range h.Items {
 		fmt.Fprintf(&b, "%-10s %-12s %s\n", i.ID, i.Verdict, i.Detail)
+	}
+	for _, l := range h.Lines {
+		fmt.Fprintf(&b, "%-10s %-12s %s\n", "", l.Status, l.Name)
 	}
 	return b.String()
 }

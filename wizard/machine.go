@@ -3,6 +3,7 @@ package wizard
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"reown/internal/secret"
@@ -45,6 +46,7 @@ type CardInfo struct {
 	Reader       string
 	Vendor       string    // "Nitrokey", as a person would say it
 	Serial       string    // hex
+	Application  string    // its application identifier, 32 hex digits
 	Fingerprints [3]string // signature, decryption, authentication: 40 upper-case hex digits, or "" for none
 	Tries        [3]int    // left for the user PIN, the reset code, the admin PIN
 	Terminated   bool      // a reset was begun and not finished
@@ -302,21 +304,28 @@ const (
 
 // CheckItem is one line of the page "is this the computer that was sent to you?".
 type CheckItem struct {
-	ID      string  `json:"id"` // card, handover, firmware, boot, disk
+	ID      string  `json:"id"` // card, handover, firmware, tpm, boot, disk
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"`
 }
 
 // Handover is what the seller says of the machine, and whether it is so.
 type Handover struct {
-	Seller  string      `json:"seller"` // as the file has it; "" when there is none
-	Order   string      `json:"order"`
-	Signer  string      `json:"signer"` // fingerprint that verified; "" for none
-	Words   string      `json:"words"`  // four words to compare with the e-mail
-	Items   []CheckItem `json:"items"`
-	Keys    []string    `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
-	Volumes []Volume    `json:"volumes"` // what the seller's signed statement lists
-	SRKName string      `json:"srkName"`
+	Seller string      `json:"seller"` // as the file has it; "" when there is none
+	Order  string      `json:"order"`
+	Signer string      `json:"signer"` // fingerprint that verified; "" for none
+	Words  string      `json:"words"`  // four words to compare with the e-mail
+	Items  []CheckItem `json:"items"`
+	// Chain is who handed the machine on, the seller first; the last one's signature
+	// is joined by one of the firmware's key.
+	Chain []Transfer `json:"chain,omitempty"`
+	To    string     `json:"to,omitempty"`    // fingerprint of the key that it was handed to; "": nobody in particular
+	Lines []Line     `json:"lines,omitempty"` // every value that was compared
+	Cause error      `json:"-"`               // why the file was refused, or what of it does not match
+
+	Keys    []string `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
+	Volumes []Volume `json:"volumes"` // what the seller's signed statement lists
+	SRKName string   `json:"srkName"`
 	// CardSerial is the serial number of the security key in the seller's list; "" for none.
 	CardSerial string `json:"cardSerial"`
 
@@ -325,6 +334,36 @@ type Handover struct {
 	Tampering bool   `json:"tampering"`
 	Why       string `json:"why"`
 }
+
+// A Transfer is one hand-over in a chain.
+type Transfer struct {
+	From string `json:"from"` // fingerprint of the key that signed it
+	Name string `json:"name"` // as that key's certificate has it
+	To   string `json:"to"`   // the next one's; "" for nobody in particular
+	Date string `json:"date,omitempty"`
+	// Firmware says that the firmware trusts the key. The certificate of any other
+	// came with the file, and is worth what somebody's knowledge of its fingerprint is.
+	Firmware bool `json:"firmware"`
+}
+
+// A Line is one value of the seller's statement, and what was measured.
+type Line struct {
+	Name   string `json:"name"`   // "rom", "pcr 7", "luks 1f0c..."
+	Label  string `json:"label"`  // for people
+	Status string `json:"status"` // pass, fail, not provided (by the seller), not measured
+	Want   string `json:"want,omitempty"`
+	Got    string `json:"got,omitempty"`
+}
+
+// SoldBy says whether a fingerprint is that of somebody who handed the machine on;
+// the whole chain is verified, so knowing one of them is enough.
+func (h *Handover) SoldBy(fingerprint string) bool {
+	return slices.ContainsFunc(h.Chain, func(t Transfer) bool { return t.From == fingerprint })
+}
+
+// Claimed says that the first seller's key came with the file and is not one that the
+// firmware trusts: somebody who knows the fingerprint must say that it is the right one.
+func (h *Handover) Claimed() bool { return len(h.Chain) > 0 && !h.Chain[0].Firmware }
 
 // Volume names an encrypted volume and the volume key it had.
 type Volume struct {

@@ -28,6 +28,11 @@ const prepareHelp = `
                       anywhere; mode 0600. One that a cut run has left is read and used again.
   --mail-out DIR      what to send: the hand-over file, its signature, the key
   --buyer CERT        the buyer's OpenPGP certificate; --mail-out then holds secrets.asc
+  --shop-cert CERT    the shop's own OpenPGP certificate: its key then signs the hand-over
+                      file and secrets.asc, beside the laptop's; a laptop that was handed
+                      to this key gets the next statement of its chain
+  --shop-pin-file F   the PIN of the shop's key; --shop-serial S its security key's serial
+                      number, --shop-card BUS where it is (default: as --card)
   --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
   --reencrypt         give the disk a volume key of its own: all laptops that were written
                       from one image share one
@@ -51,6 +56,7 @@ recovery shell: that start's measurements are spoilt and nothing could be sealed
 type preparation struct {
 	devices
 	order, secretsIn, secretsOut, mailOut, buyer, algorithm string
+	shopCert, shopPIN, shopSerial, shopCard                 string
 	reencrypt, battery, json                                bool
 }
 
@@ -63,6 +69,10 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&p.secretsOut, "secrets-out", "", "")
 	fs.StringVar(&p.mailOut, "mail-out", "", "")
 	fs.StringVar(&p.buyer, "buyer", "", "")
+	fs.StringVar(&p.shopCert, "shop-cert", "", "")
+	fs.StringVar(&p.shopPIN, "shop-pin-file", "", "")
+	fs.StringVar(&p.shopSerial, "shop-serial", "", "")
+	fs.StringVar(&p.shopCard, "shop-card", "", "")
 	fs.StringVar(&p.algorithm, "algorithm", "", "")
 	fs.BoolVar(&p.reencrypt, "reencrypt", false, "")
 	fs.BoolVar(&p.battery, "battery", false, "")
@@ -75,6 +85,8 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 		return usagef("reown prepare needs --order and --secrets-out")
 	case p.buyer != "" && p.mailOut == "":
 		return usagef("reown prepare: --buyer needs --mail-out, where its message goes")
+	case (p.shopCert == "") != (p.shopPIN == "") || p.shopCert == "" && p.shopSerial+p.shopCard != "":
+		return usagef("reown prepare: --shop-cert and --shop-pin-file belong together")
 	}
 	start := time.Now()
 	label := label{}
@@ -95,6 +107,8 @@ type label struct {
 	Order       string   `json:"order"`
 	Words       string   `json:"words"`
 	Fingerprint string   `json:"fingerprint"`
+	Seller      string   `json:"seller"`   // fingerprint that the buyer must know: who signed first in the chain
+	Handover    int      `json:"handover"` // number of the statement in its chain, from 0
 	Card        string   `json:"card"`
 	Volumes     []string `json:"volumes"`
 	ROM         string   `json:"rom"`       // SHA-256 of the flash chip
@@ -123,13 +137,14 @@ func (p *preparation) print(e *env, l *label) error {
 	}
 	_, err := fmt.Fprintf(e.stdout, `order         %s
 words         %s
-fingerprint   %s
+seller's key  %s
+laptop's key  %s
 security key  %s
 
 laptop parcel   the laptop
 key parcel      the security key
-e-mail          the words, the fingerprint, and what --mail-out holds
-`, l.Order, l.Words, grouped(l.Fingerprint), l.Card)
+e-mail          the words, the seller's key, and what --mail-out holds
+`, l.Order, l.Words, grouped(l.Seller), grouped(l.Fingerprint), l.Card)
 	return err
 }
 
@@ -179,6 +194,11 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 	if o.Buyer, err = p.readBuyer(e, m.Platform.Now()); err != nil {
 		return err
 	}
+	var done func()
+	if o.Shop, done, err = p.shop(e); err != nil {
+		return err
+	}
+	defer done()
 	if o.Known, err = p.known(e); err != nil {
 		return err
 	}
@@ -192,7 +212,7 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 	}
 	*l = label{
 		OK: true, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, fourWords), "-"), Fingerprint: res.Fingerprint,
-		Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
+		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
 	}
 	if l.Aligned = aligned(laptop); !l.Aligned {
 		fmt.Fprintln(e.stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
@@ -233,6 +253,46 @@ func (p *preparation) readBuyer(e *env, now time.Time) (*prepare.Buyer, error) {
 		return nil, fmt.Errorf("%w: more than %d bytes", prepare.ErrBuyer, maxBuyer)
 	}
 	return prepare.ParseBuyer(data, now)
+}
+
+// shop is the shop's own key, and what wipes its PIN.
+func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
+	none := func() {}
+	if p.shopCert == "" {
+		return nil, none, nil
+	}
+	cert, err := readCert(p.shopCert)
+	if err != nil {
+		return nil, none, err
+	}
+	where := p.shopCard
+	if where == "" {
+		where = p.card
+	}
+	buses, err := cardBuses(where)
+	if err != nil {
+		return nil, none, err
+	}
+	pin, err := readSecretFile(e, p.shopPIN)
+	if err != nil {
+		return nil, none, err
+	}
+	k := &card{sel: gpgcard.Selector{Serial: p.shopSerial}, buses: buses}
+	sign := func(ctx context.Context, data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) }
+	return &prepare.Shop{Cert: cert.Bytes(), Fingerprint: cert.Fingerprint(), Sign: sign}, pin.Wipe, nil
+}
+
+// readCert reads one OpenPGP certificate, armoured or binary.
+func readCert(name string) (*gpgcard.Cert, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading a certificate: %w", err)
+	}
+	cert, err := gpgcard.ParseCert(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return cert, nil
 }
 
 // known are the secrets that a cut run has left where this one will write, and those
@@ -280,11 +340,19 @@ func (p *preparation) mail(res *prepare.Result) error {
 	if err != nil {
 		return err
 	}
-	name := handover.FileName(0)
+	keys := cert.Armored()
+	if o := p.shopCert; o != "" {
+		shop, err := readCert(o)
+		if err != nil {
+			return err
+		}
+		keys = append(shop.Armored(), keys...)
+	}
+	name := handover.FileName(res.Seq)
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{name, res.Statement}, {name + ".asc", res.Signature}, {"key.asc", cert.Armored()}, {"secrets.asc", res.Message}} {
+	}{{name, res.Statement}, {name + ".asc", res.Signature}, {"key.asc", keys}, {"secrets.asc", res.Message}} {
 		if f.data == nil {
 			continue
 		}

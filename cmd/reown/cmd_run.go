@@ -27,6 +27,8 @@ const runHelp = `
   --language L        en, fr or de; default: asks
   --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
   --battery           run on the battery without asking again
+  --signer FPR        the seller's fingerprint, or that of another who handed the computer
+                      on, as you know it from elsewhere; --me FPR your own, if you gave one
   --answers FILE      take the answers from a JSON file instead of asking (docs/wizard.md)
   --no-input          never ask; an answer that is missing is exit code 4 with its name
   --secrets-in FILE   secrets that exist already: secret.current, and after an
@@ -54,6 +56,7 @@ the secrets that the remaining steps need.
 type runFlags struct {
 	devices
 	ui, language, algorithm         string
+	signer, me                      string
 	answers, secretsIn, secretsOut  string
 	noInput, battery, onlyContinued bool
 }
@@ -63,6 +66,8 @@ func (r *runFlags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&r.ui, "ui", "auto", "")
 	fs.StringVar(&r.language, "language", "", "")
 	fs.StringVar(&r.algorithm, "algorithm", "", "")
+	fs.StringVar(&r.signer, "signer", "", "")
+	fs.StringVar(&r.me, "me", "", "")
 	fs.StringVar(&r.answers, "answers", "", "")
 	fs.StringVar(&r.secretsIn, "secrets-in", "", "")
 	fs.StringVar(&r.secretsOut, "secrets-out", "", "")
@@ -143,7 +148,7 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	keys, closeKeys := keyboard()
 	defer closeKeys()
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys,
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me,
 		Explain: func(err error) (what, data, do string) {
 			t := explain(err)
 			return t.What, t.Data, t.Do

@@ -39,14 +39,6 @@ and what stands in its way.
 ` + deviceHelp}
 }
 
-func verifyCommand() *command {
-	return &command{name: "verify", args: "[--json] [devices]", short: "check the hand-over", run: runVerify, long: `
-Compares the machine with the seller's signed hand-over file: security key, firmware
-measurements, start files, disk header. Exit code 3 when anything does not match, or
-when there is nothing to compare with.
-` + deviceHelp}
-}
-
 func stepCommand() *command {
 	return &command{name: "step", args: "NAME --confirm XXXX [secrets] [devices]", short: "do one step", run: runStep, long: `
 Does one step of a run and checks that the machine then shows it as done. A step that
@@ -158,37 +150,6 @@ func runPlan(ctx context.Context, e *env, args []string) error {
 		}
 		for _, p := range r.Problems {
 			fmt.Fprintf(e.stdout, "First: %s %s\n", escape.Text(p.What), escape.Text(p.Remedy))
-		}
-		return nil
-	})
-}
-
-func runVerify(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown verify")
-	asJSON := fs.Bool("json", false, "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
-		h, err := m.Boot.Handover(ctx)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			if err := printJSON(e, h); err != nil {
-				return err
-			}
-		} else {
-			for _, i := range h.Items {
-				mark := map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure}[i.Verdict]
-				fmt.Fprintf(e.stdout, "%s %-10s %s\n", mark, i.ID, escape.Text(i.Detail))
-			}
-			if h.Words != "" {
-				fmt.Fprintf(e.stdout, "     words      %s\n", h.Words)
-			}
-		}
-		if h.Tampering {
-			return withExit(exitNotVerified, fmt.Errorf("%w: %s", wizard.ErrTampering, h.Why))
-		}
-		if !h.Verified() {
-			return withExit(exitNotVerified, wizard.ErrNotVerified)
 		}
 		return nil
 	})

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,25 +41,21 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	if err != nil {
 		return out, err
 	}
-	statement, signer, err := h.open(ring)
+	report, err := h.dir.Verify(h.anyOf(ring))
 	if err != nil {
+		return out, err
+	}
+	set, err := h.open(ring)
+	switch {
+	case err != nil:
+		out.Cause = err
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.Fail, Detail: err.Error()})
-	}
-	if statement != nil {
-		out.Signer, out.Order, out.SRKName = signer, statement.Order, statement.Reference.SRKName
-		out.CardSerial = statement.Reference.CardSerial
-		out.Seller = sellerName(ring[signer])
-		for _, v := range statement.Reference.LUKS {
-			out.Volumes = append(out.Volumes, wizard.Volume{UUID: v.UUID, KeyDigest: v.KeyDigest})
-		}
-		data, _ := h.dir.ReadFile(handover.FileName(statement.Seq))
-		out.Words = strings.Join(handover.Words(data, fourWords), "-")
-		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: signer})
-		out.Items = append(out.Items, h.compare(ctx, statement)...)
-	} else if err == nil {
+	case set == nil:
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided, Detail: "there is no hand-over file"})
+	default:
+		h.compare(ctx, set, report, &out)
 	}
-	owner := h.owner(ring, signer)
+	owner := h.owner(ring, out.Signer)
 	if owner != boot.KeyThisRun {
 		// Whoever the firmware trusts before our run has written it is upstream.
 		for fpr := range ring {
@@ -65,7 +63,20 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		}
 		slices.Sort(out.Keys)
 	}
-	return out, h.judge(ring, owner, &out)
+	return out, h.judge(ring, owner, report, &out)
+}
+
+// anyOf verifies by any key of the firmware.
+func (h *handoverReader) anyOf(ring map[string][]byte) boot.Verifier {
+	return func(sig, data []byte) error {
+		err := errors.New("the firmware holds no key")
+		for _, c := range ring {
+			if err = h.verify(c, data, sig); err == nil {
+				return nil
+			}
+		}
+		return err
+	}
 }
 
 // sellerName is what the seller's certificate says of its owner, for a sentence; the
@@ -83,42 +94,122 @@ func sellerName(cert []byte) string {
 	return c.Fingerprint()
 }
 
-// open finds and verifies the chain of statements. The key that must have signed
-// the first one is the one that the firmware trusts.
-func (h *handoverReader) open(ring map[string][]byte) (*handover.Statement, string, error) {
-	var links []handover.Link
-	for seq := range handover.MaxLinks {
-		data, err := h.dir.ReadFile(handover.FileName(seq))
+// A handed set is a verified chain of statements.
+type handed struct {
+	chain *handover.Chain
+	last  []byte            // the bytes of the last statement
+	ring  string            // the firmware's key that signed it
+	certs map[string][]byte // by fingerprint: the firmware's, and those that came with the files
+	trust map[string]bool   // by fingerprint: the firmware holds it
+}
+
+// links reads the files of a chain, and the certificates beside them.
+func (h *handoverReader) links() (links []handover.Link, certs map[string][]byte, err error) {
+	certs = map[string][]byte{}
+	optional := func(name string) ([]byte, error) {
+		data, err := h.dir.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err == nil && len(data) > handover.MaxStatement {
+			err = fmt.Errorf("%s: %w: the limit is %d bytes", name, handover.ErrTooLarge, handover.MaxStatement)
+		}
+		return data, err
+	}
+	for seq := range handover.MaxLinks + 1 {
+		name := handover.FileName(seq)
+		data, err := h.dir.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
-		sig, err := h.dir.ReadFile(handover.FileName(seq) + ".asc")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, "", err
+		sig, err := optional(name + ".asc")
+		if err != nil {
+			return nil, nil, err
+		}
+		keys, err := optional(name + ".key")
+		if err != nil {
+			return nil, nil, err
+		}
+		if keys != nil {
+			found, err := certsIn(keys)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s.key: %w", name, err)
+			}
+			maps.Copy(certs, found)
 		}
 		links = append(links, handover.Link{Statement: data, Signatures: sig})
 	}
-	if len(links) == 0 {
-		return nil, "", nil
+	return links, certs, nil
+}
+
+// open verifies the chain: each statement by whom the one before names, and the last
+// one also by a key that the firmware trusts, so that a chain that was carried here
+// from elsewhere is refused. Whether the first one is by the seller whom the buyer
+// knows is not decided here: his certificate may have come with the files. nil: there
+// is no hand-over file.
+func (h *handoverReader) open(ring map[string][]byte) (*handed, error) {
+	links, certs, err := h.links()
+	if err != nil || len(links) == 0 {
+		return nil, err
 	}
-	verify := func(sigs, data []byte, fingerprint string) error {
-		cert, ok := ring[fingerprint]
-		if !ok {
-			return fmt.Errorf("%w: the firmware does not hold the key %s", handover.ErrSigner, fingerprint)
-		}
-		return h.verify(cert, data, sigs)
+	set := &handed{certs: certs, trust: map[string]bool{}, last: links[len(links)-1].Statement}
+	for fpr, cert := range ring {
+		set.certs[fpr], set.trust[fpr] = cert, true
 	}
-	err := fmt.Errorf("%w: the firmware holds no key", handover.ErrSigner)
+	if set.chain, err = h.walk(links, set.certs); err != nil {
+		return nil, err
+	}
+	verify := h.verifier(set.certs)
 	for fpr := range ring {
-		var chain *handover.Chain
-		if chain, err = handover.OpenChain(links, fpr, verify); err == nil {
-			return chain.Last(), fpr, nil
+		if links[len(links)-1].SignedBy(fpr, verify) == nil {
+			set.ring = fpr
+			return set, nil
 		}
 	}
-	return nil, "", err
+	return nil, fmt.Errorf("%w: the last statement is by %s, and not also by a key that the firmware trusts", handover.ErrSigner, set.chain.Last().From)
+}
+
+// verifier checks by the certificates at hand.
+func (h *handoverReader) verifier(certs map[string][]byte) handover.Verifier {
+	return func(sig, data []byte, fingerprint string) error {
+		cert, ok := certs[fingerprint]
+		if !ok {
+			return fmt.Errorf("%w: the key %s is neither in the firmware nor beside the file", handover.ErrSigner, fingerprint)
+		}
+		return h.verify(cert, data, sig)
+	}
+}
+
+// walk verifies a chain whose first signer is any of those whose certificates are
+// there.
+func (h *handoverReader) walk(links []handover.Link, certs map[string][]byte) (*handover.Chain, error) {
+	best, got := fmt.Errorf("%w: neither the firmware nor /boot holds a key", handover.ErrSigner), -1
+	for _, fpr := range slices.Sorted(maps.Keys(certs)) {
+		chain, err := handover.OpenChain(links, fpr, h.verifier(certs))
+		if err == nil {
+			return chain, nil
+		}
+		// Whoever signed the first one tells by his error what is wrong.
+		if n := reached(err); n > got {
+			best, got = err, n
+		}
+	}
+	return nil, best
+}
+
+// reached orders the errors of a chain by how much of it was good before.
+func reached(err error) int {
+	n := 0
+	if l := new(handover.LinkError); errors.As(err, &l) {
+		n = 2 * l.Seq
+	}
+	if !errors.Is(err, handover.ErrSigner) {
+		n++
+	}
+	return n
 }
 
 // measure reads what the statement may be compared with.
@@ -135,6 +226,9 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 		problems["card"] = "a factory reset of it was begun and not ended"
 	} else if err == nil {
 		m.Reference.CardSerial = c.Serial
+		if aid, err := hex.DecodeString(c.Application); err == nil && len(aid) == 16 {
+			m.Subjects[handover.SubjectCard] = handover.Digest(aid)
+		}
 	} else {
 		problems["card"] = err.Error()
 	}
@@ -148,6 +242,11 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 		} else {
 			problems["tpm"] = err.Error()
 		}
+		if ek, err := h.tpm.t.EndorsementKey(ctx); err == nil && ek != "" {
+			m.Subjects[handover.SubjectEK] = ek
+		} else if err != nil {
+			problems["tpm"] = err.Error()
+		}
 	}
 	for _, d := range h.disks {
 		if i, err := d.Info(ctx); err == nil {
@@ -159,12 +258,40 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 	return m, problems
 }
 
-// compare folds the statement's many lines into the few that a person is shown.
-func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []wizard.CheckItem {
+// compare measures the machine, sets it against the last statement, and folds the
+// many lines into the few that a person is shown.
+func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.Report, out *wizard.Handover) {
+	s := set.chain.Last()
+	out.Signer, out.Order, out.SRKName, out.To = set.ring, s.Order, s.Reference.SRKName, s.To
+	out.CardSerial = s.Reference.CardSerial
+	out.Seller = sellerName(set.certs[set.chain.Links[0].From])
+	for _, v := range s.Reference.LUKS {
+		out.Volumes = append(out.Volumes, wizard.Volume{UUID: v.UUID, KeyDigest: v.KeyDigest})
+	}
+	for _, l := range set.chain.Links {
+		t := wizard.Transfer{From: l.From, Name: sellerName(set.certs[l.From]), To: l.To, Firmware: set.trust[l.From]}
+		if !l.Created.IsZero() {
+			t.Date = l.Created.Format("2006-01-02")
+		}
+		out.Chain = append(out.Chain, t)
+	}
+	out.Words = strings.Join(handover.Words(set.last, fourWords), "-")
 	m, problems := h.measure(ctx)
+	m.Subjects[handover.SubjectBoot] = report.Tree
 	lines := s.Compare(m)
+	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: set.chain.Links[0].From}
+	if out.Cause = lines.Err(); errors.Is(out.Cause, handover.ErrNothingCompared) {
+		first.Verdict, first.Detail = wizard.Fail, out.Cause.Error()
+	}
+	out.Items = append(append(out.Items, first), fold(lines, problems)...)
+	for _, l := range lines {
+		out.Lines = append(out.Lines, wizard.Line{Name: l.Name, Label: l.Label, Status: string(l.Status), Want: l.Want, Got: l.Got})
+	}
+}
+
+// fold makes one item of the lines about one device.
+func fold(lines handover.Comparison, problems map[string]string) (items []wizard.CheckItem) {
 	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm"}, {"disk", "luks"}}
-	var items []wizard.CheckItem
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
 		var same, other []string
@@ -185,7 +312,7 @@ func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []w
 		case len(other) > 0:
 			item.Verdict, item.Detail = wizard.Fail, strings.Join(other, ", ")
 		case len(same) > 0:
-			item.Verdict, item.Detail = wizard.Pass, strings.Join(same, ", ")
+			item.Verdict, item.Detail = wizard.Pass, strings.Join(slices.Compact(same), ", ")
 		}
 		items = append(items, item)
 	}
@@ -197,7 +324,9 @@ func (h *handoverReader) compare(ctx context.Context, s *handover.Statement) []w
 func shortName(l handover.Item) string {
 	switch first, rest, _ := strings.Cut(l.Name, " "); first {
 	case "card":
-		return l.Got
+		return "serial number"
+	case handover.SubjectEK:
+		return "the chip itself"
 	case "luks":
 		return "LUKS " + rest[:min(8, len(rest))]
 	case "pcr":
@@ -214,27 +343,19 @@ func shortName(l handover.Item) string {
 }
 
 // judge applies the rule against the evil maid and reports the start files.
-func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, out *wizard.Handover) error {
-	anyKey := func(sig, data []byte) error {
-		err := errors.New("the firmware holds no key")
-		for _, c := range ring {
-			if err = h.verify(c, data, sig); err == nil {
-				return nil
-			}
-		}
-		return err
-	}
-	report, err := h.dir.Verify(anyKey)
-	if err != nil {
-		return err
-	}
+func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, report *boot.Report, out *wizard.Handover) error {
 	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed))}
+	for _, l := range out.Lines {
+		if l.Name == handover.SubjectBoot && l.Status == string(handover.Fail) {
+			start.Verdict, start.Detail = wizard.Fail, "other files than those that were shipped"
+		}
+	}
 	if err := report.ErrButOEM(); err != nil {
 		start.Verdict, start.Detail = wizard.Fail, err.Error()
 	}
 	out.Items = append(out.Items, start)
 
-	evidence, err := h.dir.Evidence(anyKey, owner)
+	evidence, err := h.dir.Evidence(report, h.anyOf(ring), owner)
 	if err != nil {
 		return err
 	}

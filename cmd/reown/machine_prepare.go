@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"reown/boot"
 	"reown/internal/handover"
@@ -55,7 +54,7 @@ func (b oemBoot) Offers(_ context.Context, cert []byte) error {
 	if err := report.Err(); err != nil {
 		return err
 	}
-	evidence, err := b.dir.Evidence(b.verifier(cert), boot.KeySeller)
+	evidence, err := b.dir.Evidence(report, b.verifier(cert), boot.KeySeller)
 	if err != nil {
 		return err
 	}
@@ -67,33 +66,60 @@ func (b oemBoot) Offers(_ context.Context, cert []byte) error {
 	return nil
 }
 
-func (b oemBoot) Publish(_ context.Context, statement, signature []byte) error {
-	name := handover.FileName(0)
+// Publish makes the statement the last file that appears: without it the two beside it
+// are nothing, so that a cut leaves the chain as it was before.
+func (b oemBoot) Publish(_ context.Context, seq int, statement, signatures, certs []byte) error {
 	return b.writing(func() error {
-		// The signature of another statement must never stand beside this one.
-		if err := b.dir.Remove("publish", func(n string) bool { return strings.HasPrefix(n, "kexec_handover.") }); err != nil {
-			return err
+		if seq == 0 {
+			if err := b.dir.ClearKept(); err != nil {
+				return err
+			}
 		}
-		if err := b.dir.WriteKept(name, statement); err != nil {
-			return err
+		for n := handover.MaxLinks; n >= seq; n-- {
+			if err := b.dir.RemoveKept(handover.FileName(n)); err != nil {
+				return err
+			}
 		}
-		return b.dir.WriteKept(name+".asc", signature)
+		name := handover.FileName(seq)
+		for _, f := range []struct {
+			name string
+			data []byte
+		}{{name + ".key", certs}, {name + ".asc", signatures}, {name, statement}} {
+			if err := b.dir.WriteKept(f.name, f.data); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-func (b oemBoot) Published(context.Context) (statement, signature []byte, err error) {
-	name := handover.FileName(0)
+func (b oemBoot) Published(_ context.Context, seq int) (statement, signatures []byte, err error) {
+	name := handover.FileName(seq)
 	if statement, err = b.dir.ReadFile(name); err != nil {
 		return nil, nil, err
 	}
-	signature, err = b.dir.ReadFile(name + ".asc")
-	return statement, signature, err
+	signatures, err = b.dir.ReadFile(name + ".asc")
+	return statement, signatures, err
 }
 
-func (b oemBoot) Clean(context.Context) error {
-	return b.writing(func() error {
-		return b.dir.Remove("prepare", func(n string) bool { return strings.HasPrefix(n, hintPrefix) })
-	})
+func (b oemBoot) Clean(context.Context) error { return b.writing(b.dir.ClearHints) }
+
+// handed is the chain in /boot, by the certificates that came with it: whether the
+// first of them is the right one was decided when this laptop was received.
+func (h *handoverReader) handed(context.Context) (*handover.Chain, [][]byte, error) {
+	links, certs, err := h.links()
+	if err != nil || len(links) == 0 {
+		return nil, nil, err
+	}
+	chain, err := h.walk(links, certs)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files [][]byte
+	for _, l := range links {
+		files = append(files, l.Statement)
+	}
+	return chain, files, nil
 }
 
 // measureAll reads the machine for a statement: nothing that was read before counts,
@@ -144,5 +170,5 @@ func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
 	}
 	h := &handoverReader{dir: b.dir, firmware: fw, card: m.Card, disks: m.Disks, verify: m.PGP.Verify}
 	h.tpm, _ = m.TPM.(*tpmAdapter)
-	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll}, nil
+	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll, Handed: h.handed}, nil
 }

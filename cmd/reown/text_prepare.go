@@ -10,5 +10,6 @@ var prepareTexts = []errorText{
 	{err: prepare.ErrNoTPM, What: "No TPM was found in this laptop.", Data: "Nothing was changed.", Do: "If the laptop has one, it is switched off or broken. If it has none, say so with --tpm none."},
 	{err: prepare.ErrClock, What: "The computer's clock is wrong. It would go into the key for ever.", Data: "Nothing was changed.", Do: "Set the clock and run the command again."},
 	{err: prepare.ErrCard, What: "Another security key is plugged in than the one of the order.", Data: "Nothing was changed.", Do: "Plug in the right one, or correct the order."},
+	{err: prepare.ErrShop, What: "The shop's own key cannot sign; the line above says why.", Data: "Nothing was changed.", Do: "Plug in the shop's security key beside the laptop's, and name it with --shop-serial, its certificate and its PIN's file. It is never the one that the laptop is shipped with."},
 	{err: prepare.ErrNotAsStated, What: "The laptop was read again at the end, and is not what its signed statement says.", Data: "The laptop is not fit to be shipped.", Do: "Run the command again. If it stays so, a device is broken; the line above says which."},
 }

@@ -16,7 +16,9 @@ type Verifier func(sig, data []byte, fingerprint string) error
 type Link struct{ Statement, Signatures []byte }
 
 // FileName is a statement's name in /boot: kexec_handover.json, then
-// kexec_handover.1.json and so on. Its signatures add ".asc".
+// kexec_handover.1.json and so on. Its signatures add ".asc", and the OpenPGP
+// certificates that verify them ".key": they are found there and nobody's word for
+// it; which of them counts is a question of the fingerprint.
 func FileName(seq int) string {
 	if seq == 0 {
 		return "kexec_handover.json"
@@ -106,21 +108,28 @@ func (c *Chain) follow(l Link, seq int, signer, previous string, verify Verifier
 		return nil, fmt.Errorf("%w: it does not follow the statement before", ErrChain)
 	}
 	if seq > 0 {
-		// The endorsement key is the machine; a board swap begins a new chain.
+		// The endorsement key is the machine; a board swap begins a new chain. A link
+		// may name it for the first time, never leave it out again.
 		was, now := c.Links[seq-1].Subjects[SubjectEK], s.Subjects[SubjectEK]
-		if was != now {
+		if was != "" && was != now {
 			return nil, fmt.Errorf("%w: the TPM is another one than before", ErrOtherMachine)
 		}
 	}
 	return s, nil
 }
 
-// For returns nil if the laptop was handed to this key, or to nobody in particular.
-func (c *Chain) For(fingerprint string) error {
-	if to := c.Last().To; to != "" && to != fingerprint {
+// CheckReceiver returns nil if a laptop that was handed to one key, or to nobody in
+// particular (""), is for this one; ErrNotForYou otherwise.
+func CheckReceiver(to, fingerprint string) error {
+	if to != "" && to != fingerprint {
 		return fmt.Errorf("%w: to the key %s", ErrNotForYou, to)
 	}
 	return nil
+}
+
+// SignedBy returns nil if one of a link's signatures is good and by this key.
+func (l Link) SignedBy(fingerprint string, verify Verifier) error {
+	return verifyAny(l.Signatures, l.Statement, fingerprint, verify)
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -86,10 +86,10 @@ func TestChain(t *testing.T) {
 	if err != nil || !c.Accepted || c.Digest != Digest(b1) || c.Last().Seq != 1 {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if err := c.For(buyer); err != nil {
+	if err := CheckReceiver(c.Last().To, buyer); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.For(shop); !errors.Is(err, ErrNotForYou) {
+	if err := CheckReceiver(c.Last().To, shop); !errors.Is(err, ErrNotForYou) {
 		t.Fatal(err)
 	}
 	links[1].Signatures = fakeSign(b1, shop)

@@ -448,7 +448,7 @@ func TestRelease(t *testing.T) {
 	up.Changed = []string{"disk", "card", "tpm", "rom"}
 	b1 := mustMarshal(t, up)
 	c, err := OpenChain([]Link{{b0, fakeSign(b0, oem)}, {b1, fakeSign(b1, buyer)}}, oem, fakeVerify)
-	if err != nil || c.Last().To != "" || c.Accepted || c.For(shop) != nil {
+	if err != nil || c.Last().To != "" || c.Accepted || CheckReceiver(c.Last().To, shop) != nil {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	if !slices.Equal(c.Last().Changed, up.Changed) {

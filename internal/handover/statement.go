@@ -30,14 +30,13 @@ var (
 
 // Types of statements (in-toto's _type and predicateType).
 const (
-	StatementType   = "https://in-toto.io/Statement/v1"
-	HandoverType    = "urn:reown:handover:v1"
-	CertificateType = "urn:reown:certificate:v1"
+	StatementType = "https://in-toto.io/Statement/v1"
+	HandoverType  = "urn:reown:handover:v1"
 )
 
 // Names of subjects. Each digest is a SHA-256 in lower-case hexadecimal.
 const (
-	SubjectEK   = "tpm-ek"    // of the TPM's endorsement key: its TPM2B/TPM 1.2 public area
+	SubjectEK   = "tpm-ek"    // of the public area of the TPM's endorsement key
 	SubjectROM  = "rom"       // of the flash image as read
 	SubjectBoot = "boot-tree" // boot.TreeDigest
 	SubjectCard = "card"      // of the OpenPGP card's 16-byte application identifier

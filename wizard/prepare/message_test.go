@@ -45,22 +45,33 @@ func home(t *testing.T) string {
 	return dir
 }
 
+// fingerprint is that of a home's first key.
+func fingerprint(t *testing.T, home string) string {
+	t.Helper()
+	return strings.Split(strings.Split(gpg(t, home, "", "--with-colons", "--list-keys"), "\nfpr:")[1], ":")[8]
+}
+
 // TestGPGReadsTheMessage: for each kind of key that buyers have.
 func TestGPGReadsTheMessage(t *testing.T) {
 	const text = "{\n  \"secret.disk\": \"one two three\"\n}\n"
+	shop := home(t)
+	gpg(t, shop, "", "--quick-gen-key", "Example Shop <shop@example.com>", "nistp256", "default", "0")
+	sign := func(data []byte) ([]byte, error) {
+		return []byte(gpg(t, shop, string(data), "--detach-sign", "--armor", "--digest-algo", "SHA256")), nil
+	}
 	for _, kind := range []string{"default", "rsa3072", "nistp256"} {
 		h := home(t)
 		gpg(t, h, "", "--quick-gen-key", "Ada Buyer <ada@example.org>", kind, "default", "0")
 		if kind != "default" { // gpg makes no subkey by itself
-			fpr := strings.Split(strings.Split(gpg(t, h, "", "--with-colons", "--list-keys"), "\nfpr:")[1], ":")[8]
-			gpg(t, h, "", "--quick-add-key", fpr, kind, "encr", "0")
+			gpg(t, h, "", "--quick-add-key", fingerprint(t, h), kind, "encr", "0")
 		}
+		gpg(t, h, gpg(t, shop, "", "--export"), "--import")
 		for _, armor := range []string{"--armor", "--no-armor"} {
-			b, err := ParseBuyer([]byte(gpg(t, h, "", armor, "--export")), time.Now())
+			b, err := ParseBuyer([]byte(gpg(t, h, "", armor, "--export", "ada@example.org")), time.Now())
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
-			msg, err := b.Encrypt(secret.From([]byte(text)), time.Now())
+			msg, err := b.Encrypt(secret.From([]byte(text)), time.Now(), sign)
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
@@ -69,6 +80,10 @@ func TestGPGReadsTheMessage(t *testing.T) {
 			}
 			if got := gpg(t, h, string(msg), "--decrypt"); got != text {
 				t.Errorf("%s: gpg reads %q", kind, got)
+			}
+			status := gpg(t, h, string(msg), "--status-fd", "1", "--decrypt")
+			if !strings.Contains(status, "[GNUPG:] GOODSIG") || !strings.Contains(status, "[GNUPG:] VALIDSIG "+fingerprint(t, shop)) {
+				t.Errorf("%s: gpg does not show the shop's signature:\n%s", kind, status)
 			}
 			if packets := gpg(t, h, string(msg), "--list-packets"); strings.Contains(packets, "compressed") || !strings.Contains(packets, "mdc_method") {
 				t.Errorf("%s: compressed, or not protected:\n%s", kind, packets)

@@ -41,6 +41,9 @@ type Machine struct {
 	// statement. PCR 7 is what the image on the chip will make it. What cannot be
 	// measured is an error.
 	Measure func(context.Context) (handover.Measured, error)
+	// Handed reads the verified chain of statements in /boot and the bytes of each;
+	// nil, nil, nil when there is none.
+	Handed func(context.Context) (*handover.Chain, [][]byte, error)
 }
 
 // Boot is what a seller writes to /boot. Every method may be repeated.
@@ -54,11 +57,12 @@ type Boot interface {
 	// Offers returns nil if the set in place verifies with cert by the firmware's
 	// own rules, and covers the trigger: what makes the next start an offer.
 	Offers(ctx context.Context, cert []byte) error
-	// Publish removes every earlier hand-over file and writes the first of a new
-	// chain.
-	Publish(ctx context.Context, statement, signature []byte) error
-	// Published reads it back.
-	Published(ctx context.Context) (statement, signature []byte, err error)
+	// Publish writes one statement of a chain, its signatures and the certificates
+	// that verify them, and removes all later ones; the first removes every file of
+	// another chain.
+	Publish(ctx context.Context, seq int, statement, signatures, certs []byte) error
+	// Published reads one back.
+	Published(ctx context.Context, seq int) (statement, signatures []byte, err error)
 	// Clean removes the notes that interrupted and former runs left.
 	Clean(ctx context.Context) error
 }
@@ -67,6 +71,7 @@ type Boot interface {
 type Options struct {
 	Order *Order
 	Buyer *Buyer // nil: no message is made
+	Shop  *Shop  // nil: the laptop's own key signs alone
 	// Known are secret.current, which opens the disk image, and the secrets that an
 	// interrupted run of this order handed out.
 	Known Known
@@ -87,8 +92,10 @@ type Result struct {
 	CardSerial  string
 	Volumes     []string // UUIDs
 	ROM         string   // SHA-256 of the flash chip, hex
+	Seq         int      // number of the statement in its chain, from 0
+	Seller      string   // fingerprint of the key that signed the first statement of the chain
 	Statement   []byte
-	Signature   []byte // armoured
+	Signature   []byte // armoured: the shop's, if there is one, and the laptop's
 	Message     []byte // the secrets for the buyer, armoured; nil without one
 }
 
@@ -103,11 +110,15 @@ type run struct {
 	keys  wizard.Keys // Disk, User, Admin and Owner belong to made
 	step  string
 
-	cert []byte
-	plan *wizard.FirmwarePlan
-	set  wizard.BootSpec
-	res  Result
+	cert   []byte
+	signed []signature // of the statement
+	plan   *wizard.FirmwarePlan
+	set    wizard.BootSpec
+	res    Result
 }
+
+// A signature is armoured, and verifies by its certificate.
+type signature struct{ cert, sig []byte }
 
 // Run makes the laptop ready to ship. The error of a step is a *wizard.StepError;
 // then nothing about the machine is certain, and it must not be shipped.
@@ -172,6 +183,11 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	}
 	if r.o.Buyer != nil && r.o.Buyer.Fingerprint != r.o.Order.Buyer {
 		return fmt.Errorf("%w: its fingerprint is %s, the order says %q", ErrBuyer, r.o.Buyer.Fingerprint, r.o.Order.Buyer)
+	}
+	if r.o.Shop != nil {
+		if err := r.o.Shop.try(ctx, m.PGP, r.card); err != nil {
+			return err
+		}
 	}
 	if err := r.diskOpeners(ctx); err != nil {
 		return err
@@ -415,21 +431,58 @@ func (r *run) handover(ctx context.Context) error {
 	case len(got.Reference.LUKS) != len(r.m.Disks):
 		return fmt.Errorf("%w: %d encrypted disks", ErrNotAsStated, len(got.Reference.LUKS))
 	}
-	s := &handover.Statement{
-		Subjects: got.Subjects, Order: r.o.Order.ID, From: r.res.Fingerprint, To: r.o.Order.Buyer, Created: r.m.Platform.Now().UTC().Truncate(time.Second),
-		Reference: got.Reference, Changed: []string{"rom", "boot", "disk", "card"},
+	s, err := r.statement(ctx)
+	if err != nil {
+		return err
 	}
+	s.Subjects, s.Reference, s.Changed = got.Subjects, got.Reference, []string{"rom", "boot", "disk", "card"}
 	if r.m.TPM != nil {
 		s.Changed = append(s.Changed, "tpm")
 	}
 	if r.res.Statement, err = s.Marshal(); err != nil {
 		return err
 	}
-	if r.res.Signature, err = r.sign(ctx)(r.res.Statement); err != nil {
+	r.signed = nil
+	if r.o.Shop != nil {
+		sig, err := r.o.Shop.Sign(ctx, r.res.Statement)
+		if err != nil {
+			return fmt.Errorf("signing the hand-over file with the shop's key: %w", err)
+		}
+		r.signed = append(r.signed, signature{r.o.Shop.Cert, sig})
+	}
+	// The firmware's key signs in any case: that is what ties the chain to this laptop.
+	sig, err := r.sign(ctx)(r.res.Statement)
+	if err != nil {
 		return fmt.Errorf("signing the hand-over file: %w", err)
 	}
-	r.res.ROM = rom
-	return r.m.OEM.Publish(ctx, r.res.Statement, r.res.Signature)
+	r.signed = append(r.signed, signature{r.cert, sig})
+	var certs []byte
+	for _, by := range r.signed {
+		r.res.Signature, certs = append(r.res.Signature, by.sig...), append(certs, by.cert...)
+	}
+	r.res.ROM, r.res.Seq = rom, s.Seq
+	return r.m.OEM.Publish(ctx, s.Seq, r.res.Statement, r.res.Signature, certs)
+}
+
+// statement begins the statement: the next one of the chain in /boot, if that was
+// handed to this shop, or the first of a new one.
+func (r *run) statement(ctx context.Context) (*handover.Statement, error) {
+	first := &handover.Statement{From: r.res.Fingerprint}
+	r.res.Seller = first.From
+	s := first
+	if shop := r.o.Shop; shop != nil {
+		first.From, r.res.Seller = shop.Fingerprint, shop.Fingerprint
+		chain, files, err := r.m.Handed(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the hand-over files of who sold the laptop to you: %w", err)
+		}
+		if last := shop.received(chain, r.o.Order.ID); last >= 0 {
+			s = chain.Links[last].Next(files[last], "")
+			r.res.Seller = chain.Links[0].From
+		}
+	}
+	s.Order, s.To, s.Created = r.o.Order.ID, r.o.Order.Buyer, r.m.Platform.Now().UTC().Truncate(time.Second)
+	return s, nil
 }
 
 // plans says whether a value of PCR 7 is the one that the secret was sealed to.
@@ -444,15 +497,17 @@ func (r *run) plans(pcr7 string) bool {
 
 // measure reads everything afresh and trusts nothing that was done before.
 func (r *run) measure(ctx context.Context) error {
-	data, sig, err := r.m.OEM.Published(ctx)
+	data, sig, err := r.m.OEM.Published(ctx, r.res.Seq)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(data, r.res.Statement) || !bytes.Equal(sig, r.res.Signature) {
 		return fmt.Errorf("%w: /boot does not hold the statement that was signed", ErrNotAsStated)
 	}
-	if err := r.m.PGP.Verify(r.cert, data, sig); err != nil {
-		return fmt.Errorf("verifying the hand-over file: %w", err)
+	for _, by := range r.signed {
+		if err := r.m.PGP.Verify(by.cert, data, by.sig); err != nil {
+			return fmt.Errorf("verifying the hand-over file: %w", err)
+		}
 	}
 	s, err := handover.Parse(data)
 	if err != nil {
@@ -506,7 +561,7 @@ func (r *run) secretsWork(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) encrypt(context.Context) error {
+func (r *run) encrypt(ctx context.Context) error {
 	if r.o.Buyer == nil {
 		return nil
 	}
@@ -515,6 +570,10 @@ func (r *run) encrypt(context.Context) error {
 		return err
 	}
 	defer doc.Wipe()
-	r.res.Message, err = r.o.Buyer.Encrypt(doc, r.m.Platform.Now())
+	sign := r.sign(ctx)
+	if r.o.Shop != nil {
+		sign = func(data []byte) ([]byte, error) { return r.o.Shop.Sign(ctx, data) }
+	}
+	r.res.Message, err = r.o.Buyer.Encrypt(doc, r.m.Platform.Now(), sign)
 	return err
 }

@@ -27,6 +27,8 @@ type shop struct {
 	staged    bool
 	statement []byte
 	signature []byte
+	certs     []byte
+	handed    [][]byte // the statements of the chain
 	notes     bool
 	kept      []byte // the secrets' file
 }
@@ -81,18 +83,42 @@ func (s *shop) Offers(ctx context.Context, cert []byte) error {
 	return err
 }
 
-func (s *shop) Publish(_ context.Context, statement, signature []byte) error {
-	if err := s.write("handover.remove", func() { s.statement, s.signature = nil, nil }); err != nil {
+func (s *shop) Publish(_ context.Context, seq int, statement, signature, certs []byte) error {
+	if err := s.write("handover.remove", func() {
+		s.handed, s.statement, s.signature, s.certs = s.handed[:min(seq, len(s.handed))], nil, nil, nil
+	}); err != nil {
 		return err
 	}
-	if err := s.write("handover.statement", func() { s.statement = statement }); err != nil {
+	if err := s.write("handover.certs", func() { s.certs = certs }); err != nil {
 		return err
 	}
-	return s.write("handover.signature", func() { s.signature = signature })
+	if err := s.write("handover.signature", func() { s.signature = signature }); err != nil {
+		return err
+	}
+	return s.write("handover.statement", func() { s.statement = statement; s.handed = append(s.handed, statement) })
 }
 
-func (s *shop) Published(context.Context) (statement, signature []byte, err error) {
+func (s *shop) Published(_ context.Context, seq int) (statement, signature []byte, err error) {
+	if seq != len(s.handed)-1 {
+		return nil, nil, fmt.Errorf("there are %d statements, number %d is asked for", len(s.handed), seq)
+	}
 	return s.statement, s.signature, nil
+}
+
+// chain reads what Publish left; its signatures are not this test's business.
+func (s *shop) chain(context.Context) (*handover.Chain, [][]byte, error) {
+	if len(s.handed) == 0 {
+		return nil, nil, nil
+	}
+	c := &handover.Chain{}
+	for _, data := range s.handed {
+		st, err := handover.Parse(data)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.Links = append(c.Links, st)
+	}
+	return c, s.handed, nil
 }
 
 func (s *shop) Clean(context.Context) error {
@@ -148,7 +174,7 @@ func (s *shop) measure(ctx context.Context) (handover.Measured, error) {
 func (s *shop) machine() *Machine {
 	m := s.World.Machine()
 	m.Firmware = chip{m.Firmware}
-	return &Machine{Machine: m, OEM: s, Measure: s.measure}
+	return &Machine{Machine: m, OEM: s, Measure: s.measure, Handed: s.chain}
 }
 
 func parse(t *testing.T, doc []byte) *answers.Secrets {
@@ -309,7 +335,7 @@ func TestMeasuredAfterwards(t *testing.T) {
 	} {
 		s := newShop()
 		s.Fault = func(op string) error {
-			if op == "handover.signature.done" {
+			if op == "handover.statement.done" {
 				spoil(s)
 			}
 			return nil
