@@ -116,11 +116,16 @@ func (h *handoverReader) links() (links []handover.Link, certs map[string][]byte
 		}
 		return data, err
 	}
+	gap := false
 	for seq := range handover.MaxLinks + 1 {
 		name := handover.FileName(seq)
 		data, err := h.dir.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			break
+			gap = true
+			continue
+		}
+		if err == nil && gap {
+			err = fmt.Errorf("%w: %s is there, and not all that come before it", handover.ErrChain, name)
 		}
 		if err != nil {
 			return nil, nil, err

@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// makeHandover writes the seller's hand-over statement and its signature into
-// /boot: in-toto JSON put together here, with values from foreign tools, so that
+// makeHandover writes the seller's hand-over statement to a key (or nobody), its
+// signature and the key that verifies it into /boot: in-toto JSON put together here, with values from foreign tools, so that
 // reown's own writer is not what judges its reader.
-func (l *Laptop) makeHandover(ctx context.Context) error {
+func (l *Laptop) makeHandover(ctx context.Context, to string) error {
 	pcrs, err := l.Heads.pcrs(ctx, 2, 7)
 	if err != nil {
 		return err
@@ -36,13 +36,29 @@ func (l *Laptop) makeHandover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	aid, err := l.cardStatus("Application ID ...: ")
+	if err != nil {
+		return err
+	}
+	card, err := hex.DecodeString(aid)
+	if err != nil {
+		return err
+	}
+	tree, err := tool(ctx, nil, "bash", "-c", treeDigest, "tree", l.BootDir())
+	if err != nil {
+		return err
+	}
 	type object = map[string]any
+	subject := func(name, sha256 string) object { return object{"name": name, "digest": object{"sha256": sha256}} }
 	js, err := json.MarshalIndent(object{
 		"_type":         "https://in-toto.io/Statement/v1",
 		"predicateType": "urn:reown:handover:v1",
-		"subject":       []object{{"name": "rom", "digest": object{"sha256": fmt.Sprintf("%x", sha256.Sum256(rom))}}},
+		"subject": []object{
+			subject("rom", fmt.Sprintf("%x", sha256.Sum256(rom))), subject("card", fmt.Sprintf("%x", sha256.Sum256(card))),
+			subject("boot-tree", strings.Fields(string(tree))[0]), subject("tpm-ek", l.EK),
+		},
 		"predicate": object{
-			"order": "LAB-2026-1147", "seq": 0, "previous": "", "from": l.Seller.Fingerprint, "to": "",
+			"order": "LAB-2026-1147", "seq": 0, "previous": "", "from": l.Seller.Fingerprint, "to": to,
 			"reference": object{
 				"pcrs": pcrs, "srkName": string(srk), "cardSerial": serial, "romKeys": []string{l.Seller.Fingerprint},
 				"luks": []object{{"uuid": uuid, "keyDigest": digest}},
@@ -57,11 +73,23 @@ func (l *Laptop) makeHandover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, err := l.gpg("", "--export", l.Seller.Fingerprint)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(l.BootDir(), "kexec_handover.json.key"), key, 0o644); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(l.BootDir(), "kexec_handover.json"), js, 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(l.BootDir(), "kexec_handover.json.asc"), sig, 0o644)
 }
+
+// treeDigest is what docs/handover.md says of the subject boot-tree.
+const treeDigest = `cd "$1"; export LC_ALL=C
+{ find ./ -type f ! -path './kexec*' ! -path ./oem -print0 | sort -z | xargs -0 sha256sum
+  find ./ ! -path './kexec*' ! -path ./oem -print0 | sort -z; } | sha256sum`
 
 // pcrs reads registers of the SHA-256 bank, by their number in decimal.
 func (h *HeadsTPM) pcrs(ctx context.Context, list ...int) (map[string]string, error) {
@@ -103,15 +131,18 @@ func (l *Laptop) luksDigest(ctx context.Context) (uuid, digest string, err error
 }
 
 // cardSerial is the card's serial number as gpg shows it.
-func (l *Laptop) cardSerial() (string, error) {
+func (l *Laptop) cardSerial() (string, error) { return l.cardStatus("Serial number ....: ") }
+
+// cardStatus is one line of what gpg shows of the card.
+func (l *Laptop) cardStatus(what string) (string, error) {
 	out, err := l.gpg("", "--card-status")
 	if err != nil {
 		return "", err
 	}
 	for _, line := range strings.Split(string(out), "\n") {
-		if rest, ok := strings.CutPrefix(line, "Serial number ....: "); ok {
+		if rest, ok := strings.CutPrefix(line, what); ok {
 			return strings.TrimSpace(rest), nil
 		}
 	}
-	return "", fmt.Errorf("gpg shows no serial number:\n%s", out)
+	return "", fmt.Errorf("gpg shows no %q:\n%s", what, out)
 }

@@ -58,6 +58,12 @@ seal() { # file owner-passphrase
 	tpm2_evictcontrol -Q -C o -P "$(hx "$2")" -c o.ctx 0x81004d47 >/dev/null
 	tpm2_flushcontext -Q trial; tpm2_flushcontext -Q -t
 }
+endorsement() { # owner-passphrase; the digest of the key's public area
+	P=$(hx "$1")
+	tpm2_createek -Q -P "$P" -w "$P" -G ecc -c 0x81010001
+	tpm2_readpublic -Q -c 0x81010001 -n ek.name >/dev/null
+	od -An -v -tx1 ek.name | tr -d ' \n' | cut -c5-
+}
 unseal() {
 	startsession; rm -f ps
 	tpm2_startauthsession -Q -g sha256 -S ps --policy-session
@@ -90,6 +96,13 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 func (h *HeadsTPM) Reset(ctx context.Context, owner string) error {
 	_, err := h.sh(ctx, "reset "+quote(owner))
 	return err
+}
+
+// Endorsement keeps the endorsement key by the TCG's template at its handle, and
+// returns the SHA-256 of its public area, in hexadecimal.
+func (h *HeadsTPM) Endorsement(ctx context.Context, owner string) (string, error) {
+	out, err := h.sh(ctx, "endorsement "+quote(owner))
+	return strings.TrimSpace(string(out)), err
 }
 
 // Counter defines the rollback counter, increments it and returns the content of

@@ -46,6 +46,7 @@ type Laptop struct {
 	Files   map[string]string // SHA-256 of each file in the encrypted volume
 
 	VolumeKey string // hex; the seller could have kept it
+	EK        string // SHA-256 of the TPM's endorsement key, hex
 
 	Card  *cardtest.Card    `json:"-"`
 	PCSC  *pcscdtest.Daemon `json:"-"`
@@ -185,7 +186,10 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 	if err := l.signBoot(ctx); err != nil {
 		return err
 	}
-	return l.makeHandover(ctx)
+	if l.EK, err = l.Heads.Endorsement(ctx, l.Seller.Owner); err != nil {
+		return err
+	}
+	return l.makeHandover(ctx, "")
 }
 
 // signBoot signs the kexec*.txt files with the seller's card, the way Heads does.

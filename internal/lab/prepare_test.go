@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,9 +26,9 @@ func (l *Laptop) prepareArgs(t *testing.T, order map[string]string, more ...stri
 }
 
 type prepared struct {
-	OK, Aligned                                                  bool
-	Seconds                                                      int
-	Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
+	OK, Aligned                                                          bool
+	Seconds, Handover                                                    int
+	Seller, Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
 }
 
 // prepare runs reown prepare, and returns its line of JSON and everything else.
@@ -221,9 +222,15 @@ func TestPreparedLaptop(t *testing.T) {
 		}
 	}
 	l.shipped(t, line, old)
+	if _, err := gpg(t.Context(), home, "", "--import", l.path("mail/key.asc")); err != nil {
+		t.Fatal(err)
+	}
 	plain, err := gpg(t.Context(), home, "", "--decrypt", l.path("mail/secrets.asc"))
 	if err != nil {
 		t.Fatalf("gpg with the buyer's key: %v", err)
+	}
+	if status, err := gpg(t.Context(), home, "", "--status-fd", "1", "--decrypt", l.path("mail/secrets.asc")); err != nil || !strings.Contains(string(status), "[GNUPG:] VALIDSIG "+line.Fingerprint) {
+		t.Errorf("gpg does not show who made secrets.asc: %v\n%s", err, status)
 	}
 	var mail map[string]string
 	if err := json.Unmarshal(plain, &mail); err != nil {
@@ -238,8 +245,17 @@ func TestPreparedLaptop(t *testing.T) {
 		t.Errorf("the mail is about %s, %s", mail["handover"], mail["totp.uri"])
 	}
 
-	if code, out := l.run(t, "verify"); code != 0 || !strings.Contains(out, line.Words) {
+	code, out := l.run(t, "verify", "--signer", line.Seller, "--me", buyer)
+	if code != 0 || !strings.Contains(out, line.Words) {
 		t.Errorf("the buyer's reown verify: exit code %d\n%s", code, out)
+	}
+	for _, subject := range []string{"tpm-ek", "rom", "boot-tree", "card", "card serial", "pcr 7", "srk", "rom keys"} {
+		if !regexp.MustCompile(`(?m)^ +pass +` + subject + ` `).MatchString(out) {
+			t.Errorf("%s is not among what was compared:\n%s", subject, out)
+		}
+	}
+	if code, out := l.run(t, "verify", "--me", line.Seller); code != 3 || !strings.Contains(out, "somebody else") {
+		t.Errorf("verify by somebody else: exit code %d\n%s", code, out)
 	}
 	l.fromShop(t, line.Fingerprint)
 	seller := l.path("seller.gpg")

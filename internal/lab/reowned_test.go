@@ -127,7 +127,7 @@ func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
 // reown has no part in.
 func TestReownedLaptop(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
-	if code, out := l.run(t, "verify"); code != 0 {
+	if code, out := l.run(t, "verify"); code != 0 || strings.Contains(out, "not measured") || strings.Count(out, "     pass ") < 9 {
 		t.Fatalf("verify: exit code %d\n%s", code, out)
 	}
 	code, out := l.run(t, l.wizardArgs(t)...)
@@ -138,8 +138,49 @@ func TestReownedLaptop(t *testing.T) {
 	l.mustBeBuyers(t, b)
 	l.sameCodes(t, b)
 	l.noSecretLeft(t, b, out)
+	l.certified(t)
 	if code, out := l.run(t, "wizard", "--no-input"); code != 0 || !strings.Contains(out, "nothing to do") {
 		t.Errorf("once more: exit code %d\n%s", code, out)
+	}
+}
+
+// certified lets gpg verify the certificate that the run left, and reown compare the
+// machine with it.
+func (l *Laptop) certified(t *testing.T) {
+	t.Helper()
+	home := t.TempDir()
+	if _, err := gpg(t.Context(), home, "", "--import", filepath.Join(l.BootDir(), "kexec_reown.asc")); err != nil {
+		t.Fatal(err)
+	}
+	fpr, err := primaryFingerprint(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"kexec_reown.certificate.asc", "kexec_reown.certificate.json.asc"} {
+		out, err := gpg(t.Context(), home, "", "--status-fd", "1", "--verify", filepath.Join(l.BootDir(), name))
+		if err != nil || !strings.Contains(string(out), "VALIDSIG "+fpr) {
+			t.Errorf("gpg on %s: %v\n%s", name, err, out)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_reown.certificate"))
+	if err != nil || !strings.Contains(string(text), "5 of 5") || !strings.Contains(string(text), l.Seller.Fingerprint[:4]) {
+		t.Errorf("the certificate: %v\n%s", err, text)
+	}
+	if left, _ := filepath.Glob(filepath.Join(l.BootDir(), "kexec_reown.receipt")); left != nil {
+		t.Error("the receipt is still there")
+	}
+	if code, out := l.run(t, "verify"); code != 0 || strings.Count(out, "[OK]") != 4 {
+		t.Errorf("verify on the owner's machine: exit code %d\n%s", code, out)
+	}
+	kernel := filepath.Join(l.BootDir(), "evil")
+	if err := os.WriteFile(kernel, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := l.run(t, "verify"); code != 3 || !strings.Contains(out, "[!!] boot") {
+		t.Errorf("verify after a change: exit code %d\n%s", code, out)
+	}
+	if err := os.Remove(kernel); err != nil {
+		t.Fatal(err)
 	}
 }
 
