@@ -156,8 +156,9 @@ func (l *Laptop) certified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"kexec_reown.certificate.asc", "kexec_reown.certificate.json.asc"} {
-		out, err := gpg(t.Context(), home, "", "--status-fd", "1", "--verify", filepath.Join(l.BootDir(), name))
+	for _, name := range []string{"kexec_reown.certificate", "kexec_reown.certificate.json"} {
+		text := filepath.Join(l.BootDir(), name)
+		out, err := gpg(t.Context(), home, "", "--status-fd", "1", "--verify", text+".asc", text)
 		if err != nil || !strings.Contains(string(out), "VALIDSIG "+fpr) {
 			t.Errorf("gpg on %s: %v\n%s", name, err, out)
 		}
