@@ -473,7 +473,9 @@ func (f *flow) digits(key *secret.Buffer) ui.Block {
 
 func verifyDetails(h *Handover) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "signer %s\n", h.Signer)
+	if !h.Claimed() {
+		fmt.Fprintf(&b, "signer %s\n", h.Signer)
+	}
 	for _, i := range h.Items {
 		fmt.Fprintf(&b, "%-10s %-12s %s\n", i.ID, i.Verdict, i.Detail)
 	}

@@ -30,9 +30,10 @@ func (f *flow) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 		}
 		return []ui.Block{ui.R(ui.Bad, f.t(msg.ItemSeller), f.t(msg.ItemNone))}, false
 	}
-	switch key := groups(h.Chain[0].From); {
+	switch {
+	case f.o.Signer == "" && h.Claimed(): // asked for on a page that does not show it
 	case f.o.Signer == "":
-		rows = append(rows, ui.R(ui.Unsure, f.t(msg.ItemSeller), key))
+		rows = append(rows, ui.R(ui.Unsure, f.t(msg.ItemSeller), groups(h.Chain[0].From)))
 	case h.SoldBy(Fingerprint(f.o.Signer)):
 		rows = append(rows, ui.R(ui.OK, f.t(msg.ItemSeller), f.t(msg.SellerSame, short(Fingerprint(f.o.Signer)))))
 		f.sold = true
@@ -54,7 +55,8 @@ func (f *flow) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 }
 
 // seller asks for the fingerprint of one who sold the computer: when the person wants
-// to type it, and always when the first seller's key is not in the firmware.
+// to type it, and always when the first seller's key is not in the firmware. It does
+// not show any: what is copied from the screen proves nothing.
 func (f *flow) seller(ctx context.Context) (move, error) {
 	h, err := f.s.Handover()
 	if err != nil {
@@ -69,10 +71,10 @@ func (f *flow) seller(ctx context.Context) (move, error) {
 		if t.Date != "" {
 			name = f.t(msg.SellerRow, name, t.Date)
 		}
-		body = append(body, ui.R(ui.NoMark, fmt.Sprint(i+1), name), ui.R(ui.NoMark, "", groups(t.From)))
+		body = append(body, ui.R(ui.NoMark, fmt.Sprint(i+1), name))
 	}
 	in := &ui.Input{Key: "signer", Label: f.t(msg.SellerLabel), Max: 80}
-	p := &ui.Page{Key: "seller", Step: 2, Preset: ui.Continue, Help: f.t(msg.SellerHelp), Details: verifyDetails(&h), Inputs: []*ui.Input{in},
+	p := &ui.Page{Key: "seller", Step: 2, Preset: ui.Continue, Help: f.t(msg.SellerHelp), Inputs: []*ui.Input{in},
 		Body:    append(body, ui.G(), ui.T(f.t(msg.SellerCame)), ui.T(f.t(msg.SellerWords, h.Words))),
 		Choices: []ui.Choice{f.button(), {ID: "words", Label: f.t(msg.ButtonWords), Letter: 'w'}, {ID: "stop", Label: f.t(msg.ButtonNotSure), Letter: 'n'}},
 		Check: func(context.Context) error {

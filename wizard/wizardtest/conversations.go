@@ -40,6 +40,15 @@ var Conversations = []Conversation{
 	{Name: "not-sure", Say: map[string]string{"verify": "stop", "stop": "end"}, Want: wizard.ErrNotVerified},
 	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"}, NotGiven: "changes its mind: first unsure, then sure"},
 	{Name: "unproven", World: func(w *World) { w.Files = "changed" }, Say: map[string]string{"verify": "unproven"}},
+	{Name: "consultant", World: func(w *World) {
+		w.Seller.Chain = []wizard.Transfer{
+			{From: sellerCard, Name: "NovaCustom", To: strings.Repeat("C05A", 10), Date: "2026-11-02"},
+			{From: strings.Repeat("C05A", 10), Name: "A Consultant", To: strings.Repeat("9C0D", 10), Date: "2026-11-12"},
+		}
+		w.Seller.To = strings.Repeat("9C0D", 10)
+	}},
+	{Name: "typed-key", Say: map[string]string{"verify": "type"}},
+	{Name: "words-match", World: func(w *World) { w.Seller.Chain[0].Firmware = false }, Say: map[string]string{"seller": "words"}},
 	{Name: "own", Say: map[string]string{"secrets": "own"}},
 	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
@@ -232,6 +241,8 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 	case in.Twice:
 		p.note(id, "couch-relic-"+id)
 		return p.Paper[id]
+	case in.Key == "signer":
+		return strings.ToLower(p.W.Seller.Chain[0].From)
 	case in.Key == "clock":
 		return "2026-11-22 17:41"
 	case in.Key == "name":
