@@ -87,7 +87,7 @@ func handedOver(h *wizard.Handover, signer, me string) error {
 	case signer != "" && !h.SoldBy(signer):
 		return fmt.Errorf("%w %s: it is by %s", handover.ErrSigner, escape.Text(signer), h.Chain[0].From)
 	case signer == "" && h.Claimed():
-		return fmt.Errorf("%w: its fingerprint is %s", wizard.ErrSellerUnknown, h.Chain[0].From)
+		return wizard.ErrSellerUnknown
 	case me != "":
 		return handover.CheckReceiver(h.To, me)
 	}

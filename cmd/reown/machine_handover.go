@@ -285,6 +285,9 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	m.Subjects[handover.SubjectBoot] = report.Tree
 	lines := s.Compare(m)
 	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: set.chain.Links[0].From}
+	if out.Claimed() { // shown, it would only be copied
+		first.Detail = fmt.Sprintf("%d statements", len(set.chain.Links))
+	}
 	if out.Cause = lines.Err(); errors.Is(out.Cause, handover.ErrNothingCompared) {
 		first.Verdict, first.Detail = wizard.Fail, out.Cause.Error()
 	}
