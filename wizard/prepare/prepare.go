@@ -178,6 +178,16 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	if r.card, err = m.Card.Info(ctx); err != nil {
 		return err
 	}
+	if r.card.Terminated {
+		// Who it is shows only once the reset that was begun has ended; there is
+		// nothing on it any more that this could erase.
+		if err := m.Card.Reset(ctx); err != nil {
+			return fmt.Errorf("ending the security key's reset: %w", err)
+		}
+		if r.card, err = m.Card.Info(ctx); err != nil {
+			return err
+		}
+	}
 	if want := r.o.Order.Card; want != "" && want != strings.ToUpper(r.card.Serial) {
 		return fmt.Errorf("%w: its serial number is %s, the order says %s", ErrCard, r.card.Serial, want)
 	}
