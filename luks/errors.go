@@ -28,6 +28,9 @@ var (
 	ErrReencrypting = errors.New("a re-encryption is in progress on this volume")
 	// ErrUnproven: the point up to which the data has been re-encrypted cannot be proven.
 	ErrUnproven = errors.New("cannot prove how far the re-encryption went")
+	// ErrInDoubt: of an interrupted hotzone there are blocks that are neither what
+	// their checksums say nor what the new key makes of that.
+	ErrInDoubt = errors.New("the checksums of the interrupted part do not fit its data")
 	// ErrMetadata: the re-encryption's description in the header fails its own digest.
 	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
 	// ErrTooSmall: the device ends before the data the header describes.

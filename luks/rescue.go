@@ -100,6 +100,7 @@ const (
 	silent verdict = iota // random under both keys
 	isNew
 	isOld
+	isTorn // partly either
 )
 
 type search struct {
@@ -268,8 +269,8 @@ func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, new
 	return v.commit(ctx, root)
 }
 
-// writeMixedChecksums stores, for the units of a mixed stretch, the hash of those
-// that are old, and of those that are new something no hash of them is.
+// writeMixedChecksums stores, for the units of a mixed stretch, the hash of what they
+// are or were under the old key.
 func (s *search) writeMixedChecksums(ctx context.Context, found Rescue) error {
 	var err error
 	if s.buf, err = newBuffer(window); err != nil {
@@ -289,13 +290,13 @@ func (s *search) writeMixedChecksums(ctx context.Context, found Rescue) error {
 			return
 		}
 		readErr = s.v.data.ReadAt(raw, s.r.prev.offset+pos)
+		if x != isOld {
+			iv := s.r.prev.ivTweak + uint64(pos)/512
+			s.newC.DecryptSectors(raw, raw, s.r.final.sectorSize, iv)
+			s.oldC.EncryptSectors(raw, raw, s.r.prev.sectorSize, iv)
+		}
 		at := (pos - found.Position) / s.unit * int64(n)
 		sumBlocks(sums[at:], raw, "sha256", int(s.unit))
-		if x != isOld {
-			for i := range n {
-				sums[at+int64(i)] ^= 0xff
-			}
-		}
 	})
 	if err = firstError(err, readErr); err != nil {
 		return err

@@ -532,11 +532,17 @@ func (u *run) recover() error {
 	if a.typ == "checksum" && u.checksumLen(r.length) > a.size || a.typ == "journal" && r.length > a.size {
 		return badHeader("the interrupted part of %d bytes is larger than its resilience area", r.length)
 	}
-	b, err := newBuffer(2 * request)
+	b, err := newBuffer(3 * request)
 	if err != nil {
 		return err
 	}
 	defer b.free()
+	all := false // of it is still old
+	if a.typ == "checksum" {
+		if all, err = u.survey(b); err != nil {
+			return err
+		}
+	}
 	for at := int64(0); at < r.length; at += request {
 		p := b.mem[:min(request, r.length-at)]
 		pos := r.offset + at
@@ -545,12 +551,12 @@ func (u *run) recover() error {
 				return err
 			}
 			u.renew(p, pos)
-			if err := u.v.data.WriteAt(WriteRecovery, p, r.prev.offset+pos); err != nil {
+			if err := u.v.data.WriteAt(WriteRecovery, p, u.prev.offset+pos); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := u.recoverBlocks(p, b.mem[request:], pos, at); err != nil {
+		if err := u.recoverBlocks(b, at, all); err != nil {
 			return err
 		}
 	}
@@ -560,35 +566,136 @@ func (u *run) recover() error {
 	}
 	r.offset += r.length
 	r.crash, r.length = false, 0
-	return nil
+	if r.offset == r.total {
+		return nil // finish has a better header to say so
+	}
+	// Before the resilience area is overwritten the header must cease to refer to it.
+	root := u.v.h.root.clone()
+	r.refresh(u.v.h.meta)
+	r.setSegments(root, r.offset, 0)
+	return u.v.commit(context.Background(), root)
 }
 
-// recoverBlocks re-encrypts those blocks of p that still are what their checksum
-// says they were. p is a buffer for the data at pos, at bytes into the hotzone.
-func (u *run) recoverBlocks(p, scratch []byte, pos, at int64) error {
+// survey looks at the interrupted hotzone with its checksums before anything is
+// written. All blocks must be what their checksums say, or what the new key makes
+// of that. It reports whether, although they are not, all are known to be old.
+func (u *run) survey(b *buffer) (allOld bool, err error) {
+	r := u.r
+	var blocks [isTorn + 1]int64
+	doubt := int64(-1)
+	for at := int64(0); at < r.length; at += request {
+		states, err := u.classify(b, at)
+		if err != nil {
+			return false, err
+		}
+		for i, s := range states {
+			blocks[s]++
+			if s == silent && doubt < 0 {
+				doubt = r.offset + at + int64(i)*int64(r.slot.area.sectorSize)
+			}
+		}
+	}
+	if blocks[silent] == 0 {
+		return false, nil
+	}
+	if blocks[isNew] == 0 && blocks[isTorn] == 0 && u.v.justAnnounced(r) {
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: %d of %d blocks, the first at byte %d of the data", ErrInDoubt, blocks[silent], r.length/int64(r.slot.area.sectorSize), doubt)
+}
+
+// justAnnounced reports whether the power failed before any data of the hotzone was
+// written: the header's second copy is still the one from before the hotzone, and
+// cryptsetup writes data only when the second copy is durable. It does not wait for
+// the checksums, so that they may be missing then; this package does.
+func (v *Volume) justAnnounced(r *reencryption) bool {
+	p, s := v.state.primary.hdr, v.state.second.hdr
+	if p == nil || s == nil || p.uuid != s.uuid || s.seqid+1 != p.seqid {
+		return false
+	}
+	before := *v
+	before.h = s
+	was, err := before.reencryption()
+	return err == nil && was != nil && !was.crash && !was.finished && was.offset == r.offset && was.slot.area == r.slot.area
+}
+
+// classify reads the hotzone's data at at into b, and says of each block which key
+// it is under; silent if its checksum fits neither. Torn blocks are put
+// back, in b, to what they were.
+func (u *run) classify(b *buffer, at int64) ([]verdict, error) {
 	r, a := u.r, u.r.slot.area
-	if err := u.v.data.ReadAt(p, r.prev.offset+pos); err != nil {
-		return err
+	p, q, sums := b.mem[:min(request, r.length-at)], b.mem[request:2*request], b.mem[2*request:]
+	pos := r.offset + at
+	if err := u.v.data.ReadAt(p, u.prev.offset+pos); err != nil {
+		return nil, err
 	}
-	n := int64(hashSize(a.hash))
-	count := int64(len(p)) / int64(a.sectorSize)
-	have, want := scratch[:count*n], make([]byte, count*n)
+	n := hashSize(a.hash)
+	count := len(p) / a.sectorSize
+	want := make([]byte, count*n)
 	if err := u.v.hdr.ReadAt(want, a.offset+u.checksumLen(at)); err != nil {
+		return nil, err
+	}
+	fits := func(data []byte, i int) bool {
+		sumBlocks(sums, data, a.hash, a.sectorSize)
+		return bytes.Equal(sums[:n], want[i*n:(i+1)*n])
+	}
+	out := make([]verdict, count)
+	for i := range out {
+		block := p[i*a.sectorSize : (i+1)*a.sectorSize]
+		if fits(block, i) {
+			out[i] = isOld
+			continue
+		}
+		was := q[:a.sectorSize]
+		copy(was, block)
+		u.restore(was, pos+int64(i*a.sectorSize))
+		if fits(was, i) {
+			out[i] = isNew
+			continue
+		}
+		mixed := q[a.sectorSize : 2*a.sectorSize]
+		for cut := 512; cut < a.sectorSize && out[i] == silent; cut += 512 {
+			for _, halves := range [][2][]byte{{was, block}, {block, was}} {
+				copy(mixed, halves[0][:cut])
+				copy(mixed[cut:], halves[1][cut:])
+				if fits(mixed, i) {
+					copy(block, mixed)
+					out[i] = isTorn
+					break
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// restore is the inverse of renew.
+func (u *run) restore(p []byte, pos int64) {
+	iv := u.prev.ivTweak + uint64(pos)/512
+	u.newC.DecryptSectors(p, p, u.final.sectorSize, iv)
+	u.oldC.EncryptSectors(p, p, u.prev.sectorSize, iv)
+}
+
+// recoverBlocks re-encrypts those blocks of a request at bytes into the hotzone that
+// are old still.
+func (u *run) recoverBlocks(b *buffer, at int64, all bool) error {
+	states, err := u.classify(b, at)
+	if err != nil {
 		return err
 	}
-	sumBlocks(have, p, a.hash, a.sectorSize)
-	isOld := func(i int64) bool { return i < count && bytes.Equal(have[i*n:(i+1)*n], want[i*n:(i+1)*n]) }
-	for i := int64(0); i < count; i++ {
+	block := u.r.slot.area.sectorSize
+	for i := 0; i < len(states); i++ {
 		first := i
-		for isOld(i) {
+		for i < len(states) && (all || states[i] == isOld || states[i] == isTorn) {
 			i++
 		}
 		if i == first {
 			continue
 		}
-		q := p[first*int64(a.sectorSize) : i*int64(a.sectorSize)]
-		u.renew(q, pos+first*int64(a.sectorSize))
-		if err := u.v.data.WriteAt(WriteRecovery, q, r.prev.offset+pos+first*int64(a.sectorSize)); err != nil {
+		pos := u.r.offset + at + int64(first*block)
+		q := b.mem[first*block : i*block]
+		u.renew(q, pos)
+		if err := u.v.data.WriteAt(WriteRecovery, q, u.prev.offset+pos); err != nil {
 			return err
 		}
 	}
