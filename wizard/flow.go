@@ -56,6 +56,7 @@ type flow struct {
 	power   bool // the owner accepted the battery
 	need    Secrets
 	s       *Snapshot
+	running bool            // the questions are over
 	from    string          // page to go to after "change"
 	done    map[string]bool // pages that were answered
 	foreign []string        // keyboard layouts that cannot be loaded here
@@ -192,13 +193,14 @@ func (f *flow) conversation(ctx context.Context, pages []page) error {
 
 func (f *flow) freshPages() []page {
 	p := []page{{"start", f.startPage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"verify", f.verify}, {"seller", f.seller},
-		{"current", f.current}, {"duk", f.duk}, {"who", f.who}, {"name", f.name}, {"disks", f.disks}}
+		{"current", f.current}, {"duk", f.duk}, {"backup", f.backup}, {"stick", f.stick}, {"who", f.who}, {"name", f.name}, {"disks", f.disks}}
 	p = append(p, f.secretPages()...)
 	return append(p, page{"totp", f.totp}, page{"check", f.check})
 }
 
 func (f *flow) resumePages() []page {
-	p := []page{{"resume", f.resumePage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"current", f.current}, {"duk", f.duk}, {"who", f.who}}
+	p := []page{{"resume", f.resumePage}, {"keyboard", f.keyboard}, {"problems", f.problems}, {"current", f.current}, {"duk", f.duk},
+		{"backup", f.backup}, {"stick", f.stick}, {"who", f.who}}
 	p = append(p, f.secretPages()...)
 	return append(p, page{"totp", f.totp})
 }
@@ -227,7 +229,7 @@ func (f *flow) ask(ctx context.Context, p *ui.Page) (string, move, error) {
 	case ui.Back:
 		return id, backward, nil
 	case ui.Leave:
-		if f.resume {
+		if f.resume || f.running {
 			return id, again, ErrPaused
 		}
 		return id, again, ui.ErrLeft
@@ -692,6 +694,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 			text = l
 		}
 		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
+		if st.ID == "card" {
+			body = append(body, f.backupRow()...)
+		}
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.CheckRecorded)), ui.T(f.t(msg.CheckPower)))
 	if f.sealsLater() {
@@ -716,7 +721,7 @@ func (f *flow) changeOne(ctx context.Context) (move, error) {
 		return again, err
 	}
 	p := &ui.Page{Key: "change", Step: 7, Preset: ui.Back, Body: []ui.Block{ui.S(f.t(msg.ChangeAsk))}, Choices: []ui.Choice{
-		{ID: "who", Label: f.t(msg.ChangeSecrets), Letter: 's'}, {ID: "name", Label: f.t(msg.ChangeName), Letter: 'n'}, {ID: "keyboard", Label: f.t(msg.ChangeKeyboard), Letter: 'k'}}}
+		{ID: "who", Label: f.t(msg.ChangeSecrets), Letter: 's'}, {ID: "name", Label: f.t(msg.ChangeName), Letter: 'n'}, {ID: "keyboard", Label: f.t(msg.ChangeKeyboard), Letter: 'k'}, {ID: "backup", Label: f.t(msg.ChangeBackup), Letter: 'u'}}}
 	if len(f.m.Disks) > 1 {
 		p.Choices = append(p.Choices, ui.Choice{ID: "disks", Label: f.t(msg.ChangeDisks), Letter: 'd'})
 	}
@@ -890,6 +895,8 @@ func (f *flow) anew(ctx context.Context) (move, error) {
 
 func (f *flow) work(ctx context.Context) error {
 	j := &Job{M: f.m, Choice: f.choice, Secrets: &f.keys, battery: f.power}
+	defer j.copies.wipe()
+	f.running = true
 	for {
 		r := newRunner(ctx, j, f.lang)
 		err := f.u.Watch(ctx, f.t(msg.RunTitle), r.run)
@@ -902,6 +909,13 @@ func (f *flow) work(ctx context.Context) error {
 		}
 		if errors.Is(err, ErrRestart) {
 			return f.restart(ctx, err)
+		}
+		var wait *waitError
+		if errors.As(err, &wait) {
+			if err := f.plug(ctx, j, wait.page); err != nil {
+				return err
+			}
+			continue
 		}
 		again, askErr := f.failed(ctx, err)
 		if askErr != nil {
@@ -951,8 +965,15 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 		body = append(body, ui.R(mark, "", f.t(checkNames[k.ID])))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: f.t(msg.WaitRestart),
-		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}})
+	p := &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: f.t(msg.WaitRestart),
+		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}}
+	if f.m.Sticks != nil {
+		p.Choices = append(p.Choices, ui.Choice{ID: "stick", Label: f.t(msg.ButtonCopy), Letter: 'u'})
+	}
+	id, err := f.u.Ask(ctx, p)
+	if err == nil && id == "stick" {
+		return f.copyCertificate(ctx, c)
+	}
 	return err
 }
 

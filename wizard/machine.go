@@ -10,7 +10,7 @@ import (
 )
 
 // Machine is the laptop. The program builds it once; tests build their own.
-// TPM, DUK and Token may be nil: not every laptop has them. Everything else must be
+// TPM, DUK, Token and Sticks may be nil: not every laptop has them. Everything else must be
 // there, and says by an error from Info when the device cannot be reached now.
 type Machine struct {
 	Card     Card
@@ -21,6 +21,7 @@ type Machine struct {
 	Firmware Firmware
 	Boot     Boot
 	Token    Token
+	Sticks   Sticks
 	Platform Platform
 }
 
@@ -68,15 +69,20 @@ type Identity struct {
 	Email string `json:"email"`
 }
 
-// Card is the OpenPGP card.
+// Card is the OpenPGP card: the one that is plugged in, or the one that At names.
 type Card interface {
-	// Info reads the card, or returns ErrNoCard.
+	// At is the card with this serial number, as Info has it, and no other; it need
+	// not be plugged in.
+	At(serial string) Card
+	// Info reads the card, or returns ErrNoCard or ErrSeveralCards.
 	Info(ctx context.Context) (CardInfo, error)
 	// Reset makes the card as it left the factory; needs no PIN, finishes a
 	// reset that was cut short, and may be repeated.
 	Reset(ctx context.Context) error
 	// Generate makes the three keys on the card. The card has factory PINs.
 	Generate(ctx context.Context, spec KeySpec, progress Progress) error
+	// Import gives the card the keys of a set. The card has factory PINs.
+	Import(ctx context.Context, set KeySet, progress Progress) error
 	// SetPINs replaces the factory PINs, the admin PIN first, and verifies both.
 	SetPINs(ctx context.Context, user, admin *secret.Buffer) error
 	// VerifyPINs checks each PIN that is not nil, at the cost of a try when it is
@@ -97,6 +103,8 @@ type OpenPGP interface {
 	Fingerprints(cert []byte) ([3]string, error)
 	// Verify checks a detached signature by exactly this certificate.
 	Verify(cert, data, sig []byte) error
+	// NewKeySet makes keys in memory and their certificate; RSA keys take seconds.
+	NewKeySet(ctx context.Context, spec KeySpec, id Identity) (KeySet, error)
 }
 
 // ---------------------------------------------------------------- disk

@@ -37,6 +37,12 @@ func (p *person) sensible() bool { return p.rand.Float64() < p.calm }
 
 func (p *person) Ask(ctx context.Context, pg *ui.Page) (string, error) {
 	p.pages = append(p.pages, pg.Key)
+	if strings.HasPrefix(pg.Key, "plug.") && p.sensible() {
+		swap(p.w, pg.Key)
+		p.w.StickIn = true
+	} else if p.rand.IntN(8) == 0 && p.calm < 1 {
+		p.w.StickIn = !p.w.StickIn
+	}
 	for {
 		if p.steps++; p.steps > 400 {
 			return "", errTired
@@ -197,7 +203,7 @@ func TestRandomPeople(t *testing.T) {
 		walks = 20000
 	}
 	began := time.Now()
-	cuts, runs := 0, 0
+	cuts, runs, backed := 0, 0, 0
 	for seed := range walks {
 		rnd := rand.New(rand.NewPCG(uint64(seed), 4711))
 		w := wizardtest.New()
@@ -208,6 +214,8 @@ func TestRandomPeople(t *testing.T) {
 				t.Fatalf("walk %d does not end: %v; last pages %v", seed, last, p.pages)
 			}
 			p.calm, p.steps, p.pages = min(0.7+0.1*float64(try), 1), 0, nil
+			swap(w, "plug.main")
+			w.StickIn = true
 			cut := rnd.IntN(3) == 0 && try < 6
 			w.Recovery, w.Modules = rnd.IntN(6) == 0 && try < 5, rnd.IntN(8) == 0 // what each start is like
 			if cut {
@@ -231,6 +239,15 @@ func TestRandomPeople(t *testing.T) {
 		if err := w.Owned(p.paper); err != nil {
 			t.Fatalf("walk %d: %v", seed, err)
 		}
+		if kind := certified(w); kind == wizard.StickBackup || kind == wizard.SpareBackup {
+			backed++
+			if err := w.BackedUp(kind, p.paper); err != nil {
+				t.Fatalf("walk %d: %v", seed, err)
+			}
+		}
 	}
-	t.Logf("%d walks, %d runs, %d cuts in %v", walks, runs, cuts, time.Since(began).Round(time.Millisecond))
+	if backed == 0 {
+		t.Error("nobody has a backup")
+	}
+	t.Logf("%d walks, %d backups, %d runs, %d cuts in %v", walks, backed, runs, cuts, time.Since(began).Round(time.Millisecond))
 }

@@ -100,6 +100,11 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 			r.set(i, afterRestart(), show)
 			return true, nil
 		}
+		var wait *waitError
+		if errors.As(err, &wait) {
+			r.note("wait", st.ID, wait.page)
+			return false, err
+		}
 		r.note("fail", st.ID, err.Error())
 		r.set(i, State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}}, show)
 		return false, &StepError{Step: st.ID, Err: err}
@@ -261,7 +266,9 @@ func RunStep(ctx context.Context, m *Machine, name string, choices Choices, keys
 	if show == nil {
 		show = func(ui.Tasks) {}
 	}
-	r := newRunner(ctx, &Job{M: m, Choice: choices, Secrets: keys}, msg.EN)
+	j := &Job{M: m, Choice: choices, Secrets: keys}
+	defer j.copies.wipe()
+	r := newRunner(ctx, j, msg.EN)
 	for i, st := range r.steps {
 		if st.ID == name {
 			later, err := r.step(ctx, i, st, show)

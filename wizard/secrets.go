@@ -49,6 +49,7 @@ func (f *flow) kinds() []kind {
 		{"duk", NeedDUK, msg.SecretDUK, msg.SecretDUKWhen, 3, 12, 32, func(k *Keys) **secret.Buffer { return &k.DUK }},
 		{"user", NeedUser, msg.SecretUser, msg.SecretUserWhen, 2, user[0], user[1], func(k *Keys) **secret.Buffer { return &k.User }},
 		{"admin", NeedAdmin, msg.SecretAdmin, msg.SecretAdminWhen, 2, admin[0], admin[1], func(k *Keys) **secret.Buffer { return &k.Admin }},
+		{"backup", NeedBackup, msg.SecretBackup, msg.SecretBackupWhen, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Backup }},
 		{"owner", NeedOwner, msg.SecretOwner, msg.SecretOwnerWhen, 4, 8, 32, func(k *Keys) **secret.Buffer { return &k.Owner }},
 	}
 }
@@ -67,6 +68,8 @@ func (f *flow) needed(k kind) bool {
 		return f.m.TPM != nil
 	case NeedDUK: // one that is only used after a restart is made after it
 		return f.m.DUK != nil && f.choice.DUK && !f.sealsLater()
+	case NeedBackup:
+		return f.choice.Backup == StickBackup
 	}
 	return true
 }

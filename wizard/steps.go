@@ -44,12 +44,13 @@ type Secrets uint
 
 // The secrets.
 const (
-	NeedDisk  Secrets = 1 << iota // the disk's new passphrase (and the present one, where it is not set yet)
-	NeedUser                      // the card's PIN
-	NeedAdmin                     // the card's admin PIN
-	NeedOwner                     // the TPM's owner passphrase
-	NeedOTP                       // the TOTP secret
-	NeedDUK                       // the passphrase of the disk unlock key
+	NeedDisk   Secrets = 1 << iota // the disk's new passphrase (and the present one, where it is not set yet)
+	NeedUser                       // the card's PIN
+	NeedAdmin                      // the card's admin PIN
+	NeedOwner                      // the TPM's owner passphrase
+	NeedOTP                        // the TOTP secret
+	NeedDUK                        // the passphrase of the disk unlock key
+	NeedBackup                     // what protects the backup on a stick
 )
 
 // Steps is the run, in order. Slow and attended things come first; what makes ROM
@@ -57,7 +58,7 @@ const (
 func Steps() []Step {
 	return []Step{
 		{ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight, Looks: true, Probe: probePreflight, Apply: applyPreflight},
-		{ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard, Needs: NeedUser | NeedAdmin, Probe: probeCard, Apply: applyCard},
+		{ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard, Needs: NeedUser | NeedAdmin | NeedBackup, Probe: probeCard, Apply: applyCard},
 		{ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk, Needs: NeedDisk, Pausable: true, Probe: probeDisk, Apply: applyDisk},
 		{ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM, Needs: NeedOwner | NeedUser, Probe: probeTPM, Apply: applyTPM},
 		{ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal, Needs: NeedOwner | NeedOTP | NeedAdmin, Probe: probeSeal, Apply: applySeal},
@@ -80,6 +81,8 @@ type Job struct {
 	problems []Problem
 	cert     *Certificate // made by the last step
 	handover lazy[Handover]
+	copies   copies
+	spare    string // serial number of the second security key that this run has filled
 }
 
 // measure takes a new look at the machine. What the seller signed is verified once
@@ -103,6 +106,8 @@ type Choices struct {
 	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
 	Entry     int      `json:"entry"`     // boot entry
 	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
+	Backup    Backup   `json:"backup"`    // of the key
+	Stick     string   `json:"-"`         // ID of the stick that it goes to
 }
 
 // Keys are the secrets of a run, in locked memory.
@@ -114,6 +119,7 @@ type Keys struct {
 	Owner   *secret.Buffer
 	OTP     *secret.Buffer
 	DUK     *secret.Buffer
+	Backup  *secret.Buffer // protects the secret keys on a stick
 }
 
 // Wipe clears all of them.
@@ -121,7 +127,7 @@ func (k *Keys) Wipe() {
 	for _, b := range k.Current {
 		b.Wipe()
 	}
-	for _, b := range []*secret.Buffer{k.Disk, k.User, k.Admin, k.Owner, k.OTP, k.DUK} {
+	for _, b := range []*secret.Buffer{k.Disk, k.User, k.Admin, k.Owner, k.OTP, k.DUK, k.Backup} {
 		b.Wipe()
 	}
 	*k = Keys{}
@@ -188,7 +194,12 @@ func applyCard(ctx context.Context, j *Job) error {
 	case !errors.Is(err, errNoOwner):
 		return err
 	default:
-		if cert, err = newKeys(ctx, j); err != nil {
+		if j.Choice.Backup == NoBackup {
+			cert, err = newKeys(ctx, j)
+		} else {
+			cert, err = newKeysWithBackup(ctx, j)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -253,7 +264,8 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 
 // newReceipt notes how the machine is before the run.
 func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
-	r := &Receipt{Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout, DUK: j.Choice.DUK}
+	r := &Receipt{Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout, DUK: j.Choice.DUK,
+		Backup: j.Choice.Backup, Spare: j.spare}
 	disks, err := s.Disks()
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ Where the devices are (right by default inside the firmware):
   --card BUS            auto, usb, pcsc or pcsc:SOCKET; --card-serial S chooses one
   --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
   --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
+  --stick DIR           a mounted directory to use instead of a USB stick
   --config FILE         Heads' configuration (/tmp/config)`
 
 func statusCommand() *command {

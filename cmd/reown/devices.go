@@ -25,13 +25,14 @@ const maxConfig = 64 << 10
 
 // devices says where the machine's parts are.
 type devices struct {
-	boot   string   // the mounted /boot
-	disks  diskList // LUKS containers; empty: all that are found
-	card   string   // "usb", "pcsc" or "pcsc:SOCKET"
-	serial string   // card serial number, when several are plugged in
-	tpm    string   // character device or socket; "none"
-	flash  string   // "file:PATH", "mtd:PATH", "none" or a flash program with its options
-	config string   // Heads' configuration
+	boot   string    // the mounted /boot
+	disks  diskList  // LUKS containers; empty: all that are found
+	card   string    // "usb", "pcsc" or "pcsc:SOCKET"
+	serial string    // card serial number, when several are plugged in
+	tpm    string    // character device or socket; "none"
+	flash  string    // "file:PATH", "mtd:PATH", "none" or a flash program with its options
+	config string    // Heads' configuration
+	sticks stickList // mounted directories that stand for USB sticks; empty: those that are plugged in
 	// noRestart leaves the computer on at the end of a run.
 	noRestart bool
 
@@ -79,6 +80,7 @@ func (d *devices) bind(fs *flag.FlagSet) {
 	fs.StringVar(&d.tpm, "tpm", "auto", "the TPM's device or socket, or none")
 	fs.StringVar(&d.flash, "flash", "auto", "file:PATH, mtd:PATH, none, or a flash program with its options")
 	fs.BoolVar(&d.noRestart, "no-restart", false, "do not restart the computer at the end")
+	fs.Var(&d.sticks, "stick", "a mounted directory to use as the USB stick; may be repeated")
 	fs.StringVar(&d.config, "config", headsConfig, "Heads' configuration file")
 }
 

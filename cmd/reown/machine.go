@@ -59,6 +59,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		m.Disks = append(m.Disks, &disk{spec: s, sysfs: "/sys"})
 	}
 	m.DUK = d.diskUnlock(tpmDevice, m.Disks)
+	m.Sticks = newSticks(d, specs)
 	backend, closeFlash, err := d.flashBackend()
 	if err != nil {
 		return nil, nil, err

@@ -97,6 +97,9 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 		if errors.Is(err, gpgcard.ErrNoReader) || errors.Is(err, gpgcard.ErrNoCard) || errors.Is(err, gpgcard.ErrRemoved) {
 			return fmt.Errorf("%w: %w", wizard.ErrNoCard, err)
 		}
+		if errors.Is(err, gpgcard.ErrSeveralCards) {
+			return fmt.Errorf("%w: %w", wizard.ErrSeveralCards, err)
+		}
 		return err
 	}
 	defer k.Close()
@@ -106,6 +109,10 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
 	}
 	return err
+}
+
+func (c *card) At(serial string) wizard.Card {
+	return &card{sel: gpgcard.Selector{Reader: c.sel.Reader, Serial: serial}, buses: c.buses}
 }
 
 func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
@@ -150,6 +157,16 @@ func (c *card) Generate(ctx context.Context, spec wizard.KeySpec, progress wizar
 	})
 }
 
+func (c *card) Import(ctx context.Context, set wizard.KeySet, progress wizard.Progress) error {
+	k, ok := set.(keySet)
+	if !ok {
+		return gpgcard.ErrNotImportable
+	}
+	return c.with(ctx, func(c *gpgcard.Card) error {
+		return c.Import(ctx, k.KeySet, gpgcard.ImportOptions{Progress: progress})
+	})
+}
+
 func (c *card) SetPINs(ctx context.Context, user, admin *secret.Buffer) error {
 	return c.with(ctx, func(k *gpgcard.Card) error { return k.SetPINs(ctx, user, admin) })
 }
@@ -171,7 +188,7 @@ func (c *card) VerifyPINs(ctx context.Context, user, admin *secret.Buffer) error
 func (c *card) Certify(ctx context.Context, id wizard.Identity, userPIN *secret.Buffer) ([]byte, error) {
 	var out []byte
 	err := c.with(ctx, func(k *gpgcard.Card) error {
-		cert, err := k.Certificate(ctx, gpgcard.Identity{Name: id.Name, Email: id.Email}, userPIN)
+		cert, err := k.Certificate(ctx, userID(id), userPIN)
 		if err == nil {
 			out = cert.Bytes()
 		}
@@ -193,7 +210,20 @@ func (c *card) Sign(ctx context.Context, cert []byte, userPIN *secret.Buffer, da
 	return sig, err
 }
 
-// openPGP reads certificates and checks signatures for the wizard.
+// userID is the name on the key. A key must have one; an owner need not.
+func userID(id wizard.Identity) gpgcard.Identity {
+	if id.Name == "" && id.Email == "" {
+		return gpgcard.Identity{Name: "Owner"}
+	}
+	return gpgcard.Identity{Name: id.Name, Email: id.Email}
+}
+
+// keySet shows keys in memory to the wizard.
+type keySet struct{ *gpgcard.KeySet }
+
+func (k keySet) Certificate() []byte { return k.Cert().Bytes() }
+
+// openPGP reads certificates, makes keys in memory and checks signatures for the wizard.
 type openPGP struct{}
 
 func (openPGP) Fingerprints(cert []byte) ([3]string, error) {
@@ -219,4 +249,19 @@ func (openPGP) Verify(cert, data, sig []byte) error {
 	}
 	_, err = gpgcard.VerifyDetached(c, sig, data)
 	return err
+}
+
+func (openPGP) NewKeySet(ctx context.Context, spec wizard.KeySpec, id wizard.Identity) (wizard.KeySet, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	alg, err := gpgcard.ParseAlgorithm(spec.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	set, err := gpgcard.NewKeySet(alg, userID(id), spec.Created)
+	if err != nil {
+		return nil, err
+	}
+	return keySet{set}, nil
 }

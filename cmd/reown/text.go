@@ -27,7 +27,7 @@ func typeOf[T error]() reflect.Type { return reflect.TypeFor[T]() }
 // others'.
 func texts() []errorText {
 	var all []errorText
-	for _, t := range [][]errorText{prepareTexts, releaseTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, wizardTexts, generalTexts} {
+	for _, t := range [][]errorText{prepareTexts, releaseTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, stickTexts, wizardTexts, generalTexts} {
 		all = append(all, t...)
 	}
 	return all

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"reown/gpgcard/cardtest"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -25,9 +26,10 @@ type person struct {
 	socket  string
 	pages   []string // a text by which each page was recognised, in order
 	lang    msg.Lang
-	keys    int      // pressed so far
-	secrets int      // of them, for secrets
-	paper   []string // what was written down, in the order of the pages
+	keys    int            // pressed so far
+	secrets int            // of them, for secrets
+	paper   []string       // what was written down, in the order of the pages
+	spare   *cardtest.Card // becomes the second security key; nil: no backup
 }
 
 func (p *person) tmux(args ...string) string {
@@ -171,6 +173,12 @@ func (p *person) journey() []stop {
 			p.press(map[msg.Lang]string{msg.EN: "e", msg.FR: "f", msg.DE: "d"}[p.lang])
 		}},
 		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter},
+		{text: msg.BackupAsk, do: func(p *person, _ string, _ *Buyer) {
+			p.press(map[bool]string{false: "Enter", true: "s"}[p.spare != nil])
+		}},
+		{text: msg.PlugSpare, do: func(p *person, _ string, _ *Buyer) { p.plug(p.spare) }},
+		{text: msg.SpareErase, do: func(p *person, _ string, _ *Buyer) { p.press("e") }},
+		{text: msg.PlugMain, do: func(p *person, _ string, _ *Buyer) { p.plug(p.l.Card) }},
 		{text: msg.VerifyAsk, do: func(p *person, s string, _ *Buyer) {
 			if strings.Contains(s, "[!!]") || strings.Count(s, "[OK]") < 5 {
 				p.t.Fatalf("the hand-over does not verify:\n%s", s)
@@ -199,6 +207,27 @@ func (p *person) journey() []stop {
 		all = append(all, stop{msg.RecordTitle, []any{i + 1, 4, k.In(p.lang)}, record})
 	}
 	return all
+}
+
+// plug puts a card into the reader, and waits until pcscd has seen it.
+func (p *person) plug(c *cardtest.Card) {
+	before := p.l.pluggedIn()
+	p.l.PCSC.Slots[0].Insert(c)
+	for range 100 {
+		if now := p.l.pluggedIn(); now != "" && now != before {
+			p.press("Enter")
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	p.t.Fatal("pcscd does not see the card")
+}
+
+// pluggedIn is the number of the card in the reader; "" for none.
+func (l *Laptop) pluggedIn() string {
+	defer l.GPG.Kill() // scdaemon would keep the card to itself
+	serial, _ := l.cardSerial()
+	return serial
 }
 
 // secret types something that counts as a secret, not as an effort of this program.

@@ -52,6 +52,16 @@ var Conversations = []Conversation{
 	{Name: "own", Say: map[string]string{"secrets": "own"}},
 	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "stick", Say: map[string]string{"backup": "stick", "stick": "sdb1"}},
+	{Name: "no-stick", World: func(w *World) { w.StickIn = false }, Say: map[string]string{"backup": "stick", "stick": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "copy", Say: map[string]string{"done": "stick", "copy": "sdb1"}},
+	{Name: "stick-pulled", World: func(w *World) {
+		w.Fault = func(op string) error {
+			w.StickIn = w.StickIn && !strings.HasPrefix(op, "append.") // when the run begins
+			return nil
+		}
+	}, Say: map[string]string{"backup": "stick", "stick": "sdb1", "plug.stick": "retry sdb1"}, NotGiven: "needs somebody who plugs the stick in again"},
+	{Name: "spare", Say: map[string]string{"backup": "card", "spare": "erase"}, NotGiven: "needs somebody who plugs in the second security key"},
 	{Name: "two-disks", World: func(w *World) { w.AddDisk("22222222-bbbb", "WD-1234") }},
 	{Name: "as-qr", Say: map[string]string{"record.disk": "qr", "totp": "letters"}, NotGiven: "is about what stands on a screen"},
 	{Name: "problems", World: func(w *World) {
@@ -201,6 +211,14 @@ func NewPerson(w *World) *Person {
 // Choose is what the person picks on a page; special is false when it is just the way on.
 func (p *Person) Choose(pg *ui.Page) (id string, special bool) {
 	p.Pages = append(p.Pages, pg.Key)
+	switch pg.Key {
+	case "plug.spare":
+		p.W.CardIn, p.W.Spare.CardIn = false, true
+	case "plug.stick":
+		p.W.StickIn, p.W.Fault = true, nil
+	case "plug.main":
+		p.W.CardIn, p.W.Spare.CardIn = true, false
+	}
 	if ids := strings.Fields(p.Say[pg.Key]); len(ids) > 0 {
 		p.Say[pg.Key] = strings.Join(ids[1:], " ")
 		return ids[0], true

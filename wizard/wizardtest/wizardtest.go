@@ -45,13 +45,14 @@ type World struct {
 	keys map[string]string // private key by fingerprint
 	next int               // makes fingerprints and names
 
-	CardIn     bool
-	Serial     string // of the card
-	Fprs       [3]string
-	UserPIN    string
-	AdminPIN   string
-	Tries      [3]int
-	Terminated bool
+	CardState           // the security key that came with the laptop
+	Spare     CardState // another one, with keys of somebody's
+
+	Sets []*bool // of each set of keys that was in memory: whether it was wiped
+
+	HasSticks bool
+	StickIn   bool
+	Stick     map[string][]byte // the files on it
 
 	Disks []*Volume
 
@@ -87,6 +88,17 @@ type World struct {
 	Free       int64
 }
 
+// CardState is what a security key keeps.
+type CardState struct {
+	CardIn     bool
+	Serial     string
+	Fprs       [3]string
+	UserPIN    string
+	AdminPIN   string
+	Tries      [3]int
+	Terminated bool
+}
+
 // Volume is an encrypted volume. Every chunk of it is under one key.
 type Volume struct {
 	UUID, Serial string
@@ -109,11 +121,14 @@ type BootSet struct{ Signer, Files, Rollback, Primary, HOTP, DUK string }
 // New returns a laptop as a seller ships it.
 func New() *World {
 	w := &World{
-		keys: map[string]string{}, CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
-		Fprs: [3]string{sellerCard, strings.Repeat("B", 40), strings.Repeat("C", 40)}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
+		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
 		HasToken: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
 	}
+	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
+		Fprs: [3]string{sellerCard, strings.Repeat("B", 40), strings.Repeat("C", 40)}}
+	w.Spare = CardState{Serial: "77777777", UserPIN: "654321", AdminPIN: "87654321", Tries: [3]int{3, 0, 3}, Fprs: [3]string{strings.Repeat("D", 40)}}
+	w.HasSticks, w.StickIn, w.Stick = true, true, map[string][]byte{"holiday.jpg": []byte("jpeg")}
 	w.keys[sellerCard] = "private-seller"
 	w.AddDisk("11111111-aaaa", "S64DNL0T")
 	for i := range w.ROM {
@@ -140,7 +155,7 @@ func (w *World) Clone() *World {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := &World{}
-	*c = World{keys: maps.Clone(w.keys), next: w.next, CardIn: w.CardIn, Serial: w.Serial, Fprs: w.Fprs, UserPIN: w.UserPIN, AdminPIN: w.AdminPIN, Tries: w.Tries, Terminated: w.Terminated,
+	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
 		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
@@ -314,61 +329,101 @@ func (w pgp) Verify(cert, data, sig []byte) error {
 
 // ---------------------------------------------------------------- card
 
-type card struct{ *World }
+// card is the one that is plugged in, or the one with a serial number.
+type card struct {
+	*World
+	serial string
+}
 
-func (w card) there() error {
+func (w card) At(serial string) wizard.Card { return card{w.World, serial} }
+
+func (w card) there() (*CardState, error) {
 	if err := w.read(); err != nil {
-		return err
+		return nil, err
 	}
-	if !w.CardIn {
-		return wizard.ErrNoCard
+	var found *CardState
+	for _, c := range []*CardState{&w.CardState, &w.World.Spare} {
+		if !c.CardIn || w.serial != "" && c.Serial != w.serial {
+			continue
+		}
+		if found != nil {
+			return nil, wizard.ErrSeveralCards
+		}
+		found = c
 	}
-	return nil
+	if found == nil {
+		return nil, wizard.ErrNoCard
+	}
+	return found, nil
 }
 
 func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.there(); err != nil {
+	c, err := w.there()
+	if err != nil {
 		return wizard.CardInfo{}, err
 	}
-	if w.Terminated {
+	if c.Terminated {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
-	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: w.Serial, Fingerprints: w.Fprs, Tries: w.Tries, Terminated: w.Terminated,
+	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
 		PINMin: [2]int{6, 8}, PINMax: [2]int{127, 127}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
 }
 
 func (w card) Reset(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.there(); err != nil {
+	c, err := w.there()
+	if err != nil {
 		return err
 	}
-	if err := w.write("card.terminate", func() { w.Terminated = true }); err != nil {
+	if err := w.write("card.terminate", func() { c.Terminated = true }); err != nil {
 		return err
 	}
 	return w.write("card.activate", func() {
-		w.Terminated, w.Fprs, w.UserPIN, w.AdminPIN, w.Tries = false, [3]string{}, "123456", "12345678", [3]int{3, 0, 3}
-		w.TokenOTP = ""
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
+		if c == &w.CardState {
+			w.TokenOTP = ""
+		}
 	})
 }
 
 func (w card) Generate(_ context.Context, s wizard.KeySpec, progress wizard.Progress) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.there(); err != nil {
+	return w.fill(progress, "card.generate", func(i int) string {
+		f := w.fpr()
+		if i == 0 {
+			w.keys[f] = w.name("private")
+		}
+		return f
+	})
+}
+
+func (w card) Import(_ context.Context, set wizard.KeySet, progress wizard.Progress) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := set.(*keySet)
+	if k.wiped {
+		return errors.New("wizardtest: the keys were wiped")
+	}
+	w.keys[k.fprs[0]] = k.private
+	return w.fill(progress, "card.import", func(i int) string { return k.fprs[i] })
+}
+
+// fill puts three keys into the card.
+func (w card) fill(progress wizard.Progress, op string, key func(int) string) error {
+	c, err := w.there()
+	if err != nil {
 		return err
 	}
-	if w.AdminPIN != "12345678" || w.Terminated {
+	if c.AdminPIN != "12345678" || c.Terminated {
 		return errors.New("wizardtest: the card has no factory PINs")
 	}
-	for i := range w.Fprs {
-		if err := w.write(fmt.Sprintf("card.generate.%d", i), func() { w.Fprs[i] = w.fpr() }); err != nil {
+	for i := range c.Fprs {
+		if err := w.write(fmt.Sprintf("%s.%d", op, i), func() { c.Fprs[i] = key(i) }); err != nil {
 			return err
-		}
-		if i == 0 {
-			w.keys[w.Fprs[0]] = w.name("private")
 		}
 		if progress != nil {
 			w.mu.Unlock()
@@ -382,58 +437,62 @@ func (w card) Generate(_ context.Context, s wizard.KeySpec, progress wizard.Prog
 func (w card) SetPINs(_ context.Context, user, admin *secret.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.there(); err != nil {
+	c, err := w.there()
+	if err != nil {
 		return err
 	}
 	if user.Len() < 6 || admin.Len() < 8 {
 		return errors.New("wizardtest: a PIN is too short for the card")
 	}
-	if err := w.write("card.pin.admin", func() { w.AdminPIN = string(admin.Bytes()) }); err != nil {
+	if err := w.write("card.pin.admin", func() { c.AdminPIN = string(admin.Bytes()) }); err != nil {
 		return err
 	}
-	return w.write("card.pin.user", func() { w.UserPIN = string(user.Bytes()) })
+	return w.write("card.pin.user", func() { c.UserPIN = string(user.Bytes()) })
 }
 
-func (w card) verify(user, admin *secret.Buffer) error {
-	if err := w.there(); err != nil {
-		return err
+func (w card) verify(user, admin *secret.Buffer) (*CardState, error) {
+	c, err := w.there()
+	if err != nil {
+		return nil, err
 	}
 	for i, p := range []struct {
 		typed *secret.Buffer
 		is    string
 		n     int
-	}{{user, w.UserPIN, 0}, {admin, w.AdminPIN, 2}} {
+	}{{user, c.UserPIN, 0}, {admin, c.AdminPIN, 2}} {
 		if p.typed == nil {
 			continue
 		}
-		if w.Tries[p.n] == 0 {
-			return errors.New("wizardtest: the PIN is blocked")
+		if c.Tries[p.n] == 0 {
+			return nil, errors.New("wizardtest: the PIN is blocked")
 		}
 		if string(p.typed.Bytes()) != p.is {
-			w.Tries[p.n]--
-			return fmt.Errorf("pin %d: %w", i, wizard.ErrWrongSecret)
+			c.Tries[p.n]--
+			return nil, fmt.Errorf("pin %d: %w", i, wizard.ErrWrongSecret)
 		}
-		w.Tries[p.n] = 3
+		c.Tries[p.n] = 3
 	}
-	return nil
+	return c, nil
 }
 
 func (w card) VerifyPINs(_ context.Context, user, admin *secret.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.verify(user, admin)
+	_, err := w.verify(user, admin)
+	return err
 }
 
 func (w card) Certify(_ context.Context, id wizard.Identity, pin *secret.Buffer) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.verify(pin, nil); err != nil {
+	c, err := w.verify(pin, nil)
+	if err != nil {
 		return nil, err
 	}
-	if w.Fprs[0] == "" {
+	if c.Fprs[0] == "" {
 		return nil, errors.New("wizardtest: no key on the card")
 	}
-	return w.certificate(w.Fprs, id), nil
+	return w.certificate(c.Fprs, id), nil
 }
 
 func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte) ([]byte, error) {
@@ -442,10 +501,70 @@ func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte)
 	if err := w.at("card.sign"); err != nil {
 		return nil, err
 	}
-	if err := w.verify(pin, nil); err != nil {
+	c, err := w.verify(pin, nil)
+	if err != nil {
 		return nil, err
 	}
-	return w.armor(w.Fprs[0], data), nil
+	return w.armor(c.Fprs[0], data), nil
+}
+
+// keySet is keys in memory: a card's that is not there yet.
+type keySet struct {
+	*World
+	fprs    [3]string
+	private string
+	cert    []byte
+	wiped   bool
+}
+
+func (w pgp) NewKeySet(_ context.Context, _ wizard.KeySpec, id wizard.Identity) (wizard.KeySet, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.read(); err != nil {
+		return nil, err
+	}
+	k := &keySet{World: w.World, fprs: [3]string{w.fpr(), w.fpr(), w.fpr()}, private: w.name("private")}
+	w.keys[k.fprs[0]] = k.private
+	k.cert = w.certificate(k.fprs, id)
+	w.Sets = append(w.Sets, &k.wiped)
+	return k, nil
+}
+
+func (k *keySet) Certificate() []byte { return k.cert }
+func (k *keySet) Wipe()               { k.wiped = true }
+
+func (k *keySet) Export(passphrase *secret.Buffer) ([]byte, error) {
+	if passphrase.Len() == 0 || k.wiped {
+		return nil, errors.New("wizardtest: nothing to export")
+	}
+	return fmt.Appendf(nil, "%s under %s", strings.Join(k.fprs[:], " "), hash(string(passphrase.Bytes()))), nil
+}
+
+// ---------------------------------------------------------------- stick
+
+type sticks struct{ *World }
+
+func (w sticks) List(context.Context) ([]wizard.Stick, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.StickIn {
+		return nil, w.read()
+	}
+	return []wizard.Stick{{ID: "sdb1", Model: "SanDisk Cruzer Blade", Size: 31_000_000_000, FS: "vfat"}}, w.read()
+}
+
+func (w sticks) Write(_ context.Context, id string, files []wizard.File) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.StickIn || id != "sdb1" {
+		return wizard.ErrNoStick
+	}
+	for i, f := range files {
+		if err := w.write(fmt.Sprintf("stick.%d", i), func() { w.World.Stick[f.Name] = slices.Clone(f.Data) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ---------------------------------------------------------------- disk
@@ -911,9 +1030,12 @@ func (w platform) Restart(context.Context) error {
 
 // Machine is the laptop as the wizard sees it.
 func (w *World) Machine() *wizard.Machine {
-	m := &wizard.Machine{Card: card{w}, PGP: pgp{w}, Firmware: firmware{w}, Boot: boot{w}, Platform: platform{w}}
+	m := &wizard.Machine{Card: card{w, ""}, PGP: pgp{w}, Firmware: firmware{w}, Boot: boot{w}, Platform: platform{w}}
 	for i := range w.Disks {
 		m.Disks = append(m.Disks, disk{w, i})
+	}
+	if w.HasSticks {
+		m.Sticks = sticks{w}
 	}
 	if w.HasTPM {
 		m.TPM = tpm{w}
@@ -932,7 +1054,7 @@ func (w *World) Machine() *wizard.Machine {
 func (w *World) Intact(seen []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	known := append([]string{SellerPassphrase, "seller-second", SellerPIN, SellerOwner, "123456", "12345678", ""}, seen...)
+	known := append([]string{SellerPassphrase, "seller-second", SellerPIN, SellerOwner, "654321", "87654321", "123456", "12345678", ""}, seen...)
 	for _, v := range w.Disks {
 		if !slices.ContainsFunc(v.Slots, func(s string) bool { return slices.Contains(known, s) }) {
 			return fmt.Errorf("nobody knows a passphrase of volume %s", v.UUID)
@@ -947,9 +1069,47 @@ func (w *World) Intact(seen []string) error {
 			}
 		}
 	}
-	for what, s := range map[string]string{"user PIN": w.UserPIN, "admin PIN": w.AdminPIN, "TPM owner passphrase": w.Owner} {
+	for _, wiped := range w.Sets {
+		if !*wiped {
+			return errors.New("secret keys are still in memory")
+		}
+	}
+	for what, s := range map[string]string{"user PIN": w.UserPIN, "admin PIN": w.AdminPIN, "spare's user PIN": w.Spare.UserPIN, "spare's admin PIN": w.Spare.AdminPIN, "TPM owner passphrase": w.Owner} {
 		if !slices.Contains(known, s) {
 			return fmt.Errorf("nobody knows the %s", what)
+		}
+	}
+	return nil
+}
+
+// BackedUp says what is missing for the keys of an owned laptop to be in a second
+// place, if anything.
+func (w *World) BackedUp(kind wizard.Backup, seen []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.Sets) == 0 {
+		return errors.New("the keys were never in memory")
+	}
+	switch kind {
+	case wizard.SpareBackup:
+		if w.Spare.Fprs != w.Fprs || w.Spare.UserPIN != w.UserPIN || w.Spare.AdminPIN != w.AdminPIN || w.Spare.Terminated {
+			return errors.New("the second security key is not like the first")
+		}
+	case wizard.StickBackup:
+		file := string(w.Stick["reown-"+w.Serial+"-secret-key.asc"])
+		if !slices.ContainsFunc(seen, func(s string) bool {
+			return file == strings.Join(w.Fprs[:], " ")+" under "+hash(s)
+		}) {
+			return fmt.Errorf("the file on the stick is no backup of the key under a passphrase that was written down: %q", file)
+		}
+		n := 0
+		for name := range w.Stick {
+			if strings.HasSuffix(name, "secret-key.asc") {
+				n++
+			}
+		}
+		if n != 1 || w.Stick["holiday.jpg"] == nil {
+			return fmt.Errorf("there are %d secret keys among the files on the stick", n)
 		}
 	}
 	return nil

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"reown/internal/escape"
+	"reown/internal/stick"
+	"reown/wizard"
+)
+
+// sticks shows USB sticks to the wizard; with folders, those mounted directories
+// instead of any stick.
+type sticks struct {
+	kernel  *stick.System
+	folders stickList
+}
+
+// stickList collects the directories that --stick names.
+type stickList []string
+
+func (l *stickList) String() string { return strings.Join(*l, " ") }
+
+// Set adds a directory.
+func (l *stickList) Set(s string) error {
+	if s == "" {
+		return errors.New("empty path")
+	}
+	*l = append(*l, s)
+	return nil
+}
+
+// newSticks leaves out the disks of the machine, and the one that /boot is on.
+func newSticks(d *devices, disks []diskSpec) *sticks {
+	var mine []string
+	for _, x := range disks {
+		mine = append(mine, x.path)
+	}
+	return &sticks{stick.Kernel(mine...), d.sticks}
+}
+
+func (s *sticks) List(ctx context.Context) (all []wizard.Stick, err error) {
+	for _, f := range s.folders {
+		free, err := stick.Folder(f).Free()
+		if err != nil {
+			return nil, fmt.Errorf("looking at %s: %w", f, err)
+		}
+		all = append(all, wizard.Stick{ID: f, Model: escape.Text(f), Size: free, FS: "--stick"})
+	}
+	if len(s.folders) > 0 {
+		return all, nil
+	}
+	found, err := s.kernel.List(ctx)
+	for _, v := range found {
+		name := strings.TrimSpace(v.Vendor + " " + v.Model + " " + v.Serial)
+		all = append(all, wizard.Stick{ID: v.Name, Model: escape.Text(name), Size: v.Size, FS: v.FS})
+	}
+	return all, err
+}
+
+func (s *sticks) Write(ctx context.Context, id string, files []wizard.File) error {
+	var out []stick.File
+	for _, f := range files {
+		out = append(out, stick.File{Name: f.Name, Data: f.Data})
+	}
+	for _, f := range s.folders {
+		if f == id {
+			d := stick.Folder(f)
+			if err := stick.Put(d, out); err != nil {
+				return err
+			}
+			return stick.Compare(d, out)
+		}
+	}
+	err := s.kernel.Write(ctx, id, out)
+	if errors.Is(err, stick.ErrGone) {
+		return fmt.Errorf("%w: %w", wizard.ErrNoStick, err)
+	}
+	return err
+}

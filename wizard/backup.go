@@ -1,0 +1,476 @@
+package wizard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"reown/internal/secret"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// Backup says where else than in the security key its keys are kept.
+type Backup string
+
+// The kinds of backup.
+const (
+	NoBackup    Backup = ""      // the keys are made inside the security key and exist nowhere else
+	StickBackup Backup = "stick" // in a file on a USB stick, protected by a passphrase
+	SpareBackup Backup = "card"  // in a second security key
+)
+
+// KeySet is a certificate with its secret keys in locked memory: keys that are
+// given to more than one place.
+type KeySet interface {
+	// Certificate is the OpenPGP certificate, binary, without the secret keys.
+	Certificate() []byte
+	// Export is the whole set protected by a passphrase, in the form that gpg
+	// --import takes.
+	Export(passphrase *secret.Buffer) ([]byte, error)
+	// Wipe clears the secret keys.
+	Wipe()
+}
+
+// Sticks are the USB sticks that are plugged in.
+type Sticks interface {
+	// List names the file systems on sticks that can be written; none is no error.
+	List(ctx context.Context) ([]Stick, error)
+	// Write puts files into the root of the file system with this ID, each
+	// replaced as a whole, reads them back from the medium and compares. When it
+	// returns, the stick may be pulled out. ErrNoStick when it is not there.
+	Write(ctx context.Context, id string, files []File) error
+}
+
+// Stick is a file system on a USB stick.
+type Stick struct {
+	ID    string // names it for Write, as long as it stays plugged in
+	Model string // vendor and model, as the stick says
+	Size  int64  // bytes
+	FS    string // "vfat"
+}
+
+// ErrNoStick says that a USB stick is not there any more.
+var ErrNoStick = errors.New("the USB stick is not plugged in")
+
+// ErrSeveralCards says that it cannot be told which of two security keys is meant.
+var ErrSeveralCards = errors.New("more than one security key is plugged in")
+
+// ErrOtherKeys says that a card which was given keys shows others.
+var ErrOtherKeys = errors.New("the security key does not hold the keys that it was given")
+
+// waitError is returned by a step that cannot go on before the person has plugged
+// something in. The run asks for it and does the step again.
+type waitError struct{ page string } // plugSpare, plugMain, plugStick
+
+// Pages during the run.
+const (
+	plugSpare = "plug.spare"
+	plugMain  = "plug.main"
+	plugStick = "plug.stick"
+)
+
+func (e *waitError) Error() string { return "waiting for the page " + e.page }
+
+// copies is how far the making of a backup is. It lives as long as the run waits
+// for the security keys, and is wiped as soon as the last of them has its keys.
+type copies struct {
+	set   KeySet
+	stick bool   // the stick has been written
+	main  string // serial number of the security key
+	spare string // serial number of the second one, "" until it was seen
+	done  bool   // the second one has its keys
+
+	algorithms []string // of the first one
+	found      CardInfo // the second one, which the person may still exchange
+}
+
+func (c *copies) wipe() {
+	if c.set != nil {
+		c.set.Wipe()
+	}
+	*c = copies{}
+}
+
+// backupFiles are what a stick gets: the names tell the security key, so that
+// sticks may be shared between laptops and a run that is repeated leaves one file.
+func backupFiles(serial string, key, cert []byte) []File {
+	return []File{{"reown-" + serial + "-secret-key.asc", key}, {"reown-" + serial + "-public-key.gpg", cert}}
+}
+
+// newKeysWithBackup makes the keys in memory, gives them to the backup first and to
+// the security key last, so that nothing of the machine has changed while the
+// backup can still fail, and a certificate in /boot means that both are there.
+func newKeysWithBackup(ctx context.Context, j *Job) ([]byte, error) {
+	c := &j.copies
+	info, err := j.M.Card.Info(ctx)
+	if c.main != "" {
+		err = nil // the second one may be in the reader now
+	} else if err == nil && info.Terminated {
+		// It cannot tell its number, and is lost already.
+		if err = j.M.Card.Reset(ctx); err == nil {
+			info, err = j.M.Card.Info(ctx)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.main == "" {
+		c.main, c.algorithms = info.Serial, info.Algorithms
+	}
+	if j.Choice.Backup == SpareBackup && c.spare == "" {
+		return nil, &waitError{plugSpare}
+	}
+	if c.set == nil {
+		if err := j.makeSet(ctx); err != nil {
+			return nil, err
+		}
+	}
+	cert := c.set.Certificate()
+	switch {
+	case j.Choice.Backup == StickBackup && !c.stick:
+		if err := j.writeStick(ctx, cert); errors.Is(err, ErrNoStick) {
+			return nil, &waitError{plugStick}
+		} else if err != nil {
+			j.Choice.Stick = "" // asked again
+			return nil, fmt.Errorf("writing the backup: %w", err)
+		}
+		c.stick = true
+	case j.Choice.Backup == SpareBackup && !c.done:
+		if err := j.fill(ctx, c.spare); err != nil {
+			c.set.Wipe() // another one may want another kind of keys
+			c.set, c.spare = nil, ""
+			return nil, fmt.Errorf("the second security key: %w", err)
+		}
+		c.done = true
+		return nil, &waitError{plugMain}
+	}
+	if err := j.fill(ctx, c.main); errors.Is(err, ErrNoCard) && j.Choice.Backup == SpareBackup {
+		return nil, &waitError{plugMain}
+	} else if err != nil {
+		return nil, err
+	}
+	if err := j.M.Boot.WriteHint(ctx, hintCert, cert); err != nil {
+		return nil, fmt.Errorf("storing the certificate: %w", err)
+	}
+	j.spare = c.spare
+	c.wipe()
+	return cert, nil
+}
+
+// makeSet makes keys of a kind that the cards take.
+func (j *Job) makeSet(ctx context.Context) error {
+	c := &j.copies
+	spec := KeySpec{Algorithm: j.Choice.Algorithm, Created: j.M.Platform.Now().UTC().Truncate(time.Second)}
+	kinds := c.algorithms
+	if j.Choice.Backup == SpareBackup {
+		kinds = common(kinds, c.found.Algorithms, "")
+	}
+	if spec.Algorithm == "" && len(kinds) > 0 {
+		spec.Algorithm = kinds[0]
+	}
+	set, err := j.M.PGP.NewKeySet(ctx, spec, j.Choice.Identity)
+	if err != nil {
+		return fmt.Errorf("making keys: %w", err)
+	}
+	c.set = set
+	return nil
+}
+
+func (j *Job) writeStick(ctx context.Context, cert []byte) error {
+	if j.M.Sticks == nil || j.Choice.Stick == "" {
+		return ErrNoStick
+	}
+	key, err := j.copies.set.Export(j.Secrets.Backup)
+	if err != nil {
+		return err
+	}
+	return j.M.Sticks.Write(ctx, j.Choice.Stick, backupFiles(j.copies.main, key, cert))
+}
+
+// fill gives the keys to the card with this serial number, with the owner's PINs,
+// and has it prove that it can use them.
+func (j *Job) fill(ctx context.Context, serial string) error {
+	card, cert := j.M.Card.At(serial), j.copies.set.Certificate()
+	if err := card.Reset(ctx); err != nil {
+		return fmt.Errorf("resetting the security key: %w", err)
+	}
+	if err := card.Import(ctx, j.copies.set, j.Progress); err != nil {
+		return fmt.Errorf("giving the keys to the security key: %w", err)
+	}
+	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
+		return fmt.Errorf("setting the PINs: %w", err)
+	}
+	fprs, err := j.M.PGP.Fingerprints(cert)
+	if err != nil {
+		return fmt.Errorf("checking the new certificate: %w", err)
+	}
+	info, err := card.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.Fingerprints != fprs || info.Serial != serial {
+		return ErrOtherKeys
+	}
+	if j.Touch != nil && info.Touch != "" {
+		j.Touch()
+	}
+	proof := []byte("reown: " + serial + "\n")
+	sig, err := card.Sign(ctx, cert, j.Secrets.User, proof)
+	if err != nil {
+		return fmt.Errorf("trying the new keys: %w", err)
+	}
+	if err := j.M.PGP.Verify(cert, proof, sig); err != nil {
+		return fmt.Errorf("%w: %w", ErrOtherKeys, err)
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- questions
+
+// backup asks where else the keys are to be kept.
+func (f *flow) backup(ctx context.Context) (move, error) {
+	if st := probe(stepOf("card"), f.s); finished(st) || st.Detail == msg.CardNoReceipt {
+		return skipped, nil
+	}
+	p := &ui.Page{Key: "backup", Step: 3, Preset: "none", Help: f.t(msg.BackupHelp), Body: []ui.Block{
+		ui.S(f.t(msg.BackupAsk)), ui.G(), ui.R(ui.NoMark, f.t(msg.BackupNoneLabel), f.t(msg.BackupNone)),
+		ui.R(ui.NoMark, f.t(msg.BackupStickLabel), f.t(msg.BackupStick)), ui.R(ui.NoMark, f.t(msg.BackupCardLabel), f.t(msg.BackupCard)),
+		ui.G(), ui.T(f.t(msg.BackupHow)),
+	}, Choices: []ui.Choice{{ID: "none", Label: f.t(msg.ButtonNoBackup), Letter: 'n'}}}
+	if f.m.Sticks != nil {
+		p.Choices = append(p.Choices, ui.Choice{ID: string(StickBackup), Label: f.t(msg.ButtonToStick), Letter: 'u'})
+	}
+	p.Choices = append(p.Choices, ui.Choice{ID: string(SpareBackup), Label: f.t(msg.ButtonToCard), Letter: 's'})
+	for i, c := range p.Choices {
+		if c.ID == string(f.choice.Backup) {
+			p.Default = i
+		}
+	}
+	id, mv, err := f.ask(ctx, p)
+	if err != nil || mv != forward {
+		return mv, err
+	}
+	if f.choice.Backup = Backup(id); id == "none" {
+		f.choice.Backup = NoBackup
+	}
+	delete(f.done, "stick")
+	return forward, nil
+}
+
+// stick asks for the stick that the backup goes to.
+func (f *flow) stick(ctx context.Context) (move, error) {
+	if f.choice.Backup != StickBackup {
+		return skipped, nil
+	}
+	id, mv, err := f.chooseStick(ctx, "stick", f.t(msg.StickAsk), nil, nil)
+	if err == nil && mv == forward {
+		f.choice.Stick = id
+	}
+	return mv, err
+}
+
+// chooseStick shows the sticks that are plugged in until one is chosen to which files
+// could be written (none: which can be written at all), and returns its ID, or that of
+// one of the other choices.
+func (f *flow) chooseStick(ctx context.Context, key, ask string, files []File, others []ui.Choice) (string, move, error) {
+	var bad error // why the stick that was chosen last cannot be used
+	for {
+		sticks, err := f.m.Sticks.List(ctx)
+		if err != nil {
+			return "", again, err
+		}
+		p := &ui.Page{Key: key, Step: 3, Preset: ui.Leave, Body: []ui.Block{ui.S(ask), ui.G()}, Help: f.t(msg.StickHelp)}
+		if f.running {
+			p.Step, p.NoBack = 0, true
+		}
+		for i, s := range sticks {
+			if i == 9 {
+				break
+			}
+			p.Body = append(p.Body, ui.R(ui.NoMark, f.t(msg.StickLabel, i+1), describeStick(s)))
+			p.Choices = append(p.Choices, ui.Choice{ID: s.ID, Label: f.t(msg.ButtonStick, i+1), Letter: rune('1' + i)})
+		}
+		if bad != nil {
+			what, do := bad.Error(), ""
+			if f.o.Explain != nil {
+				what, _, do = f.o.Explain(bad)
+			}
+			p.Body = append(p.Body, ui.G(), ui.R(ui.Bad, f.t(msg.FailedWhat), what), ui.R(ui.NoMark, f.t(msg.FailedDo), do))
+		}
+		if len(sticks) == 1 && bad == nil {
+			p.Preset = sticks[0].ID
+		}
+		if len(sticks) == 0 {
+			p.Body = append(p.Body, ui.T(f.t(msg.StickNone)))
+		} else if files == nil {
+			p.Body = append(p.Body, ui.G(), ui.T(f.t(msg.StickKeeps)))
+		}
+		p.Choices = append(append(p.Choices, ui.Choice{ID: "retry", Label: f.t(msg.ButtonRetry), Letter: 'r'}), others...)
+		id, mv, err := f.ask(ctx, p)
+		if err != nil || mv != forward || slices.ContainsFunc(others, func(c ui.Choice) bool { return c.ID == id }) {
+			return id, mv, err
+		}
+		if id == "retry" {
+			bad = nil
+		} else if bad = f.m.Sticks.Write(ctx, id, files); bad == nil {
+			return id, mv, nil
+		}
+	}
+}
+
+func describeStick(s Stick) string {
+	return strings.TrimSpace(fmt.Sprintf("%s, %s, %s", s.Model, gigabytes(s.Size), s.FS))
+}
+
+// backupRow is the backup's line on the last page before the run.
+func (f *flow) backupRow() []ui.Block {
+	switch f.choice.Backup {
+	case StickBackup:
+		return []ui.Block{ui.R(ui.NoMark, f.t(msg.BackupStickLabel), f.t(msg.CheckStick))}
+	case SpareBackup:
+		return []ui.Block{ui.R(ui.NoMark, f.t(msg.BackupCardLabel), f.t(msg.CheckSpare))}
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- during the run
+
+// plug asks for what a step waits for.
+func (f *flow) plug(ctx context.Context, j *Job, page string) error {
+	without := ui.Choice{ID: "without", Label: f.t(msg.ButtonWithout), Letter: 'w'}
+	if page == plugStick {
+		id, _, err := f.chooseStick(ctx, page, f.t(msg.StickMissing), nil, []ui.Choice{without})
+		if err != nil {
+			return err
+		}
+		if j.Choice.Stick = id; id == without.ID {
+			j.copies.wipe()
+			j.Choice.Backup, j.Choice.Stick = NoBackup, ""
+		}
+		return nil
+	}
+	c := &j.copies
+	if page == plugMain {
+		p := &ui.Page{Key: "plug.main", NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{f.button()}, Body: []ui.Block{
+			ui.S(f.t(msg.PlugMain)), ui.R(ui.OK, f.t(msg.PlugOutLabel), f.t(msg.PlugSerial, c.spare)), ui.R(ui.NoMark, f.t(msg.PlugInLabel), f.t(msg.PlugSerial, c.main)),
+			ui.G(), ui.T(f.t(msg.PlugMainWhat))}}
+		p.Check = func(ctx context.Context) error { return f.findMain(ctx, j) }
+		_, _, err := f.ask(ctx, p)
+		return err
+	}
+	p := &ui.Page{Key: "plug.spare", NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{f.button(), without}, Body: []ui.Block{
+		ui.S(f.t(msg.PlugSpare)), ui.R(ui.NoMark, f.t(msg.PlugOutLabel), f.t(msg.PlugSerial, c.main)), ui.G(), ui.T(f.t(msg.PlugSpareWhat))}}
+	p.Check = func(ctx context.Context) error { return f.findSpare(ctx, j) }
+	id, _, err := f.ask(ctx, p)
+	if err != nil {
+		return err
+	}
+	if id == without.ID {
+		c.wipe()
+		j.Choice.Backup = NoBackup
+		return nil
+	}
+	return f.eraseSpare(ctx, j)
+}
+
+// findSpare looks for a security key that is not the first one, and can take keys
+// of a kind that the first takes as well.
+func (f *flow) findSpare(ctx context.Context, j *Job) error {
+	c := &j.copies
+	i, err := f.onlyCard(ctx, j)
+	switch {
+	case err != nil:
+		return err
+	case i.Serial == c.main:
+		return ui.Problem(f.t(msg.PlugStillMain, c.main))
+	case len(common(c.algorithms, i.Algorithms, j.Choice.Algorithm)) == 0:
+		return ui.Problem(f.t(msg.PlugOtherKind, i.Vendor, i.Serial))
+	}
+	c.found = i
+	return nil
+}
+
+// onlyCard is the one security key that is plugged in. A reset of it that was cut is
+// finished, or it could not tell its number.
+func (f *flow) onlyCard(ctx context.Context, j *Job) (CardInfo, error) {
+	i, err := j.M.Card.Info(ctx)
+	if err == nil && i.Terminated {
+		if err = j.M.Card.Reset(ctx); err == nil {
+			i, err = j.M.Card.Info(ctx)
+		}
+	}
+	switch {
+	case errors.Is(err, ErrNoCard):
+		return i, ui.Problem(f.t(msg.PlugNone))
+	case errors.Is(err, ErrSeveralCards):
+		return i, ui.Problem(f.t(msg.PlugSeveral))
+	}
+	return i, err
+}
+
+// common lists the algorithms that two cards take, those of the first in its order;
+// only says which one it must be, "" for any.
+func common(a, b []string, only string) (both []string) {
+	for _, x := range a {
+		if slices.Contains(b, x) && (only == "" || only == x) {
+			both = append(both, x)
+		}
+	}
+	return both
+}
+
+// eraseSpare has the person confirm the card that will be erased.
+func (f *flow) eraseSpare(ctx context.Context, j *Job) error {
+	c := &j.copies
+	holds := f.t(msg.SpareEmpty)
+	if c.found.Fingerprints[0] != "" {
+		holds = f.t(msg.SpareHolds, short(c.found.Fingerprints[0]))
+	}
+	id, _, err := f.ask(ctx, &ui.Page{Key: "spare", NoBack: true, Preset: "erase", Default: 1, Body: []ui.Block{
+		ui.S(f.t(msg.SpareErase)), ui.G(), ui.R(ui.Note, c.found.Vendor, c.found.Serial), ui.R(ui.NoMark, "", holds), ui.G(), ui.T(f.t(msg.SpareAfter))},
+		Choices: []ui.Choice{{ID: "erase", Label: f.t(msg.ButtonEraseKey), Letter: 'e'}, {ID: "other", Label: f.t(msg.ButtonOtherKey), Letter: 'o'}}})
+	if err != nil {
+		return err
+	}
+	if id == "erase" {
+		c.spare = c.found.Serial
+	}
+	return nil
+}
+
+// findMain waits for the first security key to be back.
+func (f *flow) findMain(ctx context.Context, j *Job) error {
+	if i, err := f.onlyCard(ctx, j); err != nil {
+		return err
+	} else if i.Serial != j.copies.main {
+		return ui.Problem(f.t(msg.PlugMainMissing, j.copies.main))
+	}
+	return nil
+}
+
+// copyCertificate puts the certificate of a finished run on a stick, if one is chosen.
+func (f *flow) copyCertificate(ctx context.Context, c *Certificate) error {
+	files := c.Files()
+	id, _, err := f.chooseStick(ctx, "copy", f.t(msg.CopyAsk), files, []ui.Choice{{ID: "skip", Label: f.t(msg.ButtonSkip), Letter: 's'}})
+	if err != nil || id == "skip" {
+		return err
+	}
+	p := &ui.Page{Key: "copied", NoBack: true, NoLeave: true, Preset: ui.Continue, Wait: f.t(msg.WaitRestart), Body: []ui.Block{ui.S(f.t(msg.CopyDone)), ui.G()},
+		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}}
+	for _, x := range files {
+		p.Body = append(p.Body, ui.R(ui.OK, "", x.Name))
+	}
+	p.Body = append(p.Body, ui.G(), ui.T(f.t(msg.CopyNext)))
+	_, _, err = f.ask(ctx, p)
+	return err
+}
+
+// stepOf is the step with this ID.
+func stepOf(id string) Step {
+	all := Steps()
+	return all[slices.IndexFunc(all, func(s Step) bool { return s.ID == id })]
+}
