@@ -186,6 +186,9 @@ func (c *card) VerifyPINs(ctx context.Context, user, admin *secret.Buffer) error
 }
 
 func (c *card) Certify(ctx context.Context, id wizard.Identity, userPIN *secret.Buffer) ([]byte, error) {
+	if id == (wizard.Identity{}) {
+		id.Name = "Owner" // an OpenPGP key must say something (RFC 9580, 10.1)
+	}
 	var out []byte
 	err := c.with(ctx, func(k *gpgcard.Card) error {
 		cert, err := k.Certificate(ctx, userID(id), userPIN)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,17 +78,29 @@ cd "$HEADS_DIR"
 // sh runs one of the functions above. The passphrase stands on the shell's command
 // line: it is the seller's, which re-ownership makes worthless.
 func (h *HeadsTPM) sh(ctx context.Context, call string) ([]byte, error) {
+	return h.shIn(ctx, nil, call)
+}
+
+// shIn is sh with something on the standard input.
+func (h *HeadsTPM) shIn(ctx context.Context, stdin io.Reader, call string) ([]byte, error) {
 	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-c", headsTPMLib+call)
 	cmd.Env = append(os.Environ(), "TPM2TOOLS_TCTI="+h.TCTI, "TSS2_LOG=all+NONE", "HEADS_DIR="+h.Dir, "LC_ALL=C")
+	cmd.Stdin = stdin
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("heads tpm: %s: %w: %s", strings.Fields(call)[0], err, strings.TrimSpace(errs.String()))
+		return nil, fmt.Errorf("heads tpm: %s: %w: %s", lastLine(call), err, strings.TrimSpace(errs.String()))
 	}
 	return out.Bytes(), nil
+}
+
+// lastLine is the function that is called, without what it is told.
+func lastLine(call string) string {
+	call = call[strings.LastIndexByte(strings.TrimSpace(call), '\n')+1:]
+	return strings.Fields(call)[0]
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

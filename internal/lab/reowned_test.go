@@ -111,7 +111,7 @@ func (l *Laptop) buyer(t *testing.T) *Buyer {
 	if err := json.Unmarshal(data, &m); err != nil {
 		t.Fatal(err)
 	}
-	return &Buyer{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"], TOTP: strings.ReplaceAll(m["totp"], " ", "")}
+	return &Buyer{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"], TOTP: strings.ReplaceAll(m["totp"], " ", ""), DUK: m["secret.duk"]}
 }
 
 func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
@@ -213,8 +213,11 @@ func (l *Laptop) sameCodes(t *testing.T, b *Buyer) {
 func (l *Laptop) noSecretLeft(t *testing.T, b *Buyer, printed string) {
 	t.Helper()
 	secrets := map[string]string{
-		"the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner, "the TOTP secret": b.TOTP,
+		"the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner, "the TOTP secret": b.TOTP, "the start passphrase": b.DUK,
 		"the seller's disk passphrase": l.Seller.Disk,
+	}
+	if b.DUK == "" {
+		delete(secrets, "the start passphrase")
 	}
 	for what, s := range secrets {
 		if strings.Contains(printed, s) {

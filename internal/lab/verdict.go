@@ -19,6 +19,7 @@ type Buyer struct {
 	AdminPIN string
 	Owner    string
 	TOTP     string // base32
+	DUK      string // passphrase of the disk unlock key; "": none
 }
 
 // A Verdict is the outcome of one check of a re-owned laptop, by tools that reown
@@ -47,6 +48,7 @@ func (l *Laptop) Judge(ctx context.Context, buyer *Buyer) []Verdict {
 	l.judgeBoot(ctx, work, check)
 	l.judgeTPM(ctx, buyer, check)
 	l.judgeCard(ctx, buyer, check)
+	l.judgeDUK(ctx, work, buyer, check)
 	return list
 }
 
