@@ -50,8 +50,10 @@ type Info struct {
 	SetUp bool `json:"set_up"`
 	// CanReset says that Reset may clear this TPM now. Heads gives that power away
 	// when it starts the operating system.
-	CanReset    bool       `json:"can_reset"`
-	PrimaryName string     `json:"primary_name,omitempty"` // hex Name of 0x81000000, TPM 2.0
+	CanReset bool `json:"can_reset"`
+	// PrimaryName tells one storage root from another: the hex Name of 0x81000000, or the
+	// SHA-1 of a TPM 1.2's public SRK where Reset could make the chip show it.
+	PrimaryName string     `json:"primary_name,omitempty"`
 	PrimaryAlg  PrimaryAlg `json:"primary_alg,omitempty"`
 	HasOTP      bool       `json:"has_otp"` // a secret is sealed where Heads looks for TOTP/HOTP
 	HasDUK      bool       `json:"has_duk"` // and for the disk unlock key

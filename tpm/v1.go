@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,9 @@ const (
 	v1BlobSize = 312
 	// v1CounterLabel is what Heads' `-la 3135106223` becomes.
 	v1CounterLabel = 0xbaddecaf
+
+	v1SetPermFlags   = 1  // TPM_SET_PERM_FLAGS
+	v1FlagReadSRKPub = 17 // TPM_PF_READSRKPUB
 )
 
 // v1 is a TPM 1.2.
@@ -91,6 +95,11 @@ func (v *v1) info(c *conn) (*Info, error) {
 	if f.disabled || f.nowDeactivated {
 		return i, nil // such a TPM answers nothing else
 	}
+	if i.Owned {
+		if i.PrimaryName, err = v.rootName(c); err != nil {
+			return nil, err
+		}
+	}
 	for s, has := range map[*slot]*bool{&otpSlot: &i.HasOTP, &dukSlot: &i.HasDUK} {
 		b, err := v.readBlob(c, *s)
 		if err != nil && !isNotSealed(err) {
@@ -149,6 +158,9 @@ func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 		return err
 	}
 	step(3)
+	if err := v.showRoot(c, passwordAuth(owner)); err != nil {
+		return err
+	}
 	if late {
 		if err := v.emptySlots(c); err != nil {
 			return err
@@ -269,6 +281,37 @@ func (v *v1) takeOwnership(c *conn, owner digest) error {
 	}
 	_, err = c.authorised(v1TakeOwnership, s, nil, pack(uint16(v1ProtocolOwner), sized(enc[0]), sized(enc[1]), srk))
 	return err
+}
+
+// showRoot lets everybody read the storage root's public key (TPM_PF_READSRKPUB, part 2,
+// 7.1.1), as trousers' tpm_restrictsrk -a does: it is how a later start knows that the
+// TPM has not been cleared since. A chip that refuses shows none.
+func (v *v1) showRoot(c *conn, owner digest) error {
+	s, err := c.oiap(owner)
+	if err != nil {
+		return err
+	}
+	_, err = c.authorised(v1SetCapability, s, nil, pack(uint32(v1SetPermFlags), sized(pack(uint32(v1FlagReadSRKPub))), sized([]byte{1})))
+	var refused *CommandError
+	if errors.As(err, &refused) && c.io == nil {
+		return nil
+	}
+	return err
+}
+
+// rootName is the hash of the storage root's public key in hex, "" where the TPM does
+// not show it.
+func (v *v1) rootName(c *conn) (string, error) {
+	p, err := c.call(v1GetPubKey, uint32(v1SRK))
+	var refused *CommandError
+	switch {
+	case err == nil:
+		h := sha1.Sum(p.b)
+		return hex.EncodeToString(h[:]), nil
+	case errors.As(err, &refused) && c.io == nil:
+		return "", nil
+	}
+	return "", err
 }
 
 // checkOwner reads the storage root's public key, which only the owner may.

@@ -42,7 +42,7 @@ func TestLife12(t *testing.T) {
 		t.Errorf("progress %v", steps)
 	}
 	i := must(p.Info(ctx))(t)
-	if !i.Owned || !i.SetUp || i.HasOTP || i.HasDUK || len(i.PCRs) != 8 {
+	if !i.Owned || !i.SetUp || i.HasOTP || i.HasDUK || len(i.PCRs) != 8 || len(i.PrimaryName) != 40 {
 		t.Errorf("after the reset: %+v", i)
 	}
 	check(t, p.CheckOwner(ctx, buf(ownerPass)))

@@ -34,6 +34,8 @@ const (
 	v1SetDeactivated     = 0x72
 	v1ReadPubEK          = 0x7c
 	v1OwnerReadPub       = 0x81
+	v1GetPubKey          = 0x21
+	v1SetCapability      = 0x3f
 	v1FlushSpecific      = 0xba
 	v1NVDefine           = 0xcc
 	v1NVWrite            = 0xcd
@@ -77,6 +79,7 @@ var v1Names = map[uint32]string{
 	v1PCRRead: "TPM_PCRRead", v1Seal: "TPM_Seal", v1Unseal: "TPM_Unseal", v1ContinueSelfTest: "TPM_ContinueSelfTest",
 	v1ForceClear: "TPM_ForceClear", v1GetCapability: "TPM_GetCapability", v1PhysicalEnable: "TPM_PhysicalEnable",
 	v1SetDeactivated: "TPM_PhysicalSetDeactivated", v1ReadPubEK: "TPM_ReadPubek", v1OwnerReadPub: "TPM_OwnerReadInternalPub",
+	v1GetPubKey: "TPM_GetPubKey", v1SetCapability: "TPM_SetCapability",
 	v1FlushSpecific: "TPM_FlushSpecific", v1NVDefine: "TPM_NV_DefineSpace", v1NVWrite: "TPM_NV_WriteValue",
 	v1NVRead: "TPM_NV_ReadValue", v1CreateCounter: "TPM_CreateCounter", v1IncrementCounter: "TPM_IncrementCounter",
 	v1ReadCounter: "TPM_ReadCounter", v1PhysicalPresence: "TSC_PhysicalPresence", 0x99: "TPM_Startup",
