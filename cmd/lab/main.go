@@ -52,6 +52,7 @@ func verbs() []verb {
 }
 
 const bootUsage = `
+  --tpm 2.0|1.2                     which TPM it has (new)
   --disk nvme|sata|virtio           what the disk is behind (boot)
   --screen serial|text|WIDTHxHEIGHT what the console is on: a serial line, a video card
                                     in text mode, a framebuffer (boot)
@@ -134,6 +135,7 @@ func newLaptop(ctx context.Context, args []string) error {
 	}
 	o := lab.Options{Dir: dir}
 	fs := flag.NewFlagSet("lab new", flag.ContinueOnError)
+	fs.StringVar(&o.TPM, "tpm", "2.0", "")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}

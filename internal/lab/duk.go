@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -25,29 +26,42 @@ unsealduk() { # the passphrase comes on standard input
 	tpm2_unseal -Q -c 0x81000003 -p "session:ps+$P" -S enc.ctx
 	tpm2_flushcontext -Q ps
 }
-generic() { tpm2_pcrextend "4:sha256=$(printf generic | sha256sum | cut -d' ' -f1)"; }
+mark() { tpm2_pcrextend "4:sha256=$(printf %s "$1" | sha256sum | cut -d' ' -f1)"; }
 `
 
 // UnsealDUK returns the disk unlock key as Heads gets it, for its passphrase.
 func (h *HeadsTPM) UnsealDUK(ctx context.Context, pass string) ([]byte, error) {
+	if t := h.v1(); t != nil {
+		return t.unseal(3, sha1.Sum([]byte(pass)))
+	}
 	return h.shIn(ctx, strings.NewReader(pass), headsDUKLib+"unsealduk")
 }
 
 // MeasureHeaders extends PCR 6 with a list of header hashes.
 func (h *HeadsTPM) MeasureHeaders(ctx context.Context, list string) error {
+	if t := h.v1(); t != nil {
+		data, err := os.ReadFile(list)
+		return errors.Join(err, t.extend(6, data))
+	}
 	_, err := h.sh(ctx, headsDUKLib+"measureluks "+quote(list))
 	return err
 }
 
 // MarkGeneric extends PCR 4 as Heads does before it starts the system.
 func (h *HeadsTPM) MarkGeneric(ctx context.Context) error {
-	_, err := h.sh(ctx, headsDUKLib+"generic")
-	return err
+	return h.mark(ctx, "generic")
 }
 
 // MarkRecovery extends PCR 4 as Heads' recovery shell does.
 func (h *HeadsTPM) MarkRecovery(ctx context.Context) error {
-	_, err := h.sh(ctx, headsDUKLib+`tpm2_pcrextend "4:sha256=$(printf recovery | sha256sum | cut -d' ' -f1)"`)
+	return h.mark(ctx, "recovery")
+}
+
+func (h *HeadsTPM) mark(ctx context.Context, how string) error {
+	if t := h.v1(); t != nil {
+		return t.extend(4, []byte(how))
+	}
+	_, err := h.sh(ctx, headsDUKLib+"mark "+how)
 	return err
 }
 

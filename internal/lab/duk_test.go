@@ -76,3 +76,19 @@ func TestSealedAfterTheRestart(t *testing.T) {
 	}
 	l.finish(t)
 }
+
+// TestReownedWithTPM12 is a whole run on a laptop with a TPM 1.2, with a disk unlock key,
+// judged by commands that package tpm has no part in.
+func TestReownedWithTPM12(t *testing.T) {
+	l := newLaptop(t, Options{DataMiB: 64, TPM: "1.2"})
+	if code, out := l.run(t, "verify"); code != 0 {
+		t.Errorf("verify: exit code %d\n%s", code, out)
+	}
+	code, out := l.run(t, l.also(t, map[string]string{"duk": "yes"})...)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out)
+	}
+	b := l.buyer(t)
+	l.mustBeBuyers(t, b)
+	l.noSecretLeft(t, b, out)
+}

@@ -13,10 +13,11 @@ import (
 )
 
 // HeadsTPM drives a TPM 2.0 with the command sequences of Heads' tpmr.sh,
-// through tpm2-tools.
+// through tpm2-tools, and a TPM 1.2 with those of its own program (tpm12).
 type HeadsTPM struct {
-	TCTI string // what tpm2-tools need to find the TPM
-	Dir  string // Heads' /tmp/secret
+	TCTI   string // what tpm2-tools need to find the TPM
+	Dir    string // Heads' /tmp/secret
+	Socket string // of a TPM 1.2; "": a TPM 2.0
 }
 
 // headsTPMLib is the part of tpmr.sh that the lab needs: the same commands in the
@@ -135,7 +136,13 @@ func (h *HeadsTPM) CheckRollback(ctx context.Context, file []byte) error {
 	if !ok {
 		return fmt.Errorf("kexec_rollback.txt names no counter: %q", file)
 	}
-	out, err := h.sh(ctx, "readcounter "+quote(name))
+	var out []byte
+	var err error
+	if t := h.v1(); t != nil {
+		out, err = t.counter(name)
+	} else {
+		out, err = h.sh(ctx, "readcounter "+quote(name))
+	}
 	if err != nil {
 		return err
 	}
@@ -149,8 +156,11 @@ func rollbackFile(index string, text []byte) []byte {
 	return fmt.Appendf(nil, "%x  /tmp/counter-%s\n", sha256.Sum256(text), index)
 }
 
-// PrimaryHash returns the content of kexec_primhdl_hash.txt.
+// PrimaryHash returns the content of kexec_primhdl_hash.txt, nil with a TPM 1.2.
 func (h *HeadsTPM) PrimaryHash(ctx context.Context) ([]byte, error) {
+	if h.v1() != nil {
+		return nil, nil
+	}
 	if _, err := h.sh(ctx, "startsession"); err != nil {
 		return nil, err
 	}
@@ -172,7 +182,12 @@ func (h *HeadsTPM) Seal(ctx context.Context, secret []byte, owner string) error 
 }
 
 // Unseal returns the TOTP secret as Heads gets it at boot.
-func (h *HeadsTPM) Unseal(ctx context.Context) ([]byte, error) { return h.sh(ctx, "unseal") }
+func (h *HeadsTPM) Unseal(ctx context.Context) ([]byte, error) {
+	if t := h.v1(); t != nil {
+		return t.unseal(0x4d47, [20]byte{})
+	}
+	return h.sh(ctx, "unseal")
+}
 
 // Measure extends the PCRs as coreboot and Heads' cbfs-init do at power-on: PCR 2
 // with the stages and the payload, PCR 7 with each Heads file's name and content,
@@ -181,6 +196,9 @@ func (h *HeadsTPM) Measure(ctx context.Context, rom string) error {
 	files, err := ROMFiles(ctx, rom)
 	if err != nil {
 		return err
+	}
+	if t := h.v1(); t != nil {
+		return t.measure(files)
 	}
 	var call strings.Builder
 	for _, f := range files {

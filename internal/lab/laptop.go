@@ -35,6 +35,7 @@ type Options struct {
 	Dir     string // made when missing; its path must be short, sockets lie in it
 	DataMiB int    // file system inside the encrypted volume; 0: 128
 	Card    string // profile of the emulated card; "": nk3
+	TPM     string // "2.0" or "1.2"; "": 2.0
 }
 
 // A Laptop is one virtual laptop in a directory.
@@ -43,6 +44,7 @@ type Laptop struct {
 	Seller  Seller
 	DataMiB int
 	Profile string
+	Family  string            // of the TPM
 	Files   map[string]string // SHA-256 of each file in the encrypted volume
 
 	VolumeKey string // hex; the seller could have kept it
@@ -72,11 +74,16 @@ func New(ctx context.Context, o Options) (_ *Laptop, err error) {
 	if o.Card == "" {
 		o.Card = "nk3"
 	}
+	if o.TPM == "" {
+		o.TPM = "2.0"
+	} else if o.TPM != "2.0" && o.TPM != "1.2" {
+		return nil, fmt.Errorf("no TPM %q: 1.2 or 2.0", o.TPM)
+	}
 	var totp [20]byte
 	if _, err := rand.Read(totp[:]); err != nil {
 		return nil, err
 	}
-	l := &Laptop{Dir: o.Dir, DataMiB: o.DataMiB, Profile: o.Card, Seller: Seller{
+	l := &Laptop{Dir: o.Dir, DataMiB: o.DataMiB, Profile: o.Card, Family: o.TPM, Seller: Seller{
 		Disk: "PleaseChangeMe", UserPIN: "seller-user", AdminPIN: "seller-admin", Owner: "seller-owner",
 		TOTP: base32.StdEncoding.EncodeToString(totp[:]),
 	}}
@@ -112,7 +119,10 @@ func New(ctx context.Context, o Options) (_ *Laptop, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("export CONFIG_BOARD_NAME=%q\nexport CONFIG_TPM=\"y\"\nexport CONFIG_TPM2_TOOLS=\"y\"\n", Board)
+	config := fmt.Sprintf("export CONFIG_BOARD_NAME=%q\nexport CONFIG_TPM=\"y\"\n", Board)
+	if o.TPM == "2.0" {
+		config += "export CONFIG_TPM2_TOOLS=\"y\"\n"
+	}
 	if err := os.WriteFile(l.path("config"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
@@ -161,21 +171,14 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 	if err := l.Heads.Measure(ctx, l.ROM()); err != nil {
 		return err
 	}
-	if err := l.Heads.Reset(ctx, l.Seller.Owner); err != nil {
-		return err
-	}
-	rollback, err := l.Heads.Counter(ctx, l.Seller.Owner, "1ab0c0d")
+	rollback, primary, err := l.own(ctx, totp)
 	if err != nil {
-		return err
-	}
-	primary, err := l.Heads.PrimaryHash(ctx)
-	if err != nil {
-		return err
-	}
-	if err := l.Heads.Seal(ctx, totp, l.Seller.Owner); err != nil {
 		return err
 	}
 	for name, data := range map[string][]byte{"oem": nil, "kexec_rollback.txt": rollback, "kexec_primhdl_hash.txt": primary} {
+		if data == nil && name != "oem" {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(l.BootDir(), name), data, 0o644); err != nil {
 			return err
 		}
@@ -190,6 +193,25 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 		return err
 	}
 	return l.makeHandover(ctx, "")
+}
+
+// own is the seller's TPM: owned, with a counter and the TOTP secret. It returns
+// kexec_rollback.txt and, with a TPM 2.0, kexec_primhdl_hash.txt.
+func (l *Laptop) own(ctx context.Context, totp []byte) (rollback, primary []byte, err error) {
+	if l.Family == "1.2" {
+		rollback, err = own12(ctx, l.TPM.Socket, l.Seller.Owner, totp)
+		return rollback, nil, err
+	}
+	if err := l.Heads.Reset(ctx, l.Seller.Owner); err != nil {
+		return nil, nil, err
+	}
+	if rollback, err = l.Heads.Counter(ctx, l.Seller.Owner, "1ab0c0d"); err != nil {
+		return nil, nil, err
+	}
+	if primary, err = l.Heads.PrimaryHash(ctx); err != nil {
+		return nil, nil, err
+	}
+	return rollback, primary, l.Heads.Seal(ctx, totp, l.Seller.Owner)
 }
 
 // signBoot signs the kexec*.txt files with the seller's card, the way Heads does.
@@ -258,10 +280,17 @@ func (l *Laptop) startDevices() (err error) {
 	if l.GPG, err = l.PCSC.GPG(l.path("gpg")); err != nil {
 		return err
 	}
-	if l.TPM, err = tpmtest.Start(l.path("tpm")); err != nil {
+	version := tpmtest.V20
+	if l.Family == "1.2" {
+		version = tpmtest.V12
+	}
+	if l.TPM, err = tpmtest.StartVersion(l.path("tpm"), version); err != nil {
 		return err
 	}
 	l.Heads = &HeadsTPM{TCTI: l.TPM.TCTI(), Dir: l.path("heads")}
+	if version == tpmtest.V12 {
+		l.Heads.Socket = l.TPM.Socket
+	}
 	return nil
 }
 

@@ -11,14 +11,15 @@ import (
 	"reown/tpm/tpmtest"
 )
 
-// templates are laptops as they were shipped, switched off, by the size of their
-// data: building one takes seconds, copying one does not.
-var templates = map[int]*Laptop{}
+// templates are laptops as they were shipped, switched off, by what was
+// asked for: building one takes seconds, copying one does not.
+var templates = map[Options]*Laptop{}
 
 // newLaptop returns a laptop as the seller ships it, switched on.
 func newLaptop(t *testing.T, o Options) *Laptop {
 	t.Helper()
-	if templates[o.DataMiB] == nil {
+	key := o
+	if templates[key] == nil {
 		dir, err := os.MkdirTemp("/tmp", "lab") // sockets want a short path
 		if err != nil {
 			t.Fatal(err)
@@ -36,9 +37,9 @@ func newLaptop(t *testing.T, o Options) *Laptop {
 			t.Fatal(err)
 		}
 		l.Stop()
-		templates[o.DataMiB] = l
+		templates[key] = l
 	}
-	return templates[o.DataMiB].copyOf(t)
+	return templates[key].copyOf(t)
 }
 
 // TestSellersLaptop checks that the lab's laptop is what a seller ships: Heads

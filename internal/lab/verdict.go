@@ -169,6 +169,9 @@ func (l *Laptop) judgeTPM(ctx context.Context, buyer *Buyer, check func(string, 
 	})
 	check("kexec_primhdl_hash.txt names the TPM's primary key", func() error {
 		want, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_primhdl_hash.txt"))
+		if l.Family == "1.2" && errors.Is(err, os.ErrNotExist) {
+			return nil // Heads has none there
+		}
 		if err != nil {
 			return err
 		}
@@ -179,8 +182,8 @@ func (l *Laptop) judgeTPM(ctx context.Context, buyer *Buyer, check func(string, 
 		return err
 	})
 	check("the TPM refuses the seller's owner passphrase", func() error {
-		if _, err := l.Heads.sh(ctx, `tpm2_nvdefine -Q -C o -s 8 0x1500010 -P "$(hx `+quote(l.Seller.Owner)+`)"`); err == nil {
-			return errors.New("it is accepted")
+		if ok, err := l.Heads.AcceptsOwner(ctx, l.Seller.Owner); ok || err != nil {
+			return fmt.Errorf("accepted: %v %w", ok, orNil(err))
 		}
 		return nil
 	})
