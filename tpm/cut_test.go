@@ -213,3 +213,74 @@ func TestPowerCutInSealAndCounter(t *testing.T) {
 		})
 	}
 }
+
+// Sealing again has one moment without a secret, between two commands that cannot be
+// one: Heads looks at a fixed handle, TPM2_EvictControl refuses a handle that is taken,
+// and what is persistent cannot be moved (part 3, 28.5). Cut there, nothing is sealed,
+// which the caller sees and makes good; cut anywhere else, the old or the new is.
+func TestOneCommandWithoutASecret(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V20)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+	pcrs := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
+	const old, new = "the old secret", "the new secret"
+	check(t, p.SealOTP(ctx, buf(ownerPass), buf(old), pcrs))
+	sealed := filepath.Join(filepath.Dir(s.Socket), "sealed")
+	check(t, s.Snapshot(sealed))
+	whole, names := cutAt(t, s, 0, false)
+	check(t, whole.SealOTP(ctx, buf(ownerPass), buf(new), pcrs))
+	var evicts []int
+	for i, n := range *names {
+		if n == "TPM2_EvictControl" {
+			evicts = append(evicts, i+1)
+		}
+	}
+	if len(evicts) != 2 {
+		t.Fatalf("stored by %v", *names)
+	}
+	for _, c := range []struct {
+		n     int
+		after bool
+		want  string
+	}{{evicts[0], false, old}, {evicts[0], true, ""}, {evicts[1], false, ""}, {evicts[1], true, new}} {
+		check(t, s.Restore(sealed))
+		cut, _ := cutAt(t, s, c.n, c.after)
+		wantErr(t, cut.SealOTP(ctx, buf(ownerPass), buf(new), pcrs), errPower)
+		check(t, s.PowerCycle())
+		got, err := p.UnsealOTP(ctx)
+		if c.want == "" {
+			wantErr(t, err, ErrNotSealed)
+			if must(p.OTPSealedTo(ctx, pcrs))(t) {
+				t.Error("nothing is sealed, and it is said to be")
+			}
+		} else if err != nil || string(got.Bytes()) != c.want {
+			t.Errorf("cut at %d, after=%v: %q %v", c.n, c.after, got.Bytes(), err)
+		}
+		check(t, p.SealOTP(ctx, buf(ownerPass), buf(new), pcrs))
+	}
+}
+
+// A disk unlock key that is removed is gone, and removing it again does no harm.
+func TestRemoveDUK(t *testing.T) {
+	for name, v := range map[string]tpmtest.Version{"2.0": tpmtest.V20, "1.2": tpmtest.V12} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			s := startSim(t, v)
+			p := mustOpen(t, s.Socket)
+			check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+			pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+			check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+			check(t, p.SealDUK(ctx, buf(ownerPass), buf(otpText), buf(dukPass), pcrs))
+			if v == tpmtest.V20 {
+				wantErr(t, p.RemoveDUK(ctx, buf("wrong")), ErrWrongOwner)
+			}
+			for range 2 {
+				check(t, p.RemoveDUK(ctx, buf(ownerPass)))
+				_, err := p.UnsealDUK(ctx, buf(dukPass))
+				wantErr(t, err, ErrNotSealed)
+			}
+			must(p.UnsealOTP(ctx))(t)
+		})
+	}
+}

@@ -297,6 +297,8 @@ func TestNothingSecretOnTheBus(t *testing.T) {
 			must(p.UnsealOTP(ctx))(t)
 			must(p.UnsealDUK(ctx, buf(dukPass)))(t)
 			must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+			check(t, p.RemoveDUK(ctx, buf(ownerPass)))
+			check(t, p.Clear(ctx))
 			trace := tap.Trace()
 			for _, m := range []string{ownerPass, dukPass, "OTPmarker", "DUKmarker"} {
 				h1, h2 := sha1.Sum([]byte(m)), sha256.Sum256([]byte(m))

@@ -177,9 +177,8 @@ func (f *flow) duk(ctx context.Context) (move, error) {
 			Body:    []ui.Block{ui.S(f.t(msg.DUKNotNow)), ui.T(f.t(msg.DUKNotNowWhy)), ui.G(), ui.T(f.t(msg.DUKNotNowHow))},
 			Choices: []ui.Choice{f.button()}})
 		return mv, err
-	} else if err != nil && !errors.Is(err, ErrSealImpossible) {
-		return again, err
 	}
+	// Any other reason is the TPM's, and the steps that need it tell it.
 	body := []ui.Block{ui.S(f.t(msg.DUKAsk)), ui.G(), ui.T(f.t(msg.DUKWhat)), ui.G(), ui.T(f.t(msg.DUKAdvice))}
 	if t, err := f.s.TPM(); err != nil {
 		return again, err

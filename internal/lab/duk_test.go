@@ -1,11 +1,18 @@
 package lab
 
 import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base32"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"reown/tpm/tpmtest"
 )
 
 // also is wizardArgs with more answers.
@@ -30,13 +37,33 @@ func (l *Laptop) also(t *testing.T, answers map[string]string) []string {
 // and cryptsetup.
 func TestDiskUnlockKey(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
-	code, out := l.run(t, l.also(t, map[string]string{"duk": "yes"})...)
-	if code != 0 {
-		t.Fatalf("exit code %d\n%s", code, out)
+	tap, err := tpmtest.Tap(l.TPM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(l.also(t, map[string]string{"duk": "yes"}), l.Flags()...)
+	printed, err := exec.Command(reownBinary(t), append(args, "--tpm", tap.Socket)...).CombinedOutput()
+	out, trace := string(printed), tap.Trace()
+	tap.Close()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	b := l.buyer(t)
 	if b.DUK == "" {
 		t.Fatal("no passphrase was made for it")
+	}
+	// Nothing that the buyer wrote down crossed the TPM's bus, in clear or as a hash.
+	totp, err := base32.StdEncoding.DecodeString(b.TOTP)
+	if err != nil || len(trace) < 20000 {
+		t.Fatalf("%v; %d bytes were recorded", err, len(trace))
+	}
+	for what, s := range map[string]string{"the TPM passphrase": b.Owner, "the start passphrase": b.DUK, "the disk passphrase": b.Disk, "the TOTP secret": string(totp)} {
+		h1, h2 := sha1.Sum([]byte(s)), sha256.Sum256([]byte(s))
+		for _, form := range [][]byte{[]byte(s), h1[:], h2[:]} {
+			if bytes.Contains(trace, form) {
+				t.Errorf("%s crossed the bus", what)
+			}
+		}
 	}
 	l.mustBeBuyers(t, b)
 	l.noSecretLeft(t, b, out)
@@ -78,17 +105,31 @@ func TestSealedAfterTheRestart(t *testing.T) {
 }
 
 // TestReownedWithTPM12 is a whole run on a laptop with a TPM 1.2, with a disk unlock key,
-// judged by commands that package tpm has no part in.
+// judged by commands that package tpm has no part in. The chip is deactivated, as a
+// clearing that was cut leaves it: the run asks for a restart and goes on.
 func TestReownedWithTPM12(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64, TPM: "1.2"})
 	if code, out := l.run(t, "verify"); code != 0 {
 		t.Errorf("verify: exit code %d\n%s", code, out)
 	}
-	code, out := l.run(t, l.also(t, map[string]string{"duk": "yes"})...)
-	if code != 0 {
-		t.Fatalf("exit code %d\n%s", code, out)
+	if err := l.Heads.v1().deactivate(); err != nil {
+		t.Fatal(err)
 	}
+	if err := l.PowerCycle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	code, first := l.run(t, l.also(t, map[string]string{"duk": "yes"})...)
+	if code != 5 || !strings.Contains(first, "page restart") {
+		t.Fatalf("exit code %d\n%s", code, first)
+	}
+	l.remember(t)
+	if err := l.PowerCycle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.finish(t)
 	b := l.buyer(t)
-	l.mustBeBuyers(t, b)
-	l.noSecretLeft(t, b, out)
+	if b.DUK == "" {
+		t.Error("no disk unlock key")
+	}
+	l.noSecretLeft(t, b, first)
 }

@@ -20,10 +20,6 @@ func (l *Laptop) makeHandover(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	srk, err := l.Heads.sh(ctx, "tpm2_readpublic -c 0x81000000 -n name >/dev/null; od -An -v -tx1 name | tr -d ' \\n'")
-	if err != nil {
-		return err
-	}
 	uuid, digest, err := l.luksDigest(ctx)
 	if err != nil {
 		return err
@@ -50,20 +46,32 @@ func (l *Laptop) makeHandover(ctx context.Context, to string) error {
 	}
 	type object = map[string]any
 	subject := func(name, sha256 string) object { return object{"name": name, "digest": object{"sha256": sha256}} }
+	subjects := []object{
+		subject("rom", fmt.Sprintf("%x", sha256.Sum256(rom))), subject("card", fmt.Sprintf("%x", sha256.Sum256(card))),
+		subject("boot-tree", strings.Fields(string(tree))[0]),
+	}
+	if l.EK != "" {
+		subjects = append(subjects, subject("tpm-ek", l.EK))
+	}
+	reference := object{
+		"pcrs": pcrs, "cardSerial": serial, "romKeys": []string{l.Seller.Fingerprint},
+		"luks": []object{{"uuid": uuid, "keyDigest": digest}},
+	}
+	if l.Family != "1.2" {
+		srk, err := l.Heads.sh(ctx, "tpm2_readpublic -c 0x81000000 -n name >/dev/null; od -An -v -tx1 name | tr -d ' \\n'")
+		if err != nil {
+			return err
+		}
+		reference["srkName"] = string(srk)
+	}
 	js, err := json.MarshalIndent(object{
 		"_type":         "https://in-toto.io/Statement/v1",
 		"predicateType": "urn:reown:handover:v1",
-		"subject": []object{
-			subject("rom", fmt.Sprintf("%x", sha256.Sum256(rom))), subject("card", fmt.Sprintf("%x", sha256.Sum256(card))),
-			subject("boot-tree", strings.Fields(string(tree))[0]), subject("tpm-ek", l.EK),
-		},
+		"subject":       subjects,
 		"predicate": object{
 			"order": "LAB-2026-1147", "seq": 0, "previous": "", "from": l.Seller.Fingerprint, "to": to,
-			"reference": object{
-				"pcrs": pcrs, "srkName": string(srk), "cardSerial": serial, "romKeys": []string{l.Seller.Fingerprint},
-				"luks": []object{{"uuid": uuid, "keyDigest": digest}},
-			},
-			"changed": []string{"rom", "boot", "disk", "card", "tpm"},
+			"reference": reference,
+			"changed":   []string{"rom", "boot", "disk", "card", "tpm"},
 		},
 	}, "", "  ")
 	if err != nil {
@@ -91,10 +99,18 @@ const treeDigest = `cd "$1"; export LC_ALL=C
 { find ./ -type f ! -path './kexec*' ! -path ./oem -print0 | sort -z | xargs -0 sha256sum
   find ./ ! -path './kexec*' ! -path ./oem -print0 | sort -z; } | sha256sum`
 
-// pcrs reads registers of the SHA-256 bank, by their number in decimal.
+// pcrs reads registers (of a TPM 2.0: of the SHA-256 bank), by their number in decimal.
 func (h *HeadsTPM) pcrs(ctx context.Context, list ...int) (map[string]string, error) {
 	m := map[string]string{}
 	for _, n := range list {
+		if t := h.v1(); t != nil {
+			v, err := t.send(0xc1, ordPCRRead, be32(uint32(n)))
+			if err != nil {
+				return nil, err
+			}
+			m[fmt.Sprint(n)] = fmt.Sprintf("%x", v)
+			continue
+		}
 		out, err := h.sh(ctx, fmt.Sprintf("tpm2_pcrread -Q -o pcr sha256:%d; od -An -v -tx1 pcr | tr -d ' \\n'", n))
 		if err != nil {
 			return nil, err

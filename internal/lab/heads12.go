@@ -27,6 +27,7 @@ type tpm12 struct{ socket string }
 const (
 	ordOIAP        = 0x0a
 	ordExtend      = 0x14
+	ordPCRRead     = 0x15
 	ordUnseal      = 0x18
 	ordOwnerRead   = 0x81
 	ordNVRead      = 0xcf
@@ -144,6 +145,19 @@ func (t *tpm12) owner(pass string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// deactivate switches the TPM off from the next start on.
+func (t *tpm12) deactivate() error {
+	for _, c := range []struct {
+		ordinal uint32
+		param   []byte
+	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 8}}, {0x72, []byte{1}}} { // presence twice, TPM_PhysicalSetDeactivated
+		if _, err := t.send(0xc1, c.ordinal, c.param); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // v1 is the TPM as a 1.2, nil if it is a 2.0.

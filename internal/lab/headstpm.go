@@ -115,6 +115,9 @@ func (h *HeadsTPM) Reset(ctx context.Context, owner string) error {
 // Endorsement keeps the endorsement key by the TCG's template at its handle, and
 // returns the SHA-256 of its public area, in hexadecimal.
 func (h *HeadsTPM) Endorsement(ctx context.Context, owner string) (string, error) {
+	if h.v1() != nil {
+		return "", nil // a TPM 1.2 shows it to its owner only
+	}
 	out, err := h.sh(ctx, "endorsement "+quote(owner))
 	return strings.TrimSpace(string(out)), err
 }
