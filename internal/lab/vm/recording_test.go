@@ -50,10 +50,10 @@ func (a *moment) sameDevices(b *moment) bool {
 	return bytes.Equal(a.card, b.card) && maps.EqualFunc(a.tpm, b.tpm, bytes.Equal) && maps.EqualFunc(a.chip, b.chip, bytes.Equal) && maps.Equal(a.paper, b.paper)
 }
 
-// record re-owns a laptop and keeps up to perStep moments of each step.
-func record(t *testing.T, ctx context.Context, perStep int) *recording {
+// record re-owns a laptop without a person, keeping up to perStep moments of each
+// step. The machine is still on.
+func record(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, perStep int) (*recording, *Machine) {
 	t.Helper()
-	l, fw := newLaptop(t)
 	r := &recording{before: copyLaptop(t, l.Dir, l.Dir+"0")}
 	uuid, err := luksUUID(ctx, l)
 	if err != nil {
@@ -71,8 +71,7 @@ func record(t *testing.T, ctx context.Context, perStep int) *recording {
 	prepare(t, l)
 	// Behind virtio Linux asks for a flush where NVMe would get a write that is
 	// marked "through the cache", which QEMU's log does not show.
-	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file,
-		Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
+	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
 	w := &watcher{m: m, l: l, log: file, chip: chip, perStep: perStep, taken: map[string][]moment{}, skip: map[string]time.Duration{}}
 	for !strings.Contains(m.Console(), "LAB-EXIT") {
 		if err := w.look(); err != nil {
@@ -92,18 +91,27 @@ func record(t *testing.T, ctx context.Context, perStep int) *recording {
 	if err := w.take(); err != nil { // the end
 		t.Fatal(err)
 	}
-	m.Cut()
 	if r.log, err = OpenWriteLog(file); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.log.Close() })
+	flushes := 0
+	for _, e := range r.log.Entries {
+		if e.Flush {
+			flushes++
+		}
+	}
 	for _, s := range w.steps {
 		for _, x := range w.taken[s] {
 			x.requests = r.log.Before(x.logged)
 			r.moments = append(r.moments, x)
 		}
 	}
-	return r
+	t.Logf("recorded: %d requests to the disk, %d of them flushes; %d moments", len(r.log.Entries), flushes, len(r.moments))
+	if flushes < 10 || len(r.moments) < 50 {
+		t.Fatal("too little to prove anything")
+	}
+	return r, m
 }
 
 func luksUUID(ctx context.Context, l *lab.Laptop) (string, error) {
@@ -470,35 +478,14 @@ func cryptsetupFinishes(ctx context.Context, l *lab.Laptop, paper map[string]str
 	return lab.SameFiles(files, l.Files)
 }
 
-// TestPowerCutsReplayed cuts the power at many moments of every step: the processor,
-// the TPM, the security key and the chip stop where they are, and the disk loses or
-// reorders what it had not flushed. The next start must finish. The default run does
-// 24 cuts, a soak 300.
-func TestPowerCutsReplayed(t *testing.T) {
-	ctx := deadline(t, 6*time.Hour)
-	n, perStep, limit := 24, 32, 10*time.Minute
-	if os.Getenv("REOWN_SOAK") == "1" {
-		n, perStep, limit = 300, 64, 6*time.Hour
-	}
+// replay cuts the power n times, spread over all steps: the processor, the TPM, the
+// security key and the chip stop where they are, and the disk loses or reorders what it
+// had not flushed. The next start must finish.
+func (r *recording) replay(t *testing.T, ctx context.Context, n int) {
 	began := time.Now()
-	newLaptop(t)
-	t.Logf("made in %.0f s", time.Since(began).Seconds())
-	r := record(t, ctx, perStep)
-	flushes := 0
-	for _, e := range r.log.Entries {
-		if e.Flush {
-			flushes++
-		}
-	}
-	t.Logf("recorded in %.0f s: %d requests to the disk, %d of them flushes; %d moments", time.Since(began).Seconds(), len(r.log.Entries), flushes, len(r.moments))
-	if flushes < 10 || len(r.moments) < n/2 {
-		t.Fatal("too little to prove anything")
-	}
 	seed := uint64(time.Now().UnixNano())
 	points := r.points(n, rand.New(rand.NewPCG(seed, 0)))
 	outcomes := make([]outcome, n)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range 2 {

@@ -99,19 +99,16 @@ func mustBeBuyers(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer
 }
 
 // TestReownedInVM is a whole unattended run in the virtual machine; then the memory
-// is searched for its secrets, foreign tools judge the laptop, and the installed
-// system starts.
+// is searched for its secrets, foreign tools judge the laptop, the installed system
+// starts, and the run's record is played with 21 power cuts; 300 in a soak.
 func TestReownedInVM(t *testing.T) {
 	l, fw := newLaptop(t)
-	prepare(t, l)
-	ctx := deadline(t, 12*time.Minute)
-	began := time.Now()
-	var clock stepClock
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1), Output: clock.see})
-	if err := m.WaitConsole(ctx, "LAB-EXIT"); err != nil || !strings.Contains(m.Console(), "LAB-EXIT 0") {
-		t.Fatalf("%v\n%s", err, m.Console())
+	cuts, moments, ctx := 21, 32, deadline(t, 20*time.Minute)
+	if os.Getenv("REOWN_SOAK") == "1" {
+		cuts, moments, ctx = 300, 64, deadline(t, 8*time.Hour)
 	}
-	t.Logf("seconds by step:%s", clock.String())
+	began := time.Now()
+	r, m := record(t, ctx, l, fw, moments)
 	b := remember(t, l)
 	marker(t, ctx, m)
 	text, raw := secretsOf(t, ctx, l, b)
@@ -120,38 +117,8 @@ func TestReownedInVM(t *testing.T) {
 	t.Logf("%.0f s, %.0f s of processor time", time.Since(began).Seconds(), m.qemu.ProcessState.UserTime().Seconds())
 	mustBeBuyers(t, ctx, l, b)
 	startOS(t, ctx, l, fw, b)
+	t.Run("PowerCuts", func(t *testing.T) { r.replay(t, ctx, cuts) })
 }
-
-// stepClock notes when the wizard's steps begin.
-type stepClock struct {
-	line  []byte
-	began time.Time
-	last  string
-	out   strings.Builder
-}
-
-func (c *stepClock) see(p []byte) {
-	for _, b := range p {
-		if b != '\n' {
-			c.line = append(c.line, b)
-			continue
-		}
-		name, _, ok := strings.Cut(string(c.line), ": In progress")
-		c.line = c.line[:0]
-		if ok && name != c.last {
-			c.lap(name)
-		}
-	}
-}
-
-func (c *stepClock) lap(next string) {
-	if c.last != "" {
-		fmt.Fprintf(&c.out, " %s %.0f", strings.TrimSpace(c.last), time.Since(c.began).Seconds())
-	}
-	c.last, c.began = next, time.Now()
-}
-
-func (c *stepClock) String() string { c.lap(""); return c.out.String() }
 
 // grouped is a code as it is shown, in groups of four.
 func grouped(code string) string {
