@@ -30,6 +30,7 @@ var matrix = []struct {
 	{"journal", shape{size: 1 << 20, sector: 512}, []string{"--resilience", "journal"}, luks.ReencryptOptions{Resilience: luks.Journal}, 512},
 	{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"}, luks.ReencryptOptions{}, 512},
 	{"detached header", shape{size: 1 << 20, sector: 4096, detached: true}, nil, luks.ReencryptOptions{}, 4096},
+	{"detached header, journal", shape{size: 1 << 20, sector: 512, detached: true}, []string{"--resilience", "journal"}, luks.ReencryptOptions{Resilience: luks.Journal}, 512},
 	{"large hotzones", shape{size: 8 << 20, sector: 512}, []string{"--hotzone-size", "4M"}, luks.ReencryptOptions{}, 512},
 	{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"}, luks.ReencryptOptions{}, 512},
 }
@@ -174,26 +175,34 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 			}
 			log := d.Log()
 			r := rand.New(rand.NewPCG(3, uint64(len(c.name))))
-			var ks []int
-			var left [][]lukstest.Op
-			add := func(k int, ops []lukstest.Op) { ks, left = append(ks, k), append(left, ops) }
-			if lukstest.Soak() {
-				for k := range len(log) + 1 {
-					add(k, log[:k])
+			type point struct {
+				k    int
+				kind string
+				ops  []lukstest.Op
+			}
+			const killed, power = "killed", "power loss"
+			var points []point
+			add := func(k int, kind string) {
+				ops := log[:k]
+				if kind == power {
+					ops = lukstest.PowerLoss(log, k, 4096, 0.5, r)
 				}
+				points = append(points, point{k, kind, ops})
+			}
+			if lukstest.Soak() {
 				for range 100 {
-					k := r.IntN(len(log) + 1)
-					add(k, lukstest.PowerLoss(log, k, 4096, 0.5, r))
+					add(r.IntN(len(log)+1), power)
+				}
+				for k := range len(log) + 1 {
+					add(k, killed)
 				}
 			} else {
-				k := r.IntN(len(log) + 1)
-				add(k, log[:k])
-				k = r.IntN(len(log) + 1)
-				add(k, lukstest.PowerLoss(log, k, 4096, 0.5, r))
+				add(r.IntN(len(log)+1), killed)
+				add(r.IntN(len(log)+1), power)
 			}
-			lost := 0
-			for i, k := range ks {
-				img := lukstest.Replay(base, left[i])
+			lost, count := map[string]int{}, map[string]int{}
+			for i, p := range points {
+				img := lukstest.Replay(base, p.ops)
 				out, err := f.peerResume(img)
 				sector := c.shape.sector
 				if err == nil && f.keyChanged(base, out) {
@@ -202,12 +211,15 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 				if err == nil {
 					err = f.data(out, sector)
 				}
+				count[p.kind]++
 				if err != nil {
-					lost++
-					t.Errorf("point %d, after %d of %d operations: %v", i, k, len(log), err)
+					lost[p.kind]++
+					t.Errorf("point %d, %s after %d of %d operations: %v", i, p.kind, p.k, len(log), err)
+				}
+				if n := count[p.kind]; n%100 == 0 || i+1 == len(points) {
+					t.Logf("our run, finished by cryptsetup: power loss, lost %d of %d; killed, lost %d of %d", lost[power], count[power], lost[killed], count[killed])
 				}
 			}
-			t.Logf("we were killed or lost power, cryptsetup finished: lost %d of %d points", lost, len(ks))
 		})
 	}
 }
