@@ -37,8 +37,8 @@ var (
 	ErrTooSmall = errors.New("the device is smaller than its header says")
 	// ErrOtherKey: a header backup belongs to a volume key that is not in use any more.
 	ErrOtherKey = errors.New("the header backup is for another volume key")
-	// ErrLUKS1Interrupted: cryptsetup's LUKS1 re-encryption was interrupted; the header
-	// and the position are in files it left behind, not on the device.
+	// ErrLUKS1Interrupted: cryptsetup's LUKS1 re-encryption was interrupted; the new
+	// volume key and the position are in files it left behind, not on the device.
 	ErrLUKS1Interrupted = errors.New("an interrupted LUKS1 re-encryption of cryptsetup")
 	// ErrNotErased: key material is still there after it was overwritten.
 	ErrNotErased = errors.New("the device did not take what was written over its key material")

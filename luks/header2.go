@@ -175,6 +175,7 @@ type loaded struct {
 	primary, second copyState
 	stale           []int64 // offsets of copies that are bad or old
 	foreign         bool    // the primary's place holds something that is not LUKS
+	aside           bool    // a LUKS1 header that cryptsetup's re-encryption has made unusable
 }
 
 // load reads both copies and picks the newer intact one (spec 2.2). It never writes.

@@ -45,7 +45,13 @@ const (
 // follows, the header is given it, together with checksum protection, and
 // Reencrypt or Resume continues. If it does not follow, ErrUnproven is returned,
 // saying which bytes are in doubt, and nothing is written.
+//
+// On a volume opened with LUKS1Aside it gives the LUKS1 header back if the
+// re-encryption had not begun with the data; see rescue1.
 func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
+	if err := v.load(); err == nil && v.state.aside && !v.readOnly {
+		return v.rescue1(ctx, pass, o)
+	}
 	if err := v.begin(ctx); err != nil {
 		return Rescue{}, err
 	}
@@ -142,10 +148,12 @@ func (s *search) judge(off, n int64) ([]verdict, error) {
 			return err
 		}
 		first := iv + uint64(off+at)/512
-		s.newC.DecryptSectors(q, p, s.r.final.sectorSize, first)
+		if s.newC != nil { // rescue1 has only the old one
+			s.newC.DecryptSectors(q, p, s.r.final.sectorSize, first)
+		}
 		s.oldC.DecryptSectors(p, p, s.r.prev.sectorSize, first)
 		for i := int64(0); i < n; i += s.unit {
-			underNew, underOld := structured(q[i:i+s.unit]), structured(p[i:i+s.unit])
+			underNew, underOld := s.newC != nil && structured(q[i:i+s.unit]), structured(p[i:i+s.unit])
 			switch {
 			case underNew && !underOld:
 				out[(at+i)/s.unit] = isNew

@@ -21,6 +21,9 @@ type Options struct {
 	// ReadOnly neither locks nor claims the device; every change fails with
 	// ErrReadOnly.
 	ReadOnly bool
+	// LUKS1Aside opens a LUKS1 header that cryptsetup's re-encryption has set aside,
+	// instead of failing with ErrLUKS1Interrupted; only Rescue changes such a volume.
+	LUKS1Aside bool
 	// NoLocks skips cryptsetup's lock files. The exclusive claim on a block device
 	// stays.
 	NoLocks bool
@@ -35,6 +38,7 @@ type Volume struct {
 	closers   []io.Closer
 	readOnly  bool
 	noLocks   bool
+	aside     bool
 
 	free func() int64 // memory, bytes
 
@@ -53,7 +57,7 @@ func Open(ctx context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly}
+	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly, aside: o.LUKS1Aside}
 	if o.Header != "" {
 		hdr, err := openFile(o.Header, 0, 0, o.ReadOnly)
 		if err != nil {
@@ -101,6 +105,9 @@ func (v *Volume) Close() error {
 // load reads the header afresh.
 func (v *Volume) load() error {
 	l, err := load(v.hdr)
+	if v.aside && errors.Is(err, ErrLUKS1Interrupted) {
+		l, err = loadAside(v.hdr)
+	}
 	if err != nil {
 		return err
 	}
@@ -129,6 +136,9 @@ func (v *Volume) begin(ctx context.Context) error {
 	}
 	if err := v.load(); err != nil {
 		return err
+	}
+	if v.state.aside {
+		return ErrLUKS1Interrupted
 	}
 	if v.state.foreign {
 		return ErrForeign

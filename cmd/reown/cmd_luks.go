@@ -47,7 +47,8 @@ called again at any time. Several devices run in parallel.
 		{name: "rescue", args: "DEVICE --key-file KEY", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
 			long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
-cannot be proven nothing is written.
+cannot be proven nothing is written. A LUKS1 disk that cryptsetup has made unusable gets its header back if
+no data had been re-encrypted.
   --in-order              the program was killed but the power stayed on
   --dry-run               only report`)},
 		{name: "convert", args: "DEVICE --to 1|2", short: "change the header between LUKS1 and LUKS2", run: luksConvert,
@@ -260,6 +261,7 @@ func luksRescue(ctx context.Context, e *env, args []string) error {
 	var o luks.RescueOptions
 	f.BoolVar(&o.InOrder, "in-order", false, "")
 	f.BoolVar(&o.DryRun, "dry-run", false, "")
+	f.opts.LUKS1Aside = true
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		o := o
 		o.Progress = progress
