@@ -110,6 +110,7 @@ type Card struct {
 	caps       caps
 	terminated bool
 	quirks     []Quirk
+	verified   bool // a PIN, since the application was selected
 	kdf        *kdf // nil: PINs are sent as they are
 }
 
@@ -181,7 +182,26 @@ func (c *Card) readApplicationData(ctx context.Context) (*applicationData, error
 }
 
 // Close ends every PIN verification and gives the reader back.
-func (c *Card) Close() error { return c.link.Close() }
+func (c *Card) Close() error {
+	if c.verified && c.quirk(func(q Quirk) bool { return q.KeepsPIN }) {
+		c.forgetPINs()
+	}
+	return c.link.Close()
+}
+
+// forgetPINs ends the verification of each PIN (VERIFY with P1 FF, clause 7.2.2), or
+// of all by selecting another application. A card that is gone has forgotten them.
+func (c *Card) forgetPINs() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	for _, ref := range []byte{refSign, refOther, refAdmin} {
+		if _, err := c.do(ctx, command{name: "ending a verification", ins: insVerify, p1: 0xff, p2: ref}); err != nil {
+			// The Nitrokey's admin application, which is on every Nitrokey 3.
+			_, _ = c.do(ctx, command{name: "SELECT", ins: insSelect, p1: 4, data: []byte{0xa0, 0, 0, 8, 0x47, 0, 0, 0, 1}})
+			return
+		}
+	}
+}
 
 // Reader is where the card is.
 func (c *Card) Reader() Reader { return c.reader }

@@ -110,6 +110,7 @@ func (c *Card) verify(ctx context.Context, which PIN, ref byte, pin *secret.Buff
 	}
 	defer p.Wipe()
 	_, err = c.do(ctx, command{name: "VERIFY", ins: insVerify, p2: ref, data: p.Bytes()})
+	c.verified = c.verified || err == nil
 	return c.pinError(ctx, which, err)
 }
 

@@ -23,6 +23,8 @@ type Quirk struct {
 	// although it may list them.
 	Prefer  Algorithm
 	Without []Algorithm
+	// KeepsPIN: a PIN that was verified stays so when the card is switched off.
+	KeepsPIN bool
 	// AvoidKDF: the card offers it, and reports of lock-outs are open.
 	AvoidKDF bool
 
@@ -62,7 +64,7 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.make(0x0006) },
 	},
 	{
-		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out; RSA takes minutes", AvoidKDF: true, Prefer: P256, Without: []Algorithm{RSA4096},
+		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out; RSA takes minutes; switching it off forgets no PIN", AvoidKDF: true, KeepsPIN: true, Prefer: P256, Without: []Algorithm{RSA4096},
 		Link:    "https://github.com/Nitrokey/nitrokey-3-firmware/issues/267",
 		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(0x20a0, 0x4211) },
 	},

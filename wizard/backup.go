@@ -204,6 +204,9 @@ func (j *Job) fill(ctx context.Context, serial string) error {
 	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
 		return fmt.Errorf("setting the PINs: %w", err)
 	}
+	if err := j.afterReset(ctx); err != nil {
+		return err
+	}
 	fprs, err := j.M.PGP.Fingerprints(cert)
 	if err != nil {
 		return fmt.Errorf("checking the new certificate: %w", err)

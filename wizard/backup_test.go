@@ -270,3 +270,18 @@ func TestTheCertificateOnAStick(t *testing.T) {
 		t.Errorf("on the stick are %s", got)
 	}
 }
+
+// A token that could not show the green light is refused before anything is changed.
+func TestATokenWithoutHOTPIsRefused(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.NoHOTP = true
+	var refused *wizard.PreflightError
+	if err := unattended(w, p, nil); !errors.As(err, &refused) || refused.Problems[0].ID != "token" {
+		t.Errorf("%v", err)
+	}
+	for _, op := range w.Ops {
+		if !strings.Contains(op, "kexec_reown") {
+			t.Errorf("%s was done", op)
+		}
+	}
+}

@@ -33,6 +33,7 @@ var (
 	ErrNotFound        = errors.New("there is no such file")
 	ErrSealImpossible  = errors.New("sealing is not possible in this start")
 	ErrPowerUnreliable = errors.New("the computer runs on its battery")
+	ErrNoHOTP          = errors.New("the security key cannot show a green light")
 	ErrNoTPMState      = errors.New("nothing is sealed in the TPM")
 )
 
@@ -193,10 +194,15 @@ type TPM interface {
 
 // Token shows a green light at each start: HOTP on the security key.
 type Token interface {
+	// Info reads the token; ErrNoHOTP when it can keep no HOTP secret.
 	Info(ctx context.Context) (TokenInfo, error)
 	// Set stores the secret in the token's slot and checks the first code.
 	// touch is called each time the person must touch the token.
 	Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func()) error
+	// AfterReset restores what a reset of the card in the token has destroyed besides
+	// keys and PINs (the AES keys of a Nitrokey Storage), with the new admin PIN. It
+	// does nothing for other tokens, or when there is none.
+	AfterReset(ctx context.Context, adminPIN *secret.Buffer) error
 	// CounterFile is the content of kexec_hotp_counter after Set.
 	CounterFile() []byte
 }

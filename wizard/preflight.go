@@ -53,6 +53,13 @@ func preflight(s *Snapshot, battery bool) []Problem {
 	} else if len(c.Algorithms) == 0 && !c.Terminated {
 		add("card", msg.ProblemCardOld, msg.RemedyCardOld, c.Vendor)
 	}
+	if s.m.Token != nil {
+		// Whatever else is the matter with it, its step says. This would only be
+		// found out when the seller's secret is gone.
+		if _, err := s.m.Token.Info(s.ctx); errors.Is(err, ErrNoHOTP) {
+			add("token", msg.ProblemToken, msg.RemedyToken)
+		}
+	}
 	if s.m.TPM != nil {
 		if _, err := s.TPM(); err != nil {
 			fail("tpm", err)

@@ -152,6 +152,9 @@ func probePreflight(s *Snapshot) (State, error) {
 }
 
 func applyPreflight(ctx context.Context, j *Job) error {
+	if j.copies.main != "" {
+		return nil // found no problem in this run; another security key may be in the reader now
+	}
 	j.problems = preflight(j.measure(ctx), j.battery)
 	if len(j.problems) > 0 {
 		return &PreflightError{Problems: j.problems}
@@ -242,6 +245,9 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
 		return nil, fmt.Errorf("setting the PINs: %w", err)
 	}
+	if err := j.afterReset(ctx); err != nil {
+		return nil, err
+	}
 	cert, err := card.Certify(ctx, j.Choice.Identity, j.Secrets.User)
 	if err != nil {
 		return nil, fmt.Errorf("making the certificate: %w", err)
@@ -260,6 +266,17 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 		return nil, fmt.Errorf("storing the certificate: %w", err)
 	}
 	return cert, nil
+}
+
+// afterReset mends what the card's reset broke in the token that it is a part of.
+func (j *Job) afterReset(ctx context.Context) error {
+	if j.M.Token == nil {
+		return nil
+	}
+	if err := j.M.Token.AfterReset(ctx, j.Secrets.Admin); err != nil {
+		return fmt.Errorf("after the security key's reset: %w", err)
+	}
+	return nil
 }
 
 // newReceipt notes how the machine is before the run.

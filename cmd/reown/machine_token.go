@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"reown/internal/hotpkey"
 	"reown/internal/secret"
@@ -39,7 +42,9 @@ func (t *hotpToken) Info(ctx context.Context) (wizard.TokenInfo, error) {
 	var out wizard.TokenInfo
 	err := t.with(ctx, nil, func(k *hotpkey.Token) error {
 		i, err := k.Info(ctx)
-		if err != nil {
+		if errors.Is(err, hotpkey.ErrNoApp) {
+			return fmt.Errorf("%w: %w", wizard.ErrNoHOTP, err)
+		} else if err != nil {
 			return err
 		}
 		out = wizard.TokenInfo{Name: i.Model, Configured: i.Slot == hotpkey.SlotSet, PINTries: i.PINTries}
@@ -65,6 +70,36 @@ func (t *hotpToken) Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch
 		return err
 	})
 }
+
+// AfterReset makes the AES keys of a Nitrokey Storage, Pro or Librem Key anew, and
+// waits until the key, which restarts, is on the bus again.
+func (t *hotpToken) AfterReset(ctx context.Context, adminPIN *secret.Buffer) error {
+	restarts := false
+	err := t.with(ctx, nil, func(k *hotpkey.Token) error {
+		restarts = k.NeedsPIN()
+		return k.RegenerateAES(ctx, adminPIN)
+	})
+	if errors.Is(err, hotpkey.ErrNoToken) {
+		return nil // a second security key without the function
+	}
+	for end := time.Now().Add(backOnBus); err == nil && restarts; {
+		if list, lerr := hotpkey.List(t.bus); lerr == nil && len(list) == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			return hotpkey.ErrNoToken
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+// backOnBus is how long a key may take to restart.
+const backOnBus = 15 * time.Second
 
 // CounterFile is what Heads' own tool leaves after the first check.
 func (t *hotpToken) CounterFile() []byte { return []byte(hotpkey.FormatCounter(2)) }

@@ -54,6 +54,7 @@ type Card struct {
 
 	slow  time.Duration
 	count int // commands since the last Cut*
+	keeps bool
 	cut   int // the command at which the power fails; 0: never
 	after bool
 
@@ -139,7 +140,10 @@ func (c *Card) ATR() []byte { return bytes.Clone(c.p.ATR) }
 func (c *Card) PowerOn() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.on, c.v = true, volatileState{}
+	c.on = true
+	if !c.keeps {
+		c.v = volatileState{}
+	}
 	return c.ATR()
 }
 
@@ -147,8 +151,15 @@ func (c *Card) PowerOn() []byte {
 func (c *Card) PowerOff() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.on, c.v = false, volatileState{}
+	c.on = false
+	if !c.keeps {
+		c.v = volatileState{}
+	}
 }
+
+// KeepsPIN makes the card ignore that it is switched off, as a Nitrokey 3 does: what
+// was verified stays verified until it is pulled out.
+func (c *Card) KeepsPIN(on bool) { c.mu.Lock(); c.keeps = on; c.mu.Unlock() }
 
 // Transmit executes one command APDU and returns the response APDU, status word
 // included. It blocks as long as the command takes (key generation, Slow, waiting

@@ -25,6 +25,9 @@ var (
 	ErrNoSlot = errors.New("no HOTP secret is stored on the security key")
 	// ErrNoTouch says that the key was not touched in time.
 	ErrNoTouch = errors.New("the security key was not touched in time")
+	// ErrNoApp says that the firmware of a Nitrokey 3 has no secrets app, which keeps
+	// HOTP secrets.
+	ErrNoApp = errors.New("the security key's firmware has no secrets app")
 	// ErrNoPIN says that the key's secrets app has no PIN yet.
 	ErrNoPIN = errors.New("the security key has no PIN for its secrets app yet")
 	// ErrPINBlocked says that no try is left for the PIN.

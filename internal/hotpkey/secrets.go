@@ -174,7 +174,10 @@ func parseAppState(b []byte) (appState, error) {
 
 func (s *secrets) state(ctx context.Context) (appState, error) {
 	b, err := s.selectApp(ctx, aidSecrets)
-	if err != nil {
+	var refused *StatusError
+	if errors.As(err, &refused) && refused.Status == swNotFound {
+		return appState{}, fmt.Errorf("%w: %w", ErrNoApp, err)
+	} else if err != nil {
 		return appState{}, fmt.Errorf("selecting the secrets app: %w", err)
 	}
 	return parseAppState(b)

@@ -172,7 +172,7 @@ func (p *person) journey() []stop {
 		{text: msg.ChooseLanguage, do: func(p *person, _ string, _ *Buyer) {
 			p.press(map[msg.Lang]string{msg.EN: "e", msg.FR: "f", msg.DE: "d"}[p.lang])
 		}},
-		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter},
+		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter}, {text: msg.DUKAsk, do: enter},
 		{text: msg.BackupAsk, do: func(p *person, _ string, _ *Buyer) {
 			p.press(map[bool]string{false: "Enter", true: "s"}[p.spare != nil])
 		}},

@@ -61,3 +61,9 @@ var (
 	CopyDone   = M{"These files were written to the USB stick and read back. You may pull it out.", "Ces fichiers ont été écrits sur la clé USB et relus. Vous pouvez la retirer.", "Diese Dateien wurden auf den USB-Stick geschrieben und zurückgelesen. Sie können ihn abziehen."}
 	CopyNext   = M{"The text is for you; gpg verifies it and the other form with the key in the last file.", "Le texte est pour vous ; gpg vérifie les deux formes avec la clé du dernier fichier.", "Der Text ist für Sie; gpg prüft beide Formen mit dem Schlüssel in der letzten Datei."}
 )
+
+// The green light.
+var (
+	ProblemToken = M{"The firmware of the security key is too old, or made without its secrets app: it could not show the green light.", "Le micrologiciel de la clé de sécurité est trop ancien ou sans application de secrets : pas de lumière verte possible.", "Die Firmware des Sicherheitsschlüssels ist zu alt oder hat keine Secrets-App: er könnte das grüne Licht nicht zeigen."}
+	RemedyToken  = M{"Update it on another computer (nitropy nk3 update), or use another security key.", "Mettez-la à jour sur un autre ordinateur (nitropy nk3 update) ou prenez-en une autre.", "Aktualisieren Sie ihn an einem anderen Rechner (nitropy nk3 update) oder nehmen Sie einen anderen."}
+)

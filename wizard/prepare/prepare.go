@@ -307,6 +307,11 @@ func (r *run) makeKeys(ctx context.Context) error {
 	if err := card.SetPINs(ctx, r.keys.User, r.keys.Admin); err != nil {
 		return fmt.Errorf("setting the PINs: %w", err)
 	}
+	if m := r.m; m.Token != nil {
+		if err := m.Token.AfterReset(ctx, r.keys.Admin); err != nil {
+			return fmt.Errorf("after the security key's reset: %w", err)
+		}
+	}
 	if r.cert, err = card.Certify(ctx, r.o.Order.Seller, r.keys.User); err != nil {
 		return fmt.Errorf("making the certificate: %w", err)
 	}

@@ -69,6 +69,8 @@ type World struct {
 
 	HasToken bool
 	TokenOTP string
+	NoHOTP   bool // the token's firmware lacks it
+	AES      bool // the token has AES keys, which a reset of the card destroys
 
 	ROM    [4][]byte // four erase blocks; the keyring is the certificate that all of them name
 	Full   bool      // CBFS has no room
@@ -122,7 +124,7 @@ type BootSet struct{ Signer, Files, Rollback, Primary, HOTP, DUK string }
 func New() *World {
 	w := &World{
 		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
-		HasToken: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
+		HasToken: true, AES: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
 	}
 	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
@@ -156,7 +158,7 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
+		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
@@ -384,7 +386,7 @@ func (w card) Reset(context.Context) error {
 	return w.write("card.activate", func() {
 		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
 		if c == &w.CardState {
-			w.TokenOTP = ""
+			w.TokenOTP, w.AES = "", false
 		}
 	})
 }
@@ -769,7 +771,23 @@ type token struct{ *World }
 func (w token) Info(context.Context) (wizard.TokenInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.NoHOTP {
+		return wizard.TokenInfo{}, wizard.ErrNoHOTP
+	}
 	return wizard.TokenInfo{Name: "Nitrokey 3", Configured: w.TokenOTP != "", PINTries: 8}, w.read()
+}
+
+func (w token) AfterReset(_ context.Context, admin *secret.Buffer) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := (card{w.World, ""}).there()
+	if err != nil {
+		return err
+	}
+	if string(admin.Bytes()) != c.AdminPIN {
+		return fmt.Errorf("token: %w", wizard.ErrWrongSecret)
+	}
+	return w.write("token.aes", func() { w.AES = w.AES || c == &w.CardState })
 }
 
 func (w token) Set(_ context.Context, otp, admin *secret.Buffer, touch func()) error {
@@ -1132,6 +1150,8 @@ func (w *World) Owned(seen []string) error {
 		return errors.New("the firmware does not trust the card")
 	case w.Fprs[0] == sellerCard || w.Fprs[0] == "":
 		return errors.New("the card has no new keys")
+	case w.HasToken && !w.AES:
+		return errors.New("the token has no AES keys")
 	case w.Set.Signer != w.Fprs[0] || w.Set.Files != w.Files:
 		return errors.New("/boot is not signed by the card")
 	case !slices.Contains(seen, w.UserPIN) || !slices.Contains(seen, w.AdminPIN):
