@@ -105,14 +105,23 @@ func (b oemBoot) Published(_ context.Context, seq int) (statement, signatures []
 func (b oemBoot) Clean(context.Context) error { return b.writing(b.dir.ClearHints) }
 
 // handed is the chain in /boot, by the certificates that came with it: whether the
-// first of them is the right one was decided when this laptop was received.
-func (h *handoverReader) handed(context.Context) (*handover.Chain, [][]byte, error) {
+// first of them is the right one was decided when this laptop was received. One that
+// does not verify is an error only if it says that it hands the laptop to this key;
+// any other is replaced in any case.
+func (h *handoverReader) handed(_ context.Context, to string) (*handover.Chain, [][]byte, error) {
 	links, certs, err := h.links()
 	if err != nil || len(links) == 0 {
 		return nil, nil, err
 	}
 	chain, err := h.walk(links, certs)
 	if err != nil {
+		mine := slices.ContainsFunc(links, func(l handover.Link) bool {
+			s, err := handover.Parse(l.Statement)
+			return err == nil && s.To == to
+		})
+		if !mine {
+			return nil, nil, nil
+		}
 		return nil, nil, err
 	}
 	var files [][]byte

@@ -42,8 +42,9 @@ type Machine struct {
 	// measured is an error.
 	Measure func(context.Context) (handover.Measured, error)
 	// Handed reads the verified chain of statements in /boot and the bytes of each;
-	// nil, nil, nil when there is none.
-	Handed func(context.Context) (*handover.Chain, [][]byte, error)
+	// nil, nil, nil when there is none, or none that even claims to hand the laptop
+	// to this key.
+	Handed func(ctx context.Context, to string) (*handover.Chain, [][]byte, error)
 }
 
 // Boot is what a seller writes to /boot. Every method may be repeated.
@@ -487,7 +488,7 @@ func (r *run) statement(ctx context.Context) (*handover.Statement, error) {
 	s := first
 	if shop := r.o.Shop; shop != nil {
 		first.From, r.res.Seller = shop.Fingerprint, shop.Fingerprint
-		chain, files, err := r.m.Handed(ctx)
+		chain, files, err := r.m.Handed(ctx, shop.Fingerprint)
 		if err != nil {
 			return nil, fmt.Errorf("reading the hand-over files of who sold the laptop to you: %w", err)
 		}

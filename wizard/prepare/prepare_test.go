@@ -106,7 +106,7 @@ func (s *shop) Published(_ context.Context, seq int) (statement, signature []byt
 }
 
 // chain reads what Publish left; its signatures are not this test's business.
-func (s *shop) chain(context.Context) (*handover.Chain, [][]byte, error) {
+func (s *shop) chain(context.Context, string) (*handover.Chain, [][]byte, error) {
 	if len(s.handed) == 0 {
 		return nil, nil, nil
 	}
