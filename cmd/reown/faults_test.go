@@ -372,8 +372,8 @@ func TestEachNamedWriteFails(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 9))
 	t.Logf("%d writes, %d chosen; seed %d", len(whole.writes), len(cases), seed)
 	soak := os.Getenv("REOWN_SOAK") == "1"
+	rnd.Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 	if !soak {
-		rnd.Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 		seen := map[string]bool{}
 		cases = slices.DeleteFunc(cases, func(id string) bool {
 			device, _, _ := strings.Cut(id, ":")
@@ -383,7 +383,10 @@ func TestEachNamedWriteFails(t *testing.T) {
 		})
 	}
 	stopped, went := 0, 0
-	for _, id := range cases {
+	for k, id := range cases {
+		if k%10 == 9 {
+			t.Logf("%d of %d", k, len(cases))
+		}
 		kinds := []bool{rnd.IntN(2) == 0}
 		if soak {
 			kinds = []bool{false, true}
