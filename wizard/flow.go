@@ -683,7 +683,7 @@ func (f *flow) disks(ctx context.Context) (move, error) {
 func (f *flow) check(ctx context.Context) (move, error) {
 	want := f.serial()
 	in := &ui.Input{Key: "confirm", Label: f.t(msg.SerialLabel, want), Max: 16}
-	body := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}
+	body, details := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}, ""
 	for _, st := range Steps() {
 		state := probe(st, f.s)
 		if finished(state) && !(st.ID == "duk" && f.choice.DUK) || st.ID == "preflight" || st.ID == "boot" {
@@ -697,6 +697,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		if st.ID == "card" {
 			body = append(body, f.backupRow()...)
 		}
+		if st.ID == "firmware" {
+			body, details = f.chip(ctx, body)
+		}
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.CheckRecorded)), ui.T(f.t(msg.CheckPower)))
 	if f.sealsLater() {
@@ -707,7 +710,7 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	}
 	id, mv, err := f.ask(ctx, &ui.Page{Key: "check", Step: 7, Preset: "start", Wait: f.t(msg.WaitMeasure), Body: body, Inputs: []*ui.Input{in},
 		Choices: []ui.Choice{{ID: "start", Label: f.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: f.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
-		Default: 1, Check: f.typed(in, want), Help: f.t(msg.CheckHelp)})
+		Default: 1, Check: f.typed(in, want), Help: f.t(msg.CheckHelp), Details: details})
 	if err != nil || mv != forward || id == "start" {
 		return mv, err
 	}

@@ -234,12 +234,21 @@ type FirmwarePlan struct {
 	Private       any      // the implementation's own
 }
 
+// FirmwareChange is what becomes of the chip's other content.
+type FirmwareChange struct {
+	Shared     int      // blocks to rewrite that also hold other parts of the firmware
+	Removed    []string // names of files below "heads/" that go
+	Rejected   []string // lines of its settings that are not kept
+	LostConfig bool     // its settings cannot be read
+}
+
 // Firmware is the flash chip.
 type Firmware interface {
 	Info(ctx context.Context) (FirmwareInfo, error)
 	// CheckSpace says whether a certificate of n bytes would fit; it builds and
 	// checks a whole image, and writes nothing.
-	CheckSpace(ctx context.Context, n int) error
+	// The change is what the owner's image will do to the chip besides the keyring.
+	CheckSpace(ctx context.Context, n int) (FirmwareChange, error)
 	// Plan builds the image whose only certificate is cert. Same chip and
 	// certificate, same plan.
 	Plan(ctx context.Context, cert []byte) (*FirmwarePlan, error)

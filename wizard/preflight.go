@@ -85,7 +85,7 @@ func preflight(s *Snapshot, battery bool) []Problem {
 	} else if holds, err := s.Holds(); err != nil {
 		fail("firmware", err)
 	} else if !holds {
-		if err := s.m.Firmware.CheckSpace(s.ctx, certSpace); err != nil {
+		if _, err := s.m.Firmware.CheckSpace(s.ctx, certSpace); err != nil {
 			fail("firmware", err)
 		}
 	}

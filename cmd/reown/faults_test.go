@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,8 @@ var errDevice = errors.New("the device reports an error")
 // injector sees every write of every device of one run, by name, and makes one fail:
 // instead of being done, or although it was done.
 type injector struct {
-	writes []string // device, name and number of each, in order
+	mu     sync.Mutex // several disk writes are under way at once
+	writes []string   // device, name and number of each, in order
 	count  map[string]int
 	fail   string // one of writes; "": none
 	late   bool   // the write is done, and an error is reported all the same
@@ -44,16 +46,19 @@ type injector struct {
 }
 
 func (i *injector) do(name string, write func() error) error {
+	i.mu.Lock()
 	if i.count == nil {
 		i.count = map[string]int{}
 	}
 	i.count[name]++
 	id := fmt.Sprintf("%s #%d", name, i.count[name])
 	i.writes = append(i.writes, id)
-	if id != i.fail {
+	chosen := id == i.fail
+	i.hit = i.hit || chosen
+	i.mu.Unlock()
+	if !chosen {
 		return write()
 	}
-	i.hit = true
 	if i.late {
 		if err := write(); err != nil {
 			return err

@@ -101,17 +101,17 @@ func (f *firmware) ringOf(img []byte) (map[string][]byte, error) {
 
 // CheckSpace builds an image with files of the size that a certificate of n bytes
 // needs.
-func (f *firmware) CheckSpace(ctx context.Context, n int) error {
+func (f *firmware) CheckSpace(ctx context.Context, n int) (wizard.FirmwareChange, error) {
 	img, err := f.read(ctx)
 	if err != nil {
-		return err
+		return wizard.FirmwareChange{}, err
 	}
 	const kbxOverhead, trustdb = 1024, 1400
 	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb)})
 	if err != nil {
-		return err
+		return wizard.FirmwareChange{}, err
 	}
-	return flash.CheckWritable(f.backend, p)
+	return wizard.FirmwareChange{Shared: p.Shared, Removed: p.Removed, Rejected: p.Rejected, LostConfig: p.LostConfig}, flash.CheckWritable(f.backend, p)
 }
 
 func (f *firmware) Plan(ctx context.Context, cert []byte) (*wizard.FirmwarePlan, error) {

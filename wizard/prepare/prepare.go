@@ -210,7 +210,7 @@ func (r *run) preflight(ctx context.Context) (err error) {
 			return wizard.ErrSealImpossible
 		}
 	}
-	if err := m.Firmware.CheckSpace(ctx, certSpace); err != nil {
+	if _, err := m.Firmware.CheckSpace(ctx, certSpace); err != nil {
 		return err
 	}
 	b, err := m.Boot.Info(ctx)

@@ -23,6 +23,7 @@ type Conversation struct {
 	Asks  bool              // the language is asked for
 	Cut   string            // a first run ends at this named write, and this is the second
 	First map[string]string // choices in the first run
+	Keep  string            // a page that looks different here
 	Then  func(*World)      // what happens to the laptop between the runs
 	Pause string            // the person asks for a pause at this named write
 	Want  error             // how it ends; nil: the laptop is its owner's
@@ -39,7 +40,7 @@ var Conversations = []Conversation{
 	{Name: "no-layout", Say: map[string]string{"keyboard": "fr"}},
 	{Name: "not-sure", Say: map[string]string{"verify": "stop", "stop": "end"}, Want: wizard.ErrNotVerified},
 	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"}, NotGiven: "changes its mind: first unsure, then sure"},
-	{Name: "unproven", World: func(w *World) { w.Files = "changed" }, Say: map[string]string{"verify": "unproven"}},
+	{Name: "unproven", Keep: "verify", World: func(w *World) { w.Files = "changed" }, Say: map[string]string{"verify": "unproven"}},
 	{Name: "consultant", World: func(w *World) {
 		w.Seller.Chain = []wizard.Transfer{
 			{From: sellerCard, Name: "NovaCustom", To: strings.Repeat("C05A", 10), Date: "2026-11-02"},
@@ -69,6 +70,10 @@ var Conversations = []Conversation{
 		w.Clock = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 		w.Full = true
 	}, Say: map[string]string{"problems": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "chip", Keep: "check", World: func(w *World) {
+		w.Change = wizard.FirmwareChange{Shared: 2, LostConfig: true, Rejected: []string{"$(reboot)"},
+			Removed: []string{"heads/initrd/.gnupg/keys/seller.asc", "heads/initrd/etc/motd", "heads/initrd/bin/hello", "heads/initrd/bin/x\x1b[2J"}}
+	}},
 	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},
 	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave}, Want: ui.ErrLeft},
 	{Name: "tampering", World: func(w *World) {

@@ -74,8 +74,9 @@ type World struct {
 
 	ROM    [4][]byte // four erase blocks; the keyring is the certificate that all of them name
 	Full   bool      // CBFS has no room
-	Files  string    // what stands for the files in /boot
-	Set    BootSet   // what the firmware uses
+	Change wizard.FirmwareChange
+	Files  string  // what stands for the files in /boot
+	Set    BootSet // what the firmware uses
 	Stage  *BootSet
 	Oem    bool
 	Hints  map[string][]byte
@@ -827,13 +828,13 @@ func (w firmware) Info(context.Context) (wizard.FirmwareInfo, error) {
 	return i, w.read()
 }
 
-func (w firmware) CheckSpace(context.Context, int) error {
+func (w firmware) CheckSpace(context.Context, int) (wizard.FirmwareChange, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.Full {
-		return errors.New("wizardtest: no room in CBFS")
+		return w.Change, errors.New("wizardtest: no room in CBFS")
 	}
-	return w.read()
+	return w.Change, w.read()
 }
 
 func (w firmware) Plan(_ context.Context, cert []byte) (*wizard.FirmwarePlan, error) {

@@ -81,13 +81,16 @@ func Open(device string) (*UI, error) {
 		palette(f, true)
 	}
 	quiet := console && klog(logConsoleOff)
-	if console {
+	restarts := console && ctrlAltDel()
+	if restarts {
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 	}
 	u := New(screen, has, caps)
 	u.close = func() {
 		if console {
 			palette(f, false)
+		}
+		if restarts {
 			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_ON)
 		}
 		if quiet {
@@ -153,6 +156,13 @@ func unpad(s string) string {
 func isConsole(f *os.File) bool {
 	_, err := unix.IoctlGetInt(int(f.Fd()), kdGKBType)
 	return err == nil
+}
+
+// ctrlAltDel says whether the three keys restart the computer at once; where that
+// cannot be told, they do.
+func ctrlAltDel() bool {
+	b, err := os.ReadFile("/proc/sys/kernel/ctrl-alt-del")
+	return err != nil || strings.TrimSpace(string(b)) != "0"
 }
 
 func capsOn(f *os.File) bool {

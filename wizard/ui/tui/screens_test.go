@@ -75,7 +75,7 @@ func TestScreens(t *testing.T) {
 			for key, text := range r.texts {
 				name := key
 				shown[key] = true
-				if c.Cut != "" {
+				if c.Cut != "" || key == c.Keep {
 					name = c.Name + "." + key
 				}
 				if seen[name] {
