@@ -58,7 +58,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	for _, s := range specs {
 		m.Disks = append(m.Disks, &disk{spec: s, sysfs: "/sys"})
 	}
-	m.DUK = d.diskUnlock(tpmDevice, m.Disks)
+	m.DUK = d.diskUnlock(tpmDevice, m.Disks, dir)
 	m.Sticks = newSticks(d, specs)
 	backend, closeFlash, err := d.flashBackend()
 	if err != nil {

@@ -39,13 +39,13 @@ menuentry 'Debian GNU/Linux' --class debian --class gnu-linux --class os $menuen
 	insmod part_gpt
 	insmod ext2
 	echo	'Loading Linux VERSION ...'
-	linux	/vmlinuz-VERSION root=/dev/mapper/root ro quiet
+	linux	/vmlinuz-VERSION root=LABEL=root ro quiet
 	echo	'Loading initial ramdisk ...'
 	initrd	/initrd.img-VERSION
 }
 submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced-lab' {
 	menuentry 'Debian GNU/Linux, with Linux VERSION (recovery mode)' --class debian $menuentry_id_option 'gnulinux-recovery-lab' {
-		linux	/vmlinuz-VERSION root=/dev/mapper/root ro single
+		linux	/vmlinuz-VERSION root=LABEL=root ro single
 		initrd	/initrd.img-VERSION
 	}
 }

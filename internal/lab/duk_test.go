@@ -104,11 +104,27 @@ func TestSealedAfterTheRestart(t *testing.T) {
 	l.finish(t)
 }
 
-// TestReownedWithTPM12 is a whole run on a laptop with a TPM 1.2, with a disk unlock key,
-// judged by commands that package tpm has no part in. The chip is deactivated, as a
-// clearing that was cut leaves it: the run asks for a restart and goes on.
+// TestReownedWithTPM12 is a laptop with a TPM 1.2: the seller prepares it, the buyer takes
+// it over with a disk unlock key, and commands judge that package tpm has no part in. In
+// between the chip is deactivated, as a clearing that was cut leaves it: the run asks for
+// a restart and goes on.
 func TestReownedWithTPM12(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64, TPM: "1.2"})
+	old := l.Seller
+	exit, line, log := l.prepare(t, l.prepareArgs(t, map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com"})...)
+	if exit != 0 || !line.OK {
+		t.Fatalf("prepare: exit code %d\n%s", exit, log)
+	}
+	l.shippedDevices(t, old)
+	l.fromShop(t, line.Fingerprint)
+	if _, err := gpg(t.Context(), t.TempDir(), "", "--dearmor", "-o", l.path("seller.gpg"), l.path("mail/key.asc")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"shop.json", "mail"} { // the shop's own
+		if err := os.RemoveAll(l.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if code, out := l.run(t, "verify"); code != 0 {
 		t.Errorf("verify: exit code %d\n%s", code, out)
 	}

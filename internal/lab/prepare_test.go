@@ -178,6 +178,9 @@ func (l *Laptop) shippedDevices(t *testing.T, old Seller) {
 		t.Error(err)
 	}
 	want, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_primhdl_hash.txt"))
+	if l.Family == "1.2" && os.IsNotExist(err) {
+		return // Heads has none there
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
