@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +72,31 @@ func TestBackupOnAStick(t *testing.T) {
 	if back, err := run(pass, string(secretText), "-d"); err != nil || string(back) != "the recovery key\n" {
 		t.Errorf("decrypted: %q %v", back, err)
 	}
+	l.tried(t, b, owner, l.restoreOn(t, files[0], pass, b))
+}
+
+// restoreOn puts the backup on a new security key, as the buyer's guide says, and
+// returns the key.
+func (l *Laptop) restoreOn(t *testing.T, backup, pass string, b *Buyer) *cardtest.Card {
+	t.Helper()
+	fresh := cardtest.New(cardtest.Nitrokey3)
+	fresh.SetSerial(0x66666666)
+	fresh.AutoTouch(true)
+	l.PCSC.Slots[0].Insert(fresh)
+	for _, c := range []struct {
+		typed string
+		args  []string
+	}{
+		{pass + "\n", []string{"import", "--key", backup, "--passphrase-file", "-", "--confirm", "card"}},
+		{b.UserPIN + "\n" + b.AdminPIN + "\n", []string{"pin", "set", "--pin-file", "-", "--admin-pin-file", "-"}},
+	} {
+		cmd := exec.Command(reownBinary(t), append([]string{"card"}, append(c.args, "--card", "pcsc:"+l.PCSC.Socket)...)...)
+		cmd.Stdin = strings.NewReader(c.typed)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("reown card %s: %v\n%s", strings.Join(c.args, " "), err, out)
+		}
+	}
+	return fresh
 }
 
 // TestSpareKey takes ownership at the keyboard with a second security key. Both show

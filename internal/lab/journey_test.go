@@ -209,25 +209,10 @@ func (p *person) journey() []stop {
 	return all
 }
 
-// plug puts a card into the reader, and waits until pcscd has seen it.
+// plug puts a card into the reader and goes on.
 func (p *person) plug(c *cardtest.Card) {
-	before := p.l.pluggedIn()
 	p.l.PCSC.Slots[0].Insert(c)
-	for range 100 {
-		if now := p.l.pluggedIn(); now != "" && now != before {
-			p.press("Enter")
-			return
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	p.t.Fatal("pcscd does not see the card")
-}
-
-// pluggedIn is the number of the card in the reader; "" for none.
-func (l *Laptop) pluggedIn() string {
-	defer l.GPG.Kill() // scdaemon would keep the card to itself
-	serial, _ := l.cardSerial()
-	return serial
+	p.press("Enter")
 }
 
 // secret types something that counts as a secret, not as an effort of this program.

@@ -53,12 +53,16 @@ func Listen(addr string) (*Slot, error) {
 func (s *Slot) Port() int { return s.ln.Addr().(*net.TCPAddr).Port }
 
 // Insert puts a card into the slot; nil removes the one that is in it, which a
-// client sees as a card that has lost its application.
+// client sees as a card that has lost its application. The driver does not see the
+// exchange and need not switch the new card on, so that it is on.
 func (s *Slot) Insert(c *cardtest.Card) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.card != nil {
 		s.card.PowerOff()
+	}
+	if c != nil {
+		c.PowerOn()
 	}
 	s.card = c
 }
