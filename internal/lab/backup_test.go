@@ -82,18 +82,21 @@ func (l *Laptop) restoreOn(t *testing.T, backup, pass string, b *Buyer) *cardtes
 	fresh := cardtest.New(cardtest.Nitrokey3)
 	fresh.SetSerial(0x66666666)
 	fresh.AutoTouch(true)
+	l.GPG.Kill() // scdaemon would keep the reader to itself
 	l.PCSC.Slots[0].Insert(fresh)
-	for _, c := range []struct {
-		typed string
-		args  []string
-	}{
-		{pass + "\n", []string{"import", "--key", backup, "--passphrase-file", "-", "--confirm", "card"}},
-		{b.UserPIN + "\n" + b.AdminPIN + "\n", []string{"pin", "set", "--pin-file", "-", "--admin-pin-file", "-"}},
+	file := func(name, secret string) string {
+		if err := os.WriteFile(l.path(name), []byte(secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return l.path(name)
+	}
+	for _, args := range [][]string{
+		{"import", "--key", backup, "--passphrase-file", file("backup.pass", pass), "--confirm", "card"},
+		{"pin", "set", "--pin-file", file("user.pin", b.UserPIN), "--admin-pin-file", file("admin.pin", b.AdminPIN)},
 	} {
-		cmd := exec.Command(reownBinary(t), append([]string{"card"}, append(c.args, "--card", "pcsc:"+l.PCSC.Socket)...)...)
-		cmd.Stdin = strings.NewReader(c.typed)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("reown card %s: %v\n%s", strings.Join(c.args, " "), err, out)
+		out, err := exec.Command(reownBinary(t), append(append([]string{"card"}, args...), "--card", "pcsc:"+l.PCSC.Socket)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("reown card %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 	return fresh
