@@ -21,7 +21,7 @@ type Certificate struct {
 	Board       string   `json:"board"`
 	Order       string   `json:"order,omitempty"`
 	Seller      string   `json:"seller,omitempty"`
-	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that signed the hand-over
+	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that signed the first hand-over
 	Owner       string   `json:"owner"`               // fingerprint
 	Identity    Identity `json:"identity"`
 	CardSerial  string   `json:"cardSerial"`

@@ -305,6 +305,9 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	}
 	if h.Signer != "" {
 		r.Seller, r.SellerKey, r.Order = h.Seller, h.Signer, h.Order
+		if len(h.Chain) > 0 {
+			r.SellerKey = h.Chain[0].From
+		}
 	}
 	if j.M.TPM != nil {
 		t, err := s.TPM()
