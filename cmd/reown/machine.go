@@ -69,6 +69,9 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	}
 	b := &bootAdapter{dir: dir, verify: m.PGP.Verify}
 	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}
+	if tpmDevice != nil {
+		tpmDevice.before = fw.before
+	}
 	h := &handoverReader{dir: dir, firmware: fw, card: m.Card, tpm: tpmDevice, disks: m.Disks, verify: m.PGP.Verify}
 	b.hand = h.read
 	m.Boot, m.Firmware = b, fw

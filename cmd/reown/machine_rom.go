@@ -150,8 +150,10 @@ func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, progres
 	if !ok {
 		return errors.New("writing the firmware: the plan is not of this machine")
 	}
-	if err := f.boot.WriteHint(ctx, blocksHint, oldBlocks(p)); err != nil {
-		return fmt.Errorf("keeping the old firmware blocks: %w", err)
+	if len(p.Blocks) > 0 {
+		if err := f.boot.WriteHint(ctx, blocksHint, oldBlocks(p)); err != nil {
+			return fmt.Errorf("keeping the old firmware blocks: %w", err)
+		}
 	}
 	f.image = nil
 	res, err := flash.Write(ctx, f.backend, p, func(_ flash.Phase, done, total int64) {
@@ -202,17 +204,27 @@ func oldBlocks(p *rom.Plan) []byte {
 }
 
 // torn returns the old image if img is what an interrupted write left between old
-// and new, nil otherwise. The file it relies on counts only if the result has the
-// digest it names: anybody else's file leads nowhere.
+// and new, nil otherwise.
 func (f *firmware) torn(ctx context.Context, img []byte) []byte {
 	hint, err := f.boot.ReadHint(ctx, blocksHint)
 	if err != nil || len(hint) < 2*sha256.Size {
 		return nil
 	}
-	before, after, rest := hint[:sha256.Size], hint[sha256.Size:2*sha256.Size], hint[2*sha256.Size:]
-	if now := sha256.Sum256(img); bytes.Equal(now[:], before) || bytes.Equal(now[:], after) {
+	now := sha256.Sum256(img)
+	if bytes.Equal(now[:], hint[:sha256.Size]) || bytes.Equal(now[:], hint[sha256.Size:2*sha256.Size]) {
 		return nil
 	}
+	return undone(hint, img)
+}
+
+// undone returns the image as it was before a write that has begun, nil where that
+// cannot be known. The file it relies on counts only if the result has the digest it
+// names: anybody else's file leads nowhere.
+func undone(hint, img []byte) []byte {
+	if len(hint) < 2*sha256.Size {
+		return nil
+	}
+	before, rest := hint[:sha256.Size], hint[2*sha256.Size:]
 	old := bytes.Clone(img)
 	for len(rest) > 0 {
 		if len(rest) < 8 {
@@ -230,4 +242,28 @@ func (f *firmware) torn(ctx context.Context, img []byte) []byte {
 		return nil
 	}
 	return old
+}
+
+// before is what PCR 7 was before a write of the chip that has begun; nil if none has.
+// A start with this value or with the new image's has measured a whole image. One with
+// another value has measured a chip that was half written: what else it has measured
+// will not come again, either.
+func (f *firmware) before(ctx context.Context) (wizard.Measurement, error) {
+	hint, err := f.boot.ReadHint(ctx, blocksHint)
+	if err != nil {
+		return nil, nil
+	}
+	img, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old := undone(hint, img)
+	if old == nil {
+		return nil, nil
+	}
+	sum1, sum256, err := rom.PCR7(old)
+	if err != nil {
+		return nil, nil // a write begins from an image that can be read
+	}
+	return wizard.Measurement{"sha1": sum1[:], "sha256": sum256[:]}, nil
 }

@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"reown/internal/rom"
 	"reown/internal/rom/flash"
 	"reown/internal/rom/romtest"
+	"reown/tpm"
+	"reown/tpm/tpmtest"
 	"reown/wizard"
 )
 
@@ -70,6 +74,13 @@ func TestTornChipIsFinished(t *testing.T) {
 	if len(plan.Blocks) < 2 {
 		t.Fatalf("only %d blocks change: nothing can tear", len(plan.Blocks))
 	}
+	_, was, err := rom.PCR7(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := start().before(ctx); m != nil || err != nil {
+		t.Errorf("nothing was written, and PCR 7 was %x before (%v)", m["sha256"], err)
+	}
 	for n := range len(plan.Blocks) + 1 {
 		torn := bytes.Clone(old)
 		for i, r := range plan.Blocks {
@@ -86,6 +97,9 @@ func TestTornChipIsFinished(t *testing.T) {
 		}
 		boot.files[blocksHint] = oldBlocks(plan)
 		next := start()
+		if m, err := next.before(ctx); err != nil || !bytes.Equal(m["sha256"], was[:]) {
+			t.Errorf("cut in block %d: on the torn chip PCR 7 was %x, not %x (%v)", n, was, m["sha256"], err)
+		}
 		if ok, err := next.Holds(ctx, cert); !bytes.Equal(torn, plan.New) && (ok || err != nil) {
 			t.Errorf("cut in block %d: a torn chip counts as done (%v, %v)", n, ok, err)
 		}
@@ -102,6 +116,9 @@ func TestTornChipIsFinished(t *testing.T) {
 		if err != nil || !bytes.Equal(got, plan.New) {
 			t.Errorf("cut in block %d: the chip does not hold the planned image (%v)", n, err)
 		}
+		if m, err := start().before(ctx); err != nil || !bytes.Equal(m["sha256"], was[:]) {
+			t.Errorf("cut in block %d: PCR 7 was %x, not %x (%v)", n, was, m["sha256"], err)
+		}
 		if ok, err := start().Holds(ctx, cert); !ok || err != nil {
 			t.Errorf("cut in block %d: done, but %v %v", n, ok, err)
 		}
@@ -113,8 +130,52 @@ func TestTornChipIsFinished(t *testing.T) {
 	}
 	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200), append(bytes.Clone(boot.files[blocksHint][:64]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
 		boot.files[blocksHint] = evil
+		if m, err := start().before(ctx); m != nil || err != nil {
+			t.Errorf("hint %.8x: PCR 7 was %x (%v)", evil, m["sha256"], err)
+		}
 		if ok, err := start().Holds(ctx, cert); !ok || err != nil {
 			t.Errorf("hint %.8x: %v %v", evil, ok, err)
+		}
+	}
+}
+
+// TestStartFromTornChip seals nothing in a start that measured a half-written chip: what
+// else that start measured will not come again.
+func TestStartFromTornChip(t *testing.T) {
+	ctx := t.Context()
+	dir, err := os.MkdirTemp("/tmp", "torn") // sockets want a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sim, err := tpmtest.Start(dir)
+	if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Stop()
+	dev, err := tpm.Open(sim.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := dev.ReadPCRs(ctx, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, third := wizard.Measurement{"sha256": bytes.Repeat([]byte{1}, 32)}, wizard.Measurement{"sha256": bytes.Repeat([]byte{2}, 32)}
+	whole := wizard.Measurement{"sha256": now[7]}
+	for _, c := range []struct {
+		what          string
+		before, after wizard.Measurement
+		impossible    bool
+	}{
+		{"not written", nil, other, false}, {"started from the old image", whole, other, false}, {"started from the new image", third, whole, false},
+		{"started from a torn chip", third, other, true},
+	} {
+		a := &tpmAdapter{t: dev, before: func(context.Context) (wizard.Measurement, error) { return c.before, nil }}
+		if _, _, err := a.otpPCRs(ctx, c.after); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
+			t.Errorf("%s: %v", c.what, err)
 		}
 	}
 }

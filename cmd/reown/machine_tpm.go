@@ -18,6 +18,9 @@ type tpmAdapter struct {
 	t   *tpm.TPM
 	alg tpm.PrimaryAlg
 	log bool // the running kernel's event log is this TPM's
+	// before is PCR 7 as a start before the firmware was written measured it; nil: the
+	// firmware has not been written.
+	before func(context.Context) (wizard.Measurement, error)
 }
 
 func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
@@ -103,6 +106,13 @@ func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.
 		return nil, nil, err
 	}
 	measured := bytes.Equal(now[7], pcr7[bank])
+	if !measured && a.before != nil {
+		if old, err := a.before(ctx); err != nil {
+			return nil, nil, err
+		} else if old != nil && !bytes.Equal(now[7], old[bank]) {
+			return nil, nil, fmt.Errorf("%w: this start measured a chip that was half written (PCR 7)", wizard.ErrSealImpossible)
+		}
+	}
 	log := &tpm.EventLog{}
 	next := now.With(4, make([]byte, size)).With(7, pcr7[bank])
 	if a.log {

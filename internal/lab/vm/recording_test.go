@@ -28,6 +28,7 @@ type recording struct {
 	confirm string      // what the owner types to confirm
 	log     *WriteLog
 	moments []moment
+	torn    *moment // the first at which the chip was not as before
 }
 
 // A moment is what the laptop's memories hold while its processor stands still.
@@ -107,6 +108,9 @@ func record(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, perS
 			r.moments = append(r.moments, x)
 		}
 	}
+	if r.torn = w.torn; r.torn != nil {
+		r.torn.requests = r.log.Before(r.torn.logged)
+	}
 	t.Logf("recorded: %d requests to the disk, %d of them flushes; %d moments", len(r.log.Entries), flushes, len(r.moments))
 	if flushes < 10 || len(r.moments) < 50 {
 		t.Fatal("too little to prove anything")
@@ -136,6 +140,7 @@ type watcher struct {
 
 	chipTime time.Time
 	chipLast map[int64][]byte
+	torn     *moment
 	seen     string
 	last     time.Time
 	steps    []string
@@ -205,6 +210,9 @@ func (w *watcher) take() (err error) {
 		if err := json.Unmarshal(made, &x.paper); err != nil {
 			return err
 		}
+	}
+	if len(x.chip) > 0 && w.torn == nil {
+		w.torn = &x
 	}
 	list := append(w.taken[x.step], x)
 	if len(list) == 1 {
@@ -288,6 +296,9 @@ func (r *recording) points(n int, rnd *rand.Rand) []point {
 		rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
 	var out []point
+	if r.torn != nil {
+		out = append(out, point{r.torn, r.torn.requests, Kept})
+	}
 	for round := 0; len(out) < n; round++ {
 		for j, s := range steps {
 			list := byStep[s]
@@ -331,22 +342,34 @@ func (r *recording) play(ctx context.Context, dir string, p point, seed uint64) 
 	}
 	defer l.Stop()
 	paper, answers, made := filepath.Join(dir, "paper.json"), filepath.Join(dir, "answers.json"), filepath.Join(dir, "made.json")
-	for name, v := range map[string]map[string]string{paper: p.moment.paper,
-		answers: {"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org", "confirm": r.confirm}} {
-		if err := saveJSON(name, v); err != nil {
-			return fail(err)
-		}
+	if err := saveJSON(answers, map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org", "confirm": r.confirm}); err != nil {
+		return fail(err)
 	}
 	wizard := append([]string{base.reown, "wizard", "--no-input", "--answers", answers, "--secrets-in", paper, "--secrets-out", made}, l.Flags()...)
-	out, err := apart(ctx, wizard)
+	known := maps.Clone(p.moment.paper)
+	start := func() ([]byte, error) {
+		if err := saveJSON(paper, known); err != nil {
+			return nil, err
+		}
+		out, err := apart(ctx, wizard)
+		if js, rerr := os.ReadFile(made); rerr == nil {
+			err = errors.Join(err, json.Unmarshal(js, &known))
+		}
+		return out, err
+	}
+	out, err := start()
 	if bytes.Contains(out, []byte(`"secret.current"`)) && p.moment.paper["secret.disk"] != "" {
 		// "If you have written down a new one already, it may be that one."
-		again := maps.Clone(p.moment.paper)
-		again["secret.current"] = again["secret.disk"]
-		if err := saveJSON(paper, again); err != nil {
+		known["secret.current"] = known["secret.disk"]
+		out, err = start()
+	}
+	if bytes.Contains(out, []byte("page restart")) { // as when it began from a chip that was half written
+		if err := l.PowerCycle(ctx); err != nil {
 			return fail(err)
 		}
-		out, err = apart(ctx, wizard)
+		first := out
+		out, err = start()
+		out = append(first, out...)
 	}
 	switch {
 	case err != nil:
@@ -357,12 +380,6 @@ func (r *recording) play(ctx context.Context, dir string, p point, seed uint64) 
 		o.how = "went on"
 	default:
 		return fail(fmt.Errorf("the next start neither went on nor found nothing to do:\n%s", out))
-	}
-	known := maps.Clone(p.moment.paper)
-	if js, err := os.ReadFile(made); err == nil {
-		if err := json.Unmarshal(js, &known); err != nil {
-			return fail(err)
-		}
 	}
 	if err := lab.Failed(l.Judge(ctx, buyerOf(known))); err != nil {
 		return fail(fmt.Errorf("judged after it %s: %w\n%s", o.how, err, out))
