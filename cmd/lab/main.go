@@ -154,7 +154,7 @@ func build(ctx context.Context, o lab.Options) (*lab.Laptop, error) {
 		return nil, err
 	}
 	if err = vm.InstallOS(ctx, l); err == nil {
-		err = vm.Resign(ctx, l)
+		err = l.Sign(ctx)
 	}
 	if err != nil {
 		l.Stop()

@@ -80,7 +80,7 @@ func (l *Laptop) judgeDUK(ctx context.Context, work string, buyer *Buyer, check 
 		}
 		path, uuid, _ = strings.Cut(strings.TrimSpace(string(listed)), " ")
 		out, err := tool(ctx, nil, "cryptsetup", "luksUUID", filepath.Join(work, "luks.img"))
-		if err == nil && (uuid != strings.TrimSpace(string(out)) || path != l.Disk()) {
+		if err == nil && (uuid != strings.TrimSpace(string(out)) || path != l.device()) {
 			err = fmt.Errorf("%q, the volume is %s", listed, out)
 		}
 		return err

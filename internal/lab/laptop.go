@@ -50,6 +50,10 @@ type Laptop struct {
 	VolumeKey string // hex; the seller could have kept it
 	EK        string // SHA-256 of the TPM's endorsement key, hex
 
+	// Device is what the encrypted partition is called where the laptop was re-owned;
+	// "": as in host mode.
+	Device string `json:"-"`
+
 	Card  *cardtest.Card    `json:"-"`
 	PCSC  *pcscdtest.Daemon `json:"-"`
 	TPM   *tpmtest.Sim      `json:"-"`
@@ -65,6 +69,14 @@ func (l *Laptop) BootDir() string                { return l.path("boot") }
 func (l *Laptop) ROM() string                    { return l.path("rom.bin") }
 func (l *Laptop) Disk() string                   { return l.path("disk.img") }
 func (l *Laptop) Window() (offset, length int64) { return luksWindow(l.DataMiB) }
+
+// device is the encrypted partition's name on the machine that was re-owned.
+func (l *Laptop) device() string {
+	if l.Device == "" {
+		return l.Disk()
+	}
+	return l.Device
+}
 
 // New builds a laptop as a seller ships it, and leaves it switched on.
 func New(ctx context.Context, o Options) (_ *Laptop, err error) {
@@ -183,13 +195,19 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 			return err
 		}
 	}
+	if l.EK, err = l.Heads.Endorsement(ctx, l.Seller.Owner); err != nil {
+		return err
+	}
+	return l.Sign(ctx)
+}
+
+// Sign lets the seller sign the boot directory, as Heads does, and make the hand-over.
+// The laptop is on, as the seller ships it.
+func (l *Laptop) Sign(ctx context.Context) error {
 	if err := headsHash(ctx, l.BootDir()); err != nil {
 		return err
 	}
 	if err := l.signBoot(ctx); err != nil {
-		return err
-	}
-	if l.EK, err = l.Heads.Endorsement(ctx, l.Seller.Owner); err != nil {
 		return err
 	}
 	return l.makeHandover(ctx, "")

@@ -73,26 +73,6 @@ func Install(ctx context.Context, l *lab.Laptop) error {
 	return os.WriteFile(onDisk(l), nil, 0o600)
 }
 
-// Resign lets the seller sign the boot directory again after a change, as Heads does.
-// The laptop is on.
-func Resign(ctx context.Context, l *lab.Laptop) error {
-	const hash = `set -e; cd "$1"
-find ./ -type f ! -path './kexec*' -print0 | xargs -0 sha256sum >/tmp/.$$; mv /tmp/.$$ kexec_hashes.txt
-find ./ ! -path './kexec*' -print0 | busybox sort -z >kexec_tree.txt`
-	if _, err := run(ctx, nil, "bash", "-c", hash, "heads", l.BootDir()); err != nil {
-		return err
-	}
-	signed, err := lab.HeadsSignedBytes(ctx, l.BootDir())
-	if err != nil {
-		return err
-	}
-	sig, err := l.SellerSigns(signed)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(l.BootDir(), "kexec.sig"), sig, 0o644)
-}
-
 // Collect takes the boot directory back from the disk of a laptop that is off, so
 // that host mode can use it and the laptop be judged. It does nothing when the laptop
 // was not installed. The error is ErrOn when the laptop is not off.

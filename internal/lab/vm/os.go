@@ -13,7 +13,7 @@ import (
 
 // InstallOS puts an operating system's start files into the laptop's boot
 // directory: Debian's kernel as it is there, with an initrd that does what Debian's
-// does for an encrypted disk. The directory must be signed again afterwards (Resign).
+// does for an encrypted disk. The directory must be signed again afterwards (lab.Laptop.Sign).
 func InstallOS(ctx context.Context, l *lab.Laptop) error {
 	kernels, err := filepath.Glob(filepath.Join(l.BootDir(), "vmlinuz-*"))
 	if err != nil || len(kernels) != 1 {

@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +75,7 @@ func remember(t *testing.T, l *lab.Laptop) *lab.Buyer {
 // buyerOf takes the buyer's secrets from the file in which a run leaves them.
 func buyerOf(known map[string]string) *lab.Buyer {
 	return &lab.Buyer{Disk: known["secret.disk"], UserPIN: known["secret.user"], AdminPIN: known["secret.admin"], Owner: known["secret.owner"],
-		TOTP: strings.ReplaceAll(known["totp"], " ", "")}
+		TOTP: strings.ReplaceAll(known["totp"], " ", ""), DUK: known["secret.duk"]}
 }
 
 // mustBeBuyers lets foreign tools judge a laptop that is off.
@@ -116,7 +115,7 @@ func TestReownedInVM(t *testing.T) {
 	m.Cut()
 	t.Logf("%.0f s, %.0f s of processor time", time.Since(began).Seconds(), m.qemu.ProcessState.UserTime().Seconds())
 	mustBeBuyers(t, ctx, l, b)
-	startOS(t, ctx, l, fw, b)
+	startOS(t, ctx, l, fw, b, nil)
 	t.Run("PowerCuts", func(t *testing.T) { r.replay(t, ctx, cuts) })
 }
 
@@ -130,18 +129,32 @@ func grouped(code string) string {
 }
 
 // startOS starts the installed system as Heads does after its checks, and lets the
-// kernel's dm-crypt open the disk with the new passphrase.
-func startOS(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, b *lab.Buyer) {
+// kernel's dm-crypt open the disk: with the disk unlock key without asking, else with
+// the new passphrase and not with the seller's.
+func startOS(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, b *lab.Buyer, duk []byte) {
 	t.Helper()
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: fmt.Sprintf(
-		"reown wizard --no-input %s; echo LAB-EXIT $?\nlabd kexec /boot/vmlinuz-%s /boot/initrd.img-%s 'console=ttyS0 quiet'", Flags, fw.Kernel.Version, fw.Kernel.Version)})
-	for _, step := range []struct{ wait, answer string }{
-		{"LAB-EXIT 0", ""}, // nothing to do
-		{"OS-UP", ""},
-		{"Please unlock the disk: ", l.Seller.Disk},
-		{"No key available", b.Disk},
-		{"OS-DONE", ""},
-	} {
+	initrd := "/boot/initrd.img-" + fw.Kernel.Version
+	start := "labd kexec /boot/vmlinuz-" + fw.Kernel.Version + " "
+	if duk == nil {
+		start += initrd
+	} else {
+		// As kexec-insert-key.sh: one more archive behind the initrd.
+		a := NewArchive()
+		a.Add("secret.key", 0o400, duk)
+		if err := a.Save(filepath.Join(filepath.Dir(paper(l)), "key.cpio")); err != nil {
+			t.Fatal(err)
+		}
+		start = "cat " + initrd + " >/tmp/initrd; dd if=/dev/zero bs=1 count=$(( (512 - $(stat -c %s /tmp/initrd) % 512) % 512 )) 2>/dev/null >>/tmp/initrd; cat /flash/key.cpio >>/tmp/initrd\n" +
+			start + "/tmp/initrd"
+	}
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: "reown wizard --no-input " + Flags + "; echo LAB-EXIT $?\n" + start + " 'console=ttyS0 quiet'"})
+	steps := []struct{ wait, answer string }{{"LAB-EXIT 0", ""}, {"OS-UP", ""}} // nothing to do
+	if duk == nil {
+		steps = append(steps, []struct{ wait, answer string }{{"Please unlock the disk: ", l.Seller.Disk}, {"No key available", b.Disk}, {"by the passphrase", ""}}...)
+	} else {
+		steps = append(steps, struct{ wait, answer string }{"OS-UNLOCKED by the key", ""})
+	}
+	for _, step := range append(steps, struct{ wait, answer string }{"OS-DONE", ""}) {
 		if err := m.WaitConsole(ctx, step.wait); err != nil {
 			t.Fatal(err)
 		}

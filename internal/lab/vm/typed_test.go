@@ -84,8 +84,8 @@ func (p *person) takeOwnership() *lab.Buyer {
 	b := &lab.Buyer{}
 	last := ""
 	for {
-		at, s := p.wait("Choose your language", "was prepared by", "Press these keys", "Is this the computer", "opens the disk now", "Who makes your secrets",
-			"Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of", "Scan this", "Erase and take ownership", "This computer is yours")
+		at, s := p.wait("Choose your language", "was prepared by", "Press these keys", "Is this the computer", "opens the disk now", "Shall the TPM open", "Who makes your secrets",
+			"Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of", "Secret 5 of", "Scan this", "Erase and take ownership", "This computer is yours")
 		if at == last {
 			time.Sleep(300 * time.Millisecond)
 			continue
@@ -101,11 +101,13 @@ func (p *person) takeOwnership() *lab.Buyer {
 			p.typed("\n")
 		case at == "opens the disk now":
 			p.typed(p.l.Seller.Disk + "\n")
+		case at == "Shall the TPM open":
+			p.typed("y")
 		case at == "Your name on the key":
 			p.typed("Ada Buyer\tada@example.org\n")
 		case strings.HasPrefix(at, "Secret"):
 			w := p.note(s)
-			*[]*string{&b.Disk, &b.UserPIN, &b.AdminPIN, &b.Owner}[len(p.paper)-1] = w
+			*[]*string{&b.Disk, &b.DUK, &b.UserPIN, &b.AdminPIN, &b.Owner}[len(p.paper)-1] = w
 			p.typed(w)
 			p.typed("\n")
 		case at == "Scan this":
@@ -138,7 +140,8 @@ func (p *person) takeOwnership() *lab.Buyer {
 
 // TestTypedAtTheConsole takes ownership at the laptop's own screen and keyboard, and
 // lets the wizard restart the laptop. At that instant all memory, the program's own
-// too, is searched for every secret of the run.
+// too, is searched for every secret of the run. Then the installed system starts with
+// the disk unlock key, and asks nothing.
 func TestTypedAtTheConsole(t *testing.T) {
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 12*time.Minute)
@@ -155,13 +158,37 @@ func TestTypedAtTheConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, raw := secretsOf(t, ctx, l, b)
+	duk := unlockKey(t, ctx, copyLaptop(t, l.Dir, l.Dir+"k"), b)
+	text["start passphrase"], raw["disk unlock key, its beginning"], raw["disk unlock key, its end"] = b.DUK, duk[:32], duk[96:]
 	for name, line := range p.shown {
 		text[name] = line
 	}
 	memoryMustBeClean(t, m, text, raw)
 	m.Cut()
 	t.Logf("%d pages: %s", len(p.pages), strings.Join(p.pages, ", "))
+	l.Device = "/dev/nvme0n1p2"
 	mustBeBuyers(t, ctx, l, b)
+	startOS(t, ctx, l, fw, b, duk)
+}
+
+// unlockKey is the disk unlock key, as Heads' commands get it from a laptop's TPM.
+func unlockKey(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer) []byte {
+	t.Helper()
+	if err := Collect(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Stop()
+	if err := l.Heads.MeasureHeaders(ctx, filepath.Join(l.BootDir(), "kexec_lukshdr_hash.txt")); err != nil {
+		t.Fatal(err)
+	}
+	key, err := l.Heads.UnsealDUK(ctx, b.DUK)
+	if err != nil || len(key) != 128 {
+		t.Fatalf("the disk unlock key: %d bytes, %v", len(key), err)
+	}
+	return key
 }
 
 // markerText is what the search must find, in the page cache.

@@ -75,7 +75,7 @@ func prepareBase(ctx context.Context, l *lab.Laptop) error {
 	if err := InstallOS(ctx, l); err != nil {
 		return err
 	}
-	if err := Resign(ctx, l); err != nil {
+	if err := l.Sign(ctx); err != nil {
 		return err
 	}
 	offset, size := l.Window()
