@@ -40,7 +40,12 @@ func TestWriteLog(t *testing.T) {
 	}
 	defer l.Close()
 	image := filepath.Join(t.TempDir(), "image")
-	for n, want := range map[int]string{0: "..", 2: "a.", 3: "a.", 4: "ac"} {
+	for _, c := range []struct {
+		n    int
+		loss Loss
+		want string
+		lost int
+	}{{0, Lost, "..", 0}, {2, Lost, "a.", 0}, {3, Lost, "a.", 1}, {3, Kept, "b.", 0}, {4, Lost, "ac", 1}, {4, Kept, "bc", 0}} {
 		f, err := os.Create(image)
 		if err != nil {
 			t.Fatal(err)
@@ -48,14 +53,18 @@ func TestWriteLog(t *testing.T) {
 		if _, err := f.Write(append(data('.'), data('.')...)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Crash(f, n, Lost, nil); err != nil {
+		lost, err := l.Crash(f, c.n, c.loss, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
 		f.Close()
 		got, _ := os.ReadFile(image)
-		if string([]byte{got[0], got[512]}) != want {
-			t.Errorf("after %d requests: %c%c, want %s", n, got[0], got[512], want)
+		if string([]byte{got[0], got[512]}) != c.want || lost != c.lost {
+			t.Errorf("after %d requests, unflushed ones %v: %c%c, %d lost, want %s, %d", c.n, c.loss, got[0], got[512], lost, c.want, c.lost)
 		}
+	}
+	if n := l.Before(int64(len(raw)) - 600); n != 4 {
+		t.Errorf("%d requests before the last, want 4", n)
 	}
 	if err := os.WriteFile(name, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"reown/internal/lab"
 )
 
 // A cut is a moment at which the power goes. wait returns when it has come.
@@ -105,12 +107,30 @@ func runWithCuts(t *testing.T, ctx context.Context, cuts []cut) {
 			t.Errorf("it ended by itself:\n%s", m.Console())
 		}
 		remember(t, l)
+		tryPaper(t, ctx, l)
 		if strings.Contains(m.Console(), "page done") {
 			break
 		}
 	}
 	t.Logf("\n%s", table)
 	mustBeBuyers(t, ctx, l, remember(t, l))
+}
+
+// tryPaper gives the next start the passphrase that opens the disk now, as an owner
+// does who tries the one on the paper when the seller's is refused.
+func tryPaper(t *testing.T, ctx context.Context, l *lab.Laptop) {
+	t.Helper()
+	known := readJSON(t, paper(l))
+	offset, size := l.Window()
+	v, err := lab.CopyVolume(l.Disk(), offset, size, l.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(v.Path)
+	if ok, err := v.Opens(ctx, known["secret.disk"]); ok && err == nil && known["secret.disk"] != "" {
+		known["secret.current"] = known["secret.disk"]
+		writeJSON(t, paper(l), known)
+	}
 }
 
 // TestPowerCuts kills the whole machine in the middle of its work: processor, kernel,
@@ -125,7 +145,8 @@ func TestPowerCuts(t *testing.T) {
 	runWithCuts(t, ctx, cuts)
 }
 
-// TestManyPowerCuts does it at random moments.
+// TestManyPowerCuts does it at random moments, in every step of ten runs. Each cut is
+// a start of the machine; the 300 of TestReownedInVM cost none.
 func TestManyPowerCuts(t *testing.T) {
 	if os.Getenv("REOWN_SOAK") != "1" {
 		t.Skip("takes hours: set REOWN_SOAK=1")
@@ -135,7 +156,7 @@ func TestManyPowerCuts(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	steps := []string{"Security key", "Disk", "TPM", "Phone code", "Start files", "Firmware chip", "Finish"}
-	for range 50 {
+	for range 10 {
 		var cuts []cut
 		for _, s := range steps {
 			mark := s + ": In progress"
