@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -239,8 +240,13 @@ func (f *flow) choose(ctx context.Context, k kind) (move, error) {
 		return mv, err
 	}
 	if f.o.Keyboard != nil {
-		if moved := f.o.Keyboard.Moves(in.Secret.Bytes()); moved {
-			id, mv, err := f.ask(ctx, &ui.Page{Key: "moves." + k.id, Step: 6, Preset: ui.Continue, Body: []ui.Block{ui.S(f.t(msg.MovesTitle)), ui.T(f.t(msg.MovesWhy))},
+		if moved := movers(f.o.Keyboard, in.Secret); moved != nil {
+			defer moved.Wipe()
+			body := []ui.Block{ui.S(f.t(msg.MovesTitle)), ui.G(), {Kind: ui.Code, Secret: moved}, ui.G(), ui.T(f.t(msg.MovesWhy))}
+			if k.bit == NeedDisk {
+				body = append(body, ui.T(f.t(msg.MovesSystem)))
+			}
+			id, mv, err := f.ask(ctx, &ui.Page{Key: "moves." + k.id, Step: 6, Preset: ui.Continue, Body: body,
 				Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonKeep)}, {ID: "other", Label: f.t(msg.ButtonOther), Letter: 'o'}}})
 			if err != nil {
 				return mv, err
@@ -252,6 +258,36 @@ func (f *flow) choose(ctx context.Context, k kind) (move, error) {
 	}
 	f.keep(k, in.Secret.Copy())
 	return forward, nil
+}
+
+// movers are the characters of a secret that lie elsewhere on other keyboards, each
+// once and sorted; nil when there are none.
+func movers(k Keyboard, s *secret.Buffer) *secret.Buffer {
+	out := secret.New(4 * s.Len()) // what is no UTF-8 becomes three bytes; a space after each
+	n := 0
+	for last := rune(-1); ; {
+		next, none := rune(utf8.MaxRune+1), true
+		for b := s.Bytes(); len(b) > 0; {
+			r, size := utf8.DecodeRune(b)
+			if r > last && r < next && k.Moves(b[:size]) {
+				next, none = r, false
+			}
+			b = b[size:]
+		}
+		if none {
+			break
+		}
+		last = next
+		n += utf8.EncodeRune(out.Bytes()[n:], next)
+		out.Bytes()[n] = ' '
+		n++
+	}
+	if n == 0 {
+		out.Wipe()
+		return nil
+	}
+	out.SetLen(n - 1)
+	return out
 }
 
 // record shows a made secret and has it typed back from paper.

@@ -3,6 +3,9 @@ package msg
 // CannotCompare is a line of a verification that the machine does not answer now.
 var CannotCompare = M{"cannot be compared: %s", "comparaison impossible : %s", "kein Vergleich möglich: %s"}
 
+// MovesSystem is said of a disk passphrase whose characters move.
+var MovesSystem = M{"At its start the installed system asks for it, maybe with another keyboard layout than this one. Choose another if you do not know which.", "Au démarrage, le système installé la demande, peut-être avec une autre disposition de clavier. Si vous ne savez pas laquelle, choisissez-en une autre.", "Beim Start fragt das installierte System danach, vielleicht mit einer anderen Tastaturbelegung als hier. Nehmen Sie eine andere, wenn Sie nicht wissen, mit welcher."}
+
 // What the program does between two pages, where that takes seconds.
 var (
 	PleaseWait  = M{"Please wait.", "Un instant.", "Bitte warten."}
