@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,8 +56,10 @@ func Main(f func()) {
 		Must(os.MkdirAll(m[1], 0o755))
 		Must(unix.Mount(m[0], m[1], m[0], 0, ""))
 	}
-	for _, m := range modules {
-		k, err := os.Open("/" + filepath.Base(m) + ".ko")
+	list, err := os.ReadFile("/modules")
+	Must(err)
+	for _, m := range strings.Fields(string(list)) {
+		k, err := os.Open("/" + m)
 		Must(err)
 		Must(unix.FinitModule(int(k.Fd()), "", 0))
 		k.Close()
@@ -88,9 +91,23 @@ func Missing(t *testing.T, what string) {
 }
 
 // Boot runs the guest of this test binary with a token and waits for its end. hear gets
-// each line that the guest prints; reply sends a line to its standard input. files are
-// programs to be taken along with their libraries.
+// each line that the guest prints; reply sends a line to its standard input. programs
+// are taken along with their libraries.
 func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line string, reply func(string))) {
+	t.Helper()
+	boot(t, token, programs, nil, nil, hear)
+}
+
+// BootStick runs the guest with an image file as a USB stick. The kernel can mount
+// FAT; its driver for sticks lies in /lib/modules and is not loaded.
+func BootStick(t *testing.T, image string, hear func(line string)) {
+	t.Helper()
+	boot(t, nil, nil, []string{"sd_mod", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"},
+		[]string{"-drive", "if=none,id=stick,format=raw,file=" + image, "-device", "usb-storage,drive=stick,bus=usb.0,removable=on"},
+		func(line string, _ func(string)) { hear(line) })
+}
+
+func boot(t *testing.T, token *usbdev.Device, programs, more, args []string, hear func(line string, reply func(string))) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots a virtual machine: skipped by -short")
@@ -104,15 +121,42 @@ func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line 
 		Missing(t, "no kernel in /boot")
 	}
 	kernel := kernels[len(kernels)-1]
-	drivers := filepath.Join("/lib/modules", strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-"), "kernel/drivers")
+	version := strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-")
+	drivers := filepath.Join("/lib/modules", version, "kernel/drivers")
 	var img archive
 	img.made = map[string]bool{}
-	for _, m := range modules {
-		b, err := os.ReadFile(filepath.Join(drivers, m+".ko"))
+	var list []string
+	take := func(path string) {
+		b, err := os.ReadFile(path)
 		if err != nil {
 			Missing(t, err.Error())
 		}
-		img.file(filepath.Base(m)+".ko", 0o644, b)
+		if name := filepath.Base(path); !slices.Contains(list, name) {
+			img.file(name, 0o644, b)
+			list = append(list, name)
+		}
+	}
+	for _, m := range modules {
+		take(filepath.Join(drivers, m+".ko"))
+	}
+	for _, m := range more {
+		out, err := exec.Command("/sbin/modprobe", "-S", version, "--show-depends", m).Output()
+		if err != nil {
+			Missing(t, "modprobe: "+err.Error())
+		}
+		for line := range strings.Lines(string(out)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "insmod" && !strings.Contains(f[1], "pclmul") { // the emulated processor has none
+				take(f[1])
+			}
+		}
+	}
+	img.file("modules", 0o644, []byte(strings.Join(list, "\n")))
+	if token == nil {
+		b, err := os.ReadFile(filepath.Join(drivers, "usb/storage/usb-storage.ko"))
+		if err != nil {
+			Missing(t, err.Error())
+		}
+		img.file("lib/modules/usb-storage.ko", 0o644, b)
 	}
 	img.file("init", 0o755, initBinary(t))
 	for _, p := range programs {
@@ -129,9 +173,13 @@ func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line 
 	ctx, cancel := context.WithTimeout(context.Background(), bootTime)
 	defer cancel()
 	sock := filepath.Join(dir, "usb")
-	vm := exec.CommandContext(ctx, qemu, "-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+	line := []string{"-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
-		"-device", "qemu-xhci,id=usb", "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device", "usb-redir,chardev=tok,bus=usb.0")
+		"-device", "qemu-xhci,id=usb"}
+	if token != nil {
+		line = append(line, "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device", "usb-redir,chardev=tok,bus=usb.0")
+	}
+	vm := exec.CommandContext(ctx, qemu, append(line, args...)...)
 	out, err := vm.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -146,18 +194,20 @@ func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line 
 	}
 	defer func() { _ = vm.Wait() }() // killed or powered off: both are fine
 	defer cancel()
-	conn, err := usbredir.Dial(ctx, sock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bus := usbdev.NewBus(token)
-	go usbredir.Serve(ctx, conn, func() (usb.Device, error) {
-		all, err := bus.Devices()
-		if err != nil || len(all) == 0 {
-			return nil, usb.ErrGone
+	if token != nil {
+		conn, err := usbredir.Dial(ctx, sock)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return bus.Open(all[0])
-	})
+		bus := usbdev.NewBus(token)
+		go usbredir.Serve(ctx, conn, func() (usb.Device, error) {
+			all, err := bus.Devices()
+			if err != nil || len(all) == 0 {
+				return nil, usb.ErrGone
+			}
+			return bus.Open(all[0])
+		})
+	}
 	var log bytes.Buffer
 	ended := false
 	for sc := bufio.NewScanner(out); sc.Scan(); {
