@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"reown/tpm/tpmtest"
 )
@@ -101,7 +103,17 @@ func TestSealedAfterTheRestart(t *testing.T) {
 	if code, out := l.run(t, "status"); code != 0 || !strings.Contains(out, "interrupted") {
 		t.Errorf("status: exit code %d\n%s", code, out)
 	}
+	// Killed once in the middle of the key's step, wherever that is on this machine.
+	killed, _ := l.killAt(t, "Disk unlocking: In progress", time.Duration(rand.IntN(400))*time.Millisecond)
+	t.Logf("killed while the disk unlock key was made: %v", killed)
+	l.remember(t)
+	if err := l.PowerCycle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	l.finish(t)
+	if b := l.buyer(t); b.DUK == "" {
+		t.Error("no disk unlock key")
+	}
 }
 
 // TestReownedWithTPM12 is a laptop with a TPM 1.2: the seller prepares it, the buyer takes

@@ -22,9 +22,13 @@ func TestTheKeyOpensTheDisk(t *testing.T) {
 	}
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 15*time.Minute)
+	if err := Collect(ctx, l); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	defer l.Stop()
 	offset, size := l.Window()
 	v, err := lab.CopyVolume(l.Disk(), offset, size, l.Dir)
 	if err != nil {
@@ -41,7 +45,8 @@ func TestTheKeyOpensTheDisk(t *testing.T) {
 	writeJSON(t, answers, map[string]string{"language": "en", "verify": "match", "duk": "yes", "confirm": id[len(id)-4:]})
 	out, err := exec.Command(base.reown, append([]string{"wizard", "--no-input", "--answers", answers, "--secrets-in", known, "--secrets-out", made}, l.Flags()...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		seen, _ := exec.Command(base.reown, append([]string{"verify"}, l.Flags()...)...).CombinedOutput()
+		t.Fatalf("%v\n%s\n%s", err, out, seen)
 	}
 	if err := l.PowerCycle(ctx); err != nil {
 		t.Fatal(err)
