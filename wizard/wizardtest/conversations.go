@@ -87,6 +87,7 @@ var Conversations = []Conversation{
 	{Name: "resume-unlock-key", Cut: "duk.seal", First: map[string]string{"duk": "yes"}},
 	{Name: "resume-reset", Cut: "card.activate"},
 	{Name: "resume-card", Cut: "card.pin.user"},
+	{Name: "resume-set", Cut: "disk.begin"},
 	{Name: "resume-disk", Cut: "disk.end"},
 	{Name: "resume-tpm", Cut: "tpm.owner"},
 	{Name: "resume-flash", Cut: "flash.block.1"},

@@ -11,7 +11,8 @@
 // A secrets file is a JSON object as well. What is read from one (the present
 // passphrase of the disk; after an interruption, the owner's own) has the same keys
 // as what is written to one: secret.current, secret.disk, secret.user,
-// secret.admin, secret.owner, totp.
+// secret.admin, secret.owner, totp. Where an interrupted run has set secret.disk
+// already, it is tried as the present one too.
 package answers
 
 import (
@@ -140,7 +141,11 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		return "", err
 	}
 	if p.Check != nil {
-		if err := p.Check(ctx); err != nil {
+		err := p.Check(ctx)
+		if err != nil && u.setBefore(p) {
+			err = p.Check(ctx)
+		}
+		if err != nil {
 			key := p.Key
 			if len(p.Inputs) > 0 {
 				key = p.Inputs[0].Key
@@ -149,6 +154,21 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		}
 	}
 	return id, nil
+}
+
+// setBefore replaces the present passphrase of the disk, which was refused, by the
+// owner's own: an interrupted run may have set it already. A disk counts no tries.
+func (u *UI) setBefore(p *ui.Page) bool {
+	if len(p.Inputs) != 1 || p.Inputs[0].Key != "secret.current" {
+		return false
+	}
+	s, in := u.Secrets.Get("secret.disk"), p.Inputs[0].Secret
+	if s == nil || s.Len() > in.Cap() {
+		return false
+	}
+	in.SetLen(s.Len())
+	copy(in.Bytes(), s.Bytes())
+	return true
 }
 
 func choice(p *ui.Page, id string) *ui.Choice {
