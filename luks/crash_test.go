@@ -198,7 +198,7 @@ func (m *model) enumerate(t *testing.T, n int) {
 }
 
 func TestCrashEnumeration(t *testing.T) {
-	n := 110
+	n := 102
 	if lukstest.Soak() {
 		n = 2200
 	}

@@ -115,7 +115,7 @@ func TestWeFinishWhatCryptsetupLeft(t *testing.T) {
 			}
 			lost, points, step := 0, 0, 1
 			if !lukstest.Soak() {
-				step = max(1, len(log)/9)
+				step = max(1, len(log)/6)
 			}
 			r := rand.New(rand.NewPCG(6, 6))
 			for k := 0; k <= len(log); k += step {
