@@ -228,7 +228,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 512)
 	step := 1
 	if !lukstest.Soak() {
-		step = 3
+		step = 5
 	}
 	lost, points := 0, 0
 	for k := 0; k < len(m.log); k += step {
