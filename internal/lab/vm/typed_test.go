@@ -144,7 +144,7 @@ func (p *person) takeOwnership() *lab.Buyer {
 // the disk unlock key, and asks nothing.
 func TestTypedAtTheConsole(t *testing.T) {
 	l, fw := newLaptop(t)
-	ctx := deadline(t, 12*time.Minute)
+	ctx := deadline(t, 30*time.Minute)
 	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, HoldAtReset: true, Script: learnScript + "reown wizard " + Flags})
 	e, err := newEyes(m)
 	if err != nil {
