@@ -85,7 +85,7 @@ func (p *person) takeOwnership() *lab.Buyer {
 	last := ""
 	for {
 		at, s := p.wait("Choose your language", "was prepared by", "Press these keys", "Is this the computer", "opens the disk now", "Shall the TPM open", "Who makes your secrets",
-			"Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of", "Secret 5 of", "Scan this", "Erase and take ownership", "This computer is yours")
+			"Where else shall the keys", "Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of", "Secret 5 of", "Scan this", "Erase and take ownership", "This computer is yours")
 		if at == last {
 			time.Sleep(300 * time.Millisecond)
 			continue
