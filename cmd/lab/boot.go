@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/term"
@@ -53,14 +52,17 @@ func bootVerb(ctx context.Context, args []string) error {
 		}
 	}
 	return withLaptop(func(ctx context.Context, l *lab.Laptop, _ []string) error {
-		_, err := boot(ctx, l, o)
-		return err
+		for {
+			if restarted, err := boot(ctx, l, o); err != nil || !restarted {
+				return err
+			}
+		}
 	})(ctx, args)
 }
 
 // boot switches the laptop on with the user's terminal as its console, until it is off.
-// cut says that the user cut the power.
-func boot(ctx context.Context, l *lab.Laptop, o vm.Options) (cut bool, err error) {
+// restarted says that it was about to start again.
+func boot(ctx context.Context, l *lab.Laptop, o vm.Options) (restarted bool, err error) {
 	if o.Firmware, err = firmware(ctx, l); err != nil {
 		return false, err
 	}
@@ -89,7 +91,7 @@ func firmware(ctx context.Context, l *lab.Laptop) (*vm.Firmware, error) {
 }
 
 // console connects the terminal with the laptop until that is off.
-func console(ctx context.Context, l *lab.Laptop, o vm.Options) (cut bool, err error) {
+func console(ctx context.Context, l *lab.Laptop, o vm.Options) (restarted bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o.Output = func(p []byte) { _, _ = os.Stdout.Write(p) }
@@ -125,11 +127,9 @@ func console(ctx context.Context, l *lab.Laptop, o vm.Options) (cut bool, err er
 		}()
 		go fit(ctx, m)
 	}
-	var escaped atomic.Bool
 	keys.to(func(p []byte) {
 		for i, b := range p {
 			if b == escape {
-				escaped.Store(true)
 				_ = m.WriteConsole(p[:i])
 				cancel()
 				return
@@ -139,12 +139,12 @@ func console(ctx context.Context, l *lab.Laptop, o vm.Options) (cut bool, err er
 	})
 	defer keys.to(nil)
 	<-m.Off()
-	return escaped.Load(), nil
+	return m.Restarted(), nil
 }
 
-// fit tells the guest the terminal's size; a serial line cannot.
+// fit tells the guest the terminal's size.
 func fit(ctx context.Context, m *vm.Machine) {
 	if w, h, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		_, _ = m.Sh(ctx, fmt.Sprintf("stty -F /dev/ttyS0 rows %d cols %d", h, w))
+		_ = m.Resize(ctx, w, h)
 	}
 }

@@ -75,26 +75,29 @@ TPM, chip and security key. From another terminal:
   bin/lab unplug %s token    (and: plug)
   bin/lab shell %[1]s
 Press Enter to switch it on. `, dir)
-	for {
-		if !keys.enter(ctx) {
-			return nil
-		}
-		cut, err := boot(ctx, l, vm.Options{})
-		if err != nil {
-			return err
-		}
-		if err := secondOpinion(ctx, l); err != nil {
-			return err
+	for keys.enter(ctx) {
+		restarted := true
+		for restarted {
+			if restarted, err = boot(ctx, l, vm.Options{}); err != nil {
+				return err
+			}
+			if err := secondOpinion(ctx, l); err != nil {
+				return err
+			}
+			if restarted && owned(l) {
+				break
+			}
 		}
 		switch {
 		case !owned(l):
 			fmt.Println("\nThe laptop is not yours yet: /boot/oem is there. \"make demo\" goes on.")
 			return nil
-		case cut:
+		case !restarted:
 			return nil
 		}
 		fmt.Print("\nEnter switches it on again: your system asks for your disk passphrase. Ctrl-C ends. ")
 	}
+	return nil
 }
 
 // demoNew builds the demo's laptop; what a start that was interrupted left is removed.

@@ -140,5 +140,30 @@ func TestDemo(t *testing.T) {
 	}
 	u.Seller, u.Serial = l.Seller, "0001"
 	u.key("ret")
-	u.until("46%")
+	u.until("In progress    Disk")
+	time.Sleep(2 * time.Second)
+	u.key("C-]")
+	u.until("ended with")
+
+	u.start(demo)
+	u.until("Press Enter to switch it on.")
+	u.key("ret")
+	u.until("Enter switches it on again")
+	u.mustShow("[OK] cryptsetup refuses the seller's passphrase")
+	if all, err := u.tmux.History(); err != nil || strings.Contains(all, "[!!] ") {
+		t.Errorf("the second opinion: %v\n%s", err, all)
+	}
+	u.key("ret")
+	for _, step := range []struct{ wait, answer string }{
+		{"Please unlock the disk:", u.Seller.Disk},
+		{"No key available", u.Paper["DISK PASSPHRASE"]},
+		{"These files must survive re-ownership.", "poweroff -f"},
+	} {
+		u.until(step.wait)
+		if err := u.T.Type(step.answer); err != nil {
+			t.Fatal(err)
+		}
+		u.key("ret")
+	}
+	u.until("ended with 0")
 }

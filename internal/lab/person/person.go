@@ -60,6 +60,8 @@ var pages = []page{
 	{"keyboard", "Press these keys", enter},
 	{"verify", "Is this the computer that was sent to you?", (*Person).compare},
 	{"current", "The passphrase that opens the disk now", func(p *Person, _ string) error { return p.enter(p.Seller.Disk) }},
+	{"duk", "Shall the TPM open the disk", enter},
+	{"duk-left", "The disk is opened with its own passphrase.", enter},
 	{"secrets", "Who makes your secrets?", enter},
 	{"identity", "Your name on the key", func(p *Person, _ string) error {
 		if err := p.T.Type("Ada Buyer\tada@example.org"); err != nil {
@@ -68,10 +70,11 @@ var pages = []page{
 		return p.T.Key("ret")
 	}},
 	{"record", "Write it down now", (*Person).writeDown},
-	{"paper", "Type from your paper: ", func(p *Person, s string) error { return p.enter(p.Paper[named(s, "Type from your paper: ")]) }},
+	{"paper", "Type from your paper: ", func(p *Person, s string) error { return p.enter(p.Paper[after(s, "Type from your paper: ")]) }},
 	{"totp", "Scan this with your phone", (*Person).scan},
 	{"check", "Check, then start.", func(p *Person, _ string) error { return p.enter(p.Serial) }},
 	{"resume", "This was interrupted.", enter},
+	{"restart", "The computer must restart once", enter},
 	{"run", "Taking ownership", nil},
 	{"done", "This computer is yours.", enter},
 }
@@ -79,17 +82,18 @@ var pages = []page{
 // Until answers the pages as they come, until the screen shows the page (by its name) or
 // the text; that one is not answered.
 func (p *Person) Until(ctx context.Context, end string) error {
+	named := slices.ContainsFunc(pages, func(g page) bool { return g.name == end })
 	for {
 		s, err := p.T.Screen(ctx)
 		if err != nil {
 			return err
 		}
 		i := slices.IndexFunc(pages, func(g page) bool { return strings.Contains(s, g.text) })
-		if i < 0 && strings.Contains(s, end) {
+		if !named && strings.Contains(s, end) {
 			return nil
 		}
 		// A page that is still being drawn is looked at again.
-		if i >= 0 && pages[i].name+named(s, "Secret")+named(s, "paper:") != p.last {
+		if i >= 0 && pages[i].name+after(s, "Secret")+after(s, "paper:") != p.last {
 			time.Sleep(200 * time.Millisecond)
 			again, err := p.T.Screen(ctx)
 			if err != nil {
@@ -124,7 +128,7 @@ func (p *Person) Until(ctx context.Context, end string) error {
 func (p *Person) Restarted() { p.last, p.met = "", "" }
 
 func (p *Person) meet(g page, screen string) error {
-	name := g.name + named(screen, "Secret") + named(screen, "paper:")
+	name := g.name + after(screen, "Secret") + after(screen, "paper:")
 	p.last = name
 	if name == p.met {
 		return nil
@@ -139,8 +143,8 @@ func (p *Person) meet(g page, screen string) error {
 	return nil
 }
 
-// named returns what follows a mark on its line.
-func named(screen, mark string) string {
+// after returns what follows a mark on its line.
+func after(screen, mark string) string {
 	_, rest, _ := strings.Cut(screen, mark)
 	line, _, _ := strings.Cut(rest, "\n")
 	return strings.TrimSpace(line)
@@ -176,7 +180,7 @@ func (p *Person) writeDown(s string) error {
 	for _, f := range found {
 		words = append(words, f[2])
 	}
-	_, name, ok := strings.Cut(named(s, "Secret "), ": ")
+	_, name, ok := strings.Cut(after(s, "Secret "), ": ")
 	if !ok || len(words) < 2 {
 		return fmt.Errorf("no secret on the page")
 	}

@@ -66,17 +66,16 @@ func (m *Machine) Serve(ctx context.Context) error {
 func (m *Machine) order(ctx context.Context, o order) (string, error) {
 	switch o.Verb {
 	case "type":
-		if m.display == Serial {
-			return "", m.WriteConsole([]byte(o.Arg))
-		}
-		return "", m.QMP.Type(o.Arg)
+		return "", m.Type(o.Arg)
 	case "keys":
-		if m.display == Serial {
-			return "", m.serialKeys(strings.Fields(o.Arg))
+		for _, k := range strings.Fields(o.Arg) {
+			if err := m.Key(k); err != nil {
+				return "", err
+			}
 		}
-		return "", m.QMP.Keys(strings.Fields(o.Arg)...)
+		return "", nil
 	case "screen":
-		if m.display == Serial {
+		if o.Arg != "" && m.display == Serial {
 			return "", errors.New("the laptop's console is the terminal in which it was switched on; \"lab boot DIR --screen 1024x768\" gives it a screen")
 		}
 		if o.Arg == "" {
@@ -92,21 +91,6 @@ func (m *Machine) order(ctx context.Context, o order) (string, error) {
 		return "", nil
 	}
 	return "", fmt.Errorf("no such order: %q", o.Verb)
-}
-
-// serialKeys types keys as a terminal sends them.
-func (m *Machine) serialKeys(names []string) error {
-	for _, n := range names {
-		s, ok := map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ",
-			"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f10": "\x1b[21~"}[n]
-		if !ok {
-			return fmt.Errorf("no key %q on the serial line", n)
-		}
-		if err := m.WriteConsole([]byte(s)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // plug plugs something in, or pulls it out.

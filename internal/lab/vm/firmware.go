@@ -82,7 +82,7 @@ while [ ! -c /dev/tpm0 ] && [ $n -lt 20 ]; do
 	for d in /sys/bus/pnp/devices/*; do grep -q PNP0C31 $d/id && echo ${d##*/} >/sys/bus/pnp/drivers/tpm_tis/bind; done 2>/dev/null
 	n=$((n+1)); sleep 0.2
 done
-[ $n = 0 ] || echo "lab: the TPM came at attempt $n" >/dev/kmsg
+[ $n = 0 ] || echo "the TPM came at attempt $n" >/dev/kmsg
 labd agent /dev/ttyS1 &
 lab=/sys/firmware/qemu_fw_cfg/by_name/opt/lab
 labd measure $lab/measure/raw || echo "lab: not measured" >/dev/ttyS0

@@ -1,54 +1,206 @@
 package vm
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"reown/internal/lab"
 )
 
-// TestTokenPulled pulls the security key out while it makes its keys, and plugs it
-// in again: the run says so, and the next one goes on.
+// again repeats the unattended run whenever the file /tmp/again appears, until it is done.
+const again = `while :; do
+	` + unattended + `	until [ -e /tmp/again ]; do sleep 0.5; done
+	rm /tmp/again
+done
+`
+
+// TestTokenPulled pulls the security key out in the middle of a reset, of making a key and
+// of a signature: each time the run stops and says why, goes on when the key is back, and
+// in the end the laptop is its buyer's.
 func TestTokenPulled(t *testing.T) {
 	if os.Getenv("REOWN_SOAK") == "" {
 		t.Skip("a whole run more: set REOWN_SOAK=1")
 	}
 	l, fw := newLaptop(t)
 	prepare(t, l)
-	ctx := deadline(t, 15*time.Minute)
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: unattended + "until [ -e /tmp/again ]; do sleep 1; done\n" + unattended})
-	var generations atomic.Int64
+	ctx := deadline(t, 20*time.Minute)
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: again})
+	moments := []struct {
+		what string
+		cmd  []byte // the beginning of the command (OpenPGP card 3.4, 7.2)
+		nth  int
+	}{
+		{"the reset", []byte{0x00, 0xe6, 0x00, 0x00}, 1},
+		{"making a key", []byte{0x00, 0x47, 0x80, 0x00}, 2},
+		{"a signature", []byte{0x00, 0x2a, 0x9e, 0x9a}, 2},
+	}
+	pulled := make(chan struct{}, 1)
+	at, count := 0, 0
 	m.Card.Log(func(cmd, _ []byte) {
-		// GENERATE ASYMMETRIC KEY PAIR, and not only reading the public key.
-		if len(cmd) > 2 && cmd[1] == 0x47 && cmd[2] == 0x80 && generations.Add(1) == 2 {
-			go m.Token.Unplug()
+		if at < len(moments) && bytes.HasPrefix(cmd, moments[at].cmd) {
+			if count++; count == moments[at].nth {
+				at, count = at+1, 0
+				go func() { m.Token.Unplug(); pulled <- struct{}{} }()
+			}
 		}
 	})
-	if err := m.WaitConsole(ctx, "LAB-EXIT"); err != nil {
-		t.Fatal(err)
-	}
-	if out := m.Console(); !strings.Contains(out, "LAB-EXIT 5") || !strings.Contains(out, "security key") {
-		t.Fatalf("the key was pulled out, and it says\n%s", out)
-	}
-	t.Logf("pulled out:\n%s", tail(m.Console()))
-	remember(t, l)
-	m.Token.Plug()
-	if _, err := m.Sh(ctx, "sleep 2; touch /tmp/again"); err != nil {
-		t.Fatal(err)
-	}
-	ended := func() bool { return strings.Count(m.Console(), "LAB-EXIT") > 1 }
-	for waiting := true; waiting; {
+	for i, moment := range moments {
 		select {
+		case <-pulled:
 		case <-m.Off():
-			waiting = false
-		case <-time.After(time.Second):
-			waiting = !ended() && ctx.Err() == nil
+			t.Fatalf("%s never came:\n%s", moment.what, tail(m.Console()))
+		case <-ctx.Done():
+			t.Fatalf("%s never came:\n%s", moment.what, tail(m.Console()))
+		}
+		for strings.Count(m.Console(), "LAB-EXIT") <= i && ctx.Err() == nil {
+			time.Sleep(200 * time.Millisecond)
+		}
+		parts := strings.Split(m.Console(), "LAB-EXIT ")
+		if said := parts[i]; !strings.HasPrefix(parts[i+1], "5") || !strings.Contains(said, "security key") {
+			t.Errorf("pulled out during %s, it ends with %.1s and\n%s", moment.what, parts[i+1], tail(said))
+		}
+		t.Logf("pulled out during %s: it says %q", moment.what, explained(parts[i]))
+		remember(t, l)
+		m.Token.Plug()
+		if _, err := m.Sh(ctx, "sleep 2; touch /tmp/again"); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if ended() || ctx.Err() != nil {
-		t.Fatalf("it did not go on:\n%s", tail(m.Console()))
+	if err := m.Wait(ctx); err != nil {
+		t.Fatal(err)
 	}
-	m.Cut()
+	if n := strings.Count(m.Console(), "LAB-EXIT"); n != len(moments) {
+		t.Fatalf("%d ends, want %d:\n%s", n, len(moments), tail(m.Console()))
+	}
 	mustBeBuyers(t, ctx, l, remember(t, l))
+}
+
+// explained is what a run says of its end.
+func explained(console string) string {
+	_, what, _ := strings.Cut(console, "what happened:")
+	line, _, _ := strings.Cut(what, "your data:")
+	return strings.Join(strings.Fields(line), " ")
+}
+
+// TestHotPlug is one start of the laptop with what people plug in: a keyboard that comes
+// late, on a laptop that has no other; another security key; two of them.
+func TestHotPlug(t *testing.T) {
+	l, fw := newLaptop(t)
+	prepare(t, l)
+	ctx := deadline(t, 8*time.Minute)
+	// As Heads: the keyboard's driver is loaded after everything else.
+	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, NoPS2: true, Script: "rmmod hid_generic usbhid\nreown wizard " + Flags + "\nsleep 1000"})
+	if _, err := m.WaitScreen(ctx, "Choose your language."); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := m.Sh(ctx, "grep -il keyboard /sys/class/input/*/device/name /dev/null"); err == nil {
+		t.Fatalf("there is a keyboard before any was plugged in: %s", out)
+	}
+	if _, err := m.Sh(ctx, "for d in usbhid hid_generic; do insmod $(grep /$d.ko /etc/modules); done"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.PlugKeyboard(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Sh(ctx, "n=0; until grep -qi keyboard /sys/class/input/*/device/name; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.1; done"); err != nil {
+		t.Fatalf("the kernel finds no keyboard: %v", err)
+	}
+	for _, step := range []struct{ key, page string }{{"ret", "You need:"}, {"ret", "Press these keys"}} {
+		if err := m.Key(step.key); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.WaitScreen(ctx, step.page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Type("yzaqm-.1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.WaitScreen(ctx, "yzaqm-.1"); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("a USB keyboard, plugged in at the first page, types")
+	if _, err := m.Sh(ctx, "kill -9 $(pidof reown); sleep 1"); err != nil {
+		t.Fatal(err)
+	}
+
+	before := stateOf(t, l)
+	try := func(what string, code int, says ...string) {
+		t.Helper()
+		out, err := m.Sh(ctx, ". /tmp/script.env; reown wizard --no-input --answers /flash/answers.json --secrets-in /flash/known.json --secrets-out /flash/made.json "+Flags+" 2>&1")
+		var exit *ExitError
+		if !errors.As(err, &exit) || exit.Code != code {
+			t.Errorf("%s: %v, want exit status %d", what, err, code)
+		}
+		for _, s := range says {
+			if !strings.Contains(strings.Join(strings.Fields(out), " "), s) {
+				t.Errorf("%s: it does not say %q:\n%s", what, s, out)
+			}
+		}
+		if stateOf(t, l) != before {
+			t.Errorf("%s: something was changed", what)
+		}
+		t.Logf("%s: exit status %d, %q", what, code, explained(out))
+	}
+	if _, err := m.Sh(ctx, "grep export /sys/firmware/qemu_fw_cfg/by_name/opt/lab/devices/raw >/tmp/script.env"); err != nil {
+		t.Fatal(err)
+	}
+	settle := func() {
+		if _, err := m.Sh(ctx, "sleep 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Token.Unplug()
+	settle()
+	try("no security key", 1, "security key")
+	if err := m.plug("stranger", true); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	try("another security key", 3, "key")
+	m.Token.Plug()
+	settle()
+	try("two security keys", 1, "security key")
+	if err := m.plug("stranger", false); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	if out, err := m.Sh(ctx, "reown card status --reader usb"); err != nil || !strings.Contains(out, l.Seller.Fingerprint) {
+		t.Errorf("the right one alone: %v\n%s", err, out)
+	}
+}
+
+// stateOf is a digest of what a refusal must not change: card, chip and the disk's header.
+func stateOf(t *testing.T, l *lab.Laptop) string {
+	t.Helper()
+	h := sha256.New()
+	card, err := os.ReadFile(filepath.Join(l.Dir, "card.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chip, err := os.ReadFile(l.ROM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := os.Open(l.Disk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	header := make([]byte, 16<<20)
+	at, _ := l.Window()
+	if _, err := disk.ReadAt(header, at); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range [][]byte{card, chip, header} {
+		h.Write(b)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }

@@ -84,6 +84,7 @@ type Machine struct {
 	console net.Conn
 	agent   net.Conn
 	log     lockedLog
+	term    *vt // the text on the serial console
 
 	mu      sync.Mutex
 	nextID  int
@@ -113,7 +114,7 @@ func (l *lockedLog) text() string { l.mu.Lock(); defer l.mu.Unlock(); return str
 // Start switches a laptop on. The laptop itself must be stopped, and installed
 // (Install). It returns as soon as QEMU runs; Ready waits for the guest.
 func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error) {
-	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
+	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, term: newVT(), off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
 	m.log.out = o.Output
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		return nil, fmt.Errorf("qemu-system-x86_64: %w", ErrMissing)
@@ -421,6 +422,7 @@ func (m *Machine) readConsole() {
 	for {
 		n, err := m.console.Read(buf)
 		m.log.write(buf[:n])
+		m.term.write(buf[:n])
 		if err != nil {
 			return
 		}
@@ -524,13 +526,49 @@ func (m *Machine) Sh(ctx context.Context, command string) (string, error) {
 	return a.Out, err
 }
 
-// Screen returns the text on the guest's screen.
+// Screen returns the text on the guest's console.
 func (m *Machine) Screen(ctx context.Context) (string, error) {
+	if m.display == Serial {
+		return m.term.text(), nil
+	}
 	a, err := m.ask(ctx, "screen", "")
 	if err == nil && a.Code != 0 {
 		err = &ExitError{"screen", a.Code, a.Out}
 	}
 	return a.Out, err
+}
+
+// Type types text at the guest's console.
+func (m *Machine) Type(text string) error {
+	if m.display == Serial {
+		return m.WriteConsole([]byte(text))
+	}
+	return m.QMP.Type(text)
+}
+
+// serialKeys are keys as a Linux terminal sends them, by QEMU's names.
+var serialKeys = map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ", "ctrl-c": "\x03",
+	"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f2": "\x1b[[B", "f3": "\x1b[[C", "f4": "\x1b[[D",
+	"f5": "\x1b[[E", "f6": "\x1b[17~", "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~", "f10": "\x1b[21~"}
+
+// Key presses a key at the guest's console, by QEMU's name.
+func (m *Machine) Key(name string) error {
+	if m.display != Serial {
+		return m.QMP.Keys(name)
+	}
+	s, ok := serialKeys[name]
+	if !ok {
+		return fmt.Errorf("no key %q on the serial line", name)
+	}
+	return m.WriteConsole([]byte(s))
+}
+
+// Resize tells the guest the size of the terminal at its serial console, which the line
+// cannot.
+func (m *Machine) Resize(ctx context.Context, width, height int) error {
+	m.term.resize(width, height)
+	_, err := m.Sh(ctx, fmt.Sprintf("stty -F /dev/ttyS0 rows %d cols %d", height, width))
+	return err
 }
 
 // WaitScreen waits until the guest's screen shows a text, and returns the screen.
@@ -605,6 +643,9 @@ func (m *Machine) Held(ctx context.Context) error {
 
 // Off is closed when the laptop is off.
 func (m *Machine) Off() <-chan struct{} { return m.off }
+
+// Restarted says whether a laptop that is off was about to start again.
+func (m *Machine) Restarted() bool { return m.QMP != nil && m.QMP.restart.Load() }
 
 func (m *Machine) kill() { _ = m.qemu.Process.Kill() }
 

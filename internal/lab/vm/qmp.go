@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 )
@@ -15,13 +16,18 @@ type QMP struct {
 	conn net.Conn
 	mu   sync.Mutex // one command at a time
 	rep  chan qmpReply
+
+	restart atomic.Bool // the guest has restarted, which ends QEMU
 }
 
 type qmpReply struct {
 	Greeting json.RawMessage `json:"QMP"`
 	Event    string          `json:"event"`
-	Return   json.RawMessage `json:"return"`
-	Error    *struct {
+	Data     struct {
+		Reason string `json:"reason"` // of SHUTDOWN
+	} `json:"data"`
+	Return json.RawMessage `json:"return"`
+	Error  *struct {
 		Desc string `json:"desc"`
 	} `json:"error"`
 }
@@ -34,6 +40,9 @@ func newQMP(conn net.Conn) (*QMP, error) {
 			var r qmpReply
 			if d.Decode(&r) != nil {
 				return
+			}
+			if r.Event == "SHUTDOWN" && r.Data.Reason == "guest-reset" {
+				q.restart.Store(true)
 			}
 			if r.Greeting == nil && r.Event == "" {
 				q.rep <- r

@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +20,7 @@ import (
 // request and answer are lines of JSON; internal/lab/vm has the other end.
 type request struct {
 	ID  int
-	Do  string // "sh" or "screen"
+	Do  string // "sh", "screen" or "lacking"
 	Arg string
 }
 
@@ -71,6 +73,8 @@ func do(q request) answer {
 	switch q.Do {
 	case "screen":
 		a.Out, err = screen()
+	case "lacking":
+		a.Out, err = lacking()
 	case "sh":
 		cmd := exec.Command("/bin/sh", "-c", q.Arg)
 		var out []byte
@@ -86,6 +90,37 @@ func do(q request) answer {
 		a.Code, a.Out = -1, a.Out+err.Error()
 	}
 	return a
+}
+
+// lacking returns the characters on the screen for which the console's font has no
+// glyph (GIO_UNIMAP of console_ioctl(4)).
+func lacking() (string, error) {
+	text, err := screen()
+	if err != nil {
+		return "", err
+	}
+	tty, err := os.Open("/dev/tty1")
+	if err != nil {
+		return "", err
+	}
+	defer tty.Close()
+	const gioUnimap = 0x4b66
+	pairs := make([]struct{ Rune, Glyph uint16 }, 4096)
+	d := struct {
+		Count uint16
+		_     [6]byte
+		Pairs unsafe.Pointer
+	}{Count: uint16(len(pairs)), Pairs: unsafe.Pointer(&pairs[0])}
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, tty.Fd(), gioUnimap, uintptr(unsafe.Pointer(&d))); e != 0 {
+		return "", e
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if r > '~' && !slices.ContainsFunc(pairs[:d.Count], func(p struct{ Rune, Glyph uint16 }) bool { return rune(p.Rune) == r }) {
+			b.WriteRune(r)
+		}
+	}
+	return b.String(), nil
 }
 
 // screen returns the text on the first virtual console as the characters that were
