@@ -288,6 +288,7 @@ func (m *Machine) args(o Options) []string {
 		return "socket,id=" + id + ",path=" + m.path(id) + ",server=on,wait=off"
 	}
 	if o.Display == VGAText { // needs the real-mode entry of the packed kernel
+		kernel += " lab.text"
 		a = append(a, "-kernel", f.Kernel.BzImage, "-initrd", f.Initrd, "-vga", "std")
 	} else {
 		const where = 0x10000000
