@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"reown/internal/lab/initrd"
 )
 
 // modules are the drivers of the virtual laptop.
@@ -18,7 +20,7 @@ var modules = []string{
 
 // Firmware is what stands in for coreboot's payload: a kernel and an initrd.
 type Firmware struct {
-	Kernel *Kernel
+	Kernel *initrd.Kernel
 	Initrd string
 	size   int64 // of the initrd, bytes
 }
@@ -26,18 +28,18 @@ type Firmware struct {
 // NewFirmware builds the kernel and initrd in dir around two static binaries: reown,
 // and the lab's own program, which is labd in the guest.
 func NewFirmware(ctx context.Context, dir, reown, labd string) (*Firmware, error) {
-	kernel, err := findKernel(ctx, filepath.Join(dir, "vmlinux"))
+	kernel, err := initrd.FindKernel(ctx, filepath.Join(dir, "vmlinux"))
 	if err != nil {
 		return nil, err
 	}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		return nil, fmt.Errorf("busybox: %w", ErrMissing)
+		return nil, fmt.Errorf("busybox: %w", initrd.ErrMissing)
 	}
 	if bytes.Contains(busybox, []byte("/lib64/ld-linux")) {
-		return nil, fmt.Errorf("a static busybox (package busybox-static): %w", ErrMissing)
+		return nil, fmt.Errorf("a static busybox (package busybox-static): %w", initrd.ErrMissing)
 	}
-	a := NewArchive()
+	a := initrd.NewArchive()
 	a.Add("bin/busybox", 0o755, busybox)
 	a.Link("bin/sh", "busybox")
 	a.Add("init", 0o755, []byte(initScript))

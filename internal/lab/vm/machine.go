@@ -22,6 +22,7 @@ import (
 	"reown/gpgcard/cardtest/usbdev/usbredir"
 	"reown/internal/hotpkey/hotptest"
 	"reown/internal/lab"
+	"reown/internal/lab/initrd"
 	"reown/internal/usb"
 )
 
@@ -117,7 +118,7 @@ func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error
 	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, term: newVT(), off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
 	m.log.out = o.Output
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		return nil, fmt.Errorf("qemu-system-x86_64: %w", ErrMissing)
+		return nil, fmt.Errorf("qemu-system-x86_64: %w", initrd.ErrMissing)
 	}
 	ctx, m.stop = context.WithCancel(ctx)
 	m.ctx = ctx

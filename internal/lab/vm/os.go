@@ -2,13 +2,12 @@ package vm
 
 import (
 	"context"
-	"debug/elf"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"reown/internal/lab"
+	"reown/internal/lab/initrd"
 )
 
 // InstallOS puts an operating system's start files into the laptop's boot
@@ -20,47 +19,19 @@ func InstallOS(ctx context.Context, l *lab.Laptop) error {
 		return fmt.Errorf("%d kernels in %s, want 1", len(kernels), l.BootDir())
 	}
 	version := strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-")
-	a := NewArchive()
+	a := initrd.NewArchive()
 	if err := a.Copy("bin/busybox", "/bin/busybox"); err != nil {
 		return err
 	}
 	a.Link("bin/sh", "busybox")
 	a.Add("init", 0o755, []byte(osInit))
-	if err := a.program(ctx, "sbin/cryptsetup"); err != nil {
+	if err := a.AddProgram(ctx, "sbin/cryptsetup", "/usr/sbin/cryptsetup"); err != nil {
 		return err
 	}
 	if err := a.AddModules(version, "nvme", "ahci", "sd_mod", "virtio_pci", "virtio_blk", "ext4", "dm_crypt", "xts", "ecb", "af_alg", "algif_skcipher", "aesni_intel"); err != nil {
 		return err
 	}
 	return a.Save(filepath.Join(l.BootDir(), "initrd.img-"+version))
-}
-
-// program adds a dynamic program of this machine with its libraries.
-func (a *Archive) program(ctx context.Context, name string) error {
-	path := "/usr/" + name
-	if err := a.Copy(name, path); err != nil {
-		return err
-	}
-	f, err := elf.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	out, err := run(ctx, nil, "ldd", path)
-	if err != nil {
-		return err
-	}
-	for _, w := range strings.Fields(string(out)) {
-		if strings.HasPrefix(w, "/") {
-			if _, err := os.Stat(w); err != nil {
-				continue
-			}
-			if err := a.Copy(w, w); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // StartOS is what a boot script does to start the installed system as Heads does after

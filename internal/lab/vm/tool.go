@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"reown/internal/lab/initrd"
 )
 
 // run runs a program, which may be in sbin, and returns its standard output.
@@ -19,7 +21,7 @@ func run(ctx context.Context, stdin []byte, name string, args ...string) ([]byte
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, ErrMissing)
+		return nil, fmt.Errorf("%s: %w", name, initrd.ErrMissing)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

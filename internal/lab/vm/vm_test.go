@@ -15,6 +15,7 @@ import (
 
 	"reown/gpgcard/cardtest/pcscdtest"
 	"reown/internal/lab"
+	"reown/internal/lab/initrd"
 	"reown/tpm/tpmtest"
 )
 
@@ -115,7 +116,7 @@ func newLaptop(t *testing.T) (*lab.Laptop, *Firmware) {
 		t.Skip("boots a virtual machine: skipped by -short")
 	}
 	base.once.Do(func() { base.err = makeBase() })
-	if err := base.err; errors.Is(err, ErrMissing) || errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
+	if err := base.err; errors.Is(err, initrd.ErrMissing) || errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
 		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
 			t.Fatal(err)
 		}

@@ -23,12 +23,12 @@ import (
 
 	"reown/gpgcard/cardtest/usbdev"
 	"reown/gpgcard/cardtest/usbdev/usbredir"
+	"reown/internal/lab/initrd"
 	"reown/internal/usb"
 )
 
-// modules are what the guest's kernel needs for USB, in the order of loading, below
-// kernel/drivers.
-var modules = []string{"usb/common/usb-common", "usb/core/usbcore", "usb/host/xhci-hcd", "usb/host/xhci-pci", "hid/hid", "hid/usbhid/usbhid", "hid/hid-generic"}
+// modules are what the guest's kernel needs for USB.
+var modules = []string{"xhci_pci", "usbhid", "hid_generic"}
 
 // bootTime bounds the life of a guest; it boots in about ten seconds.
 const bootTime = 3 * time.Minute
@@ -56,12 +56,14 @@ func Main(f func()) {
 		Must(os.MkdirAll(m[1], 0o755))
 		Must(unix.Mount(m[0], m[1], m[0], 0, ""))
 	}
-	list, err := os.ReadFile("/modules")
+	list, err := os.ReadFile("/etc/modules")
 	Must(err)
 	for _, m := range strings.Fields(string(list)) {
-		k, err := os.Open("/" + m)
+		k, err := os.Open(m)
 		Must(err)
-		Must(unix.FinitModule(int(k.Fd()), "", 0))
+		if err := unix.FinitModule(int(k.Fd()), "", 0); err != unix.ENODEV { // for another processor
+			Must(err)
+		}
 		k.Close()
 	}
 	f()
@@ -116,57 +118,29 @@ func boot(t *testing.T, token *usbdev.Device, programs, more, args []string, hea
 	if err != nil {
 		Missing(t, "no qemu-system-x86_64")
 	}
-	kernels, _ := filepath.Glob("/boot/vmlinuz-*")
-	if len(kernels) == 0 {
-		Missing(t, "no kernel in /boot")
+	kernel, err := initrd.FindKernel(t.Context(), "")
+	if err != nil {
+		Missing(t, err.Error())
 	}
-	kernel := kernels[len(kernels)-1]
-	version := strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-")
-	drivers := filepath.Join("/lib/modules", version, "kernel/drivers")
-	var img archive
-	img.made = map[string]bool{}
-	var list []string
-	take := func(path string) {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			Missing(t, err.Error())
-		}
-		if name := filepath.Base(path); !slices.Contains(list, name) {
-			img.file(name, 0o644, b)
-			list = append(list, name)
-		}
+	img := initrd.NewArchive()
+	if err := img.AddModules(kernel.Version, append(slices.Clone(modules), more...)...); err != nil {
+		Missing(t, err.Error())
 	}
-	for _, m := range modules {
-		take(filepath.Join(drivers, m+".ko"))
-	}
-	for _, m := range more {
-		out, err := exec.Command("/sbin/modprobe", "-S", version, "--show-depends", m).Output()
-		if err != nil {
-			Missing(t, "modprobe: "+err.Error())
-		}
-		for line := range strings.Lines(string(out)) {
-			if f := strings.Fields(line); len(f) > 1 && f[0] == "insmod" && !strings.Contains(f[1], "pclmul") { // the emulated processor has none
-				take(f[1])
-			}
-		}
-	}
-	img.file("modules", 0o644, []byte(strings.Join(list, "\n")))
 	if token == nil {
-		b, err := os.ReadFile(filepath.Join(drivers, "usb/storage/usb-storage.ko"))
-		if err != nil {
+		storage := filepath.Join("/lib/modules", kernel.Version, "kernel/drivers/usb/storage/usb-storage.ko")
+		if err := img.Copy("lib/modules/usb-storage.ko", storage); err != nil {
 			Missing(t, err.Error())
 		}
-		img.file("lib/modules/usb-storage.ko", 0o644, b)
 	}
-	img.file("init", 0o755, initBinary(t))
+	img.Add("init", 0o755, initBinary(t))
 	for _, p := range programs {
-		if err := img.program(p); err != nil {
+		if err := img.AddProgram(t.Context(), p, p); err != nil {
 			Missing(t, err.Error())
 		}
 	}
 	dir := t.TempDir()
-	initrd := filepath.Join(dir, "initrd")
-	if err := os.WriteFile(initrd, img.end(), 0o644); err != nil {
+	file := filepath.Join(dir, "initrd")
+	if err := img.Save(file); err != nil {
 		t.Fatal(err)
 	}
 
@@ -174,7 +148,7 @@ func boot(t *testing.T, token *usbdev.Device, programs, more, args []string, hea
 	defer cancel()
 	sock := filepath.Join(dir, "usb")
 	line := []string{"-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
+		"-kernel", kernel.BzImage, "-initrd", file, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
 		"-device", "qemu-xhci,id=usb"}
 	if token != nil {
 		line = append(line, "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device", "usb-redir,chardev=tok,bus=usb.0")
@@ -252,61 +226,4 @@ func initBinary(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// archive is a newc cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst).
-type archive struct {
-	bytes.Buffer
-	made map[string]bool
-}
-
-// file adds a file and the directories that lead to it.
-func (a *archive) file(name string, perm uint32, b []byte) {
-	for i, c := range name {
-		if c == '/' {
-			a.entry(name[:i], unix.S_IFDIR|0o755, nil)
-		}
-	}
-	a.entry(name, unix.S_IFREG|perm, b)
-}
-
-func (a *archive) entry(name string, mode uint32, b []byte) {
-	if a.made[name] {
-		return
-	}
-	a.made[name] = true
-	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", len(a.made), mode, 0, 0, 1, 0, len(b), 0, 0, 0, 0, len(name)+1, 0)
-	a.WriteString(name + "\x00")
-	a.pad()
-	a.Write(b)
-	a.pad()
-}
-
-// program adds a program and the libraries that it is linked with.
-func (a *archive) program(path string) error {
-	names := []string{path}
-	out, err := exec.Command("ldd", path).Output()
-	if err != nil {
-		return fmt.Errorf("ldd %s: %w", path, err)
-	}
-	for _, f := range strings.Fields(string(out)) {
-		if strings.HasPrefix(f, "/") {
-			names = append(names, f)
-		}
-	}
-	for _, n := range names {
-		b, err := os.ReadFile(n)
-		if err != nil {
-			return err
-		}
-		a.file(strings.TrimPrefix(n, "/"), 0o755, b)
-	}
-	return nil
-}
-
-func (a *archive) pad() { a.Write(make([]byte, -a.Len()&3)) }
-
-func (a *archive) end() []byte {
-	a.entry("TRAILER!!!", 0, nil)
-	return a.Bytes()
 }

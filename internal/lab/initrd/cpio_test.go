@@ -1,8 +1,9 @@
-package vm
+package initrd
 
 import (
-	"context"
+	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -27,7 +28,9 @@ func TestArchive(t *testing.T) {
 	if err := os.Mkdir(out, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(context.Background(), data, "busybox", "sh", "-c", "cd "+out+" && busybox cpio -id 'lib*' bin/sh init"); err != nil {
+	unpack := exec.Command("busybox", "sh", "-c", "cd "+out+" && busybox cpio -id 'lib*' bin/sh init")
+	unpack.Stdin = bytes.NewReader(data)
+	if err := unpack.Run(); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(out, "lib/x/file"))

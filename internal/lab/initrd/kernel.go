@@ -1,4 +1,4 @@
-package vm
+package initrd
 
 import (
 	"bytes"
@@ -8,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
 )
 
-// ErrMissing says that something that a virtual machine needs is not installed.
+// ErrMissing says that something that an initrd needs is not installed.
 var ErrMissing = errors.New("not installed")
 
 // Kernel is Debian's kernel as it is installed on this machine.
@@ -23,8 +24,9 @@ type Kernel struct {
 	ELF     string // the kernel proper, unpacked
 }
 
-// findKernel returns the newest kernel in /boot and unpacks it to a file.
-func findKernel(ctx context.Context, elfFile string) (*Kernel, error) {
+// FindKernel returns the newest kernel in /boot and, unless elfFile is empty, unpacks it
+// to that file. The error is ErrMissing when there is none.
+func FindKernel(ctx context.Context, elfFile string) (*Kernel, error) {
 	all, err := filepath.Glob("/boot/vmlinuz-*")
 	if err != nil || len(all) == 0 {
 		return nil, fmt.Errorf("a kernel in /boot: %w", ErrMissing)
@@ -32,6 +34,9 @@ func findKernel(ctx context.Context, elfFile string) (*Kernel, error) {
 	sort.Strings(all)
 	k := &Kernel{BzImage: all[len(all)-1], ELF: elfFile}
 	k.Version = strings.TrimPrefix(filepath.Base(k.BzImage), "vmlinuz-")
+	if elfFile == "" {
+		return k, nil
+	}
 	image, err := os.ReadFile(k.BzImage)
 	if err != nil {
 		return nil, err
@@ -40,9 +45,11 @@ func findKernel(ctx context.Context, elfFile string) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.BzImage, err)
 	}
-	unpacked, err := run(ctx, packed, "xz", "-dc")
+	xz := exec.CommandContext(ctx, "xz", "-dc")
+	xz.Stdin = bytes.NewReader(packed)
+	unpacked, err := xz.Output()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("xz: %w", err)
 	}
 	if _, err := elf.NewFile(bytes.NewReader(unpacked)); err != nil {
 		return nil, fmt.Errorf("%s: %w", k.BzImage, err)
