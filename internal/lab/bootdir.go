@@ -11,7 +11,7 @@ import (
 )
 
 // makeBootDir fills a directory as Debian's installer leaves /boot: the host's
-// own kernel and initrd, and a grub.cfg with a submenu.
+// own kernel and initrd, a grub.cfg with a submenu, and what mke2fs puts there.
 func makeBootDir(dir string) error {
 	kernels, err := filepath.Glob("/boot/vmlinuz-*")
 	if err != nil || len(kernels) == 0 {
@@ -19,8 +19,10 @@ func makeBootDir(dir string) error {
 	}
 	sort.Strings(kernels)
 	version := strings.TrimPrefix(filepath.Base(kernels[len(kernels)-1]), "vmlinuz-")
-	if err := os.MkdirAll(filepath.Join(dir, "grub"), 0o755); err != nil {
-		return err
+	for name, perm := range map[string]os.FileMode{"grub": 0o755, "lost+found": 0o700} {
+		if err := os.MkdirAll(filepath.Join(dir, name), perm); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{"vmlinuz-", "initrd.img-", "config-", "System.map-"} {
 		if err := copyFile(filepath.Join(dir, name+version), "/boot/"+name+version); err != nil {

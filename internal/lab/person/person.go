@@ -61,6 +61,7 @@ var pages = []page{
 	{"verify", "Is this the computer that was sent to you?", (*Person).compare},
 	{"current", "The passphrase that opens the disk now", func(p *Person, _ string) error { return p.enter(p.Seller.Disk) }},
 	{"duk", "Shall the TPM open the disk", enter},
+	{"backup", "Where else shall the keys of your security key be kept?", enter},
 	{"duk-left", "The disk is opened with its own passphrase.", enter},
 	{"secrets", "Who makes your secrets?", enter},
 	{"identity", "Your name on the key", func(p *Person, _ string) error {

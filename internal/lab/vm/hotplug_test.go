@@ -96,7 +96,7 @@ func TestHotPlug(t *testing.T) {
 	prepare(t, l)
 	ctx := deadline(t, 8*time.Minute)
 	// As Heads: the keyboard's driver is loaded after everything else.
-	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, NoPS2: true, Script: "rmmod hid_generic usbhid\nreown wizard " + Flags + "\nsleep 1000"})
+	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, Disk: "sata", NoPS2: true, Script: "rmmod hid_generic usbhid\nreown wizard " + Flags + "\nsleep 1000"})
 	if _, err := m.WaitScreen(ctx, "Choose your language."); err != nil {
 		t.Fatal(err)
 	}
@@ -140,13 +140,16 @@ func TestHotPlug(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if out, err := m.Sh(ctx, "reown luks info /dev/sda2"); err != nil || !strings.Contains(out, "LUKS2") {
+		t.Errorf("the SATA disk: %v\n%s", err, out)
+	}
 	before := stateOf(t, l)
 	try := func(what string, code int, says ...string) {
 		t.Helper()
 		out, err := m.Sh(ctx, ". /tmp/script.env; reown wizard --no-input --answers /flash/answers.json --secrets-in /flash/known.json --secrets-out /flash/made.json "+Flags+" 2>&1")
 		var exit *ExitError
 		if !errors.As(err, &exit) || exit.Code != code {
-			t.Errorf("%s: %v, want exit status %d", what, err, code)
+			t.Fatalf("%s: %v, want exit status %d", what, err, code)
 		}
 		for _, s := range says {
 			if !strings.Contains(strings.Join(strings.Fields(out), " "), s) {
@@ -156,7 +159,7 @@ func TestHotPlug(t *testing.T) {
 		if stateOf(t, l) != before {
 			t.Errorf("%s: something was changed", what)
 		}
-		t.Logf("%s: exit status %d, %q", what, code, explained(out))
+		t.Logf("%s: exit status %d, %q", what, exit.Code, explained(out))
 	}
 	if _, err := m.Sh(ctx, "grep export /sys/firmware/qemu_fw_cfg/by_name/opt/lab/devices/raw >/tmp/script.env"); err != nil {
 		t.Fatal(err)
@@ -168,15 +171,15 @@ func TestHotPlug(t *testing.T) {
 	}
 	m.Token.Unplug()
 	settle()
-	try("no security key", 1, "security key")
+	try("no security key", 1, "No security key is plugged in")
 	if err := m.plug("stranger", true); err != nil {
 		t.Fatal(err)
 	}
 	settle()
-	try("another security key", 3, "key")
+	try("another security key", 4, `there is no choice "match"`) // only "it does not match" and "not proven"
 	m.Token.Plug()
 	settle()
-	try("two security keys", 1, "security key")
+	try("two security keys", 6, "More than one security key is plugged in")
 	if err := m.plug("stranger", false); err != nil {
 		t.Fatal(err)
 	}

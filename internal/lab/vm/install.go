@@ -61,12 +61,6 @@ func Install(ctx context.Context, l *lab.Laptop) error {
 	if _, err := run(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "boot", "-d", l.BootDir(), "-E", "root_owner=0:0", img); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(l.BootDir(), "lost+found")); err != nil {
-		// The seller signed a directory without it.
-		if _, err := run(ctx, nil, "debugfs", "-w", "-R", "rmdir lost+found", img); err != nil {
-			return err
-		}
-	}
 	if err := copyRange(l.Disk(), bootStart, img, 0, end-bootStart); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"reown/internal/lab"
-	"reown/internal/lab/person"
+	buyer "reown/internal/lab/person"
 )
 
 var update = flag.Bool("update", false, "write the screenshots and their texts to docs/screens")
@@ -72,7 +72,7 @@ func testScreens(t *testing.T, d display) {
 	if *update {
 		s.dir = screensDir
 	}
-	p := &person.Person{T: m, Seller: l.Seller, Serial: "0001", Paper: map[string]string{}, See: s.look, Log: t.Logf}
+	p := &buyer.Person{T: m, Seller: l.Seller, Serial: "0001", Paper: map[string]string{}, See: s.look, Log: t.Logf}
 	end := "check"
 	if os.Getenv("REOWN_SOAK") != "" {
 		end = "run"

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"reown/internal/lab/person"
+	buyer "reown/internal/lab/person"
 )
 
 // TestSerialScreen compares what the lab makes of a stream with what tmux makes of it.
@@ -24,7 +24,7 @@ func TestSerialScreen(t *testing.T) {
 	if err := os.WriteFile(file, []byte(stream), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tmux, err := person.NewTmux("vt"+strings.ReplaceAll(t.TempDir(), "/", ""), "stty raw; cat "+file+"; sleep 600")
+	tmux, err := buyer.NewTmux("vt"+strings.ReplaceAll(t.TempDir(), "/", ""), "stty raw; cat "+file+"; sleep 600")
 	if errors.Is(err, exec.ErrNotFound) {
 		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
 			t.Fatal(err)
