@@ -93,7 +93,8 @@ lab=/sys/firmware/qemu_fw_cfg/by_name/opt/lab
 labd measure $lab/measure/raw || echo "lab: not measured" >/dev/ttyS0
 cat $lab/config/raw >/tmp/config
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=none flash /flash
-. $lab/devices/raw
+cat $lab/devices/raw >/tmp/lab-devices
+. /tmp/lab-devices
 n=0
 while [ ! -b "$LUKS_DEV" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
 mount -o ro $BOOT_DEV /boot

@@ -108,11 +108,6 @@ func collect(ctx context.Context, l *lab.Laptop, repair bool) (repaired bool, er
 		if _, err := run(ctx, nil, "e2fsck", "-f", "-y", img); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: errors were corrected
 			return false, err
 		}
-		// e2fsck makes one, and Install leaves none: the seller's signature is over a
-		// tree without it.
-		if _, err := run(ctx, nil, "debugfs", "-w", "-R", "rmdir lost+found", img); err != nil {
-			return false, err
-		}
 		repaired = true
 	}
 	if _, err := run(ctx, nil, "e2fsck", "-f", "-n", img); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -173,12 +174,18 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 		return err
 	}
 	// As lab.HeadsTPM.Measure.
+	digest := func(b []byte) []byte { d := sha256.Sum256(b); return d[:] }
+	tpm := "/dev/tpmrm0"
+	if m.tpm12() {
+		digest = func(b []byte) []byte { d := sha1.Sum(b); return d[:] }
+		tpm = "/dev/tpm0"
+	}
 	var list bytes.Buffer
 	for _, f := range files {
 		if name, ok := strings.CutPrefix(f.Name, "heads/initrd"); ok {
-			fmt.Fprintf(&list, "7 %x\n7 %x\n", sha256.Sum256([]byte(name)), sha256.Sum256(f.Data))
+			fmt.Fprintf(&list, "7 %x\n7 %x\n", digest([]byte(name)), digest(f.Data))
 		} else if strings.HasPrefix(f.Name, "fallback/") {
-			fmt.Fprintf(&list, "2 %x\n", sha256.Sum256(f.Data))
+			fmt.Fprintf(&list, "2 %x\n", digest(f.Data))
 		}
 	}
 	config, err := os.ReadFile(filepath.Join(m.laptop.Dir, "config"))
@@ -188,7 +195,7 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 	base := map[string]string{"": "/dev/nvme0n1p", "nvme": "/dev/nvme0n1p", "sata": "/dev/sda", "virtio": "/dev/vda"}[o.Disk]
 	for name, data := range map[string][]byte{
 		"measure": list.Bytes(), "config": config, "script": []byte(o.Script),
-		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2 TPM_DEV=/dev/tpmrm0\n", base, base),
+		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2 TPM_DEV=%s\n", base, base, tpm),
 	} {
 		if err := os.WriteFile(m.path("cfg-"+name), append(data, '\n'), 0o600); err != nil {
 			return err
@@ -197,12 +204,19 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 	return nil
 }
 
+// tpm12 says that the laptop's TPM is a 1.2, which is behind another interface.
+func (m *Machine) tpm12() bool { return m.laptop.Family == "1.2" }
+
 // startTPM switches on the laptop's TPM with a control channel for QEMU.
 func (m *Machine) startTPM() error {
 	sock := m.path("tpm.sock")
 	_ = os.Remove(sock)
-	m.swtpm = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+filepath.Join(m.laptop.Dir, "tpm/state"),
-		"--ctrl", "type=unixio,path="+sock, "--log", "file="+m.path("swtpm.log"))
+	args := []string{"socket", "--tpmstate", "dir=" + filepath.Join(m.laptop.Dir, "tpm/state"),
+		"--ctrl", "type=unixio,path=" + sock, "--log", "file=" + m.path("swtpm.log")}
+	if !m.tpm12() {
+		args = append(args, "--tpm2")
+	}
+	m.swtpm = exec.Command("swtpm", args...)
 	m.swtpm.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.swtpm.Start(); err != nil {
 		return fmt.Errorf("swtpm: %w", err)
@@ -305,11 +319,15 @@ func (m *Machine) args(o Options) []string {
 		}
 		a = append(a, "-device", fmt.Sprintf("VGA,xres=%d,yres=%d", w, h))
 	}
+	tpm := "tpm-crb"
+	if m.tpm12() {
+		tpm = "tpm-tis"
+	}
 	a = append(a, "-append", kernel,
 		"-chardev", chardev("console"), "-serial", "chardev:console",
 		"-chardev", chardev("agent"), "-serial", "chardev:agent",
 		"-qmp", "unix:"+m.path("qmp")+",server=on,wait=off",
-		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device", "tpm-crb,tpmdev=tpm0",
+		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device", tpm+",tpmdev=tpm0",
 		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,chardev=token,bus=usb.0",
 		"-chardev", chardev("second"), "-device", "usb-redir,chardev=second,bus=usb.0",
 		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device", "virtio-9p-pci,fsdev=flash,mount_tag=flash")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"reown/internal/lab"
+	"reown/internal/lab/initrd"
 )
 
 // unattended is the boot script of a run without a person. The secrets come from and
@@ -133,18 +134,18 @@ func grouped(code string) string {
 // the new passphrase and not with the seller's.
 func startOS(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, b *lab.Buyer, duk []byte) {
 	t.Helper()
-	initrd := "/boot/initrd.img-" + fw.Kernel.Version
+	first := "/boot/initrd.img-" + fw.Kernel.Version
 	start := "labd kexec /boot/vmlinuz-" + fw.Kernel.Version + " "
 	if duk == nil {
-		start += initrd
+		start += first
 	} else {
 		// As kexec-insert-key.sh: one more archive behind the initrd.
-		a := NewArchive()
+		a := initrd.NewArchive()
 		a.Add("secret.key", 0o400, duk)
 		if err := a.Save(filepath.Join(filepath.Dir(paper(l)), "key.cpio")); err != nil {
 			t.Fatal(err)
 		}
-		start = "cat " + initrd + " >/tmp/initrd; dd if=/dev/zero bs=1 count=$(( (512 - $(stat -c %s /tmp/initrd) % 512) % 512 )) 2>/dev/null >>/tmp/initrd; cat /flash/key.cpio >>/tmp/initrd\n" +
+		start = "cat " + first + " >/tmp/initrd; dd if=/dev/zero bs=1 count=$(( (512 - $(stat -c %s /tmp/initrd) % 512) % 512 )) 2>/dev/null >>/tmp/initrd; cat /flash/key.cpio >>/tmp/initrd\n" +
 			start + "/tmp/initrd"
 	}
 	m := boot(t, ctx, l, Options{Firmware: fw, Script: "reown wizard --no-input " + Flags + "; echo LAB-EXIT $?\n" + start + " 'console=ttyS0 quiet'"})
