@@ -9,9 +9,9 @@ TESTTIME ?= 15m
 all: build
 
 setup: ; @scripts/setup
-build:
-	@$(GO) run ./scripts/overlay bin/_overlay
-	$(GO) build $(RELEASE) -o bin/reown ./cmd/reown
+build: # under a lock, because several packages' tests build at once
+	@mkdir -p bin && flock bin/.lock $(GO) run ./scripts/overlay bin/_overlay
+	flock bin/.lock $(GO) build $(RELEASE) -o bin/reown ./cmd/reown
 
 lab: build
 	@$(GO) build -o bin/lab ./cmd/lab
