@@ -13,6 +13,7 @@ import (
 
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
+	"reown/internal/hotpkey/hotptest"
 	"reown/internal/lab"
 )
 
@@ -123,7 +124,9 @@ func (m *Machine) stranger(in bool) error {
 				p.Serial ^= 0xff
 				u := profileOf(p.Name)
 				u.Serial = fmt.Sprintf("%08X", p.Serial)
-				m.second = usbdev.New(u, cardtest.New(p), nil)
+				card := cardtest.New(p)
+				card.AddApplet(hotptest.NewSecrets())
+				m.second = usbdev.New(u, card, nil)
 				return m.PlugSecond(m.second)
 			}
 		}
