@@ -302,7 +302,7 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm"}, {"disk", "luks"}}
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
-		var same, other []string
+		var same, other, unread []string
 		for _, l := range lines {
 			first, _, _ := strings.Cut(l.Name, " ")
 			first, _, _ = strings.Cut(first, "-")
@@ -314,11 +314,16 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 				same = append(same, shortName(l))
 			case handover.Fail:
 				other = append(other, l.Label)
+			case handover.NotMeasured:
+				unread = append(unread, shortName(l))
 			}
 		}
 		switch {
 		case len(other) > 0:
 			item.Verdict, item.Detail = wizard.Fail, strings.Join(other, ", ")
+		case len(unread) > 0:
+			// What was promised and cannot be read must not hide behind what matched.
+			item.Detail = strings.TrimPrefix(item.Detail+"; cannot be read: "+strings.Join(slices.Compact(unread), ", "), "; ")
 		case len(same) > 0:
 			item.Verdict, item.Detail = wizard.Pass, strings.Join(slices.Compact(same), ", ")
 		}
