@@ -21,6 +21,7 @@ type runner struct {
 	mu     sync.Mutex // guards what follows
 	states []State
 	notes  []msg.M
+	unsafe bool // the step at work must not be stopped
 	began  time.Time
 	rate   meter
 	shown  time.Time
@@ -132,6 +133,7 @@ func (r *runner) begin(i int, st Step, show func(ui.Tasks)) {
 	r.mu.Lock()
 	r.rate = meter{}
 	r.states[i].Status = ui.InProgress
+	r.unsafe = st.Unsafe
 	switch {
 	case st.Unsafe:
 		r.notes = []msg.M{msg.NoteUnsafe}
@@ -180,7 +182,7 @@ func (r *runner) progress(i int, done, total int64, show func(ui.Tasks)) {
 func (r *runner) tasks() ui.Tasks {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := ui.Tasks{Lang: r.lang, CanPause: true, Elapsed: minutes(time.Since(r.began), r.lang)}
+	t := ui.Tasks{Lang: r.lang, CanPause: !r.unsafe, Elapsed: minutes(time.Since(r.began), r.lang)}
 	for i, st := range r.steps {
 		if st.Optional && r.states[i].Status == ui.NotNeeded {
 			continue

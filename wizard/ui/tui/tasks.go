@@ -78,9 +78,12 @@ func (v *taskView) Draw(s tcell.Screen) {
 		row++
 	}
 	fillRow(s, x, y+h-2, w, '-', tcell.StyleDefault)
-	keys := msg.KeyPause.In(l)
-	if v.pausing {
+	keys := ""
+	switch {
+	case v.pausing:
 		keys = msg.Pausing.In(l)
+	case v.tasks.CanPause:
+		keys = msg.KeyPause.In(l)
 	}
 	put(s, x+1, y+h-1, x+w, keys, tcell.StyleDefault)
 }
