@@ -70,7 +70,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	b := &bootAdapter{dir: dir, verify: m.PGP.Verify}
 	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}
 	if tpmDevice != nil {
-		tpmDevice.before = fw.before
+		tpmDevice.whole = fw.whole
 	}
 	h := &handoverReader{dir: dir, firmware: fw, card: m.Card, tpm: tpmDevice, disks: m.Disks, verify: m.PGP.Verify}
 	b.hand = h.read

@@ -244,11 +244,11 @@ func undone(hint, img []byte) []byte {
 	return old
 }
 
-// before is what PCR 7 was before a write of the chip that has begun; nil if none has.
-// A start with this value or with the new image's has measured a whole image. One with
-// another value has measured a chip that was half written: what else it has measured
-// will not come again, either.
-func (f *firmware) before(ctx context.Context) (wizard.Measurement, error) {
+// whole are the values of PCR 7 after a start that measured a whole image: the one
+// before a write of the chip that has begun, and the one after it once the chip holds
+// that; nil if no write has begun. A start with another value has measured a chip that
+// was half written: what else it has measured will not come again, either.
+func (f *firmware) whole(ctx context.Context) ([]wizard.Measurement, error) {
 	hint, err := f.boot.ReadHint(ctx, blocksHint)
 	if err != nil {
 		return nil, nil
@@ -261,9 +261,17 @@ func (f *firmware) before(ctx context.Context) (wizard.Measurement, error) {
 	if old == nil {
 		return nil, nil
 	}
-	sum1, sum256, err := rom.PCR7(old)
-	if err != nil {
-		return nil, nil // a write begins from an image that can be read
+	images := [][]byte{old}
+	if now := sha256.Sum256(img); bytes.Equal(now[:], hint[sha256.Size:2*sha256.Size]) {
+		images = append(images, img)
 	}
-	return wizard.Measurement{"sha1": sum1[:], "sha256": sum256[:]}, nil
+	var all []wizard.Measurement
+	for _, i := range images {
+		sum1, sum256, err := rom.PCR7(i)
+		if err != nil {
+			return nil, nil // a write begins and ends with an image that can be read
+		}
+		all = append(all, wizard.Measurement{"sha1": sum1[:], "sha256": sum256[:]})
+	}
+	return all, nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reown/internal/secret"
 	"reown/tpm"
@@ -18,9 +19,9 @@ type tpmAdapter struct {
 	t   *tpm.TPM
 	alg tpm.PrimaryAlg
 	log bool // the running kernel's event log is this TPM's
-	// before is PCR 7 as a start before the firmware was written measured it; nil: the
+	// whole are the values of PCR 7 after starts that measured a whole image; none: the
 	// firmware has not been written.
-	before func(context.Context) (wizard.Measurement, error)
+	whole func(context.Context) ([]wizard.Measurement, error)
 }
 
 func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
@@ -106,10 +107,12 @@ func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.
 		return nil, nil, err
 	}
 	measured := bytes.Equal(now[7], pcr7[bank])
-	if !measured && a.before != nil {
-		if old, err := a.before(ctx); err != nil {
+	if !measured && a.whole != nil {
+		all, err := a.whole(ctx)
+		if err != nil {
 			return nil, nil, err
-		} else if old != nil && !bytes.Equal(now[7], old[bank]) {
+		}
+		if len(all) > 0 && !slices.ContainsFunc(all, func(m wizard.Measurement) bool { return bytes.Equal(now[7], m[bank]) }) {
 			return nil, nil, fmt.Errorf("%w: this start measured a chip that was half written (PCR 7)", wizard.ErrSealImpossible)
 		}
 	}
