@@ -180,7 +180,8 @@ func klog(action int) bool {
 // brown, its white grey, its blue unreadable.
 func palette(f *os.File, ours bool) {
 	if !ours {
-		fmt.Fprint(f, "\x1b]R")
+		// A framebuffer keeps the old colours where nothing is drawn again.
+		fmt.Fprint(f, "\x1b]R\x1b[H\x1b[2J")
 		return
 	}
 	for i, c := range []string{"101418", "e05050", "40c060", "f0c040", "6090ff", "c060c0", "40b0c0", "e8e8e8",
