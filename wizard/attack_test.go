@@ -296,3 +296,34 @@ func TestAnotherKeyInTheMiddleOfAReset(t *testing.T) {
 		t.Errorf("the next run went on: %v", err)
 	}
 }
+
+// Somebody on the way put the disk under a key of his own, or has begun to. Whoever goes
+// on without proof gets a key that only this run knows.
+func TestADiskThatSomebodyElseEncrypted(t *testing.T) {
+	for name, does := range map[string]func(*wizardtest.Volume){
+		"done":  func(v *wizardtest.Volume) { v.Key = "key-evil"; fill(v.Chunks, "key-evil") },
+		"begun": func(v *wizardtest.Volume) { v.NewKey, v.Done = "key-evil", 3; fill(v.Chunks[:3], "key-evil") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, p := wizardtest.New(), newPaper()
+			v := w.Disks[0]
+			does(v)
+			err := unattended(w, p, map[string]string{"verify": "unproven", "unproven-serial": "NL0T"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Key == "key-evil" || slices.Contains(v.Chunks, "key-evil") || v.NewKey != "" {
+				t.Errorf("it is still his: %+v", v)
+			}
+			if want := p.last["secret.disk"]; !slices.Equal(v.Slots, []string{want}) {
+				t.Errorf("opened by %q, not %q", v.Slots, want)
+			}
+		})
+	}
+}
+
+func fill(chunks []string, key string) {
+	for i := range chunks {
+		chunks[i] = key
+	}
+}

@@ -549,7 +549,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 	r, _ := f.s.Receipt()
 	asked := false
 	for i, d := range disks {
-		if f.need&NeedDisk == 0 || !selected(r, d.UUID) || d.Reencrypting || f.s.rekeyed(d) || f.keys.Current[d.UUID] != nil || f.skip(d.UUID) {
+		if f.need&NeedDisk == 0 || !selected(r, d.UUID) || f.s.ours(d) || f.keys.Current[d.UUID] != nil || f.skip(d.UUID) {
 			continue
 		}
 		asked = true
@@ -576,7 +576,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 		}
 		f.keys.Current[d.UUID] = in.Secret.Copy()
 		for k, o := range disks[i+1:] {
-			if !o.Reencrypting && f.keys.Current[o.UUID] == nil && f.m.Disks[i+1+k].CheckPassphrase(ctx, in.Secret) == nil {
+			if f.keys.Current[o.UUID] == nil && f.m.Disks[i+1+k].CheckPassphrase(ctx, in.Secret) == nil {
 				f.keys.Current[o.UUID] = in.Secret.Copy()
 			}
 		}
@@ -891,6 +891,7 @@ func (f *flow) anew(ctx context.Context) (move, error) {
 	}
 	f.choice.Volumes = nil
 	f.forget()
+	clear(f.done) // what was not asked because it was done is asked now
 	return again, nil
 }
 

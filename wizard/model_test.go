@@ -25,6 +25,7 @@ type person struct {
 	rand   *rand.Rand
 	w      *wizardtest.World
 	paper  []string
+	disk   string  // the newest disk passphrase on it
 	calm   float64 // how likely a sensible answer is
 	steps  int
 	pages  []string
@@ -77,6 +78,9 @@ func (p *person) Ask(ctx context.Context, pg *ui.Page) (string, error) {
 		for _, in := range pg.Inputs {
 			if in.Secret != nil && (strings.HasPrefix(pg.Key, "record.") || strings.HasPrefix(pg.Key, "choose.")) {
 				p.paper = append(p.paper, string(in.Secret.Bytes()))
+				if pg.Key == "record.disk" || pg.Key == "choose.disk" {
+					p.disk = string(in.Secret.Bytes())
+				}
 			}
 		}
 		return id, nil
@@ -92,6 +96,14 @@ func complete(pg *ui.Page) bool {
 	return true
 }
 
+// last is the page before this one.
+func (p *person) last() string {
+	if n := len(p.pages); n > 1 {
+		return p.pages[n-2]
+	}
+	return ""
+}
+
 func (p *person) pick(pg *ui.Page) string {
 	if p.sensible() {
 		switch pg.Key {
@@ -99,7 +111,7 @@ func (p *person) pick(pg *ui.Page) string {
 			if pg.Alarm && p.calm == 1 { // begun anew while the chip was half written
 				return "unproven"
 			}
-			if pg.Key == "resume" && (p.w.Tries[0] == 0 || p.w.Tries[2] == 0) && !pg.Alarm {
+			if pg.Key == "resume" && (p.w.Tries[0] == 0 || p.w.Tries[2] == 0) && !pg.Alarm && p.last() != "anew" {
 				return "anew"
 			}
 			return pg.Choices[0].ID
@@ -238,6 +250,9 @@ func TestRandomPeople(t *testing.T) {
 		}
 		if err := w.Owned(p.paper); err != nil {
 			t.Fatalf("walk %d: %v", seed, err)
+		}
+		if !slices.Equal(w.Disks[0].Slots, []string{p.disk}) {
+			t.Fatalf("walk %d: the disk opens with %q, and the newest paper says %q", seed, w.Disks[0].Slots, p.disk)
 		}
 		if kind := certified(w); kind == wizard.StickBackup || kind == wizard.SpareBackup {
 			backed++

@@ -21,7 +21,7 @@ type Receipt struct {
 	Order     string   `json:"order,omitempty"` // of the seller's statement, with the next two
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
-	Volumes   []Volume `json:"volumes"`           // chosen volumes and the key digests before the run; "" when re-encryption was already under way
+	Volumes   []Volume `json:"volumes"`           // chosen volumes and the key digests before the run
 	DUK       bool     `json:"duk,omitempty"`     // the owner wants a disk unlock key
 	SRK       string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
 	OldSRK    string   `json:"oldSrk,omitempty"`  // and the one before

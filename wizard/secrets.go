@@ -99,7 +99,7 @@ func (f *flow) owned() (all []int) {
 	disks, _ := f.s.Disks()
 	r, _ := f.s.Receipt()
 	for i, d := range disks {
-		if selected(r, d.UUID) && (d.Reencrypting || f.s.rekeyed(d)) {
+		if selected(r, d.UUID) && f.s.ours(d) {
 			all = append(all, i)
 		}
 	}

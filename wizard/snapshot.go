@@ -223,28 +223,13 @@ func selected(r *Receipt, uuid string) bool {
 	return r == nil || slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == uuid })
 }
 
-// before returns the volume-key digest that a volume had before the run: from the
-// owner's receipt, else from the seller's signed statement, else ok is false.
-func (s *Snapshot) before(uuid string) (digest string, ok bool) {
-	if r, err := s.Receipt(); err == nil {
-		for _, v := range r.Volumes {
-			if v.UUID == uuid {
-				return v.KeyDigest, true
-			}
-		}
-	}
-	if h, err := s.Handover(); err == nil && h.Signer != "" {
-		for _, v := range h.Volumes {
-			if v.UUID == uuid {
-				return v.KeyDigest, true
-			}
-		}
-	}
-	return "", false
+// ours says whether a volume is under another volume key than before the run, or on
+// its way to one: by the owner's receipt, and by nothing else. A key that only differs
+// from the one in the seller's statement could be anybody's on the way.
+func (s *Snapshot) ours(d DiskInfo) bool {
+	r, err := s.Receipt()
+	return err == nil && slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == d.UUID && v.KeyDigest != d.KeyDigest })
 }
 
 // rekeyed says whether a volume is wholly under another volume key than before.
-func (s *Snapshot) rekeyed(d DiskInfo) bool {
-	b, ok := s.before(d.UUID)
-	return ok && !d.Reencrypting && d.KeyDigest != b
-}
+func (s *Snapshot) rekeyed(d DiskInfo) bool { return !d.Reencrypting && s.ours(d) }

@@ -295,13 +295,7 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		if j.Choice.Volumes != nil && !slices.Contains(j.Choice.Volumes, d.UUID) {
 			continue
 		}
-		v := Volume{UUID: d.UUID, KeyDigest: d.KeyDigest}
-		if d.Reencrypting {
-			v.KeyDigest = "" // whatever key it has at the end is a new one
-		} else if i := slices.IndexFunc(h.Volumes, func(o Volume) bool { return o.UUID == d.UUID }); i >= 0 && h.Signer != "" {
-			v.KeyDigest = h.Volumes[i].KeyDigest
-		}
-		r.Volumes = append(r.Volumes, v)
+		r.Volumes = append(r.Volumes, Volume{UUID: d.UUID, KeyDigest: d.KeyDigest})
 	}
 	if h.Signer != "" {
 		r.Seller, r.SellerKey, r.Order = h.Seller, h.Signer, h.Order
@@ -335,7 +329,7 @@ func probeDisk(s *Snapshot) (State, error) {
 		}
 		chosen++
 		switch {
-		case d.Reencrypting:
+		case d.Reencrypting && s.ours(d):
 			st.Status = ui.InProgress
 			st.Done, st.Total = st.Done+d.Done, st.Total+d.Total
 		case s.rekeyed(d):
@@ -376,12 +370,17 @@ func applyDisk(ctx context.Context, j *Job) error {
 	// First the passphrases, then the long part: a new volume key is never
 	// wrapped under a passphrase that the seller knows.
 	for i, d := range disks {
-		if !selected(r, d.UUID) || d.Reencrypting || s.rekeyed(d) {
+		if !selected(r, d.UUID) || s.ours(d) {
 			continue
 		}
 		old := j.Secrets.Current[d.UUID]
 		if old == nil {
 			old = j.Secrets.Disk
+		}
+		if d.Reencrypting { // somebody else's, to a key that he may know: finished, then done again
+			if err := j.M.Disks[i].Reencrypt(ctx, old, nil); err != nil {
+				return fmt.Errorf("finishing what was begun on %s: %w", d.Path, err)
+			}
 		}
 		if err := j.M.Disks[i].SetPassphrase(ctx, old, j.Secrets.Disk); err != nil {
 			return fmt.Errorf("setting the passphrase of %s: %w", d.Path, err)

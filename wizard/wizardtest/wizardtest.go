@@ -972,12 +972,24 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		{ID: "handover", Verdict: wizard.Pass, Detail: "NovaCustom 5E11 E200 ... 0000 5E11"},
 		{ID: "firmware", Verdict: verdict(rom.Fprs[0] == sellerCard), Detail: "PCR 2, PCR 7"},
 		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
-		{ID: "disk", Verdict: wizard.Pass, Detail: "1 encrypted volume"},
+		{ID: "disk", Verdict: verdict(w.asListed(h.Volumes)), Detail: "1 encrypted volume"},
 	}
 	if w.Terminated {
 		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
 	}
 	return h, w.read()
+}
+
+// asListed says whether the volumes are under the keys that the seller lists.
+func (w *World) asListed(list []wizard.Volume) bool {
+	for _, l := range list {
+		for _, v := range w.Disks {
+			if v.UUID == l.UUID && (v.NewKey != "" || "digest-of-"+v.Key != l.KeyDigest) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (w boot) ReadHint(_ context.Context, name string) ([]byte, error) {
