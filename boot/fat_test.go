@@ -43,7 +43,7 @@ func TestOnFAT(t *testing.T) {
 	needPeers(t, "qemu-system-x86_64", "mkfs.vfat", "fsck.vfat", "busybox", "cpio", "modprobe")
 	kernels, _ := filepath.Glob("/boot/vmlinuz-*")
 	if len(kernels) == 0 {
-		t.Skip("no kernel in /boot")
+		lacking(t, "no kernel in /boot")
 	}
 	dir := t.TempDir()
 	run := func(name string, args ...string) []byte {
@@ -116,7 +116,7 @@ func packFAT(t *testing.T, kernel, root string, run func(string, ...string) []by
 	}
 	put("boot.test", read(self))
 	if bytes.Contains(read(filepath.Join(root, "boot.test")), []byte("/lib64/ld-linux")) || bytes.Contains(read(busybox), []byte("/lib64/ld-linux")) {
-		t.Skip("the test binary or busybox is not static (CGO_ENABLED=0, busybox-static)")
+		lacking(t, "the test binary or busybox is not static (CGO_ENABLED=0, busybox-static)")
 	}
 	initrd := root + ".cpio"
 	run("sh", "-c", `cd "$1" && find . | cpio --quiet -o -H newc >"$2"`, "pack", root, initrd)
@@ -216,4 +216,13 @@ func (f slowFS) SyncDir(op, name string) error {
 		return err
 	}
 	return f.osFS.SyncDir(op, name)
+}
+
+// lacking skips the test, or fails it where everything must be there.
+func lacking(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"reown/boot"
 	"reown/gpgcard"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
@@ -110,7 +111,7 @@ func (b releaseBoot) ReadPublished(_ context.Context, name string) ([]byte, erro
 		return nil, wizard.ErrNotFound
 	}
 	if err == nil && len(data) > maxHint {
-		return nil, fmt.Errorf("%s: %w", name, wizard.ErrNotFound)
+		return nil, fmt.Errorf("%s: %w", name, boot.ErrTooLarge)
 	}
 	return data, err
 }

@@ -201,7 +201,7 @@ func (r *run) prove(ctx context.Context) error {
 	primary := r.card.Fingerprints[0]
 	if primary == "" || r.card.Terminated {
 		if _, _, err := r.signed(ctx); err != nil {
-			return fmt.Errorf("%w: it holds no keys", ErrNotOwner)
+			return fmt.Errorf("%w: it holds no keys, and no earlier release is on record: %w", ErrNotOwner, err)
 		}
 		return nil
 	}
