@@ -11,8 +11,11 @@
 // A secrets file is a JSON object as well. What is read from one (the present
 // passphrase of the disk; after an interruption, the owner's own) has the same keys
 // as what is written to one: secret.current, secret.disk, secret.user,
-// secret.admin, secret.owner, totp. Where an interrupted run has set secret.disk
-// already, it is tried as the present one too.
+// secret.admin, secret.owner, totp. Where an interrupted run has set a passphrase of
+// the owner's already, it opens the disk now: secret.disk is tried as the present one
+// too. Before another one is made, the one that opens the disk is handed out again
+// under secret.earlier (secret.earlier.2 ... where disks differ), and those are tried
+// at the next start: whoever keeps only the newest file can always go on.
 package answers
 
 import (
@@ -23,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"reown/internal/secret"
 	"reown/wizard/ui"
@@ -42,6 +46,7 @@ type UI struct {
 	Log io.Writer
 
 	made  *Secrets
+	kept  int // how many of made are secret.earlier
 	last  string
 	shown map[string]int
 }
@@ -142,8 +147,8 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	}
 	if p.Check != nil {
 		err := p.Check(ctx)
-		if err != nil && u.setBefore(p) {
-			err = p.Check(ctx)
+		if err != nil {
+			err = u.checkOwn(ctx, p, err)
 		}
 		if err != nil {
 			key := p.Key
@@ -156,19 +161,45 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	return id, nil
 }
 
-// setBefore replaces the present passphrase of the disk, which was refused, by the
-// owner's own: an interrupted run may have set it already. A disk counts no tries.
-func (u *UI) setBefore(p *ui.Page) bool {
-	if len(p.Inputs) != 1 || p.Inputs[0].Key != "secret.current" {
-		return false
+const earlier = "secret.earlier"
+
+// checkOwn tries the owner's own passphrases where the present one of the disk was
+// refused: an interrupted run may have set one already. A disk counts no tries. The
+// one that opens it is kept, to be handed out with the next that is made.
+func (u *UI) checkOwn(ctx context.Context, p *ui.Page, refused error) error {
+	if len(p.Inputs) != 1 || p.Inputs[0].Key != "secret.current" || u.Secrets == nil {
+		return refused
 	}
-	s, in := u.Secrets.Get("secret.disk"), p.Inputs[0].Secret
-	if s == nil || s.Len() > in.Cap() {
-		return false
+	in := p.Inputs[0].Secret
+	for i, name := range u.Secrets.names {
+		s := u.Secrets.bufs[i]
+		if name != "secret.disk" && !strings.HasPrefix(name, earlier) || s.Len() > in.Cap() {
+			continue
+		}
+		in.SetLen(s.Len())
+		copy(in.Bytes(), s.Bytes())
+		if p.Check(ctx) == nil {
+			u.keep(s)
+			return nil
+		}
 	}
-	in.SetLen(s.Len())
-	copy(in.Bytes(), s.Bytes())
-	return true
+	return refused
+}
+
+func (u *UI) keep(s *secret.Buffer) {
+	if u.made == nil {
+		u.made = &Secrets{}
+	}
+	for i, name := range u.made.names {
+		if strings.HasPrefix(name, earlier) && bytes.Equal(u.made.bufs[i].Bytes(), s.Bytes()) {
+			return
+		}
+	}
+	name := earlier
+	if u.kept++; u.kept > 1 {
+		name = fmt.Sprintf("%s.%d", earlier, u.kept)
+	}
+	u.made.Set(name, s)
 }
 
 func choice(p *ui.Page, id string) *ui.Choice {

@@ -25,12 +25,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestSecretsComeBackAsTheyWere(t *testing.T) {
-	s := &Secrets{}
-	for k, v := range map[string]string{"secret.disk": "couch relic", "secret.user": `a"b\c` + "\t\x01ü", "totp": ""} {
-		b := secret.From([]byte(v))
-		s.Set(k, b)
-		b.Wipe()
-	}
+	s := set(map[string]string{"secret.disk": "couch relic", "secret.user": `a"b\c` + "\t\x01ü", "totp": ""})
 	doc := s.Document()
 	std := map[string]string{}
 	if err := json.Unmarshal(doc.Bytes(), &std); err != nil {
@@ -96,6 +91,74 @@ func TestSecretsAreHandedOverBeforeTheyAreUsed(t *testing.T) {
 			t.Errorf("%v, used: %v", err, used)
 		}
 	}
+}
+
+// Interrupted twice between its new passphrase and its new key, a disk opens with the
+// one before the last. Whoever kept only the newest file goes on all the same.
+func TestTheNewestFileAlwaysOpensTheDisk(t *testing.T) {
+	seller, first, second := "seller's", "the first", "the second"
+	for _, c := range []struct {
+		name  string
+		opens []string // each disk, in the order of the questions
+		made  string
+	}{
+		{"set", []string{first}, second},
+		{"one set", []string{first, seller}, second},
+		{"they differ", []string{second, first}, "the third"},
+		{"not set", []string{seller}, first},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			known := map[string]string{"secret.current": seller, "secret.disk": first}
+			if c.name == "they differ" {
+				known["secret.disk"], known["secret.earlier"] = second, first
+			}
+			for range 3 { // each time cut before the disks are touched
+				u := &UI{Secrets: set(known), Out: newest(known)}
+				for _, opens := range c.opens {
+					in := &ui.Input{Key: "secret.current", Secret: secret.New(64)}
+					p := &ui.Page{Key: "current", Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{{ID: ui.Continue, Checks: true}},
+						Check: func(context.Context) error {
+							if string(in.Secret.Bytes()) != opens {
+								return ui.Problem("no")
+							}
+							return nil
+						}}
+					if _, err := u.Ask(t.Context(), p); err != nil {
+						t.Fatalf("%q: %v, known: %q", opens, err, known)
+					}
+				}
+				made := secret.From([]byte(c.made))
+				p := &ui.Page{Key: "record.disk", Preset: ui.Continue, Choices: []ui.Choice{{ID: ui.Continue, Checks: true}}, Made: []ui.Named{{Key: "secret.disk", Secret: made}}}
+				if _, err := u.Ask(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+				if known["secret.disk"] != c.made {
+					t.Fatalf("handed out: %q", known)
+				}
+				u.Close()
+			}
+		})
+	}
+}
+
+func set(m map[string]string) *Secrets {
+	s := &Secrets{}
+	for k, v := range m {
+		b := secret.From([]byte(v))
+		s.Set(k, b)
+		b.Wipe()
+	}
+	return s
+}
+
+// newest forgets what the file before had, but for what the seller gave.
+type newest map[string]string
+
+func (n newest) Replace(doc *secret.Buffer) error {
+	seller := n["secret.current"]
+	clear(n)
+	n["secret.current"] = seller
+	return json.Unmarshal(doc.Bytes(), (*map[string]string)(&n))
 }
 
 func TestACircleEnds(t *testing.T) {
