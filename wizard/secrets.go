@@ -224,6 +224,9 @@ func (f *flow) choose(ctx context.Context, k kind) (move, error) {
 	defer in.Secret.Wipe()
 	p := &ui.Page{Key: "choose." + k.id, Step: 6, Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{f.button()}, Help: f.t(msg.ChooseHelp),
 		Body: []ui.Block{ui.S(f.t(msg.ChooseAsk, f.t(k.name))), ui.T(f.t(k.when)), ui.T(f.t(msg.ChooseLength, k.min, k.max)), ui.T(f.t(msg.ChooseLayout))}}
+	if f.resume && k.bit == NeedDisk {
+		p.Body = append(p.Body, ui.T(f.t(msg.RecordEarly)))
+	}
 	p.Check = func(context.Context) error {
 		if n := in.Secret.Len(); n < k.min || n > k.max {
 			return ui.Problem(f.t(msg.ChooseLength, k.min, k.max))
@@ -312,6 +315,9 @@ func (f *flow) record(ctx context.Context, k kind) (move, error) {
 			body = append(body, ui.G(), ui.Block{Kind: ui.Words, Secret: s, Hide: true}, ui.G())
 		}
 		body = append(body, ui.T(f.t(msg.RecordHow)), ui.T(f.t(msg.RecordKeys, k.words*words.Bits)))
+		if f.resume && k.bit == NeedDisk {
+			body = append(body, ui.T(f.t(msg.RecordEarly)))
+		}
 		p := &ui.Page{Key: "record." + k.id, Step: 6, Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Help: f.t(msg.RecordHelp),
 			Made: []ui.Named{{Key: "secret." + k.id, Secret: s}},
 			Auto: func() error { fill(in.Secret, s); return nil },
