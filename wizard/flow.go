@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -507,7 +508,7 @@ func (f *flow) stop(ctx context.Context) (move, error) {
 // unproven lets a person go on without proof, after typing the disk's serial.
 func (f *flow) unproven(ctx context.Context) (move, error) {
 	want := f.serial()
-	in := &ui.Input{Key: "unproven-serial", Label: f.t(msg.SerialLabel, want), Max: 16}
+	in := &ui.Input{Key: "unproven-serial", Label: f.typeLabel(want), Max: 16}
 	_, mv, err := f.ask(ctx, &ui.Page{Key: "unproven", Step: 2, Alarm: true, Preset: ui.Continue, Body: []ui.Block{
 		ui.S(f.t(msg.UnprovenTitle)), ui.G(), ui.T(f.t(msg.UnprovenWhat)), ui.T(f.t(msg.UnprovenSerial)),
 	}, Inputs: []*ui.Input{in}, Choices: []ui.Choice{f.button()}, Check: f.typed(in, want)})
@@ -526,7 +527,17 @@ func (f *flow) serial() string {
 			}
 		}
 	}
-	return "START"
+	return noSerial
+}
+
+// noSerial is typed where no disk has a serial number.
+const noSerial = "START"
+
+func (f *flow) typeLabel(want string) string {
+	if want == noSerial {
+		return f.t(msg.TypeLabel, want)
+	}
+	return f.t(msg.SerialLabel, want)
 }
 
 func (f *flow) typed(in *ui.Input, want string) func(context.Context) error {
@@ -682,7 +693,7 @@ func (f *flow) disks(ctx context.Context) (move, error) {
 // thing to type.
 func (f *flow) check(ctx context.Context) (move, error) {
 	want := f.serial()
-	in := &ui.Input{Key: "confirm", Label: f.t(msg.SerialLabel, want), Max: 16}
+	in := &ui.Input{Key: "confirm", Label: f.typeLabel(want), Max: 16}
 	body, details := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}, ""
 	for _, st := range Steps() {
 		state := probe(st, f.s)
@@ -694,8 +705,11 @@ func (f *flow) check(ctx context.Context) (move, error) {
 			text = l
 		}
 		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
-		if st.ID == "card" {
+		switch st.ID {
+		case "card":
 			body = append(body, f.backupRow()...)
+		case "disk":
+			body = append(body, f.diskRows(ctx)...)
 		}
 		if st.ID == "firmware" {
 			body, details = f.chip(ctx, body)
@@ -715,6 +729,27 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		return mv, err
 	}
 	return f.changeOne(ctx)
+}
+
+// diskRows says of each disk how long it will take: everything is read and written
+// once, at best as fast as the disk reads now. Some write half as fast.
+func (f *flow) diskRows(ctx context.Context) (rows []ui.Block) {
+	disks, err := f.s.Disks()
+	if err != nil {
+		return nil // preflight says so
+	}
+	for i, d := range disks {
+		if f.skip(d.UUID) || f.s.rekeyed(d) {
+			continue
+		}
+		text := strings.TrimSpace(d.Model+" "+d.Serial) + ", " + gigabytes(d.Size)
+		if rate, err := f.m.Disks[i].ReadRate(ctx); err == nil && rate > 0 {
+			low := time.Duration(2 * float64(d.Size-d.Done) / float64(rate) * float64(time.Second))
+			text = f.t(msg.CheckTime, text, minutes(low, f.lang), minutes(3*low/2, f.lang))
+		}
+		rows = append(rows, ui.R(ui.NoMark, " ", text))
+	}
+	return rows
 }
 
 // changeOne asks which answer to change.
@@ -878,7 +913,7 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 // count no more, so that every step measures as not done.
 func (f *flow) anew(ctx context.Context) (move, error) {
 	want := f.serial()
-	in := &ui.Input{Key: "anew-serial", Label: f.t(msg.SerialLabel, want), Max: 16}
+	in := &ui.Input{Key: "anew-serial", Label: f.typeLabel(want), Max: 16}
 	_, mv, err := f.ask(ctx, &ui.Page{Key: "anew", Alarm: true, Preset: ui.Back, Wait: f.t(msg.WaitMeasure), Body: []ui.Block{ui.S(f.t(msg.AnewTitle)), ui.T(f.t(msg.AnewWhat))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{f.button()}, Check: f.typed(in, want)})
 	if err != nil || mv == backward {

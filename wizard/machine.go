@@ -130,6 +130,9 @@ type DiskInfo struct {
 // Disk is one encrypted volume.
 type Disk interface {
 	Info(ctx context.Context) (DiskInfo, error)
+	// ReadRate reads for a moment and returns bytes a second, or 0 where there is too
+	// little to tell.
+	ReadRate(ctx context.Context) (int64, error)
 	// CheckPassphrase returns nil, ErrWrongSecret, or what went wrong.
 	CheckPassphrase(ctx context.Context, pass *secret.Buffer) error
 	// SetPassphrase makes new the only way into the volume: a keyslot for new is

@@ -98,6 +98,14 @@ func driveIdentity(sysfs, dev string) (model, serial string) {
 	return model, serial
 }
 
+func (d *disk) ReadRate(ctx context.Context) (rate int64, err error) {
+	err = d.with(ctx, true, func(v *luks.Volume) error {
+		rate, err = v.ReadRate(ctx)
+		return err
+	})
+	return rate, err
+}
+
 func (d *disk) CheckPassphrase(ctx context.Context, pass *secret.Buffer) error {
 	return d.with(ctx, true, func(v *luks.Volume) error {
 		_, err := v.Unlock(ctx, pass)

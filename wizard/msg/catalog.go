@@ -189,7 +189,8 @@ var (
 	UnprovenTitle  = M{"Go on without proof?", "Continuer sans preuve ?", "Ohne Beweis weitermachen?"}
 	UnprovenWhat   = M{"If somebody changed this computer on its way, taking ownership does not undo that: a changed firmware can do as if it were replaced.", "Si quelqu'un a modifié cet ordinateur en route, en prendre possession n'y change rien : un micrologiciel modifié peut faire semblant d'être remplacé.", "Hat jemand diesen Rechner unterwegs verändert, hilft die Übernahme nicht dagegen: eine veränderte Firmware kann so tun, als wäre sie ersetzt."}
 	UnprovenSerial = M{"If you accept that, type the last characters of the disk's serial number.", "Si vous l'acceptez, tapez la fin du numéro de série du disque.", "Wenn Sie das hinnehmen, tippen Sie das Ende der Seriennummer der Platte."}
-	SerialLabel    = M{"Type %s", "Tapez %s", "%s tippen"}
+	TypeLabel      = M{"Type %s", "Tapez %s", "%s tippen"}
+	SerialLabel    = M{"Type %s, the end of the disk's number", "Tapez %s, fin du numéro du disque", "%s tippen, das Ende der Plattennummer"}
 	SerialWrong    = M{"That is not %s.", "Ce n'est pas %s.", "Das ist nicht %s."}
 )
 
@@ -272,7 +273,8 @@ var (
 
 // Check and change.
 var (
-	CheckIntro     = M{"Check, then start. After this the seller's access ends and cannot come back.", "Vérifiez, puis démarrez. Ensuite l'accès du vendeur finit et ne peut revenir.", "Prüfen, dann starten. Danach endet der Zugang des Verkäufers für immer."}
+	CheckIntro     = M{"Check, then start. After this the seller's access ends and cannot come back.", "Vérifiez, puis démarrez. Ensuite, le vendeur n'a plus aucun accès.", "Prüfen, dann starten. Danach endet der Zugang des Verkäufers für immer."}
+	CheckTime      = M{"%s: %s to %s", "%s : %s à %s", "%s: %s bis %s"}
 	CheckRecorded  = M{"Your secrets are on your paper; they have been typed back.", "Vos secrets sont sur votre papier ; ils ont été retapés.", "Ihre Geheimnisse stehen auf Ihrem Papier; sie wurden abgetippt."}
 	CheckPower     = M{"A power failure is safe, except in the seconds when the firmware chip is written. If it happens, switch on and choose Continue.", "Une panne de courant est sans danger, sauf les secondes où la puce est écrite. Le cas échéant, rallumez et choisissez Continuer.", "Stromausfall schadet nicht, außer in den Sekunden, in denen der Chip beschrieben wird. Dann einschalten und Weiter wählen."}
 	CheckRestart   = M{"The phone code comes after a restart: in this start the TPM cannot be told what the next one will measure.", "Le code mobile viendra après un redémarrage : cette fois, le TPM ne peut savoir ce que mesurera le prochain.", "Der Handy-Code kommt nach einem Neustart: diesmal ist nicht sicher, was der nächste messen wird."}

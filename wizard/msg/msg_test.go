@@ -104,6 +104,8 @@ func TestOneLineFits(t *testing.T) {
 			limit = 14
 		case strings.HasPrefix(name, "Step") && name != "StepOf", strings.HasPrefix(name, "Item") && !strings.Contains(texts[0], " list") && !strings.Contains(texts[0], "gave"):
 			limit = 17
+		case name == "SerialLabel": // four characters follow
+			limit = 40
 		case strings.HasSuffix(name, "Label"), name == "FailedWhat", name == "FailedData", name == "FailedDo":
 			limit = 17
 		case strings.HasPrefix(name, "Loses"), strings.HasPrefix(name, "Does"):

@@ -594,6 +594,8 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 	return i, d.read()
 }
 
+func (disk) ReadRate(context.Context) (int64, error) { return 20e6, nil }
+
 func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
