@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -294,6 +295,44 @@ func TestAnotherKeyInTheMiddleOfAReset(t *testing.T) {
 	w.Reboot()
 	if err := unattended(w, p, nil); err == nil || !w.Oem {
 		t.Errorf("the next run went on: %v", err)
+	}
+}
+
+// The key in the reader is another one than the person was shown: exchanged before the
+// run began, or put in for a backup that was then not wanted. Nothing on it is touched.
+func TestOnlyTheShownKeyIsErased(t *testing.T) {
+	for name, c := range map[string]struct {
+		swap    string // write at which somebody exchanges the keys
+		answers map[string]string
+	}{
+		"exchanged":       {"append.kexec_reown.log", nil},
+		"not wanted then": {"", map[string]string{"backup": "card", "plug.spare": "without"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, p := wizardtest.New(), newPaper()
+			mine := w.Spare
+			w.Fault = func(op string) error {
+				if op == c.swap {
+					c.swap = ""
+					swap(w, "plug.spare")
+				}
+				return nil
+			}
+			h, err := runWithHands(w, p, c.answers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(h.pages, "plug.main") {
+				t.Errorf("pages %v", h.pages)
+			}
+			mine.CardIn = w.Spare.CardIn
+			if !reflect.DeepEqual(w.Spare, mine) {
+				t.Errorf("the other key was %+v and is %+v", mine, w.Spare)
+			}
+			if err := w.Owned(p.seen); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

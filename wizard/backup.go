@@ -358,11 +358,17 @@ func (f *flow) plug(ctx context.Context, j *Job, page string) error {
 	}
 	c := &j.copies
 	if page == plugMain {
+		in := ui.R(ui.NoMark, f.t(msg.PlugInLabel), f.t(msg.PlugSerial, c.main))
 		p := &ui.Page{Key: "plug.main", NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{f.button()}, Body: []ui.Block{
-			ui.S(f.t(msg.PlugMain)), ui.R(ui.OK, f.t(msg.PlugOutLabel), f.t(msg.PlugSerial, c.spare)), ui.R(ui.NoMark, f.t(msg.PlugInLabel), f.t(msg.PlugSerial, c.main)),
-			ui.G(), ui.T(f.t(msg.PlugMainWhat))}}
+			ui.S(f.t(msg.PlugMain)), ui.R(ui.OK, f.t(msg.PlugOutLabel), f.t(msg.PlugSerial, c.spare)), in, ui.G(), ui.T(f.t(msg.PlugMainWhat))}}
+		if c.spare == "" { // another one was put in since it was shown
+			p.Body = []ui.Block{ui.S(f.t(msg.PlugShown)), in, ui.G(), ui.T(f.t(msg.PlugShownWhat))}
+		}
 		p.Check = func(ctx context.Context) error { return f.findMain(ctx, j) }
 		_, _, err := f.ask(ctx, p)
+		if err == nil && c.spare == "" {
+			c.wipe()
+		}
 		return err
 	}
 	p := &ui.Page{Key: "plug.spare", NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{f.button(), without}, Body: []ui.Block{

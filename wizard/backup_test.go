@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +46,10 @@ func swap(w *wizardtest.World, page string) {
 
 // withBackup is a run that keeps the keys in a second place as well.
 func withBackup(w *wizardtest.World, p *paper, kind wizard.Backup) (*hands, error) {
+	return runWithHands(w, p, map[string]string{"backup": string(kind)})
+}
+
+func runWithHands(w *wizardtest.World, p *paper, extra map[string]string) (*hands, error) {
 	s := &answers.Secrets{}
 	set := func(k, v string) {
 		b := secret.From([]byte(v))
@@ -60,7 +65,8 @@ func withBackup(w *wizardtest.World, p *paper, kind wizard.Backup) (*hands, erro
 	}
 	set("secret.current", current)
 	swap(w, "plug.main")
-	h := &hands{w: w, UI: answers.UI{Secrets: s, Out: p, Answers: map[string]string{"language": "en", "verify": "match", "confirm": "NL0T", "backup": string(kind)}}}
+	h := &hands{w: w, UI: answers.UI{Secrets: s, Out: p, Answers: map[string]string{"language": "en", "verify": "match", "confirm": "NL0T"}}}
+	maps.Copy(h.Answers, extra)
 	defer h.Close()
 	return h, wizard.Run(context.Background(), w.Machine(), h, wizard.Options{})
 }

@@ -704,6 +704,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		if l := f.t(st.Loses); l != "" {
 			text = l
 		}
+		if c, err := f.s.Card(); st.ID == "card" && err == nil && c.Serial != "" {
+			text = c.Serial + ": " + text
+		}
 		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
 		switch st.ID {
 		case "card":
@@ -934,6 +937,9 @@ func (f *flow) anew(ctx context.Context) (move, error) {
 
 func (f *flow) work(ctx context.Context) error {
 	j := &Job{M: f.m, Choice: f.choice, Secrets: &f.keys, battery: f.power}
+	if c, err := f.s.Card(); err == nil {
+		j.Choice.Card = c.Serial
+	}
 	defer j.copies.wipe()
 	f.running = true
 	for {

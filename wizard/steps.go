@@ -108,6 +108,7 @@ type Choices struct {
 	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
 	Backup    Backup   `json:"backup"`    // of the key
 	Stick     string   `json:"-"`         // ID of the stick that it goes to
+	Card      string   `json:"-"`         // serial number of the card that the person was shown; "" for the one in the reader
 }
 
 // Keys are the secrets of a run, in locked memory.
@@ -197,6 +198,9 @@ func applyCard(ctx context.Context, j *Job) error {
 	case !errors.Is(err, errNoOwner):
 		return err
 	default:
+		if err := j.shownCard(ctx); err != nil {
+			return err
+		}
 		if j.Choice.Backup == NoBackup {
 			cert, err = newKeys(ctx, j)
 		} else {
@@ -211,6 +215,21 @@ func applyCard(ctx context.Context, j *Job) error {
 		return err
 	}
 	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// shownCard makes sure that the card in the reader, which will be erased, is the one
+// that the person was shown. One in the middle of a reset does not tell its number.
+func (j *Job) shownCard(ctx context.Context) error {
+	c := &j.copies
+	if j.Choice.Card == "" || c.main != "" {
+		return nil
+	}
+	info, err := j.M.Card.Info(ctx)
+	if err != nil || info.Terminated || info.Serial == j.Choice.Card {
+		return err
+	}
+	c.main = j.Choice.Card
+	return &waitError{plugMain}
 }
 
 // newKeys makes the card the owner's from scratch.

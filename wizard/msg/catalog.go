@@ -74,7 +74,7 @@ var (
 	DoesFirmware  = M{"your key replaces the seller's", "votre clé remplace celle du vendeur", "Ihr Schlüssel ersetzt den des Verkäufers"}
 	DoesCommit    = M{"the new start files count from now on", "les nouveaux fichiers de démarrage comptent", "die neuen Startdateien gelten ab jetzt"}
 
-	LosesCard     = M{"erased; the seller's keys on it are gone", "effacée ; les clés du vendeur disparaissent", "gelöscht; die Schlüssel des Verkäufers sind weg"}
+	LosesCard     = M{"erased; the seller's keys on it are gone", "effacée ; les clés du vendeur disparaissent", "gelöscht; Schlüssel des Verkäufers sind weg"}
 	LosesDisk     = M{"files stay; the seller's passphrase and key end", "fichiers gardés ; clé et phrase du vendeur finies", "Dateien bleiben; Schlüssel des Verkäufers endet"}
 	LosesTPM      = M{"cleared; what the seller stored in it is gone", "effacé ; ce que le vendeur y a mis disparaît", "gelöscht; was der Verkäufer ablegte, ist weg"}
 	LosesSeal     = M{"the seller's six digits end", "les six chiffres du vendeur ne valent plus", "die sechs Ziffern des Verkäufers enden"}

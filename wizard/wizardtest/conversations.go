@@ -63,6 +63,15 @@ var Conversations = []Conversation{
 		}
 	}, Say: map[string]string{"backup": "stick", "stick": "sdb1", "plug.stick": "retry sdb1"}, NotGiven: "needs somebody who plugs the stick in again"},
 	{Name: "spare", Say: map[string]string{"backup": "card", "spare": "erase"}, NotGiven: "needs somebody who plugs in the second security key"},
+	{Name: "other-key", Keep: "plug.main", World: func(w *World) {
+		exchanged := false
+		w.Fault = func(op string) error {
+			if !exchanged && strings.HasPrefix(op, "append.") { // when the run begins
+				exchanged, w.CardIn, w.Spare.CardIn = true, false, true
+			}
+			return nil
+		}
+	}, NotGiven: "needs somebody who plugs the security key in again"},
 	{Name: "two-disks", World: func(w *World) { w.AddDisk("22222222-bbbb", "WD-1234") }},
 	{Name: "as-qr", Say: map[string]string{"record.disk": "qr", "totp": "letters"}, NotGiven: "is about what stands on a screen"},
 	{Name: "problems", World: func(w *World) {
