@@ -223,6 +223,14 @@ func selected(r *Receipt, uuid string) bool {
 	return r == nil || slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == uuid })
 }
 
+// ownership is the owner's certificate and the receipt of this run.
+func (s *Snapshot) ownership() (cert []byte, r *Receipt, err error) {
+	if cert, err = s.Owner(); err == nil {
+		r, err = s.Receipt()
+	}
+	return cert, r, err
+}
+
 // ours says whether a volume is under another volume key than before the run, or on
 // its way to one: by the owner's receipt, and by nothing else. A key that only differs
 // from the one in the seller's statement could be anybody's on the way.

@@ -441,11 +441,7 @@ func probeTPM(s *Snapshot) (State, error) {
 
 func applyTPM(ctx context.Context, j *Job) error {
 	s := j.measure(ctx)
-	cert, err := s.Owner()
-	if err != nil {
-		return err
-	}
-	r, err := s.Receipt()
+	cert, r, err := s.ownership()
 	if err != nil {
 		return err
 	}
@@ -531,11 +527,7 @@ func applySeal(ctx context.Context, j *Job) error {
 // hotpFromImage is what Heads does on a machine without a TPM: the secret is the
 // digest of the firmware itself.
 func hotpFromImage(ctx context.Context, j *Job, s *Snapshot, plan *FirmwarePlan) error {
-	cert, err := s.Owner()
-	if err != nil {
-		return err
-	}
-	r, err := s.Receipt()
+	cert, r, err := s.ownership()
 	if err != nil {
 		return err
 	}
@@ -590,11 +582,7 @@ func probeBoot(s *Snapshot) (State, error) {
 
 func applyBoot(ctx context.Context, j *Job) error {
 	s := j.measure(ctx)
-	cert, err := s.Owner()
-	if err != nil {
-		return err
-	}
-	r, err := s.Receipt()
+	cert, r, err := s.ownership()
 	if err != nil {
 		return err
 	}

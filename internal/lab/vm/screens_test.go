@@ -261,6 +261,7 @@ var (
 	word   = regexp.MustCompile(`\d+  [a-z]+`)
 	phrase = regexp.MustCompile(`[a-z]+(-[a-z]+){3}`)
 	number = regexp.MustCompile(`\b[0-9a-f]{8,}\b|[0-9A-F]*[0-9][0-9A-F]*|\b[0-9A-F]{4}\b`)
+	times  = regexp.MustCompile(`\d+ (s|min)\b`)
 	spaces = regexp.MustCompile(`[ _]+`)
 )
 
@@ -269,7 +270,7 @@ var (
 func lasting(text string) string {
 	var b strings.Builder
 	for _, l := range strings.Split(text, "\n") {
-		l = codes.ReplaceAllString(l, "[code] ")
+		l = times.ReplaceAllString(codes.ReplaceAllString(l, "[code] "), "# (time)")
 		l = phrase.ReplaceAllString(word.ReplaceAllString(l, "# word"), "words")
 		l = strings.TrimSpace(spaces.ReplaceAllString(number.ReplaceAllString(l, "#"), " "))
 		if l != "" {
