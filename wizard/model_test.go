@@ -152,6 +152,7 @@ func (p *person) fill(pg *ui.Page) {
 			type_(in, string(pg.Made[0].Secret.Bytes()))
 		case strings.HasPrefix(pg.Key, "choose."):
 			b := words.Generate(4)
+			defer b.Wipe()
 			own := []byte("x")
 			if p.sensible() {
 				own = b.Bytes()[:min(b.Len(), 25)]
@@ -168,8 +169,10 @@ func (p *person) fill(pg *ui.Page) {
 		case in.Key == "secret.current":
 			type_(in, p.find(append(slices.Clone(p.w.Disks[0].Slots), wizardtest.SellerPassphrase)...))
 		case in.Key == "totp":
-			text := secret.From([]byte(string(pg.Made[0].Secret.Bytes())))
+			text := pg.Made[0].Secret.Copy()
+			defer text.Wipe()
 			if key, err := otp.ParseBase32(text); err == nil {
+				defer key.Wipe()
 				c, _ := otp.TOTP(key, p.w.Clock)
 				type_(in, c.String())
 			}
@@ -235,8 +238,12 @@ func TestRandomPeople(t *testing.T) {
 				cuts++
 			}
 			runs++
+			held := secret.Live()
 			err := wizard.Run(t.Context(), w.Machine(), p, wizard.Options{Language: "en"})
 			last = err
+			if n := secret.Live() - held; n != 0 {
+				t.Fatalf("walk %d, try %d: %d secrets stay in memory after %v", seed, try, n, p.pages)
+			}
 			if p.leaked != nil {
 				t.Fatalf("walk %d: an error that is no sentence: %v", seed, p.leaked)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,8 +48,16 @@ func New(n int) *Buffer {
 	_ = unix.Mlock(mem)
 	_ = unix.Madvise(mem, unix.MADV_DONTDUMP)
 	b.mem = mem
+	live.Add(1)
 	return b
 }
+
+// live counts the Buffers that hold memory.
+var live atomic.Int64
+
+// Live is how many Buffers have not been wiped. Tests ask it at the end of a run, when
+// there must be none.
+func Live() int64 { return live.Load() }
 
 // From moves p into a new Buffer: p is wiped.
 func From(p []byte) *Buffer {
@@ -139,6 +148,7 @@ func (b *Buffer) Wipe() {
 	Zero(b.mem)
 	_ = unix.Munmap(b.mem)
 	b.mem, b.n = nil, 0
+	live.Add(-1)
 }
 
 // Zero clears p.
