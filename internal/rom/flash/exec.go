@@ -56,6 +56,9 @@ func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([
 	if err != nil {
 		return nil, err
 	}
+	if protectionStays(said) {
+		p.protected = append(p.protected, p.chipProtection(ctx))
+	}
 	st, err := os.Stat(file)
 	if err != nil {
 		return nil, fmt.Errorf("the flash program left no image: %w", err)
@@ -120,7 +123,8 @@ func withoutRegions(options []string) []string {
 
 // Protected returns what the program called unwritable while it last read the
 // chip: regions of the descriptor and protected ranges (PR0 to PR4) of Intel's
-// controller. A chip that Heads has locked shows up here.
+// controller, and the range of the chip's own protection where that cannot be lifted.
+// A chip that Heads has locked shows up here.
 func (p *Program) Protected() []rom.Range { return p.protected }
 
 // protectedRanges finds lines such as
@@ -146,6 +150,40 @@ func protectedRanges(said []byte) []rom.Range {
 		}
 	}
 	return out
+}
+
+// protectionStays says that the program has tried to lift the chip's own write
+// protection (the block protection bits of its status register), as it does before it
+// reads, too, and that the chip would not have it: the bits are locked by its WP# pin,
+// until it loses power, or for good.
+func protectionStays(said []byte) bool {
+	for _, line := range []string{
+		"Block protection could not be disabled!",
+		"Hardware protection is active, disabling write protection is impossible.",
+		"Unsetting lock bit(s) failed.",
+	} {
+		if bytes.Contains(said, []byte(line)) {
+			return true
+		}
+	}
+	return false
+}
+
+// chipProtection asks what part of the chip its protection covers. The whole chip
+// counts where the program or the chip cannot tell.
+func (p *Program) chipProtection(ctx context.Context) rom.Range {
+	all := rom.Range{End: rom.MaxSize}
+	said, err := p.run(ctx, append(withoutRegions(p.Options), "--wp-status"))
+	if err != nil {
+		return all
+	}
+	_, rest, ok := strings.Cut(string(said), "Protection range: ")
+	var start, length uint64
+	if n, err := fmt.Sscanf(rest, "start=0x%x length=0x%x", &start, &length); !ok || err != nil || n != 2 ||
+		length == 0 || start >= rom.MaxSize || length > rom.MaxSize-start {
+		return all
+	}
+	return rom.Range{Start: uint32(start), End: uint32(start + length)}
 }
 
 // run runs the program and returns what it says; an error carries the end of it.

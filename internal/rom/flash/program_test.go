@@ -222,3 +222,52 @@ func TestProgramKnowsALockedChip(t *testing.T) {
 		}
 	}
 }
+
+// A chip that protects itself, and does not let the flash program change that, is known
+// before the first block is erased; one whose protection the program can lift, and one
+// that protects another part of itself, are written.
+func TestProtectionOfTheChipItself(t *testing.T) {
+	p := plan(t, sold(t, board(t, "16M")), 3000)
+	for _, c := range []struct {
+		name, chip    string
+		locked, write bool
+	}{
+		{"whole chip locked by the pin", "spi_status=0x9c,hwwp=yes", true, false},
+		{"whole chip but the pin is inactive", "spi_status=0x9c,hwwp=no", false, false},
+		{"whole chip but the bits are not locked", "spi_status=0x1c,hwwp=yes", false, false},
+		{"last 256 KiB locked by the pin", "spi_status=0x84,hwwp=yes", false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, file := dummy(t, p.Old)
+			b.Options[2] += "," + c.chip
+			if _, err := b.Read(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := CheckWritable(b, p); errors.Is(err, ErrLocked) != c.locked {
+				t.Fatalf("before the write: %v, want locked: %v", err, c.locked)
+			}
+			if !c.write {
+				return
+			}
+			if _, err := Write(t.Context(), b, p, nil); err != nil {
+				t.Error(err)
+			}
+			if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, p.New) {
+				t.Errorf("the chip holds something else (%v)", err)
+			}
+		})
+	}
+}
+
+// Where the program cannot tell how far the protection goes, the whole chip counts.
+func TestProtectionOfUnknownExtent(t *testing.T) {
+	p := plan(t, sold(t, board(t, "16M")), 3000)
+	b, dir := script(t, p.Old, "case \"$*\" in *--wp-status*) echo 'Failed to get WP status'; exit 1;; esac\n"+
+		"echo 'Hardware protection is active, disabling write protection is impossible.'\n"+works)
+	if _, err := Write(t.Context(), b, p, nil); !errors.Is(err, ErrLocked) {
+		t.Errorf("%v", err)
+	}
+	if calls, err := os.ReadFile(filepath.Join(dir, "calls")); err != nil || strings.Contains(string(calls), " -w ") {
+		t.Errorf("the chip was written: %s %v", calls, err)
+	}
+}
