@@ -284,27 +284,43 @@ func (p *pro) tries(ctx context.Context, cmd byte) (int, error) {
 	return n, err
 }
 
-func (p *pro) info(ctx context.Context, i *Info) error {
-	var major, minor byte
-	var serial uint32
-	err := p.command(ctx, hidGetStatus, nil, true, func(r []byte) {
-		minor, major, serial = r[0], r[1], binary.LittleEndian.Uint32(r[2:])
+// A version is what a key says of its firmware, and the serial number of its card.
+type version struct {
+	major, minor byte
+	serial       uint32
+	known        bool
+}
+
+func (p *pro) version(ctx context.Context) (v version, err error) {
+	err = p.command(ctx, hidGetStatus, nil, true, func(r []byte) {
+		v = version{r[1], r[0], binary.LittleEndian.Uint32(r[2:]), !p.model.storage}
 	})
+	if err != nil || !p.model.storage {
+		return v, err
+	}
+	// A Storage answers as an old Pro here and has a command of its own.
+	err = p.command(ctx, hidGetDeviceStatus, nil, true, func(r []byte) {
+		s := r[22:]
+		v = version{s[4], s[5], binary.LittleEndian.Uint32(s[20:]), true}
+	})
+	var se *StatusError
+	if errors.As(err, &se) {
+		err = nil
+	}
+	return v, err
+}
+
+// tooOld says that the firmware is from before VERIFY_OTP_CODE. To ask with a code would
+// light the key red.
+func (p *pro) tooOld(v version) bool { return v.known && v.major == 0 && v.minor < p.model.since }
+
+func (p *pro) info(ctx context.Context, i *Info) error {
+	v, err := p.version(ctx)
 	if err != nil {
 		return err
 	}
-	if p.model.storage {
-		// It answers as an old Pro here and has a command of its own.
-		err := p.command(ctx, hidGetDeviceStatus, nil, true, func(r []byte) {
-			s := r[22:]
-			major, minor, serial = s[4], s[5], binary.LittleEndian.Uint32(s[20:])
-		})
-		var se *StatusError
-		if err != nil && !errors.As(err, &se) {
-			return err
-		}
-	}
-	i.Firmware, i.Serial, i.PINSet = fmt.Sprintf("%d.%d", major, minor), fmt.Sprintf("%08X", serial), true
+	i.Firmware, i.Serial, i.PINSet = fmt.Sprintf("%d.%d", v.major, v.minor), fmt.Sprintf("%08X", v.serial), true
+	i.TooOld = p.tooOld(v)
 	if i.AdminTries, err = p.tries(ctx, hidAdminTries); err != nil {
 		return err
 	}
@@ -375,6 +391,11 @@ func (p *pro) authenticate(ctx context.Context, pin *secret.Buffer, lastTry bool
 }
 
 func (p *pro) set(ctx context.Context, pin, key *secret.Buffer, counter uint64, o SetOptions) error {
+	if v, err := p.version(ctx); err != nil {
+		return err
+	} else if p.tooOld(v) {
+		return fmt.Errorf("%w: version %d.%d, and %d.%d is needed", ErrOldFirmware, v.major, v.minor, 0, p.model.since)
+	}
 	temp, err := p.authenticate(ctx, pin, o.LastTry)
 	if err != nil {
 		return err

@@ -28,6 +28,9 @@ var (
 	// ErrNoApp says that the firmware of a Nitrokey 3 has no secrets app, which keeps
 	// HOTP secrets.
 	ErrNoApp = errors.New("the security key's firmware has no secrets app")
+	// ErrOldFirmware says that the firmware of a Nitrokey Pro, Storage or Librem Key is from
+	// before keys could verify HOTP codes.
+	ErrOldFirmware = errors.New("the security key's firmware is too old to verify HOTP codes")
 	// ErrNoPIN says that the key's secrets app has no PIN yet.
 	ErrNoPIN = errors.New("the security key has no PIN for its secrets app yet")
 	// ErrPINBlocked says that no try is left for the PIN.
@@ -107,6 +110,7 @@ type Model struct {
 
 	hid     bool
 	storage bool          // firmware of the Nitrokey Storage
+	since   byte          // minor version of the first firmware 0.x that verifies HOTP codes
 	poll    time.Duration // between looking for an answer
 }
 
@@ -114,10 +118,10 @@ type Model struct {
 func Models() []Model {
 	return []Model{
 		// The report has 25 bytes for a PIN (heads issue 1168); the card wants 8.
-		{Name: "Nitrokey Pro", Vendor: 0x20a0, Product: 0x4108, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, poll: 50 * time.Millisecond},
-		{Name: "Librem Key", Vendor: 0x316d, Product: 0x4c4b, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, poll: 50 * time.Millisecond},
+		{Name: "Nitrokey Pro", Vendor: 0x20a0, Product: 0x4108, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
+		{Name: "Librem Key", Vendor: 0x316d, Product: 0x4c4b, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
 		// Asked more often, it sometimes answers with nothing.
-		{Name: "Nitrokey Storage", Vendor: 0x20a0, Product: 0x4109, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true, poll: 200 * time.Millisecond},
+		{Name: "Nitrokey Storage", Vendor: 0x20a0, Product: 0x4109, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true, since: 54, poll: 200 * time.Millisecond},
 		{Name: "Nitrokey 3", Vendor: 0x20a0, Product: 0x42b2, PIN: secretsPIN, MinPIN: 4, MaxPIN: 127},
 	}
 }
@@ -185,6 +189,7 @@ type Info struct {
 	MinPIN     int    `json:"min_pin"`
 	MaxPIN     int    `json:"max_pin"`
 	Slot       Slot   `json:"slot"`
+	TooOld     bool   `json:"too_old"` // its firmware cannot verify HOTP codes
 	// Counter is the key's own counter where the key tells it; -1: it does not.
 	Counter int64 `json:"counter"`
 }
@@ -323,7 +328,7 @@ func (t *Token) Info(ctx context.Context) (Info, error) {
 // Set stores an HOTP secret of 16 to 40 bytes, to begin at counter. An earlier secret
 // is replaced, but never lost to a wrong PIN. pin is the PIN that Info names.
 //
-// It returns *PINError, ErrPINBlocked, ErrLastTry, ErrNoPIN, ErrPINLength, ErrBadSecret
+// It returns ErrOldFirmware, *PINError, ErrPINBlocked, ErrLastTry, ErrNoPIN, ErrPINLength, ErrBadSecret
 // or ErrBadCounter with the earlier secret still in place; after any other error it may
 // be gone, and Set can be repeated.
 func (t *Token) Set(ctx context.Context, pin, key *secret.Buffer, counter uint64, o SetOptions) error {

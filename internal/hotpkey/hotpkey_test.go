@@ -171,6 +171,9 @@ func TestInfo(t *testing.T) {
 			Model: k.model.Name, Address: "1-2", Serial: "0000A1B2", Firmware: "0.15", PIN: "admin PIN", PINSet: true, PINTries: 3,
 			AdminTries: 3, UserTries: 3, MinPIN: 8, MaxPIN: 25, Slot: SlotEmpty, Counter: -1,
 		}
+		if f.pro != nil && f.pro.Storage {
+			want.Firmware = "0.57"
+		}
 		if f.secrets != nil {
 			want = Info{
 				Model: "Nitrokey 3", Address: "1-2", Serial: "4E4B3301", Firmware: "1.8.3", SecretsApp: "4.14.0", PIN: "secrets PIN", PINTries: -1,
@@ -190,6 +193,45 @@ func TestInfo(t *testing.T) {
 			t.Fatalf("%+v %v", i, err)
 		}
 	})
+}
+
+// Firmware from before HOTP verification is told by its version, without a code that
+// would light the key red, and before a PIN is tried or anything is written.
+func TestOldFirmware(t *testing.T) {
+	for _, c := range []struct {
+		storage bool
+		version [2]byte
+		old     bool
+	}{
+		{false, [2]byte{0, 7}, true}, {false, [2]byte{0, 8}, true}, {false, [2]byte{0, 9}, false}, {false, [2]byte{0, 10}, false}, {false, [2]byte{1, 0}, false},
+		{true, [2]byte{0, 53}, true}, {true, [2]byte{0, 54}, false},
+	} {
+		card := cardtest.New(cardtest.ZeitControl)
+		pro := hotptest.NewPro(card)
+		pro.Storage, pro.Version = c.storage, c.version
+		model := usbdev.Pro
+		if c.storage {
+			model = usbdev.Storage
+		}
+		k, err := Find(ctx(t), usbdev.NewBus(usbdev.New(model, card, pro)), Options{quick: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i, err := k.Info(ctx(t)); err != nil || i.TooOld != c.old {
+			t.Errorf("%+v: %+v, %v", c, i, err)
+		}
+		pro.Commands()
+		_, err = k.Seal(ctx(t), buffer("12345678"), buffer(rfcSecret), SetOptions{})
+		if errors.Is(err, ErrOldFirmware) != c.old || !c.old && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		for _, cmd := range pro.Commands() {
+			if c.old && cmd != hidGetStatus && cmd != hidGetDeviceStatus {
+				t.Errorf("%+v: command %02x was sent", c, cmd)
+			}
+		}
+		k.Close()
+	}
 }
 
 // TestWrongPIN: the tries go down by one, the caller hears how many are left, the last

@@ -32,7 +32,7 @@ type Pro struct {
 	Busy time.Duration
 	// Storage makes it answer as a Nitrokey Storage does.
 	Storage bool
-	// Version is the firmware's: major, minor.
+	// Version is the firmware's: major, minor. Zero is the newest of the make.
 	Version [2]byte
 	// Serial is the card's serial number.
 	Serial uint32
@@ -63,9 +63,19 @@ type Pro struct {
 
 // NewPro returns a fresh key with the given card.
 func NewPro(card Card) *Pro {
-	p := &Pro{card: card, Version: [2]byte{0, 15}, Serial: 0xA1B2}
+	p := &Pro{card: card, Serial: 0xA1B2}
 	p.seal()
 	return p
+}
+
+func (p *Pro) version() [2]byte {
+	switch {
+	case p.Version != [2]byte{}:
+		return p.Version
+	case p.Storage:
+		return [2]byte{0, 57}
+	}
+	return [2]byte{0, 15}
 }
 
 // Slot returns HOTP slot 3.
@@ -182,7 +192,8 @@ func (p *Pro) authorized(temp []byte) bool { return p.tempSet && bytes.Equal(tem
 func (p *Pro) execute(b, out []byte) byte {
 	switch b[0] {
 	case 0x00: // GET_STATUS
-		out[0], out[1] = p.Version[1], p.Version[0]
+		v := p.version()
+		out[0], out[1] = v[1], v[0]
 		if p.Storage {
 			out[0], out[1] = 1, 0
 		}
@@ -193,7 +204,8 @@ func (p *Pro) execute(b, out []byte) byte {
 			return 9
 		}
 		s := out[22:]
-		s[4], s[5] = p.Version[0], p.Version[1]
+		v := p.version()
+		s[4], s[5] = v[0], v[1]
 		binary.LittleEndian.PutUint32(s[20:], p.Serial)
 	case 0x09:
 		out[0] = p.tries(6)
