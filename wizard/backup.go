@@ -219,7 +219,7 @@ func (j *Job) fill(ctx context.Context, serial string) error {
 		return ErrOtherKeys
 	}
 	if j.Touch != nil && info.Touch != "" {
-		j.Touch()
+		j.Touch(1, 1)
 	}
 	proof := []byte("reown: " + serial + "\n")
 	sig, err := card.Sign(ctx, cert, j.Secrets.User, proof)
@@ -340,6 +340,19 @@ func (f *flow) backupRow() []ui.Block {
 	return nil
 }
 
+// touches is how often the security key will wait for a finger in the middle of the run.
+func (f *flow) touches(ctx context.Context) int {
+	token := f.m.HOTP(ctx)
+	if token == nil {
+		return 0
+	}
+	i, err := token.Info(ctx)
+	if err != nil {
+		return 0 // preflight says what is the matter with it
+	}
+	return i.Touches
+}
+
 // ---------------------------------------------------------------- during the run
 
 // plug asks for what a step waits for.
@@ -398,6 +411,14 @@ func (f *flow) findSpare(ctx context.Context, j *Job) error {
 		return ui.Problem(f.t(msg.PlugStillMain, c.main))
 	case len(common(c.algorithms, i.Algorithms, j.Choice.Algorithm)) == 0:
 		return ui.Problem(f.t(msg.PlugOtherKind, i.Vendor, i.Serial))
+	case i.NoReset:
+		return ui.Problem(f.t(msg.PlugNoReset, i.Vendor, i.Serial))
+	}
+	// The PINs are on paper already, and this make may want others.
+	for n, pin := range []*secret.Buffer{j.Secrets.User, j.Secrets.Admin} {
+		if pin.Len() < i.PINMin[n] || pin.Len() > i.PINMax[n] {
+			return ui.Problem(f.t(msg.PlugOtherPIN, i.Vendor, i.Serial, i.PINMin[n], i.PINMax[n]))
+		}
 	}
 	c.found = i
 	return nil

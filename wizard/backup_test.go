@@ -200,6 +200,15 @@ func TestTheSwapGoesWrong(t *testing.T) {
 	check(t, "plug.spare", func(w *wizardtest.World) {}, "still the first")
 	check(t, "plug.spare", func(w *wizardtest.World) { w.CardIn = false }, "No security key")
 	check(t, "plug.spare", func(w *wizardtest.World) { w.Spare.CardIn = true }, "only one")
+	other := func(f func(*wizardtest.CardState)) func(*wizardtest.World) {
+		return func(w *wizardtest.World) {
+			swap(w, "plug.spare")
+			f(&w.Spare)
+		}
+	}
+	check(t, "plug.spare", other(func(c *wizardtest.CardState) { c.NoReset = true }), "no factory reset")
+	check(t, "plug.spare", other(func(c *wizardtest.CardState) { c.MinPIN = 40 }), "40 to 127")
+	check(t, "plug.spare", other(func(c *wizardtest.CardState) { c.MaxPIN = 6 }), "yours do not fit")
 	check(t, "plug.main", func(w *wizardtest.World) {}, "not the first")
 	check(t, "plug.main", func(w *wizardtest.World) { w.Spare.CardIn = false }, "No security key")
 }
@@ -277,17 +286,46 @@ func TestTheCertificateOnAStick(t *testing.T) {
 	}
 }
 
-// A token that could not show the green light is refused before anything is changed.
-func TestATokenWithoutHOTPIsRefused(t *testing.T) {
-	w, p := wizardtest.New(), newPaper()
-	w.NoHOTP = true
-	var refused *wizard.PreflightError
-	if err := unattended(w, p, nil); !errors.As(err, &refused) || refused.Problems[0].ID != "token" {
-		t.Errorf("%v", err)
-	}
-	for _, op := range w.Ops {
-		if !strings.Contains(op, "kexec_reown") {
-			t.Errorf("%s was done", op)
+// A token that could not show the green light, and a card that cannot be reset, are
+// refused before anything is changed.
+func TestAUselessKeyIsRefused(t *testing.T) {
+	for problem, spoil := range map[string]func(*wizardtest.World){
+		"token": func(w *wizardtest.World) { w.NoHOTP = true },
+		"card":  func(w *wizardtest.World) { w.NoReset = true },
+	} {
+		w, p := wizardtest.New(), newPaper()
+		spoil(w)
+		var refused *wizard.PreflightError
+		if err := unattended(w, p, nil); !errors.As(err, &refused) || refused.Problems[0].ID != problem {
+			t.Errorf("%s: %v", problem, err)
 		}
+		for _, op := range w.Ops {
+			if !strings.Contains(op, "kexec_reown") {
+				t.Errorf("%s: %s was done", problem, op)
+			}
+		}
+	}
+}
+
+// A security key that is plugged in after the program has started gets its green light
+// like one that was there.
+func TestATokenThatComesLate(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.HasToken, w.CardIn = false, false
+	h := &hands{w: w, UI: answers.UI{Out: p, Secrets: &answers.Secrets{}, Answers: map[string]string{"verify": "match", "confirm": "NL0T", "card": "retry"}}}
+	h.look = func(p *ui.Page) {
+		if p.Key == "card" {
+			w.HasToken, w.CardIn = true, true
+		}
+	}
+	h.Secrets.Set("secret.current", secret.From([]byte(wizardtest.SellerPassphrase)))
+	if err := wizard.Run(t.Context(), w.Machine(), h, wizard.Options{}); err != nil {
+		t.Fatalf("%v after %v", err, h.pages)
+	}
+	if err := w.Owned(p.seen); err != nil {
+		t.Error(err)
+	}
+	if w.TokenOTP != w.Sealed.OTP {
+		t.Error("the token has no secret")
 	}
 }

@@ -707,6 +707,11 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		if c, err := f.s.Card(); st.ID == "card" && err == nil && c.Serial != "" {
 			text = c.Serial + ": " + text
 		}
+		if st.ID == "seal" {
+			if n := f.touches(ctx); n > 0 {
+				text = f.t(msg.CheckTouch, n)
+			}
+		}
 		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
 		switch st.ID {
 		case "card":

@@ -52,6 +52,7 @@ type CardInfo struct {
 	Fingerprints [3]string // signature, decryption, authentication: 40 upper-case hex digits, or "" for none
 	Tries        [3]int    // left for the user PIN, the reset code, the admin PIN
 	Terminated   bool      // a reset was begun and not finished
+	NoReset      bool      // it has no factory reset
 	PINMin       [2]int    // user and admin PIN, in bytes
 	PINMax       [2]int
 	Algorithms   []string // what Generate accepts, the recommended one first
@@ -197,11 +198,14 @@ type TPM interface {
 
 // Token shows a green light at each start: HOTP on the security key.
 type Token interface {
+	// Present says whether the one security key that is plugged in now can show a green
+	// light. It changes while the program runs: a key may be plugged in later.
+	Present(ctx context.Context) bool
 	// Info reads the token; ErrNoHOTP when it can keep no HOTP secret.
 	Info(ctx context.Context) (TokenInfo, error)
-	// Set stores the secret in the token's slot and checks the first code.
-	// touch is called each time the person must touch the token.
-	Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func()) error
+	// Set stores the secret in the token's slot and checks the first code. touch is
+	// called before the token begins to wait for a finger, for touch n of all of them.
+	Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func(n, of int)) error
 	// AfterReset restores what a reset of the card in the token has destroyed besides
 	// keys and PINs (the AES keys of a Nitrokey Storage), with the new admin PIN. It
 	// does nothing for other tokens, or when there is none.
@@ -215,6 +219,15 @@ type TokenInfo struct {
 	Name       string
 	Configured bool
 	PINTries   int // -1: no PIN yet
+	Touches    int // that Set needs
+}
+
+// HOTP is the token that can show a green light, as it is plugged in now; nil: none.
+func (m *Machine) HOTP(ctx context.Context) Token {
+	if m.Token == nil || !m.Token.Present(ctx) {
+		return nil
+	}
+	return m.Token
 }
 
 // ---------------------------------------------------------------- firmware

@@ -52,11 +52,13 @@ func preflight(s *Snapshot, battery bool) []Problem {
 		fail("card", err)
 	} else if len(c.Algorithms) == 0 && !c.Terminated {
 		add("card", msg.ProblemCardOld, msg.RemedyCardOld, c.Vendor)
+	} else if _, err := s.Owner(); c.NoReset && errors.Is(err, errNoOwner) {
+		add("card", msg.ProblemNoReset, msg.RemedyCardOld, c.Vendor)
 	}
-	if s.m.Token != nil {
+	if token := s.m.HOTP(s.ctx); token != nil {
 		// Whatever else is the matter with it, its step says. This would only be
 		// found out when the seller's secret is gone.
-		if _, err := s.m.Token.Info(s.ctx); errors.Is(err, ErrNoHOTP) {
+		if _, err := token.Info(s.ctx); errors.Is(err, ErrNoHOTP) {
 			add("token", msg.ProblemToken, msg.RemedyToken)
 		}
 	}

@@ -12,6 +12,12 @@ import (
 	"reown/wizard/ui"
 )
 
+// A note is a line below the tasks.
+type note struct {
+	m    msg.M
+	args []any
+}
+
 // runner does the steps in order and shows how far they are.
 type runner struct {
 	job    *Job
@@ -20,7 +26,7 @@ type runner struct {
 	log    *journal.Writer
 	mu     sync.Mutex // guards what follows
 	states []State
-	notes  []msg.M
+	notes  []note
 	unsafe bool // the step at work must not be stopped
 	began  time.Time
 	rate   meter
@@ -85,7 +91,7 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 	}
 	r.begin(i, st, show)
 	r.job.Progress = func(done, total int64) { r.progress(i, done, total, show) }
-	r.job.Touch = func() { r.touch(show) }
+	r.job.Touch = func(n, of int) { r.touch(n, of, show) }
 	err = st.Apply(work, r.job)
 	r.mu.Lock()
 	r.notes = nil
@@ -136,19 +142,23 @@ func (r *runner) begin(i int, st Step, show func(ui.Tasks)) {
 	r.unsafe = st.Unsafe
 	switch {
 	case st.Unsafe:
-		r.notes = []msg.M{msg.NoteUnsafe}
+		r.notes = []note{{m: msg.NoteUnsafe}}
 	case st.Pausable:
-		r.notes = []msg.M{msg.NoteMayLeave, msg.NotePause}
+		r.notes = []note{{m: msg.NoteMayLeave}, {m: msg.NotePause}}
 	default:
-		r.notes = []msg.M{msg.NoteSafe}
+		r.notes = []note{{m: msg.NoteSafe}}
 	}
 	r.mu.Unlock()
 	show(r.tasks())
 }
 
-func (r *runner) touch(show func(ui.Tasks)) {
+// touch tells that the security key waits for a finger now.
+func (r *runner) touch(n, of int, show func(ui.Tasks)) {
 	r.mu.Lock()
-	r.notes = []msg.M{msg.NoteTouch}
+	r.notes = []note{{m: msg.NoteTouch}}
+	if of > 1 {
+		r.notes = []note{{m: msg.NoteTouchOf, args: []any{n, of}}}
+	}
 	r.mu.Unlock()
 	show(r.tasks())
 }
@@ -190,7 +200,7 @@ func (r *runner) tasks() ui.Tasks {
 		t.Tasks = append(t.Tasks, task(st, r.states[i], r.lang))
 	}
 	for _, n := range r.notes {
-		t.Notes = append(t.Notes, n.In(r.lang))
+		t.Notes = append(t.Notes, n.m.In(r.lang, n.args...))
 	}
 	return t
 }

@@ -64,7 +64,7 @@ func (f *flow) needed(k kind) bool {
 	case NeedDisk:
 		return len(f.m.Disks) > 0 && (f.choice.Volumes == nil || len(f.choice.Volumes) > 0)
 	case NeedAdmin:
-		return f.m.Token != nil || !f.applied(k)
+		return f.m.HOTP(f.s.ctx) != nil || !f.applied(k)
 	case NeedOwner:
 		return f.m.TPM != nil
 	case NeedDUK: // one that is only used after a restart is made after it

@@ -76,8 +76,8 @@ type Job struct {
 	Choice   Choices
 	Secrets  *Keys
 	Progress Progress
-	Touch    func() // announces that the security key must be touched
-	battery  bool   // the owner accepted to run on the battery
+	Touch    func(n, of int) // announces that the security key must be touched, and how often in all
+	battery  bool            // the owner accepted to run on the battery
 	problems []Problem
 	cert     *Certificate // made by the last step
 	handover lazy[Handover]
@@ -256,7 +256,7 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 		spec.Algorithm = info.Algorithms[0]
 	}
 	if j.Touch != nil && info.Touch != "" {
-		j.Touch()
+		j.Touch(1, 1)
 	}
 	if err := card.Generate(ctx, spec, j.Progress); err != nil {
 		return nil, fmt.Errorf("making keys in the security key: %w", err)
@@ -289,10 +289,11 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 
 // afterReset mends what the card's reset broke in the token that it is a part of.
 func (j *Job) afterReset(ctx context.Context) error {
-	if j.M.Token == nil {
+	token := j.M.HOTP(ctx)
+	if token == nil {
 		return nil
 	}
-	if err := j.M.Token.AfterReset(ctx, j.Secrets.Admin); err != nil {
+	if err := token.AfterReset(ctx, j.Secrets.Admin); err != nil {
 		return fmt.Errorf("after the security key's reset: %w", err)
 	}
 	return nil
@@ -462,7 +463,7 @@ func applyTPM(ctx context.Context, j *Job) error {
 // ---------------------------------------------------------------- seal
 
 func probeSeal(s *Snapshot) (State, error) {
-	if s.m.TPM == nil && s.m.Token == nil {
+	if s.m.TPM == nil && s.m.HOTP(s.ctx) == nil {
 		return State{Status: ui.NotNeeded, Detail: msg.SealNone}, nil
 	}
 	r, err := s.Receipt()
@@ -513,8 +514,8 @@ func applySeal(ctx context.Context, j *Job) error {
 		return ErrSealImpossible
 	}
 	// The token first: once the TPM's object is there, this step counts as done.
-	if j.M.Token != nil {
-		if err := j.M.Token.Set(ctx, j.Secrets.OTP, j.Secrets.Admin, j.Touch); err != nil {
+	if token := j.M.HOTP(ctx); token != nil {
+		if err := token.Set(ctx, j.Secrets.OTP, j.Secrets.Admin, j.Touch); err != nil {
 			return fmt.Errorf("giving the secret to the security key: %w", err)
 		}
 	}
@@ -531,10 +532,14 @@ func hotpFromImage(ctx context.Context, j *Job, s *Snapshot, plan *FirmwarePlan)
 	if err != nil {
 		return err
 	}
+	token := j.M.HOTP(ctx)
+	if token == nil {
+		return ErrNoCard
+	}
 	otp := secret.New(20)
 	defer otp.Wipe()
 	copy(otp.Bytes(), plan.Image[:])
-	if err := j.M.Token.Set(ctx, otp, j.Secrets.Admin, j.Touch); err != nil {
+	if err := token.Set(ctx, otp, j.Secrets.Admin, j.Touch); err != nil {
 		return fmt.Errorf("giving the secret to the security key: %w", err)
 	}
 	r.HOTPFor = hex.EncodeToString(plan.Image[:])
@@ -609,8 +614,8 @@ func applyBoot(ctx context.Context, j *Job) error {
 			return fmt.Errorf("reading the TPM's storage root: %w", err)
 		}
 	}
-	if j.M.Token != nil {
-		spec.HOTPCounter = j.M.Token.CounterFile()
+	if token := j.M.HOTP(ctx); token != nil {
+		spec.HOTPCounter = token.CounterFile()
 	}
 	sign := func(data []byte) ([]byte, error) { return j.M.Card.Sign(ctx, cert, j.Secrets.User, data) }
 	if err := j.M.Boot.Stage(ctx, spec, sign, j.Progress); err != nil {

@@ -189,7 +189,9 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 	}
 	o := prepare.Options{
 		Order: order, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
-		Report: progressLines(e), Touch: func() { fmt.Fprintln(e.stderr, "touch the security key when it blinks") },
+		Report: progressLines(e), Touch: func(n, of int) {
+			fmt.Fprintf(e.stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
+		},
 	}
 	if o.Buyer, err = p.readBuyer(e, m.Platform.Now()); err != nil {
 		return err

@@ -65,7 +65,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		return nil, nil, err
 	}
 	if kind, _, _ := strings.Cut(d.card, ":"); kind != "pcsc" {
-		m.Token = findToken(usb.System())
+		m.Token = &hotpToken{bus: usb.System()}
 	}
 	b := &bootAdapter{dir: dir, verify: m.PGP.Verify}
 	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}

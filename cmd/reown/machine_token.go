@@ -16,21 +16,14 @@ import (
 // while a method runs: the same key is the OpenPGP card of the other steps.
 type hotpToken struct{ bus usb.Bus }
 
-// findToken returns a token if exactly one key on the bus can verify HOTP codes, nil
-// otherwise.
-func findToken(bus usb.Bus) wizard.Token {
-	if list, err := hotpkey.List(bus); err != nil || len(list) != 1 {
-		return nil
-	}
-	return &hotpToken{bus}
+// Present looks at the bus anew each time: the key may come after the program.
+func (t *hotpToken) Present(context.Context) bool {
+	list, err := hotpkey.List(t.bus)
+	return err == nil && len(list) == 1
 }
 
-func (t *hotpToken) with(ctx context.Context, touch func(), f func(*hotpkey.Token) error) error {
-	k, err := hotpkey.Find(ctx, t.bus, hotpkey.Options{Touch: func(hotpkey.Touch) {
-		if touch != nil {
-			touch()
-		}
-	}})
+func (t *hotpToken) with(ctx context.Context, touch func(hotpkey.Touch), f func(*hotpkey.Token) error) error {
+	k, err := hotpkey.Find(ctx, t.bus, hotpkey.Options{Touch: touch})
 	if err != nil {
 		return err
 	}
@@ -51,16 +44,35 @@ func (t *hotpToken) Info(ctx context.Context) (wizard.TokenInfo, error) {
 		if !i.PINSet {
 			out.PINTries = -1
 		}
+		if !k.NeedsPIN() {
+			out.Touches = secretsTouches
+		}
+		if i.TooOld {
+			return fmt.Errorf("%w: %w", wizard.ErrNoHOTP, hotpkey.ErrOldFirmware)
+		}
 		return nil
 	})
 	return out, err
 }
 
+// secretsTouches is how often a Nitrokey 3 is touched in Set: for the reset of its secrets
+// app, and to set the PIN of the empty one.
+const secretsTouches = 2
+
 // Set makes the key forget what the seller stored where that is no part of the
 // OpenPGP card (the Nitrokey 3's secrets app, whose PIN the seller may have set),
 // and stores the new secret.
-func (t *hotpToken) Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func()) error {
-	return t.with(ctx, touch, func(k *hotpkey.Token) error {
+func (t *hotpToken) Set(ctx context.Context, otp, adminPIN *secret.Buffer, touch func(n, of int)) error {
+	n := 0
+	announce := func(x hotpkey.Touch) {
+		if !x.Again {
+			n++
+		}
+		if touch != nil {
+			touch(n, max(n, secretsTouches))
+		}
+	}
+	return t.with(ctx, announce, func(k *hotpkey.Token) error {
 		if !k.NeedsPIN() {
 			if err := k.Reset(ctx, nil); err != nil {
 				return err

@@ -148,6 +148,7 @@ var (
 	ProblemCard     = M{"No security key is plugged in.", "Aucune clé de sécurité n'est branchée.", "Kein Sicherheitsschlüssel ist eingesteckt."}
 	RemedyCard      = M{"Plug it in and wait for its light.", "Branchez-la et attendez sa lumière.", "Einstecken und auf das Licht warten."}
 	ProblemCardOld  = M{"This security key (%s) can make none of the keys that are needed.", "Cette clé (%s) ne sait créer aucune des clés voulues.", "Dieser Schlüssel (%s) kann keinen der nötigen Schlüssel erzeugen."}
+	ProblemNoReset  = M{"This security key (%s) has no factory reset.", "Cette clé (%s) n'a pas de remise à zéro.", "Dieser Schlüssel (%s) lässt sich nicht zurücksetzen."}
 	RemedyCardOld   = M{"Use another security key.", "Utilisez une autre clé.", "Benutzen Sie einen anderen."}
 	ProblemFormat   = M{"%s is of the old kind %s, which cannot be re-encrypted safely.", "%s est de l'ancien type %s, non rechiffrable sans risque.", "%s ist vom alten Typ %s und nicht sicher umzuschlüsseln."}
 	RemedyFormat    = M{"Ask the seller, or convert it with cryptsetup first.", "Demandez au vendeur, ou convertissez-le avec cryptsetup.", "Verkäufer fragen oder erst mit cryptsetup umwandeln."}
@@ -295,6 +296,7 @@ var (
 	NotePause    = M{"Safe to pause here: press P.", "Pause sans danger ici : touche P.", "Pause ist hier möglich: Taste P."}
 	NoteSafe     = M{"A power failure does no harm here.", "Une panne de courant ne nuit pas ici.", "Ein Stromausfall schadet hier nicht."}
 	NoteUnsafe   = M{"DO NOT SWITCH OFF: the firmware chip is being written.", "NE PAS ÉTEINDRE : la puce du micrologiciel est en écriture.", "NICHT AUSSCHALTEN: der Firmware-Chip wird beschrieben."}
+	NoteTouchOf  = M{"Touch the security key now (touch %d of %d).", "Touchez la clé de sécurité maintenant (%d sur %d).", "Berühren Sie jetzt den Sicherheitsschlüssel (%d von %d)."}
 	NoteTouch    = M{"Touch the security key now.", "Touchez la clé de sécurité maintenant.", "Berühren Sie jetzt den Sicherheitsschlüssel."}
 	PausedText   = M{"Paused. Switch off if you like; at the next start choose Continue. Your files are intact.", "En pause. Éteignez si vous voulez ; au prochain démarrage, choisissez Continuer. Vos fichiers sont intacts.", "Pause. Sie können ausschalten; beim nächsten Start Weiter wählen. Ihre Dateien sind unversehrt."}
 	FailedTitle  = M{"This step did not work.", "Cette étape n'a pas marché.", "Dieser Schritt hat nicht geklappt."}

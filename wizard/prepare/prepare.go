@@ -83,7 +83,7 @@ type Options struct {
 	Battery   bool   // run without mains power
 	// Report is told each step's name when it begins and how far it is.
 	Report func(step string, done, total int64)
-	Touch  func() // announces that the security key must be touched
+	Touch  func(n, of int) // announces that the security key must be touched, and how often in all
 }
 
 // Result is a laptop that is ready to ship.
@@ -300,7 +300,7 @@ func (r *run) makeKeys(ctx context.Context) error {
 		spec.Algorithm = info.Algorithms[0]
 	}
 	if r.o.Touch != nil && info.Touch != "" {
-		r.o.Touch()
+		r.o.Touch(1, 1)
 	}
 	if err := card.Generate(ctx, spec, r.report); err != nil {
 		return fmt.Errorf("making keys in the security key: %w", err)
@@ -308,8 +308,8 @@ func (r *run) makeKeys(ctx context.Context) error {
 	if err := card.SetPINs(ctx, r.keys.User, r.keys.Admin); err != nil {
 		return fmt.Errorf("setting the PINs: %w", err)
 	}
-	if m := r.m; m.Token != nil {
-		if err := m.Token.AfterReset(ctx, r.keys.Admin); err != nil {
+	if token := r.m.HOTP(ctx); token != nil {
+		if err := token.AfterReset(ctx, r.keys.Admin); err != nil {
 			return fmt.Errorf("after the security key's reset: %w", err)
 		}
 	}
@@ -384,16 +384,16 @@ func (r *run) seal(ctx context.Context) (err error) {
 	if r.plan, err = r.m.Firmware.Plan(ctx, r.cert); err != nil {
 		return err
 	}
-	if r.m.Token != nil {
+	if token := r.m.HOTP(ctx); token != nil {
 		s := r.keys.OTP
 		if r.m.TPM == nil {
 			s = secret.From(bytes.Clone(r.plan.Image[:20]))
 			defer s.Wipe()
 		}
-		if err := r.m.Token.Set(ctx, s, r.keys.Admin, r.o.Touch); err != nil {
+		if err := token.Set(ctx, s, r.keys.Admin, r.o.Touch); err != nil {
 			return fmt.Errorf("giving the secret to the security key: %w", err)
 		}
-		r.set.HOTPCounter = r.m.Token.CounterFile()
+		r.set.HOTPCounter = token.CounterFile()
 	}
 	if r.m.TPM == nil {
 		return nil

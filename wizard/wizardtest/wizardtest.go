@@ -100,6 +100,9 @@ type CardState struct {
 	AdminPIN   string
 	Tries      [3]int
 	Terminated bool
+	NoReset    bool // it has no factory reset
+	MinPIN     int  // the make wants longer PINs than the usual six and eight characters; 0: it does not
+	MaxPIN     int  // it takes no longer ones; 0: 127
 }
 
 // Volume is an encrypted volume. Every chunk of it is under one key.
@@ -371,7 +374,14 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
 	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
-		PINMin: [2]int{6, 8}, PINMax: [2]int{127, 127}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
+		NoReset: c.NoReset, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
+}
+
+func (c *CardState) maxPIN() int {
+	if c.MaxPIN == 0 {
+		return 127
+	}
+	return c.MaxPIN
 }
 
 func (w card) Reset(context.Context) error {
@@ -381,11 +391,14 @@ func (w card) Reset(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.NoReset {
+		return errors.New("wizardtest: the card has no reset")
+	}
 	if err := w.write("card.terminate", func() { c.Terminated = true }); err != nil {
 		return err
 	}
 	return w.write("card.activate", func() {
-		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN}
 		if c == &w.CardState {
 			w.TokenOTP, w.AES = "", false
 		}
@@ -444,8 +457,8 @@ func (w card) SetPINs(_ context.Context, user, admin *secret.Buffer) error {
 	if err != nil {
 		return err
 	}
-	if user.Len() < 6 || admin.Len() < 8 {
-		return errors.New("wizardtest: a PIN is too short for the card")
+	if user.Len() < max(6, c.MinPIN) || admin.Len() < max(8, c.MinPIN) || max(user.Len(), admin.Len()) > c.maxPIN() {
+		return errors.New("wizardtest: a PIN is too short or too long for the card")
 	}
 	if err := w.write("card.pin.admin", func() { c.AdminPIN = string(admin.Bytes()) }); err != nil {
 		return err
@@ -777,7 +790,13 @@ func (w token) Info(context.Context) (wizard.TokenInfo, error) {
 	if w.NoHOTP {
 		return wizard.TokenInfo{}, wizard.ErrNoHOTP
 	}
-	return wizard.TokenInfo{Name: "Nitrokey 3", Configured: w.TokenOTP != "", PINTries: 8}, w.read()
+	return wizard.TokenInfo{Name: "Nitrokey 3", Configured: w.TokenOTP != "", PINTries: 8, Touches: 2}, w.read()
+}
+
+func (w token) Present(context.Context) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.HasToken
 }
 
 func (w token) AfterReset(_ context.Context, admin *secret.Buffer) error {
@@ -793,9 +812,11 @@ func (w token) AfterReset(_ context.Context, admin *secret.Buffer) error {
 	return w.write("token.aes", func() { w.AES = w.AES || c == &w.CardState })
 }
 
-func (w token) Set(_ context.Context, otp, admin *secret.Buffer, touch func()) error {
-	if touch != nil {
-		touch()
+func (w token) Set(_ context.Context, otp, admin *secret.Buffer, touch func(n, of int)) error {
+	for n := range 2 {
+		if touch != nil {
+			touch(n+1, 2)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -1074,9 +1095,7 @@ func (w *World) Machine() *wizard.Machine {
 		m.TPM = tpm{w}
 		m.DUK = duk{w}
 	}
-	if w.HasToken {
-		m.Token = token{w}
-	}
+	m.Token = token{w}
 	return m
 }
 
