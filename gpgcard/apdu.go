@@ -65,7 +65,8 @@ func (c *Card) do(ctx context.Context, cmd command) ([]byte, error) {
 	parts, err := c.encode(cmd)
 	defer func() {
 		for _, p := range parts {
-			secret.Zero(p) // may hold a PIN or a key
+			secret.Zero(p.b)
+			p.mem.Wipe()
 		}
 	}()
 	if err != nil {
@@ -74,7 +75,7 @@ func (c *Card) do(ctx context.Context, cmd command) ([]byte, error) {
 	var out []byte
 	var sw uint16
 	for i, p := range parts {
-		out, sw, err = c.exchange(ctx, cmd, p)
+		out, sw, err = c.exchange(ctx, cmd, p.b)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +85,7 @@ func (c *Card) do(ctx context.Context, cmd command) ([]byte, error) {
 	}
 	if sw>>8 == 0x6c {
 		// Wrong Le: the card says how many bytes it has.
-		last := parts[len(parts)-1]
+		last := parts[len(parts)-1].b
 		if cmd.want == wantNone || last[4] == 0 && len(last) > 5 {
 			return nil, &StatusError{Command: cmd.name, SW: sw}
 		}
@@ -129,54 +130,77 @@ func (c *Card) exchange(ctx context.Context, cmd command, apdu []byte) ([]byte, 
 	return r[:n:n], binary.BigEndian.Uint16(r[n:]), nil
 }
 
+// A part is one APDU.
+type part struct {
+	b   []byte
+	mem *secret.Buffer // what b stands in, if that is locked memory
+}
+
+// newPart makes room for an APDU of n bytes: in locked memory if it will hold a PIN or a
+// key.
+func (cmd command) newPart(n int) part {
+	switch cmd.ins {
+	case insVerify, insChange, insUnblock, insPutOdd, insPutData:
+		if len(cmd.data) > 0 {
+			m := secret.New(n)
+			return part{m.Bytes()[:0], m}
+		}
+	}
+	return part{b: make([]byte, 0, n)}
+}
+
 // encode returns the APDUs of a command (ISO 7816-3, 12.1).
-func (c *Card) encode(cmd command) ([][]byte, error) {
+func (c *Card) encode(cmd command) ([]part, error) {
 	extended := c.caps.extended && !c.shortOnly && !cmd.noExtended
 	if len(cmd.data) > 0xffff {
 		return nil, fmt.Errorf("%s: %w: %d bytes of data", cmd.name, ErrTooLarge, len(cmd.data))
 	}
 	if len(cmd.data) <= 255 && (cmd.want != wantLong || !extended) {
 		a := header(cmd, 0, len(cmd.data))
-		a = append(a, cmd.data...)
+		a.b = append(a.b, cmd.data...)
 		if cmd.want != wantNone {
-			a = append(a, 0)
+			a.b = append(a.b, 0)
 		}
-		return [][]byte{a}, nil
+		return []part{a}, nil
 	}
 	if extended && (c.caps.maxCommand == 0 || len(cmd.data) <= c.caps.maxCommand || !c.caps.chaining) {
-		a := append(make([]byte, 0, 9+len(cmd.data)), 0, cmd.ins, cmd.p1, cmd.p2, 0)
+		a := cmd.newPart(9 + len(cmd.data))
+		a.b = append(a.b, 0, cmd.ins, cmd.p1, cmd.p2, 0)
 		if len(cmd.data) > 0 {
-			a = binary.BigEndian.AppendUint16(a, uint16(len(cmd.data)))
-			a = append(a, cmd.data...)
+			a.b = binary.BigEndian.AppendUint16(a.b, uint16(len(cmd.data)))
+			a.b = append(a.b, cmd.data...)
 		}
 		if cmd.want != wantNone {
-			a = binary.BigEndian.AppendUint16(a, uint16(c.le()))
+			a.b = binary.BigEndian.AppendUint16(a.b, uint16(c.le()))
 		}
-		return [][]byte{a}, nil
+		return []part{a}, nil
 	}
 	if !c.caps.chaining {
 		return nil, fmt.Errorf("%s: %w: %d bytes of data, and the card or its reader takes 255", cmd.name, ErrTooLarge, len(cmd.data))
 	}
-	var parts [][]byte
+	var parts []part
 	for data := cmd.data; ; data = data[chunk:] {
 		if len(data) <= chunk {
-			a := append(header(cmd, 0, len(data)), data...)
+			a := header(cmd, 0, len(data))
+			a.b = append(a.b, data...)
 			if cmd.want != wantNone {
-				a = append(a, 0)
+				a.b = append(a.b, 0)
 			}
 			return append(parts, a), nil
 		}
-		parts = append(parts, append(header(cmd, 0x10, chunk), data[:chunk]...))
+		a := header(cmd, 0x10, chunk)
+		a.b = append(a.b, data[:chunk]...)
+		parts = append(parts, a)
 	}
 }
 
 // header is a short command's beginning, with room for all of it, so that secret
 // data is not left behind in a smaller copy.
-func header(cmd command, cla byte, n int) []byte {
-	a := make([]byte, 0, 6+n)
-	a = append(a, cla, cmd.ins, cmd.p1, cmd.p2)
+func header(cmd command, cla byte, n int) part {
+	a := cmd.newPart(6 + n)
+	a.b = append(a.b, cla, cmd.ins, cmd.p1, cmd.p2)
 	if n > 0 {
-		a = append(a, byte(n))
+		a.b = append(a.b, byte(n))
 	}
 	return a
 }

@@ -175,7 +175,10 @@ func dearmor(data []byte, kind string) ([]byte, error) {
 	if b.Type != kind {
 		return nil, fmt.Errorf("armour says %q, not %q", b.Type, kind)
 	}
-	return io.ReadAll(io.LimitReader(b.Body, maxCert))
+	// It may be a secret key without protection: one buffer that does not grow.
+	out := bytes.NewBuffer(make([]byte, 0, len(data)+bytes.MinRead))
+	_, err = out.ReadFrom(io.LimitReader(b.Body, maxCert))
+	return out.Bytes(), err
 }
 
 func enarmor(data []byte, kind string) []byte {

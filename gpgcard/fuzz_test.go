@@ -166,7 +166,7 @@ func FuzzCert(f *testing.F) {
 			}
 		}
 		if k, err := ParseKeySet(key, pass); err == nil {
-			_, _ = k.choose()
+			_, _, _ = k.choose()
 			k.Wipe()
 		}
 		_, _ = VerifyDetached(set.Cert(), sig, []byte("data"))

@@ -41,10 +41,11 @@ func (c *Card) Import(ctx context.Context, set *KeySet, o ImportOptions) error {
 	if !c.caps.keyImport {
 		return fmt.Errorf("%w: the card takes no keys from outside", ErrNotImportable)
 	}
-	chosen, err := set.choose()
+	chosen, keys, err := set.choose()
 	if err != nil {
 		return err
 	}
+	defer wipeKeys(keys)
 	var todo []importKey
 	defer func() {
 		for _, k := range todo {
@@ -108,12 +109,13 @@ func (c *Card) importKey(ctx context.Context, k importKey, a attribute) error {
 	return nil
 }
 
-// choose picks the key for each slot: the newest subkey with the usage, or for
-// signing a primary key that may sign.
-func (k *KeySet) choose() (out [slots]*packet.PrivateKey, err error) {
-	keys, err := k.secretKeys()
+// choose returns the set's secret keys, which the caller wipes, and of them the one for
+// each slot: the newest subkey with the usage, or for signing a primary key that may
+// sign.
+func (k *KeySet) choose() (out [slots]*packet.PrivateKey, keys []*packet.PrivateKey, err error) {
+	keys, err = k.secretKeys()
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	usages := map[string]CertKey{}
 	for _, u := range k.cert.Keys() {
@@ -131,9 +133,10 @@ func (k *KeySet) choose() (out [slots]*packet.PrivateKey, err error) {
 		}
 	}
 	if out[Signature] == nil {
-		return out, fmt.Errorf("%w: nothing in it signs", ErrNotImportable)
+		wipeKeys(keys)
+		return out, nil, fmt.Errorf("%w: nothing in it signs", ErrNotImportable)
 	}
-	return out, nil
+	return out, keys, nil
 }
 
 // importKey is one secret key as numbers.
@@ -236,6 +239,7 @@ func (k importKey) headerList(a attribute) (*secret.Buffer, error) {
 			p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
 			ex := new(big.Int).SetBytes(k.pub.e)
 			u, dp, dq := new(big.Int).ModInverse(q, p), new(big.Int).ModInverse(ex, p1), new(big.Int).ModInverse(ex, q1)
+			defer wipeInts(p, q, p1, q1, u, dp, dq)
 			if u == nil || dp == nil || dq == nil {
 				return nil, fmt.Errorf("%w: not an RSA key", ErrNotImportable)
 			}
@@ -258,9 +262,10 @@ func (k importKey) headerList(a attribute) (*secret.Buffer, error) {
 	values.SetLen(n)
 	size := 2 + len(lengths) + n + 16
 	b := secret.New(size + 8)
-	inner := appendTLV(make([]byte, 0, size), 0x7f48, lengths)
+	room := secret.New(size)
+	defer room.Wipe()
+	inner := appendTLV(room.Bytes()[:0], 0x7f48, lengths)
 	inner = appendTLV(inner, 0x5f48, values.Bytes())
-	defer secret.Zero(inner)
 	out := appendTLV(b.Bytes()[:0], 0x4d, k.pub.slot.crt(), inner)
 	b.SetLen(len(out))
 	return b, nil

@@ -72,17 +72,24 @@ func (k *kdf) derive(which PIN, pin []byte) *secret.Buffer {
 		h = sha512.New()
 	}
 	salt := k.salt[which.index()]
-	in := secret.New(len(salt) + len(pin))
+	unit := len(salt) + len(pin)
+	in := secret.New(unit * max(1, 4096/unit)) // over and over, to be quick
 	defer in.Wipe()
-	copy(in.Bytes(), salt)
-	copy(in.Bytes()[len(salt):], pin)
-	for left := max(int(k.n), in.Len()); left > 0; {
+	for b := in.Bytes(); len(b) > 0; b = b[unit:] {
+		copy(b, salt)
+		copy(b[len(salt):], pin)
+	}
+	for left := max(int(k.n), unit); left > 0; {
 		n := min(left, in.Len())
 		h.Write(in.Bytes()[:n])
 		left -= n
 	}
 	out := secret.From(h.Sum(nil))
+	// A hash keeps the last block that it was given; Reset does not clear it.
 	h.Reset()
+	var zero [sha512.BlockSize]byte
+	h.Write(zero[:1])
+	h.Write(zero[:h.BlockSize()-1])
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"math/bits"
 	"time"
 
 	"reown/internal/secret"
@@ -84,8 +85,11 @@ func (k *publicKey) body(created uint32) []byte {
 // appendMPI appends a multiprecision integer (RFC 4880, 3.2).
 func appendMPI(b, v []byte) []byte {
 	v = bytes.TrimLeft(v, "\x00")
-	b = binary.BigEndian.AppendUint16(b, uint16(new(big.Int).SetBytes(v).BitLen()))
-	return append(b, v...)
+	n := 8 * len(v)
+	if n > 0 {
+		n -= bits.LeadingZeros8(v[0])
+	}
+	return append(binary.BigEndian.AppendUint16(b, uint16(n)), v...)
 }
 
 // fingerprint is a version 4 fingerprint (RFC 4880, 12.2).

@@ -2,7 +2,6 @@ package gpgcard
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -18,8 +17,10 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	pgpecdh "github.com/ProtonMail/go-crypto/openpgp/ecdh"
+	pgpecdsa "github.com/ProtonMail/go-crypto/openpgp/ecdsa"
+	"github.com/ProtonMail/go-crypto/openpgp/eddsa"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-	"github.com/ProtonMail/go-crypto/openpgp/s2k"
 
 	"reown/internal/secret"
 )
@@ -53,6 +54,7 @@ func NewKeySet(alg Algorithm, id Identity, created time.Time) (*KeySet, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipeKey(prim.PrivateKey)
 	cfg := packetConfig(created)
 	var out bytes.Buffer
 	defer func() { secret.Zero(out.Bytes()[:out.Cap()]) }()
@@ -80,6 +82,7 @@ func NewKeySet(alg Algorithm, id Identity, created time.Time) (*KeySet, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer wipeKey(sub.PrivateKey)
 		if err := sub.Serialize(&out); err != nil {
 			return nil, err
 		}
@@ -115,8 +118,9 @@ func preferences(sig *packet.Signature) {
 // newSecretKey makes a key pair and go-crypto's packet of it.
 func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.PrivateKey, error) {
 	pub := &publicKey{slot: s, alg: alg}
-	var mpis []byte
-	defer func() { secret.Zero(mpis) }()
+	room := secret.New(8 << 10)
+	defer room.Wipe()
+	mpis := room.Bytes()[:0]
 	switch bits := alg.bits(); {
 	case bits > 0:
 		k, err := rsa.GenerateKey(rand.Reader, bits)
@@ -128,8 +132,13 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 		if p.Cmp(q) > 0 {
 			p, q = q, p
 		}
-		for _, v := range []*big.Int{k.D, p, q, new(big.Int).ModInverse(p, q)} {
-			mpis = appendMPI(mpis, v.Bytes())
+		u := new(big.Int).ModInverse(p, q)
+		defer wipeKey(k)
+		defer wipeInts(u)
+		number := secret.New(bits / 8)
+		defer number.Wipe()
+		for _, v := range []*big.Int{k.D, p, q, u} {
+			mpis = appendMPI(mpis, v.FillBytes(number.Bytes()))
 		}
 	case alg == Curve25519 && s == Decryption:
 		k, err := ecdh.X25519().GenerateKey(rand.Reader)
@@ -141,7 +150,7 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 		d[0] &= 248 // clamped (RFC 7748, 5), as GnuPG stores it
 		d[31] = d[31]&127 | 64
 		slices.Reverse(d)
-		mpis = appendMPI(nil, d)
+		mpis = appendMPI(mpis, d)
 		secret.Zero(d)
 	case alg == Curve25519:
 		p, k, err := ed25519.GenerateKey(rand.Reader)
@@ -149,7 +158,9 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 			return nil, err
 		}
 		pub.point = p
-		mpis = appendMPI(nil, k.Seed())
+		seed := k.Seed()
+		mpis = appendMPI(mpis, seed)
+		secret.Zero(seed)
 		secret.Zero(k)
 	default:
 		curve := map[Algorithm]elliptic.Curve{P256: elliptic.P256(), P384: elliptic.P384(), P521: elliptic.P521()}[alg]
@@ -163,15 +174,18 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 		if pub.point, err = k.PublicKey.Bytes(); err != nil {
 			return nil, err
 		}
+		defer wipeInts(k.D)
 		d, err := k.Bytes()
 		if err != nil {
 			return nil, err
 		}
-		mpis = appendMPI(nil, d)
+		mpis = appendMPI(mpis, d)
 		secret.Zero(d)
 	}
-	body := append(pub.body(uint32(created.Unix())), 0) // no protection
-	defer func() { secret.Zero(body) }()
+	packed := secret.New(16 << 10)
+	defer packed.Wipe()
+	body := append(packed.Bytes()[:0], pub.body(uint32(created.Unix()))...)
+	body = append(body, 0) // no protection
 	var sum uint16
 	for _, b := range mpis {
 		sum += uint16(b)
@@ -191,6 +205,37 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 		return nil, errors.New("not a private key packet")
 	}
 	return k, nil
+}
+
+// wipeKey clears the numbers of a private key, as far as they can be reached: Go's own
+// and go-crypto's types keep more of them, and copies of them, to themselves.
+func wipeKey(key any) {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		wipeInts(k.D, k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv)
+		wipeInts(k.Primes...)
+	case *pgpecdsa.PrivateKey:
+		wipeInts(k.D)
+	case *eddsa.PrivateKey:
+		secret.Zero(k.D)
+	case *pgpecdh.PrivateKey:
+		secret.Zero(k.D)
+	}
+}
+
+func wipeInts(list ...*big.Int) {
+	for _, v := range list {
+		if v != nil {
+			clear(v.Bits())
+		}
+	}
+}
+
+// wipeKeys is wipeKey for packets.
+func wipeKeys(keys []*packet.PrivateKey) {
+	for _, k := range keys {
+		wipeKey(k.PrivateKey)
+	}
 }
 
 // ParseKeySet reads one secret key, binary or armoured, such as Export or gpg
@@ -222,6 +267,7 @@ func ParseKeySet(data []byte, passphrase *secret.Buffer) (*KeySet, error) {
 			if err != nil {
 				return nil, err
 			}
+			defer wipeKey(k.PrivateKey)
 			if err := k.Serialize(&sec); err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
 			}
@@ -244,6 +290,12 @@ func ParseKeySet(data []byte, passphrase *secret.Buffer) (*KeySet, error) {
 
 // openSecret parses and decrypts one secret key packet.
 func openSecret(p []byte, passphrase *secret.Buffer) (*packet.PrivateKey, error) {
+	if plain, ok, err := unprotect(p, passphrase); err != nil {
+		return nil, err
+	} else if ok {
+		defer plain.Wipe()
+		p = plain.Bytes()
+	}
 	got, err := packet.Read(bytes.NewReader(p))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
@@ -298,9 +350,6 @@ func (k *KeySet) Export(passphrase *secret.Buffer) ([]byte, error) {
 	if passphrase.Len() == 0 {
 		return nil, errors.New("a backup needs a passphrase")
 	}
-	cfg := packetConfig(k.cert.Created())
-	cfg.DefaultCipher = packet.CipherAES256
-	cfg.S2KConfig = &s2k.Config{S2KMode: s2k.IteratedSaltedS2K, Hash: crypto.SHA256, S2KCount: 65011712}
 	var out bytes.Buffer
 	raw := k.raw.Bytes()
 	for at := 0; at < len(raw); {
@@ -314,18 +363,10 @@ func (k *KeySet) Export(passphrase *secret.Buffer) ([]byte, error) {
 			out.Write(p)
 			continue
 		}
-		s, err := openSecret(p, nil)
-		if err != nil {
+		if p, err = protect(p, passphrase); err != nil {
 			return nil, err
 		}
-		if !s.Dummy() {
-			if err := s.EncryptWithConfig(passphrase.Bytes(), cfg); err != nil {
-				return nil, err
-			}
-		}
-		if err := s.Serialize(&out); err != nil {
-			return nil, err
-		}
+		out.Write(p)
 	}
 	armored := enarmor(out.Bytes(), openpgp.PrivateKeyType)
 	back, err := ParseKeySet(armored, passphrase)
@@ -346,6 +387,7 @@ func (k *KeySet) Revocation(at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer wipeKeys(keys)
 	if keys[0].Dummy() {
 		return nil, fmt.Errorf("%w: the primary key's secret is not here", ErrNoKey)
 	}

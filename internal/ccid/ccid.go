@@ -266,6 +266,7 @@ func (r *Reader) Close() error {
 	_ = r.powerOff(ctx)
 	r.closed = true
 	r.frame.Wipe()
+	secret.Zero(r.in) // may hold what a card has decrypted
 	return r.dev.Close()
 }
 
