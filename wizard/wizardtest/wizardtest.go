@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"reown/internal/handover"
 	"reown/internal/secret"
 	"reown/wizard"
 )
@@ -304,8 +306,12 @@ func (w *World) Forge() (cert []byte, sign func([]byte) []byte) {
 	return w.certificate(fprs, wizard.Identity{Name: "Mallory"}), func(d []byte) []byte { return w.armor(fprs[0], d) }
 }
 
+// armor has the form of an OpenPGP signature, so that files of several can be taken
+// apart as real ones are.
 func (w *World) armor(fpr string, data []byte) []byte {
-	return []byte("-----BEGIN PGP SIGNATURE-----\n" + w.mac(fpr, string(data)) + "\n-----END PGP SIGNATURE-----\n")
+	mac := w.mac(fpr, string(data))
+	packet := append([]byte{0xc2, byte(len(mac))}, mac...)
+	return []byte("-----BEGIN PGP SIGNATURE-----\n\n" + base64.StdEncoding.EncodeToString(packet) + "\n-----END PGP SIGNATURE-----\n")
 }
 
 type pgp struct{ *World }
@@ -324,7 +330,9 @@ func (w pgp) Verify(cert, data, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(sig, w.armor(c.Fprs[0], data)) {
+	made, err := handover.Signatures(sig)
+	good, _ := handover.Signatures(w.armor(c.Fprs[0], data))
+	if err != nil || len(made) != 1 || !bytes.Equal(made[0], good[0]) {
 		return errors.New("wizardtest: the signature does not verify")
 	}
 	return nil
