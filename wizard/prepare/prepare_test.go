@@ -479,3 +479,24 @@ func TestKeysAreKept(t *testing.T) {
 		}
 	}
 }
+
+// TestRestart: a TPM that wants a restart gets one, and the same command ends the work
+// with the same keys.
+func TestRestart(t *testing.T) {
+	for _, op := range []string{"tpm.clear", "tpm.counter"} {
+		s := newShop()
+		s.FailOnce(op, fmt.Errorf("%w: deactivated", wizard.ErrRestart))
+		_, err := Run(t.Context(), s.machine(), s.options(t))
+		if !errors.Is(err, ErrRestart) {
+			t.Fatalf("%s: %v", op, err)
+		}
+		before := s.Fprs
+		s.Reboot()
+		if _, err := Run(t.Context(), s.machine(), s.options(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ready(t); err != nil || s.Fprs != before {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+}

@@ -25,6 +25,10 @@ type Shop struct {
 
 func (s *Shop) later() bool { return s != nil && s.Sign == nil }
 
+// maxShopCert leaves room for the laptop's certificate and the receiver's in a file
+// whose readers take no more than a statement's size.
+const maxShopCert = handover.MaxStatement / 2
+
 // try lets the key sign once, before anything is changed, and makes sure that it is
 // not on the card that this run will erase.
 func (s *Shop) try(ctx context.Context, pgp wizard.OpenPGP, laptop wizard.CardInfo) error {
@@ -34,6 +38,9 @@ func (s *Shop) try(ctx context.Context, pgp wizard.OpenPGP, laptop wizard.CardIn
 	}
 	if fprs[0] != "" && fprs[0] == laptop.Fingerprints[0] {
 		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, laptop.Serial)
+	}
+	if len(s.Cert) > maxShopCert {
+		return fmt.Errorf("%w: its certificate has %d bytes; more than %d do not fit beside a hand-over file", ErrShop, len(s.Cert), maxShopCert)
 	}
 	if s.later() {
 		if fprs[0] == "" {

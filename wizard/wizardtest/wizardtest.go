@@ -141,7 +141,7 @@ func New() *World {
 	}
 	w.Set = BootSet{Signer: sellerCard, Files: w.Files}
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
-	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus",
+	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
 		Chain: []wizard.Transfer{{From: sellerCard, Name: "NovaCustom", Date: "2026-11-02", Firmware: true}}, Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller", CardSerial: "5F11A2C0"}
 	return w
 }

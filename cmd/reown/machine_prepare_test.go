@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"reown/boot"
+	"reown/internal/handover"
+)
+
+// A party of a chain signs with a key in memory.
+type party struct{ *openpgp.Entity }
+
+func newParty(t *testing.T, name string) party {
+	t.Helper()
+	at := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	e, err := openpgp.NewEntity(name, "", "", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return party{e}
+}
+
+func (p party) fpr() string { return fmt.Sprintf("%X", p.PrimaryKey.Fingerprint) }
+
+func (p party) cert(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := p.Serialize(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func (p party) sign(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	at := time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
+	if err := openpgp.ArmoredDetachSign(&b, p.Entity, bytes.NewReader(data), &packet.Config{DefaultHash: crypto.SHA256, Time: func() time.Time { return at }}); err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), '\n')
+}
+
+// A chainDir is a /boot with a chain of two: from the maker to a shop, from the shop to
+// nobody in particular.
+type chainDir struct {
+	t                   *testing.T
+	dir                 string
+	maker, shop, laptop party
+	first, second       []byte
+}
+
+func newChainDir(t *testing.T) *chainDir {
+	t.Helper()
+	c := &chainDir{t: t, dir: t.TempDir(), maker: newParty(t, "maker"), shop: newParty(t, "shop"), laptop: newParty(t, "laptop")}
+	st := &handover.Statement{Subjects: map[string]string{handover.SubjectROM: strings.Repeat("a", 64)}, From: c.maker.fpr(), To: c.shop.fpr(), Order: "1"}
+	c.first = c.marshal(st)
+	c.second = c.marshal(st.Next(c.first, ""))
+	c.write(0, c.first, c.maker.sign(t, c.first), c.maker.cert(t))
+	c.write(1, c.second, append(c.shop.sign(t, c.second), c.laptop.sign(t, c.second)...), append(c.shop.cert(t), c.laptop.cert(t)...))
+	return c
+}
+
+func (c *chainDir) marshal(s *handover.Statement) []byte {
+	c.t.Helper()
+	b, err := s.Marshal()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return b
+}
+
+func (c *chainDir) write(seq int, statement, asc, key []byte) {
+	c.t.Helper()
+	name := filepath.Join(c.dir, handover.FileName(seq))
+	for n, data := range map[string][]byte{name: statement, name + ".asc": asc, name + ".key": key} {
+		if err := os.WriteFile(n, data, 0o644); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+func (c *chainDir) reader() *handoverReader {
+	c.t.Helper()
+	dir, err := boot.Open(c.dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return &handoverReader{dir: dir, verify: openPGP{}.Verify}
+}
+
+// TestHanded: which chain a shop continues. A last statement of its own that still waits
+// for its signature does not stand in the way of another run.
+func TestHanded(t *testing.T) {
+	c := newChainDir(t)
+	chain, files, err := c.reader().handed(t.Context(), c.shop.fpr())
+	if err != nil || len(chain.Links) != 2 || len(files) != 2 {
+		t.Fatalf("%+v, %v", chain, err)
+	}
+	c.write(1, c.second, c.laptop.sign(t, c.second), append(c.shop.cert(t), c.laptop.cert(t)...))
+	chain, files, err = c.reader().handed(t.Context(), c.shop.fpr())
+	if err != nil || len(chain.Links) != 1 || len(files) != 1 || chain.Last().To != c.shop.fpr() {
+		t.Fatalf("a statement that waits: %+v, %v", chain, err)
+	}
+	// To anybody else such a chain is nothing.
+	if chain, _, err := c.reader().handed(t.Context(), c.laptop.fpr()); chain != nil || err != nil {
+		t.Errorf("%+v, %v", chain, err)
+	}
+	// One whose first statement does not verify is not continued, and not passed over.
+	c.write(0, c.first, c.shop.sign(t, c.first), c.maker.cert(t))
+	if chain, _, err := c.reader().handed(t.Context(), c.shop.fpr()); !errors.Is(err, handover.ErrSigner) {
+		t.Errorf("%+v, %v", chain, err)
+	}
+}
+
+// TestFilesAreBounded: whoever can write to /boot makes files of any size and with any
+// number of keys; neither is worked through.
+func TestFilesAreBounded(t *testing.T) {
+	many := func(c *chainDir) (keys []byte) {
+		for range maxCerts + 1 {
+			keys = append(keys, newParty(t, "many").cert(t)...)
+		}
+		return keys
+	}
+	huge := bytes.Repeat([]byte(" "), handover.MaxStatement+1)
+	for name, change := range map[string]func(*chainDir){
+		"statement":  func(c *chainDir) { c.write(0, huge, c.maker.sign(t, huge), c.maker.cert(t)) },
+		"signatures": func(c *chainDir) { c.write(0, c.first, huge, c.maker.cert(t)) },
+		"keys":       func(c *chainDir) { c.write(0, c.first, c.maker.sign(t, c.first), huge) },
+		"many keys":  func(c *chainDir) { c.write(0, c.first, c.maker.sign(t, c.first), many(c)) },
+	} {
+		c := newChainDir(t)
+		ring := map[string][]byte{c.laptop.fpr(): c.laptop.cert(t)}
+		if set, err := c.reader().open(ring); err != nil || set == nil || set.ring != c.laptop.fpr() {
+			t.Fatalf("%v", err)
+		}
+		change(c)
+		if _, err := c.reader().open(ring); !errors.Is(err, handover.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
