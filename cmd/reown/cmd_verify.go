@@ -60,7 +60,7 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		if !*asJSON {
-			printHandover(e, &h)
+			printHandover(e, &h, *signer == "" && h.Claimed())
 		}
 		verdict := withExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
 		if verdict == nil && r.cert != "" {
@@ -119,12 +119,18 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 
 var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure}
 
-func printHandover(e *env, h *wizard.Handover) {
+// printHandover is for people. hide leaves out the fingerprints that they must know from
+// elsewhere: what is copied from the screen proves nothing.
+func printHandover(e *env, h *wizard.Handover, hide bool) {
 	for _, i := range h.Items {
 		fmt.Fprintf(e.stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
 	}
 	for _, t := range h.Chain {
-		fmt.Fprintf(e.stdout, "     from       %s  %s\n", grouped(t.From), escape.Text(t.Name))
+		fpr := grouped(t.From)
+		if hide {
+			fpr = "(not shown)"
+		}
+		fmt.Fprintf(e.stdout, "     from       %s  %s\n", fpr, escape.Text(t.Name))
 	}
 	if h.To != "" {
 		fmt.Fprintf(e.stdout, "     to         %s\n", grouped(h.To))

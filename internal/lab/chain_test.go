@@ -147,6 +147,9 @@ func TestSoldThroughAConsultant(t *testing.T) {
 			t.Errorf("verify %q: exit code %d\n%s", c.args, code, out)
 		}
 	}
+	if _, out := l.run(t, "verify"); strings.Contains(strings.ReplaceAll(out, " ", ""), shop.fpr) {
+		t.Errorf("the fingerprint that the buyer must know is shown to be copied:\n%s", out)
+	}
 	l.brokenChains(t, shop.fpr)
 	before := l.fingerprint(t)
 	args := l.wizardArgs(t)

@@ -142,3 +142,42 @@ func TestShopSignsElsewhere(t *testing.T) {
 		t.Errorf("the buyer's reown verify: exit code %d\n%s", code, out)
 	}
 }
+
+// TestPrepareAfterRestart: a TPM 1.2 that was cleared and lost its power is deactivated
+// until it was started once more. The worker is told so, and the same command goes on.
+func TestPrepareAfterRestart(t *testing.T) {
+	ctx := t.Context()
+	l := newLaptop(t, Options{DataMiB: 64, TPM: "1.2"})
+	old := l.Seller
+	chip := &tpm12{l.TPM.Socket}
+	for _, c := range []struct {
+		ordinal uint32
+		body    []byte
+	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 0x08}}, {0x5d, nil}} { // presence may be shown by a command; present; TPM_ForceClear
+		if _, err := chip.send(0xc1, c.ordinal, c.body); err != nil {
+			t.Fatalf("%#x: %v", c.ordinal, err)
+		}
+	}
+	if err := l.PowerCycle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	args := l.prepareArgs(t, map[string]string{"order": "2026-1151", "name": "Example Shop", "email": "shop@example.com"})
+	code, line, log := l.prepare(t, args...)
+	if code != 5 || line.OK || line.Wants != "restart" || line.Step != "tpm" || !strings.Contains(log, "--restart") {
+		t.Fatalf("exit code %d, %+v\n%s", code, line, log)
+	}
+	made := l.shop(t)
+	if err := l.PowerCycle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	code, line, log = l.prepare(t, args...)
+	if code != 0 || !line.OK || line.Wants != "" {
+		t.Fatalf("after the restart: exit code %d, %+v\n%s", code, line, log)
+	}
+	for name, s := range l.shop(t) {
+		if made[name] != s {
+			t.Errorf("%s is another one after the restart", name)
+		}
+	}
+	l.shipped(t, line, old)
+}

@@ -74,7 +74,7 @@ func (r *run) waiting(ctx context.Context, signatures []byte) (err error) {
 	}
 	var present []byte
 	r.res.Seq = -1
-	for {
+	for r.res.Seq+1 < handover.MaxLinks {
 		data, sigs, err := r.m.OEM.Published(ctx, r.res.Seq+1)
 		if errors.Is(err, wizard.ErrNotFound) {
 			break
