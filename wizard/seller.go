@@ -55,7 +55,7 @@ func (f *flow) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 }
 
 // seller asks for the fingerprint of one who sold the computer: when the person wants
-// to type it, and always when the first seller's key is not in the firmware. It does
+// to type it, and always when a seller's key is not in the firmware. It does
 // not show any: what is copied from the screen proves nothing.
 func (f *flow) seller(ctx context.Context) (move, error) {
 	h, err := f.s.Handover()

@@ -87,7 +87,7 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 	if err := handover.CheckReceiver(h.To, cert.Fingerprint()); err != nil {
 		return err
 	}
-	if h.Accepted {
+	if h.Accepted { // then no PIN is asked for
 		return nil
 	}
 	if r.bus == "" {
@@ -111,8 +111,12 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 	if err != nil {
 		return err
 	}
+	ring, err := reader.ringNow(ctx)
+	if err != nil {
+		return err
+	}
 	k := &card{sel: gpgcard.Selector{Serial: r.serial}, buses: buses}
-	err = reader.accept(ctx, b, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
+	err = reader.accept(b, ring, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
 	h.Accepted = err == nil
 	return err
 }

@@ -192,17 +192,19 @@ func (h *handoverReader) open(ring map[string][]byte) (*handed, error) {
 // accept adds the signature of who received the machine to that of who gave it. digest is
 // of the statement that he was shown. The certificate goes first: without a signature
 // by it, it is nothing.
-func (h *handoverReader) accept(ctx context.Context, b *bootAdapter, cert *gpgcard.Cert, digest string, sign func([]byte) ([]byte, error)) error {
-	ring, err := h.ringNow(ctx)
-	if err != nil {
-		return err
-	}
+func (h *handoverReader) accept(b *bootAdapter, ring map[string][]byte, cert *gpgcard.Cert, digest string, sign func([]byte) ([]byte, error)) error {
 	set, err := h.open(ring)
 	if err != nil {
 		return err
 	}
 	if set == nil || set.chain.Digest != digest {
 		return fmt.Errorf("%w: the files have changed since they were verified", handover.ErrChain)
+	}
+	if to := set.chain.Last().To; to != cert.Fingerprint() {
+		return fmt.Errorf("%w: to the key %s", handover.ErrNotForYou, to)
+	}
+	if set.chain.Accepted {
+		return nil
 	}
 	sig, err := sign(set.last)
 	if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"reown/boot"
+	"reown/gpgcard"
 	"reown/internal/handover"
 	"reown/wizard/wizardtest"
 )
@@ -191,5 +192,132 @@ func TestPrepareFlags(t *testing.T) {
 		if code := run(t.Context(), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
 			t.Errorf("%q: exit code %d\n%s%s", more, code, &out, &errs)
 		}
+	}
+}
+
+// cutFS fails from one named write on: before it was done, or after.
+type cutFS struct {
+	boot.FS
+	at   int
+	done bool
+	ops  *[]string
+}
+
+var errCutHere = errors.New("cut")
+
+func (c cutFS) point(op string, do func() error) error {
+	n := len(*c.ops)
+	*c.ops = append(*c.ops, op)
+	if c.at < 0 || n < c.at {
+		return do()
+	}
+	if n == c.at && c.done {
+		return errors.Join(do(), errCutHere)
+	}
+	return errCutHere
+}
+
+func (c cutFS) WriteFile(op, name string, data []byte) error {
+	return c.point(op, func() error { return c.FS.WriteFile(op, name, data) })
+}
+
+func (c cutFS) Rename(op, from, to string) error {
+	return c.point(op, func() error { return c.FS.Rename(op, from, to) })
+}
+
+func (c cutFS) SyncDir(op, name string) error {
+	return c.point(op, func() error { return c.FS.SyncDir(op, name) })
+}
+
+// cut is the reader of this /boot with the power gone at the nth write; n < 0: never.
+func (c *chainDir) cut(n int, done bool) (*handoverReader, *bootAdapter, *[]string) {
+	c.t.Helper()
+	ops := &[]string{}
+	dir, err := boot.OpenFS(c.dir, cutFS{boot.System(c.dir), n, done, ops})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	h := &handoverReader{dir: dir, verify: openPGP{}.Verify}
+	return h, &bootAdapter{dir: dir, verify: h.verify}, ops
+}
+
+// TestAddedSignaturesAreWholeOrNot cuts the power at each named write of the shop's
+// signature that comes later, and of the receiver's, and repeats.
+func TestAddedSignaturesAreWholeOrNot(t *testing.T) {
+	c := newChainDir(t)
+	receiver := newParty(t, "receiver")
+	cert, err := gpgcard.ParseCert(receiver.cert(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := handover.Parse(c.first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.second = c.marshal(first.Next(c.first, receiver.fpr()))
+	unsigned, certs := c.laptop.sign(t, c.second), append(c.shop.cert(t), c.laptop.cert(t)...)
+	signed := append(c.shop.sign(t, c.second), unsigned...)
+	ring := map[string][]byte{c.laptop.fpr(): c.laptop.cert(t)}
+	sign := func(data []byte) ([]byte, error) { return receiver.sign(t, data), nil }
+
+	add := func(_ *handoverReader, b *bootAdapter) error { return oemBoot{b}.Sign(t.Context(), 1, signed) }
+	accept := func(h *handoverReader, b *bootAdapter) error {
+		return h.accept(b, ring, cert, handover.Digest(c.second), sign)
+	}
+	for name, do := range map[string]func(*handoverReader, *bootAdapter) error{"add": add, "accept": accept} {
+		before := map[string][]byte{"add": unsigned, "accept": signed}[name]
+		is := func() (ready, accepted bool) {
+			set, err := c.reader().open(ring)
+			if err != nil && !errors.Is(err, handover.ErrSigner) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			return err == nil, err == nil && set.chain.Accepted
+		}
+		c.write(1, c.second, before, certs)
+		h, b, ops := c.cut(-1, false)
+		if err := do(h, b); err != nil {
+			t.Fatal(err)
+		}
+		if ready, accepted := is(); !ready || accepted != (name == "accept") {
+			t.Fatalf("%s: ready %v, accepted %v", name, ready, accepted)
+		}
+		if len(*ops) < 3 {
+			t.Fatalf("%s: %q", name, *ops)
+		}
+		for n, op := range *ops {
+			for _, done := range []bool{false, true} {
+				c.write(1, c.second, before, certs)
+				h, b, _ := c.cut(n, done)
+				if err := do(h, b); !errors.Is(err, errCutHere) {
+					t.Errorf("%s, cut at %s: %v", name, op, err)
+				}
+				if ready, _ := is(); name == "accept" && !ready {
+					t.Errorf("cut at %s: a hand-over that was ready is not any more", op)
+				}
+				h, b, _ = c.cut(-1, false)
+				if err := do(h, b); err != nil {
+					t.Errorf("%s, cut at %s, repeated: %v", name, op, err)
+				}
+				if ready, accepted := is(); !ready || accepted != (name == "accept") {
+					t.Errorf("%s, cut at %s, repeated: ready %v, accepted %v", name, op, ready, accepted)
+				}
+			}
+		}
+	}
+	// Somebody else's signature, or one over another statement, is not added.
+	c.write(1, c.second, signed, certs)
+	other, err := gpgcard.ParseCert(newParty(t, "other").cert(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, b, ops := c.cut(-1, false)
+	if err := h.accept(b, ring, other, handover.Digest(c.second), sign); err == nil {
+		t.Error("a signature by another key was added")
+	}
+	if err := h.accept(b, ring, cert, handover.Digest(c.first), sign); !errors.Is(err, handover.ErrChain) {
+		t.Errorf("a statement that was not shown was signed: %v", err)
+	}
+	if len(*ops) > 0 {
+		t.Errorf("written: %q", *ops)
 	}
 }
