@@ -141,6 +141,19 @@ func (d *Dir) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
+// ReadKept is ReadFile for a hand-over statement or what belongs to one, with a limit of
+// its own: whoever can write to /boot can make it any size. Larger is ErrTooLarge.
+func (d *Dir) ReadKept(name string, max int64) ([]byte, error) {
+	if !topName(name) || !keptName(name) {
+		return nil, fmt.Errorf("reading %q: %w", name, ErrSetName)
+	}
+	b, err := readRegular(filepath.Join(d.path, name), max, false)
+	if err != nil {
+		return nil, fmt.Errorf("reading /boot/%s: %w", name, err)
+	}
+	return b, nil
+}
+
 func topName(n string) bool {
 	return strings.HasPrefix(n, "kexec") && !strings.Contains(n, "/") && signable(n)
 }

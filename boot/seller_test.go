@@ -103,6 +103,53 @@ func TestSellersNames(t *testing.T) {
 	sameTree(t, before, snapshot(t, dir))
 }
 
+// TestSignatureIsReplacedAtOnce: a signature that is added to a statement's file is there
+// or not, wherever the power is cut; what is read is bounded.
+func TestSignatureIsReplacedAtOnce(t *testing.T) {
+	const name = "kexec_handover.json.asc"
+	base := t.TempDir()
+	writeTree(t, base, map[string]string{"kexec_handover.json": "a statement", name: "one"})
+	full := t.TempDir()
+	copyTree(t, base, full)
+	rec := &recorder{quickFS: quickFS{osFS{full}}, failAt: -1}
+	d, err := OpenFS(full, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteKept(name, []byte("one and two")); err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.writes) < 3 {
+		t.Fatalf("%d named writes", len(rec.writes))
+	}
+	for n := range rec.writes {
+		for _, all := range []bool{true, false} {
+			dir := t.TempDir()
+			copyTree(t, base, dir)
+			replay(t, dir, rec.writes, n, true, func(int) bool { return all })
+			d, err := OpenFS(dir, quickFS{osFS{dir}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := d.ReadKept(name, 11); err != nil || string(got) != "one" && string(got) != "one and two" {
+				t.Errorf("cut at %s: %q, %v", rec.writes[n].op, got, err)
+			}
+			if err := d.WriteKept(name, []byte("one and two")); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := d.ReadKept(name, 11); err != nil || string(got) != "one and two" {
+				t.Errorf("cut at %s, repeated: %q, %v", rec.writes[n].op, got, err)
+			}
+		}
+	}
+	if _, err := d.ReadKept(name, 10); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+	if _, err := d.ReadKept("kexec.sig", 10); !errors.Is(err, ErrSetName) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestNamesFitFAT: every name that a run writes is one that a FAT with long names can
 // hold, and no two of them are one there.
 func TestNamesFitFAT(t *testing.T) {

@@ -21,7 +21,8 @@ type Certificate struct {
 	Board       string   `json:"board"`
 	Order       string   `json:"order,omitempty"`
 	Seller      string   `json:"seller,omitempty"`
-	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that signed the first hand-over
+	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that handed the machine to the owner
+	Statement   string   `json:"statement,omitempty"` // SHA-256 of the statement by which it did
 	Owner       string   `json:"owner"`               // fingerprint
 	Identity    Identity `json:"identity"`
 	CardSerial  string   `json:"cardSerial"`
@@ -98,7 +99,7 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	}
 	now := j.M.Platform.Now().UTC()
 	c := &Certificate{
-		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: r.Order, Seller: r.Seller, SellerKey: r.SellerKey,
+		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: r.Order, Seller: r.Seller, SellerKey: r.SellerKey, Statement: r.Statement,
 		Owner: card.Fingerprints[0], Identity: j.Choice.Identity, CardSerial: card.Serial, Firmware: fw.Digest, Run: r, cert: cert,
 	}
 	c.Reference = now.Format("20060102") + "-" + tail(card.Fingerprints[0], 8)

@@ -17,7 +17,7 @@ import (
 // reader needs.
 func TestCertificateText(t *testing.T) {
 	c := wizard.Certificate{
-		Reference: "20261122-2EE143EE", Date: "2026-11-22T17:41:00Z", Board: "Lab Laptop\x1b[2J", Order: "2026-1147", Seller: strings.Repeat("A Seller With A Long Name ", 8),
+		Reference: "20261122-2EE143EE", Date: "2026-11-22T17:41:00Z", Board: "Lab Laptop\x1b[2J", Statement: strings.Repeat("5a", 32), Order: "2026-1147", Seller: strings.Repeat("A Seller With A Long Name ", 8),
 		SellerKey: strings.Repeat("70A6", 10), Owner: strings.Repeat("9C0D", 10), Identity: wizard.Identity{Name: "Ada Buyer", Email: "ada@example.org"}, CardSerial: "5F11A2C0",
 		Volumes:     []wizard.Volume{{UUID: "1f0c33e2-9a38-41d9-b6a5-1f3a0f1a2b3c", KeyDigest: strings.Repeat("ab", 32)}},
 		StorageRoot: "000b" + strings.Repeat("cd", 32), Firmware: strings.Repeat("ef", 32),
@@ -30,7 +30,7 @@ func TestCertificateText(t *testing.T) {
 				t.Errorf("%s: line %d has %d columns: %q", l.Code, i+1, n, line)
 			}
 		}
-		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D", c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, "gpg --verify", "5 "} {
+		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D", c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, c.Statement, "gpg --verify", "5 "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", l.Code, want, text)
 			}
@@ -53,7 +53,7 @@ func TestCertificateIsLeft(t *testing.T) {
 		}
 	}
 	var c wizard.Certificate
-	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 5 || len(c.Checks) != 5 || c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil {
+	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 5 || len(c.Checks) != 5 || c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil || len(c.Statement) != 64 || c.Statement != w.Seller.Statement {
 		t.Errorf("%+v %v", c, err)
 	}
 	if !bytes.Contains(w.Hints[name], []byte(c.Reference)) {

@@ -87,6 +87,11 @@ func (c *Certificate) Text(l msg.Lang) string {
 		para(mark.String() + " " + checkNames[k.ID].In(l))
 	}
 
+	if c.Statement != "" {
+		line("")
+		digest(msg.PaperStatement.In(l), c.Statement)
+	}
+
 	head(msg.PaperMeasured)
 	for _, v := range c.Volumes {
 		digest(msg.PaperVolume.In(l, escape.Text(v.UUID)), v.KeyDigest)

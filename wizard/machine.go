@@ -350,7 +350,7 @@ type CheckItem struct {
 
 // Handover is what the seller says of the machine, and whether it is so.
 type Handover struct {
-	Seller string      `json:"seller"` // as the file has it; "" when there is none
+	Seller string      `json:"seller"` // the last who handed the machine on, as his certificate has it; "" when there is none
 	Order  string      `json:"order"`
 	Signer string      `json:"signer"` // fingerprint that verified; "" for none
 	Words  string      `json:"words"`  // four words to compare with the e-mail
@@ -360,7 +360,11 @@ type Handover struct {
 	Chain []Transfer `json:"chain,omitempty"`
 	To    string     `json:"to,omitempty"`    // fingerprint of the key that it was handed to; "": nobody in particular
 	Lines []Line     `json:"lines,omitempty"` // every value that was compared
-	Cause error      `json:"-"`               // why the file was refused, or what of it does not match
+	// Statement is the SHA-256 of the last statement, and Accepted says that the key that it
+	// hands to has signed it, too.
+	Statement string `json:"statement,omitempty"`
+	Accepted  bool   `json:"accepted,omitempty"`
+	Cause     error  `json:"-"` // why the file was refused, or what of it does not match
 
 	Keys    []string `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
 	Volumes []Volume `json:"volumes"` // what the seller's signed statement lists
@@ -394,15 +398,27 @@ type Line struct {
 	Got    string `json:"got,omitempty"`
 }
 
-// SoldBy says whether a fingerprint is that of somebody who handed the machine on;
-// the whole chain is verified, so knowing one of them is enough.
-func (h *Handover) SoldBy(fingerprint string) bool {
-	return slices.ContainsFunc(h.Chain, func(t Transfer) bool { return t.From == fingerprint })
+// SellerKey is the fingerprint of the last who handed the machine on; "" for nobody. What
+// the files say of its present state is his word.
+func (h *Handover) SellerKey() string {
+	if len(h.Chain) == 0 {
+		return ""
+	}
+	return h.Chain[len(h.Chain)-1].From
 }
 
-// Claimed says that the first seller's key came with the file and is not one that the
-// firmware trusts: somebody who knows the fingerprint must say that it is the right one.
-func (h *Handover) Claimed() bool { return len(h.Chain) > 0 && !h.Chain[0].Firmware }
+// SoldBy says whether a fingerprint is that of the last who handed the machine on. Those
+// before him vouch for it that he received it, and for nothing that he did: any of
+// their customers can add a statement of his own to theirs.
+func (h *Handover) SoldBy(fingerprint string) bool {
+	return fingerprint != "" && h.SellerKey() == fingerprint
+}
+
+// Claimed says that the key of one who handed the machine on came with the file and is
+// not one that the firmware trusts: somebody who knows the seller's must say so.
+func (h *Handover) Claimed() bool {
+	return slices.ContainsFunc(h.Chain, func(t Transfer) bool { return !t.Firmware })
+}
 
 // Volume names an encrypted volume and the volume key it had.
 type Volume struct {

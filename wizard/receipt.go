@@ -18,17 +18,18 @@ type Receipt struct {
 	Started   string   `json:"started"`
 	Language  string   `json:"language,omitempty"`
 	Layout    string   `json:"layout,omitempty"`
-	Order     string   `json:"order,omitempty"` // of the seller's statement, with the next two
+	Order     string   `json:"order,omitempty"` // of the seller's statement, with the next three
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
-	Volumes   []Volume `json:"volumes"`           // chosen volumes and the key digests before the run
-	DUK       bool     `json:"duk,omitempty"`     // the owner wants a disk unlock key
-	SRK       string   `json:"srk,omitempty"`     // name of the storage root that our TPM reset made
-	OldSRK    string   `json:"oldSrk,omitempty"`  // and the one before
-	BootFor   string   `json:"bootFor,omitempty"` // what the staged /boot belongs to, see bootKey
-	Backup    Backup   `json:"backup,omitempty"`  // where else the keys are
-	Spare     string   `json:"spare,omitempty"`   // serial number of the second security key
-	HOTPFor   string   `json:"hotpFor,omitempty"` // image whose digest the token was given, without a TPM
+	Statement string   `json:"statement,omitempty"` // its SHA-256
+	Volumes   []Volume `json:"volumes"`             // chosen volumes and the key digests before the run
+	DUK       bool     `json:"duk,omitempty"`       // the owner wants a disk unlock key
+	SRK       string   `json:"srk,omitempty"`       // name of the storage root that our TPM reset made
+	OldSRK    string   `json:"oldSrk,omitempty"`    // and the one before
+	BootFor   string   `json:"bootFor,omitempty"`   // what the staged /boot belongs to, see bootKey
+	Backup    Backup   `json:"backup,omitempty"`    // where else the keys are
+	Spare     string   `json:"spare,omitempty"`     // serial number of the second security key
+	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM
 }
 
 const receiptType = "reown/receipt/v1"

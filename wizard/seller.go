@@ -33,13 +33,13 @@ func (f *flow) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 	switch {
 	case f.o.Signer == "" && h.Claimed(): // asked for on a page that does not show it
 	case f.o.Signer == "":
-		rows = append(rows, ui.R(ui.Unsure, f.t(msg.ItemSeller), groups(h.Chain[0].From)))
+		rows = append(rows, ui.R(ui.Unsure, f.t(msg.ItemSeller), groups(h.SellerKey())))
 	case h.SoldBy(Fingerprint(f.o.Signer)):
 		rows = append(rows, ui.R(ui.OK, f.t(msg.ItemSeller), f.t(msg.SellerSame, short(Fingerprint(f.o.Signer)))))
 		f.sold = true
 	default:
 		good = false
-		rows = append(rows, ui.R(ui.Bad, f.t(msg.ItemSeller), f.t(msg.SellerOther, short(h.Chain[0].From))))
+		rows = append(rows, ui.R(ui.Bad, f.t(msg.ItemSeller), f.t(msg.SellerOther, short(h.SellerKey()))))
 	}
 	switch {
 	case h.To == "":
@@ -55,7 +55,7 @@ func (f *flow) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 }
 
 // seller asks for the fingerprint of one who sold the computer: when the person wants
-// to type it, and always when the first seller's key is not in the firmware. It does
+// to type it, and always when a seller's key is not in the firmware. It does
 // not show any: what is copied from the screen proves nothing.
 func (f *flow) seller(ctx context.Context) (move, error) {
 	h, err := f.s.Handover()

@@ -318,9 +318,9 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		r.Volumes = append(r.Volumes, Volume{UUID: d.UUID, KeyDigest: d.KeyDigest})
 	}
 	if h.Signer != "" {
-		r.Seller, r.SellerKey, r.Order = h.Seller, h.Signer, h.Order
+		r.Seller, r.SellerKey, r.Order, r.Statement = h.Seller, h.Signer, h.Order, h.Statement
 		if len(h.Chain) > 0 {
-			r.SellerKey = h.Chain[0].From
+			r.SellerKey = h.SellerKey()
 		}
 	}
 	if j.M.TPM != nil {

@@ -33,10 +33,16 @@ const prepareHelp = `
                       to this key gets the next statement of its chain
   --shop-pin-file F   the PIN of the shop's key; --shop-serial S its security key's serial
                       number, --shop-card BUS where it is (default: as --card)
+  --shop-later        the shop's key is elsewhere: leave the hand-over file in --mail-out
+                      to be signed there (gpg --detach-sign --armor), and exit 5
+  --shop-signature F  then, in the place of --shop-later: add that signature, after the
+                      laptop was compared once more with what was signed
+  --signer FPR        fingerprint of who sold the laptop to you: its chain is continued
   --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
   --reencrypt         give the disk a volume key of its own: all laptops that were written
                       from one image share one
   --battery           run without mains power
+  --restart           restart the laptop if its TPM asks for that (TPM 1.2); else exit 5
   --json              one line of JSON instead of the label
 ` + deviceHelp
 
@@ -46,8 +52,9 @@ Makes a laptop ready to ship, without asking anything: random secrets of its own
 keys on the security key, the disk's passphrase, the TPM, the key in the firmware,
 /boot with the trigger /boot/oem under its signature, and the signed hand-over file.
 Then it reads everything again and compares. It erases the security key and clears
-the TPM. Prints a label and exits 0, or prints DO NOT SHIP with the step and exits 1.
-After an interruption, run the same command again. Do not start it in the firmware's
+the TPM. Prints a label and exits 0, or DO NOT SHIP with the step and exits 1, or NOT
+READY with what is missing, a restart or the shop's signature, and exits 5. After an
+interruption or a restart, run the same command again. Do not start it in the firmware's
 recovery shell: that start's measurements are spoilt and nothing could be sealed.
 ` + prepareHelp}
 }
@@ -57,7 +64,9 @@ type preparation struct {
 	devices
 	order, secretsIn, secretsOut, mailOut, buyer, algorithm string
 	shopCert, shopPIN, shopSerial, shopCard                 string
-	reencrypt, battery, json                                bool
+	shopSignature, signer                                   string
+	shopLater, reencrypt, battery, restart, json            bool
+	again                                                   func() error // restarts the laptop; nil: the worker does
 }
 
 func runPrepare(ctx context.Context, e *env, args []string) error {
@@ -73,6 +82,10 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&p.shopPIN, "shop-pin-file", "", "")
 	fs.StringVar(&p.shopSerial, "shop-serial", "", "")
 	fs.StringVar(&p.shopCard, "shop-card", "", "")
+	fs.BoolVar(&p.shopLater, "shop-later", false, "")
+	fs.StringVar(&p.shopSignature, "shop-signature", "", "")
+	fs.StringVar(&p.signer, "signer", "", "")
+	fs.BoolVar(&p.restart, "restart", false, "")
 	fs.StringVar(&p.algorithm, "algorithm", "", "")
 	fs.BoolVar(&p.reencrypt, "reencrypt", false, "")
 	fs.BoolVar(&p.battery, "battery", false, "")
@@ -80,23 +93,48 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 	if _, err := parse(fs, args, 0, 0); err != nil {
 		return err
 	}
-	switch {
-	case p.order == "" || p.secretsOut == "":
-		return usagef("reown prepare needs --order and --secrets-out")
-	case p.buyer != "" && p.mailOut == "":
-		return usagef("reown prepare: --buyer needs --mail-out, where its message goes")
-	case (p.shopCert == "") != (p.shopPIN == "") || p.shopCert == "" && p.shopSerial+p.shopCard != "":
-		return usagef("reown prepare: --shop-cert and --shop-pin-file belong together")
+	if err := p.check(); err != nil {
+		return err
 	}
 	start := time.Now()
 	label := label{}
 	err := p.run(ctx, e, &label)
 	label.Seconds = int64(time.Since(start).Seconds())
-	if err != nil {
+	code := exitFailed
+	switch {
+	case errors.Is(err, prepare.ErrUnsigned):
+		code, label.Wants = exitStopped, wantsSignature
+	case errors.Is(err, prepare.ErrRestart):
+		label.fail(err)
+		code, label.Wants = exitStopped, wantsRestart
+	case err != nil:
 		label.fail(err)
 	}
-	if err := errors.Join(err, p.print(e, &label)); err != nil {
-		return withExit(exitFailed, err)
+	err = errors.Join(err, p.print(e, &label))
+	if label.Wants == wantsRestart && p.again != nil {
+		err = errors.Join(err, p.again())
+	}
+	return withExit(code, err)
+}
+
+// check finds what is wrong with the flags alone.
+func (p *preparation) check() error {
+	elsewhere := p.shopLater || p.shopSignature != ""
+	switch {
+	case p.order == "" || p.secretsOut == "":
+		return usagef("reown prepare needs --order and --secrets-out")
+	case p.buyer != "" && p.mailOut == "":
+		return usagef("reown prepare: --buyer needs --mail-out, where its message goes")
+	case p.shopLater && p.shopSignature != "":
+		return usagef("reown prepare: --shop-later comes first, --shop-signature in its place when the signature is there")
+	case elsewhere && (p.shopCert == "" || p.mailOut == ""):
+		return usagef("reown prepare: --shop-later and --shop-signature need --shop-cert and --mail-out")
+	case elsewhere && p.shopPIN+p.shopSerial+p.shopCard != "":
+		return usagef("reown prepare: --shop-pin-file, --shop-serial and --shop-card are for a security key that is plugged in; with --shop-later it is elsewhere")
+	case !elsewhere && (p.shopCert == "") != (p.shopPIN == "") || p.shopCert == "" && p.shopSerial+p.shopCard != "":
+		return usagef("reown prepare: --shop-cert and --shop-pin-file belong together, or --shop-cert and --shop-later")
+	case p.restart && p.noRestart:
+		return usagef("reown prepare: --restart and --no-restart exclude each other")
 	}
 	return nil
 }
@@ -104,10 +142,11 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 // label is what is printed for one laptop; nothing in it is secret.
 type label struct {
 	OK          bool     `json:"ok"`
+	Wants       string   `json:"wants"` // what is missing of a laptop that is not ready yet: "signature", "restart", or ""
 	Order       string   `json:"order"`
 	Words       string   `json:"words"`
 	Fingerprint string   `json:"fingerprint"`
-	Seller      string   `json:"seller"`   // fingerprint that the buyer must know: who signed first in the chain
+	Seller      string   `json:"seller"`   // fingerprint that the buyer must know
 	Handover    int      `json:"handover"` // number of the statement in its chain, from 0
 	Card        string   `json:"card"`
 	Volumes     []string `json:"volumes"`
@@ -118,6 +157,11 @@ type label struct {
 	Step        string   `json:"step"`  // that failed
 	Error       string   `json:"error"` // of it
 }
+
+const (
+	wantsSignature = "signature"
+	wantsRestart   = "restart"
+)
 
 func (l *label) fail(err error) {
 	*l = label{Order: l.Order, Seconds: l.Seconds, Step: "start", Error: err.Error()}
@@ -131,7 +175,23 @@ func (p *preparation) print(e *env, l *label) error {
 	if p.json {
 		return json.NewEncoder(e.stdout).Encode(l)
 	}
-	if !l.OK {
+	switch {
+	case l.Wants == wantsSignature:
+		_, err := fmt.Fprintf(e.stdout, `NOT READY: shop signature missing
+order         %s
+to be signed  %s
+SHA-256       %s
+words         %s
+by the key    %s
+
+there   compare the SHA-256, then: gpg --detach-sign --armor %s
+here    the same command, with --shop-signature FILE for --shop-later
+`, l.Order, p.mailed(handover.FileName(l.Handover)), l.Statement, l.Words, grouped(l.Seller), handover.FileName(l.Handover))
+		return err
+	case l.Wants == wantsRestart:
+		_, err := fmt.Fprintf(e.stdout, "NOT READY: restart the laptop, then the same command again\norder         %s\n", l.Order)
+		return err
+	case !l.OK:
 		_, err := fmt.Fprintf(e.stdout, "DO NOT SHIP\norder         %s\nfailed step   %s\n", orNone(l.Order), l.Step)
 		return err
 	}
@@ -188,7 +248,7 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return err
 	}
 	o := prepare.Options{
-		Order: order, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
+		Order: order, Signer: wizard.Fingerprint(p.signer), Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
 		Report: progressLines(e), Touch: func(n, of int) {
 			fmt.Fprintf(e.stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
 		},
@@ -205,7 +265,10 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return err
 	}
 	defer o.Known.Wipe()
-	res, err := prepare.Run(ctx, laptop, o)
+	res, err := p.prepare(ctx, e, laptop, o)
+	if errors.Is(err, prepare.ErrRestart) {
+		return errors.Join(err, p.beforeRestart(ctx, e, m))
+	}
 	if err != nil {
 		return err
 	}
@@ -213,13 +276,56 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return fmt.Errorf("writing what is to be sent: %w", err)
 	}
 	*l = label{
-		OK: true, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, fourWords), "-"), Fingerprint: res.Fingerprint,
+		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, fourWords), "-"), Fingerprint: res.Fingerprint,
 		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
 	}
 	if l.Aligned = aligned(laptop); !l.Aligned {
 		fmt.Fprintln(e.stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
 	}
-	return errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx))
+	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !res.Unsigned {
+		return err
+	}
+	return prepare.ErrUnsigned
+}
+
+// prepare does the part that the flags ask for.
+func (p *preparation) prepare(ctx context.Context, e *env, laptop *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
+	if p.shopSignature == "" {
+		return prepare.Run(ctx, laptop, o)
+	}
+	sigs, err := readFile(e, p.shopSignature, handover.MaxStatement)
+	if err != nil {
+		return nil, fmt.Errorf("reading the shop's signature: %w", err)
+	}
+	return prepare.Sign(ctx, laptop, o, sigs)
+}
+
+const (
+	restartsHint = "kexec_reown.restarts"
+	maxRestarts  = 3
+)
+
+// beforeRestart gets the laptop ready to be restarted by the worker, or by --restart: not
+// again and again, should the TPM never be content.
+func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machine) error {
+	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !p.restart {
+		return err
+	}
+	n, err := m.Boot.ReadHint(ctx, restartsHint)
+	if err != nil && !errors.Is(err, wizard.ErrNotFound) {
+		return err
+	}
+	if len(n) >= maxRestarts {
+		fmt.Fprintf(e.stderr, "note: %d restarts did not help; not restarted once more\n", maxRestarts)
+		return nil
+	}
+	if err := m.Boot.AppendHint(ctx, restartsHint, []byte(".")); err != nil {
+		return err
+	}
+	if laptop, ok := m.Platform.(*platform); ok {
+		p.again = func() error { laptop.noRestart = false; return laptop.Restart(ctx) }
+	}
+	return nil
 }
 
 // aligned says whether a later change of the key touches no other file's erase block.
@@ -266,6 +372,9 @@ func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
 	cert, err := readCert(p.shopCert)
 	if err != nil {
 		return nil, none, err
+	}
+	if p.shopPIN == "" {
+		return &prepare.Shop{Cert: cert.Bytes(), Fingerprint: cert.Fingerprint()}, none, nil
 	}
 	where := p.shopCard
 	if where == "" {
@@ -330,7 +439,8 @@ func readKnown(e *env, name string) (*answers.Secrets, error) {
 	return answers.ParseSecrets(doc)
 }
 
-// mail writes what the seller sends to the buyer.
+// mail writes what the seller sends to the buyer; or, of a statement that waits for the
+// shop's signature, what is to be signed, and nothing that could be sent by mistake.
 func (p *preparation) mail(res *prepare.Result) error {
 	if p.mailOut == "" {
 		return nil
@@ -351,18 +461,42 @@ func (p *preparation) mail(res *prepare.Result) error {
 		keys = append(shop.Armored(), keys...)
 	}
 	name := handover.FileName(res.Seq)
+	signature := res.Signature
+	if res.Unsigned {
+		signature, keys = nil, nil
+	}
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{name, res.Statement}, {name + ".asc", res.Signature}, {"key.asc", keys}, {"secrets.asc", res.Message}} {
-		if f.data == nil {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(p.mailOut, f.name), f.data, 0o644); err != nil {
+	}{{name + ".asc", signature}, {"key.asc", keys}, {"secrets.asc", res.Message}, {name, res.Statement}} {
+		if err := replaceOrRemove(p.mailed(f.name), f.data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mailed is a file in --mail-out.
+func (p *preparation) mailed(name string) string { return filepath.Join(p.mailOut, name) }
+
+// replaceOrRemove makes a file hold data, at once; or removes what a former run has left,
+// if there is none.
+func replaceOrRemove(name string, data []byte) error {
+	if data == nil {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 // progressLines reports each step, and every tenth of a long one.

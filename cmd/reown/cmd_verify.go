@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"reown/gpgcard"
 	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/wizard"
@@ -11,60 +13,134 @@ import (
 )
 
 func verifyCommand() *command {
-	return &command{name: "verify", args: "[--signer FPR] [--me FPR] [--json] [devices]", short: "check the hand-over, or the certificate of a finished run", run: runVerify, long: `
+	return &command{name: "verify", args: "[--signer FPR] [--me FPR] [--countersign CERT] [--json] [devices]", short: "check the hand-over, or the certificate of a finished run", run: runVerify, long: `
 Compares the machine with the seller's signed hand-over file: security key, firmware
 measurements, start files, disk header, one line for each value. On a machine that
-was made its owner's, compares it with the certificate of that run instead. Exit code
-3 when anything does not match, or when there is nothing to compare with.
+was made its owner's, compares it with the certificate of that run instead, unless one
+of the first three flags asks for the hand-over. Exit code 3 when anything does not
+match, or when there is nothing to compare with.
 
-  --signer FPR          the seller's fingerprint, or that of another who handed the
-                        computer on, as you know it from elsewhere. Where the first
-                        seller's key is not in the firmware, nothing is verified without
+  --signer FPR          the fingerprint of who sold you the computer, as you know it
+                        from elsewhere. Where a seller's key is not in the firmware,
+                        nothing is verified without
   --me FPR              your own key's fingerprint, if you gave one when you ordered
+  --countersign CERT    if all is well and the hand-over file is to this key, of which you
+                        name the certificate: sign that you have accepted, with the
+                        security key that holds it, beside the seller's signature
+  --pin-file F          its PIN (default: asks); --my-serial S its serial number,
+                        --my-card BUS where it is (default: as --card)
   --json                for programs
 ` + deviceHelp}
 }
+
+// A receiver signs that he has accepted.
+type receiver struct{ cert, pinFile, serial, bus string }
 
 func runVerify(ctx context.Context, e *env, args []string) error {
 	fs := newFlags("reown verify")
 	asJSON := fs.Bool("json", false, "")
 	signer := fs.String("signer", "", "")
 	me := fs.String("me", "", "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
-		if c, err := wizard.Certified(ctx, m); err != nil {
-			return err
-		} else if c != nil {
-			return verifyCertificate(e, c, *asJSON)
+	var r receiver
+	fs.StringVar(&r.cert, "countersign", "", "")
+	fs.StringVar(&r.pinFile, "pin-file", "-", "")
+	fs.StringVar(&r.serial, "my-serial", "", "")
+	fs.StringVar(&r.bus, "my-card", "", "")
+	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, d *devices, _ []string) error {
+		if *signer+*me+r.cert == "" {
+			// Only then: who asks about the seller is not answered by what some owner says.
+			if c, err := wizard.Certified(ctx, m); err != nil {
+				return err
+			} else if c != nil {
+				return verifyCertificate(e, c, *asJSON)
+			}
 		}
 		h, err := m.Boot.Handover(ctx)
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			if err := printJSON(e, h); err != nil {
-				return err
+		if !*asJSON {
+			printHandover(e, &h, *signer == "" && h.Claimed())
+		}
+		verdict := withExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
+		if verdict == nil && r.cert != "" {
+			if verdict = r.countersign(ctx, e, m, d, &h); verdict == nil && !*asJSON {
+				fmt.Fprintf(e.stdout, "     accepted   %s\n", grouped(h.To))
 			}
-		} else {
-			printHandover(e, &h)
 		}
-		if err := handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)); err != nil {
-			return withExit(exitNotVerified, err)
+		if *asJSON {
+			return errors.Join(printJSON(e, h), verdict)
 		}
-		return nil
+		return verdict
 	})
+}
+
+// countersign adds the receiver's signature to a hand-over that was verified.
+func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d *devices, h *wizard.Handover) error {
+	cert, err := readCert(r.cert)
+	if err != nil {
+		return err
+	}
+	if h.To == "" {
+		return fmt.Errorf("%w: it names no receiver", handover.ErrNotForYou)
+	}
+	if err := handover.CheckReceiver(h.To, cert.Fingerprint()); err != nil {
+		return err
+	}
+	if h.Accepted { // then no PIN is asked for
+		return nil
+	}
+	if r.bus == "" {
+		r.bus = d.card
+	}
+	buses, err := cardBuses(r.bus)
+	if err != nil {
+		return err
+	}
+	pin, err := readSecretFile(e, r.pinFile)
+	if err != nil {
+		return err
+	}
+	defer pin.Wipe()
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	reader, b, err := readerOf(m)
+	if err != nil {
+		return err
+	}
+	ring, err := reader.ringNow(ctx)
+	if err != nil {
+		return err
+	}
+	k := &card{sel: gpgcard.Selector{Serial: r.serial}, buses: buses}
+	err = reader.accept(b, ring, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
+	h.Accepted = err == nil
+	return err
 }
 
 var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure}
 
-func printHandover(e *env, h *wizard.Handover) {
+// printHandover is for people. hide leaves out the fingerprints that they must know from
+// elsewhere: what is copied from the screen proves nothing.
+func printHandover(e *env, h *wizard.Handover, hide bool) {
 	for _, i := range h.Items {
 		fmt.Fprintf(e.stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
 	}
 	for _, t := range h.Chain {
-		fmt.Fprintf(e.stdout, "     from       %s  %s\n", grouped(t.From), escape.Text(t.Name))
+		fpr := grouped(t.From)
+		if hide {
+			fpr = "(not shown)"
+		}
+		fmt.Fprintf(e.stdout, "     from       %s  %s\n", fpr, escape.Text(t.Name))
 	}
 	if h.To != "" {
 		fmt.Fprintf(e.stdout, "     to         %s\n", grouped(h.To))
+	}
+	if h.Accepted {
+		fmt.Fprintf(e.stdout, "     accepted   by that key\n")
 	}
 	if h.Words != "" {
 		fmt.Fprintf(e.stdout, "     words      %s\n", h.Words)
@@ -85,7 +161,7 @@ func handedOver(h *wizard.Handover, signer, me string) error {
 	case !h.Verified():
 		return wizard.ErrNotVerified
 	case signer != "" && !h.SoldBy(signer):
-		return fmt.Errorf("%w %s: it is by %s", handover.ErrSigner, escape.Text(signer), h.Chain[0].From)
+		return fmt.Errorf("%w %s: it is by %s", handover.ErrSigner, escape.Text(signer), h.SellerKey())
 	case signer == "" && h.Claimed():
 		return wizard.ErrSellerUnknown
 	case me != "":

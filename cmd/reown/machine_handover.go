@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -103,23 +104,31 @@ type handed struct {
 	trust map[string]bool   // by fingerprint: the firmware holds it
 }
 
+// maxCerts bounds the certificates beside one statement: the giver's, the laptop's and
+// the receiver's, and one to spare.
+const maxCerts = 4
+
 // links reads the files of a chain, and the certificates beside them.
 func (h *handoverReader) links() (links []handover.Link, certs map[string][]byte, err error) {
 	certs = map[string][]byte{}
+	read := func(name string) ([]byte, error) {
+		data, err := h.dir.ReadKept(name, handover.MaxStatement)
+		if errors.Is(err, boot.ErrTooLarge) {
+			err = fmt.Errorf("%w: %w", handover.ErrTooLarge, err)
+		}
+		return data, err
+	}
 	optional := func(name string) ([]byte, error) {
-		data, err := h.dir.ReadFile(name)
+		data, err := read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
-		}
-		if err == nil && len(data) > handover.MaxStatement {
-			err = fmt.Errorf("%s: %w: the limit is %d bytes", name, handover.ErrTooLarge, handover.MaxStatement)
 		}
 		return data, err
 	}
 	gap := false
 	for seq := range handover.MaxLinks + 1 {
 		name := handover.FileName(seq)
-		data, err := h.dir.ReadFile(name)
+		data, err := read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			gap = true
 			continue
@@ -142,6 +151,9 @@ func (h *handoverReader) links() (links []handover.Link, certs map[string][]byte
 			found, err := certsIn(keys)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s.key: %w", name, err)
+			}
+			if len(found) > maxCerts { // each is tried on each signature
+				return nil, nil, fmt.Errorf("%s.key: %w: %d certificates, the limit is %d", name, handover.ErrTooLarge, len(found), maxCerts)
 			}
 			maps.Copy(certs, found)
 		}
@@ -175,6 +187,75 @@ func (h *handoverReader) open(ring map[string][]byte) (*handed, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: the last statement is by %s, and not also by a key that the firmware trusts", handover.ErrSigner, set.chain.Last().From)
+}
+
+// accept adds the signature of who received the machine to that of who gave it. digest is
+// of the statement that he was shown. The certificate goes first: without a signature
+// by it, it is nothing.
+func (h *handoverReader) accept(b *bootAdapter, ring map[string][]byte, cert *gpgcard.Cert, digest string, sign func([]byte) ([]byte, error)) error {
+	set, err := h.open(ring)
+	if err != nil {
+		return err
+	}
+	if set == nil || set.chain.Digest != digest {
+		return fmt.Errorf("%w: the files have changed since they were verified", handover.ErrChain)
+	}
+	if to := set.chain.Last().To; to != cert.Fingerprint() {
+		return fmt.Errorf("%w: to the key %s", handover.ErrNotForYou, to)
+	}
+	if set.chain.Accepted {
+		return nil
+	}
+	sig, err := sign(set.last)
+	if err == nil {
+		err = h.verify(cert.Bytes(), set.last, sig)
+	}
+	if err != nil {
+		return fmt.Errorf("countersigning: %w", err)
+	}
+	name := handover.FileName(set.chain.Last().Seq)
+	present, err := h.dir.ReadKept(name+".asc", handover.MaxStatement)
+	if err != nil {
+		return err
+	}
+	all, err := handover.Signatures(present)
+	if err != nil {
+		return err
+	}
+	all = append(all, sig)
+	certs := map[string][]byte{}
+	if data, err := h.dir.ReadKept(name+".key", handover.MaxStatement); err == nil {
+		if certs, err = certsIn(data); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	certs[cert.Fingerprint()] = cert.Bytes()
+	var keys []byte
+	for _, fpr := range slices.Sorted(maps.Keys(certs)) {
+		keys = append(keys, certs[fpr]...)
+	}
+	sigs := bytes.Join(all, nil)
+	if len(certs) > maxCerts || max(len(keys), len(sigs)) > handover.MaxStatement {
+		return fmt.Errorf("%w: the signature and its certificate do not fit beside the statement", handover.ErrTooLarge)
+	}
+	if err := b.writing(func() error {
+		return h.keep(name, keys, sigs)
+	}); err != nil {
+		return err
+	}
+	if set, err = h.open(ring); err == nil && !set.chain.Accepted {
+		err = fmt.Errorf("%w: /boot does not hold what was written", handover.ErrSigner)
+	}
+	return err
+}
+
+func (h *handoverReader) keep(name string, keys, sigs []byte) error {
+	if err := h.dir.WriteKept(name+".key", keys); err != nil {
+		return err
+	}
+	return h.dir.WriteKept(name+".asc", sigs)
 }
 
 // verifier checks by the certificates at hand.
@@ -269,7 +350,8 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	s := set.chain.Last()
 	out.Signer, out.Order, out.SRKName, out.To = set.ring, s.Order, s.Reference.SRKName, s.To
 	out.CardSerial = s.Reference.CardSerial
-	out.Seller = sellerName(set.certs[set.chain.Links[0].From])
+	out.Seller = sellerName(set.certs[s.From])
+	out.Statement, out.Accepted = set.chain.Digest, set.chain.Accepted
 	for _, v := range s.Reference.LUKS {
 		out.Volumes = append(out.Volumes, wizard.Volume{UUID: v.UUID, KeyDigest: v.KeyDigest})
 	}
@@ -284,7 +366,7 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	m, problems := h.measure(ctx)
 	m.Subjects[handover.SubjectBoot] = report.Tree
 	lines := s.Compare(m)
-	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: set.chain.Links[0].From}
+	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From}
 	if out.Claimed() { // shown, it would only be copied
 		first.Detail = fmt.Sprintf("%d statements", len(set.chain.Links))
 	}

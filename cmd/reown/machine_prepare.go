@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -95,25 +96,38 @@ func (b oemBoot) Publish(_ context.Context, seq int, statement, signatures, cert
 
 func (b oemBoot) Published(_ context.Context, seq int) (statement, signatures []byte, err error) {
 	name := handover.FileName(seq)
-	if statement, err = b.dir.ReadFile(name); err != nil {
-		return nil, nil, err
+	statement, err = b.dir.ReadKept(name, handover.MaxStatement)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%w: %w", wizard.ErrNotFound, err)
 	}
-	signatures, err = b.dir.ReadFile(name + ".asc")
+	if err == nil {
+		signatures, err = b.dir.ReadKept(name+".asc", handover.MaxStatement)
+	}
 	return statement, signatures, err
+}
+
+func (b oemBoot) Sign(_ context.Context, seq int, signatures []byte) error {
+	return b.writing(func() error { return b.dir.WriteKept(handover.FileName(seq)+".asc", signatures) })
 }
 
 func (b oemBoot) Clean(context.Context) error { return b.writing(b.dir.ClearHints) }
 
-// handed is the chain in /boot, by the certificates that came with it: whether the
-// first of them is the right one was decided when this laptop was received. One that
-// does not verify is an error only if it says that it hands the laptop to this key;
-// any other is replaced in any case.
+// handed is the chain in /boot, by the certificates that came with it: whether the last
+// of them is the right one is the shop's to say. One that does not verify is an error
+// only if it says that it hands the laptop to this key; any other is replaced in any
+// case, as is a last one that is from this key and waits for its signature.
 func (h *handoverReader) handed(_ context.Context, to string) (*handover.Chain, [][]byte, error) {
 	links, certs, err := h.links()
 	if err != nil || len(links) == 0 {
 		return nil, nil, err
 	}
 	chain, err := h.walk(links, certs)
+	if n := len(links) - 1; errors.Is(err, handover.ErrSigner) && n > 0 {
+		if s, perr := handover.Parse(links[n].Statement); perr == nil && s.From == to {
+			links = links[:n]
+			chain, err = h.walk(links, certs)
+		}
+	}
 	if err != nil {
 		mine := slices.ContainsFunc(links, func(l handover.Link) bool {
 			s, err := handover.Parse(l.Statement)
@@ -129,6 +143,44 @@ func (h *handoverReader) handed(_ context.Context, to string) (*handover.Chain, 
 		files = append(files, l.Statement)
 	}
 	return chain, files, nil
+}
+
+// reads is the chain as a buyer's machine will read it.
+func (h *handoverReader) reads(ctx context.Context) (*handover.Chain, error) {
+	ring, err := h.ringNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set, err := h.open(ring)
+	if err != nil {
+		return nil, err
+	}
+	if set == nil {
+		return nil, fmt.Errorf("%w: there is no statement", handover.ErrChain)
+	}
+	return set.chain, nil
+}
+
+func (h *handoverReader) ringNow(ctx context.Context) (map[string][]byte, error) {
+	img, err := h.firmware.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.firmware.ringOf(img)
+}
+
+// key is the one certificate in the chip.
+func (h *handoverReader) key(ctx context.Context) ([]byte, error) {
+	ring, err := h.ringNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range ring {
+		if len(ring) == 1 {
+			return cert, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the firmware trusts %d keys", prepare.ErrNotAsStated, len(ring))
 }
 
 // measureAll reads the machine for a statement: nothing that was read before counts,
@@ -170,14 +222,23 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 
 var errForeignMachine = errors.New("the machine is not made of this program's devices")
 
-// oemMachine is the machine as a seller's run needs it.
-func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
+// readerOf is the reader of a machine's hand-over files, and the /boot that they lie in.
+func readerOf(m *wizard.Machine) (*handoverReader, *bootAdapter, error) {
 	b, ok1 := m.Boot.(*bootAdapter)
 	fw, ok2 := m.Firmware.(*firmware)
 	if !ok1 || !ok2 {
-		return nil, errForeignMachine
+		return nil, nil, errForeignMachine
 	}
 	h := &handoverReader{dir: b.dir, firmware: fw, card: m.Card, disks: m.Disks, verify: m.PGP.Verify}
 	h.tpm, _ = m.TPM.(*tpmAdapter)
-	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll, Handed: h.handed}, nil
+	return h, b, nil
+}
+
+// oemMachine is the machine as a seller's run needs it.
+func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
+	h, b, err := readerOf(m)
+	if err != nil {
+		return nil, err
+	}
+	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll, Handed: h.handed, Reads: h.reads, Key: h.key}, nil
 }

@@ -34,7 +34,7 @@ var wizardTexts = []errorText{
 	{typ: typeOf[*wizard.UnknownStepError](), What: "There is no step of that name.", Data: "Nothing was changed.", Do: "Use one of those that `reown status` lists.", Exit: exitUsage},
 
 	{err: wizard.ErrChangedSince, What: "This computer is not any more what the certificate of its run says; the lines above show what differs.", Data: "Nothing was changed by looking.", Do: "If you updated the system or the firmware, or gave the disk a new key, that is why. If not, type no passphrase and treat the computer as tampered with.", Exit: exitNotVerified},
-	{err: wizard.ErrSellerUnknown, What: "The hand-over files are in order, but they begin with a key that came with the computer itself. A stranger could have made both.", Data: "Nothing was changed.", Do: "Give the fingerprint that the seller told you when you ordered: `reown verify --signer FINGERPRINT`.", Exit: exitNotVerified},
+	{err: wizard.ErrSellerUnknown, What: "The hand-over files are in order, but a seller's key in them came with the computer itself. A stranger could have made both.", Data: "Nothing was changed.", Do: "Give the fingerprint that the one you bought from has told you: `--signer FINGERPRINT`.", Exit: exitNotVerified},
 
 	{err: ui.ErrLeft, What: "You left before anything was changed.", Data: "Nothing was changed.", Do: "Start again whenever you like."},
 	{typ: typeOf[*ui.MissingAnswerError](), What: "An answer is missing, and nobody may be asked.", Data: "Nothing was changed.", Do: "Add the answer that the line above names to the answers file, or the secret to the secrets file.", Exit: exitNoAnswer},

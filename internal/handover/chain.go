@@ -101,21 +101,38 @@ func (c *Chain) follow(l Link, seq int, signer, previous string, verify Verifier
 	if err != nil {
 		return nil, err
 	}
-	if s.Seq != seq {
+	if seq == 0 && s.Seq != 0 {
 		return nil, fmt.Errorf("%w: it says that it is number %d", ErrChain, s.Seq+1)
 	}
-	if s.Previous != previous {
-		return nil, fmt.Errorf("%w: it does not follow the statement before", ErrChain)
-	}
 	if seq > 0 {
-		// The endorsement key is the machine; a board swap begins a new chain. A link
-		// may name it for the first time, never leave it out again.
-		was, now := c.Links[seq-1].Subjects[SubjectEK], s.Subjects[SubjectEK]
-		if was != "" && was != now {
-			return nil, fmt.Errorf("%w: the TPM is another one than before", ErrOtherMachine)
+		if err := s.follows(c.Links[seq-1], previous); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// Follows returns nil if a reader accepts this statement after the last one of a chain,
+// whose bytes are given; its signatures are another matter.
+func (s *Statement) Follows(last *Statement, statement []byte) error {
+	return s.follows(last, Digest(statement))
+}
+
+func (s *Statement) follows(last *Statement, previous string) error {
+	// The endorsement key is the machine; a board swap begins a new chain. A link
+	// may name it for the first time, never leave it out again.
+	was, now := last.Subjects[SubjectEK], s.Subjects[SubjectEK]
+	switch {
+	case s.Seq != last.Seq+1:
+		return fmt.Errorf("%w: it says that it is number %d", ErrChain, s.Seq+1)
+	case s.Previous != previous:
+		return fmt.Errorf("%w: it does not follow the statement before", ErrChain)
+	case s.From != last.To || last.To == "":
+		return fmt.Errorf("%w: it is not from whom the one before hands to", ErrChain)
+	case was != "" && was != now:
+		return fmt.Errorf("%w: the TPM is another one than before", ErrOtherMachine)
+	}
+	return nil
 }
 
 // CheckReceiver returns nil if a laptop that was handed to one key, or to nobody in

@@ -79,37 +79,33 @@ func keyList(k []string) string {
 }
 
 // compareLUKS compares volumes by UUID. A volume that the statement does not know
-// is a failure once it lists any: somebody added a disk.
+// is a failure once it lists any: somebody added a disk, perhaps under the UUID of
+// another. None of them ties the statement to a machine: a header can be copied.
 func compareLUKS(want, got []LUKS) Comparison {
 	if len(want) == 0 {
 		return Comparison{{Name: "luks", Label: "the encrypted disks", Status: NotProvided}}
 	}
 	var c Comparison
-	find := func(list []LUKS, uuid string) (LUKS, bool) {
-		i := slices.IndexFunc(list, func(l LUKS) bool { return l.UUID == uuid })
-		if i < 0 {
-			return LUKS{}, false
-		}
-		return list[i], true
-	}
+	left := slices.Clone(got)
 	for _, w := range want {
-		it := Item{Name: "luks " + w.UUID, Label: "the encrypted disk " + w.UUID, Want: w.KeyDigest, Binds: true}
-		g, ok := find(got, w.UUID)
-		it.Got = g.KeyDigest
+		it := Item{Name: "luks " + w.UUID, Label: "the encrypted disk " + w.UUID, Want: w.KeyDigest}
+		i := slices.IndexFunc(left, func(l LUKS) bool { return l.UUID == w.UUID })
+		if i >= 0 {
+			it.Got = left[i].KeyDigest
+			left = slices.Delete(left, i, i+1)
+		}
 		switch {
-		case len(got) == 0 || ok && w.KeyDigest != "" && g.KeyDigest == "":
+		case len(got) == 0 || i >= 0 && w.KeyDigest != "" && it.Got == "":
 			it.Status = NotMeasured
-		case !ok || w.KeyDigest != "" && g.KeyDigest != w.KeyDigest:
+		case i < 0 || w.KeyDigest != "" && it.Got != w.KeyDigest:
 			it.Status = Fail
 		default:
 			it.Status = Pass
 		}
 		c = append(c, it)
 	}
-	for _, g := range got {
-		if _, ok := find(want, g.UUID); !ok {
-			c = append(c, Item{Name: "luks " + g.UUID, Label: "an encrypted disk that the seller does not mention", Got: g.UUID, Status: Fail})
-		}
+	for _, g := range left {
+		c = append(c, Item{Name: "luks " + g.UUID, Label: "an encrypted disk that the seller does not mention", Got: g.UUID, Status: Fail})
 	}
 	return c
 }

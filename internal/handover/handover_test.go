@@ -180,3 +180,93 @@ func TestVerifiedFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestTwinVolume: a second volume under a UUID that the seller lists is a disk that he
+// does not mention.
+func TestTwinVolume(t *testing.T) {
+	s := sample()
+	m := Measured{s.Subjects, s.Reference}
+	m.Reference.LUKS = append([]LUKS{}, s.Reference.LUKS[0], s.Reference.LUKS[0])
+	var mm *MismatchError
+	if err := s.Compare(m).Err(); !errors.As(err, &mm) {
+		t.Fatalf("%v", err)
+	}
+	s.Reference.LUKS = m.Reference.LUKS // and one that he lists twice must be there twice
+	m.Reference.LUKS = m.Reference.LUKS[:1]
+	if err := s.Compare(m).Err(); !errors.As(err, &mm) {
+		t.Fatalf("%v", err)
+	}
+}
+
+// TestCopiedDisk: a disk header can be copied to another computer with all else on the
+// disk; alone it ties a statement to none.
+func TestCopiedDisk(t *testing.T) {
+	s := sample()
+	m := Measured{Reference: Reference{LUKS: s.Reference.LUKS}}
+	if err := s.Compare(m).Err(); !errors.Is(err, ErrNothingCompared) {
+		t.Fatalf("%v", err)
+	}
+}
+
+// TestInvisible: what a screen does not show as it is does not stand in a statement.
+func TestInvisible(t *testing.T) {
+	for _, r := range "\u0007\u007f\u0085\u00ad\u061c\u180e\u200b\u200e\u2028\u2029\u202e\u2060\u2066\ufeff\ufffd\U000e0041\ue000\U0010fffe" {
+		s := sample()
+		s.Order = "2026" + string(r) + "1147"
+		if _, err := s.Marshal(); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%U: %v", r, err)
+		}
+	}
+	s := sample()
+	s.Order = "Bestellung Nº 7 – Ærø, 注文"
+	if _, err := s.Marshal(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSignatures takes a file apart into armoured signatures that mean the same, in
+// whatever form it came.
+func TestSignatures(t *testing.T) {
+	data := []byte("a statement")
+	binary := fakeSign(data, oem, shop)
+	two, err := Signatures(binary)
+	if err != nil || len(two) != 2 {
+		t.Fatalf("%q, %v", two, err)
+	}
+	again, err := Signatures(bytes.Join(two, nil))
+	if err != nil || len(again) != 2 || !bytes.Equal(again[0], two[0]) || !bytes.Equal(again[1], two[1]) {
+		t.Errorf("%q, %v", again, err)
+	}
+	for i, fpr := range []string{oem, shop} {
+		if err := (Link{data, two[i]}).SignedBy(fpr, fakeVerify); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Signatures([]byte("no signature")); err == nil {
+		t.Error("accepted")
+	}
+}
+
+// TestFollows: what is written next is held against what came before by the reader's
+// rule.
+func TestFollows(t *testing.T) {
+	first := sample()
+	b := mustMarshal(t, first)
+	next := first.Next(b, shop)
+	if err := next.Follows(first, b); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Statement){
+		"another TPM": func(s *Statement) { s.Subjects[SubjectEK] = hexOf("0", 64) },
+		"no TPM":      func(s *Statement) { delete(s.Subjects, SubjectEK) },
+		"number":      func(s *Statement) { s.Seq = 2 },
+		"previous":    func(s *Statement) { s.Previous = hexOf("0", 64) },
+		"from":        func(s *Statement) { s.From = oem },
+	} {
+		s := first.Next(b, shop)
+		change(s)
+		if err := s.Follows(first, b); !errors.Is(err, ErrChain) && !errors.Is(err, ErrOtherMachine) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -111,12 +112,12 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// checkText refuses what a screen would not show as it is: control characters, and
-// the replacement that the decoder puts for half a surrogate pair.
+// checkText refuses what a screen would not show as it is: control and format
+// characters, what is not assigned, and the replacement that the decoder puts for half
+// a surrogate pair.
 func checkText(s string) error {
 	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError ||
-			r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
 			return fmt.Errorf("%w: a text holds the invisible character %U", ErrMalformed, r)
 		}
 	}

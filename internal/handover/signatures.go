@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 )
 
 const (
@@ -31,6 +33,34 @@ func verifyAny(file, data []byte, fingerprint string, verify Verifier) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// Signatures takes a file of detached signatures, armoured or not, apart into armoured
+// ones, each of its own.
+func Signatures(file []byte) ([][]byte, error) {
+	if len(file) > MaxStatement {
+		return nil, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, MaxStatement)
+	}
+	sigs, err := splitSignatures(file)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	for _, s := range sigs {
+		var b bytes.Buffer
+		w, err := armor.Encode(&b, "PGP SIGNATURE", nil)
+		if err == nil {
+			_, err = w.Write(s)
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("writing a signature's armour: %w", err)
+		}
+		out = append(out, append(bytes.TrimSpace(b.Bytes()), '\n'))
+	}
+	return out, nil
 }
 
 // splitSignatures takes a file of detached signatures apart into binary packets. It

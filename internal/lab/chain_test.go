@@ -16,8 +16,8 @@ import (
 
 // A station is a shop's own security key, made by gpg, on a reader of its own.
 type station struct {
-	fpr, cert string // fingerprint; file
-	flags     []string
+	fpr, cert       string // fingerprint; file
+	flags, receiver []string
 }
 
 func (l *Laptop) station(t *testing.T) station {
@@ -56,6 +56,7 @@ func (l *Laptop) station(t *testing.T) station {
 		}
 	}
 	s.flags = []string{"--shop-cert", s.cert, "--shop-pin-file", l.path("shop.pin"), "--shop-card", "pcsc:" + d.Socket}
+	s.receiver = []string{"--pin-file", l.path("shop.pin"), "--my-card", "pcsc:" + d.Socket}
 	return s
 }
 
@@ -72,7 +73,22 @@ func TestSoldThroughAConsultant(t *testing.T) {
 	}
 	l.GPG.Kill()
 
-	// The consultant.
+	// The consultant, who says by his signature that he has accepted.
+	accept := append([]string{"verify", "--signer", oem, "--countersign", shop.cert}, shop.receiver...)
+	if code, out := l.run(t, append(accept, "--my-serial", "00000001")...); code == 0 {
+		t.Errorf("accepted with a security key that is not there:\n%s", out)
+	}
+	if _, _, cert := makeBuyerKey(t, "default"); cert != "" {
+		if code, out := l.run(t, append(accept, "--countersign", cert)...); code != 3 || !strings.Contains(out, "somebody else") {
+			t.Errorf("accepted by somebody else: exit code %d\n%s", code, out)
+		}
+	}
+	for range 2 { // the second time there is nothing left to do
+		if code, out := l.run(t, accept...); code != 0 || !strings.Contains(out, "accepted") {
+			t.Fatalf("the consultant's signature: exit code %d\n%s", code, out)
+		}
+		l.signedByBoth(t, "kexec_handover.json", oem, shop.fpr)
+	}
 	if code, out := l.run(t, "verify", "--signer", oem, "--me", shop.fpr); code != 0 {
 		t.Fatalf("the consultant's verify: exit code %d\n%s", code, out)
 	}
@@ -85,8 +101,14 @@ func TestSoldThroughAConsultant(t *testing.T) {
 	l.Seller.Disk = l.buyer(t).Disk
 	home, buyer, cert := makeBuyerKey(t, "default")
 	order := map[string]string{"order": "C-77", "name": "A Consultant", "email": "c@example.com", "buyer": buyer}
-	code, line, log := l.prepare(t, l.prepareArgs(t, order, append(shop.flags, "--buyer", cert)...)...)
-	if code != 0 || line.Handover != 1 || line.Seller != oem {
+	for _, signer := range [][]string{nil, {"--signer", shop.fpr}} {
+		args := append(l.prepareArgs(t, order, append(shop.flags, "--buyer", cert)...), signer...)
+		if code, line, log := l.prepare(t, args...); code != 1 || line.Step != "preflight" {
+			t.Fatalf("a chain was continued without knowing whose: exit code %d, %+v\n%s", code, line, log)
+		}
+	}
+	code, line, log := l.prepare(t, l.prepareArgs(t, order, append(shop.flags, "--buyer", cert, "--signer", oem)...)...)
+	if code != 0 || line.Handover != 1 || line.Seller != shop.fpr {
 		t.Fatalf("the consultant's prepare: exit code %d, %+v\n%s", code, line, log)
 	}
 	l.fromShop(t, line.Fingerprint)
@@ -113,8 +135,9 @@ func TestSoldThroughAConsultant(t *testing.T) {
 	}{
 		{nil, 3, "was not compared"},
 		{[]string{"--signer", nobody}, 3, "not signed by the key that should"},
-		{[]string{"--signer", oem, "--me", nobody}, 3, "somebody else"},
-		{[]string{"--signer", strings.ToLower(oem[:20] + " " + oem[20:]), "--me", buyer}, 0, "pass           tpm-ek"},
+		{[]string{"--signer", oem, "--me", buyer}, 3, "not signed by the key that should"}, // the maker does not say what the consultant did
+		{[]string{"--signer", shop.fpr, "--me", nobody}, 3, "somebody else"},
+		{[]string{"--signer", strings.ToLower(shop.fpr[:20] + " " + shop.fpr[20:]), "--me", buyer}, 0, "pass           tpm-ek"},
 		{[]string{"--signer", shop.fpr}, 0, "A Consultant"},
 	} {
 		if c.says == "A Consultant" {
@@ -124,7 +147,10 @@ func TestSoldThroughAConsultant(t *testing.T) {
 			t.Errorf("verify %q: exit code %d\n%s", c.args, code, out)
 		}
 	}
-	l.brokenChains(t, oem)
+	if _, out := l.run(t, "verify"); strings.Contains(strings.ReplaceAll(out, " ", ""), shop.fpr) {
+		t.Errorf("the fingerprint that the buyer must know is shown to be copied:\n%s", out)
+	}
+	l.brokenChains(t, shop.fpr)
 	before := l.fingerprint(t)
 	args := l.wizardArgs(t)
 	if code, out := l.run(t, args...); code != 4 || !strings.Contains(out, "signer") {
@@ -141,13 +167,62 @@ func TestSoldThroughAConsultant(t *testing.T) {
 		t.Fatalf("something was changed: %s, was %s", after, before)
 	}
 	l.answer(t, "signer", oem)
+	if code, out := l.run(t, args...); code != 4 {
+		t.Errorf("a run with the maker's fingerprint alone: exit code %d\n%s", code, out)
+	}
+	l.answer(t, "signer", shop.fpr)
 	if code, out := l.run(t, args...); code != 0 {
 		t.Fatalf("the buyer's run: exit code %d\n%s", code, out)
 	}
+	l.receipt(t, filepath.Join(l.BootDir(), "kexec_handover.1.json"))
 	if err := os.WriteFile(l.path("seller.gpg"), l.romOwnerAtSale(t, line.Fingerprint), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	l.mustBeBuyers(t, l.buyer(t))
+}
+
+// signedByBoth asks gpgv about a statement that two keys have signed.
+func (l *Laptop) signedByBoth(t *testing.T, name string, fprs ...string) {
+	t.Helper()
+	ctx, home := t.Context(), t.TempDir()
+	file := filepath.Join(l.BootDir(), name)
+	if _, err := gpg(ctx, home, "", "--import", file+".key"); err != nil {
+		t.Fatal(err)
+	}
+	ring := filepath.Join(home, "ring.gpg")
+	if _, err := gpg(ctx, home, "", "--export", "-o", ring); err != nil {
+		t.Fatal(err)
+	}
+	out, err := tool(ctx, nil, "gpgv", "--status-fd", "1", "--keyring", ring, file+".asc", file)
+	for _, fpr := range fprs {
+		if err != nil || !strings.Contains(string(out), "VALIDSIG "+fpr) {
+			t.Errorf("gpgv finds no good signature by %s: %v\n%s", fpr, err, out)
+		}
+	}
+}
+
+// receipt: the certificate of the owner's run names the seller's statement, as sha256sum
+// does; and who asks about the hand-over afterwards is not answered by the certificate.
+func (l *Laptop) receipt(t *testing.T, statement string) {
+	t.Helper()
+	sum, err := tool(t.Context(), nil, "sha256sum", statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"kexec_reown.certificate", "kexec_reown.certificate.json"} {
+		data, err := os.ReadFile(filepath.Join(l.BootDir(), n))
+		if err != nil || !strings.Contains(string(data), string(sum[:64])) {
+			t.Errorf("%s does not name the statement %s: %v\n%s", n, sum, err, data)
+		}
+	}
+	if code, out := l.run(t, "verify"); code != 0 || !strings.Contains(out, "certificate ") {
+		t.Errorf("the owner's verify: exit code %d\n%s", code, out)
+	}
+	for _, args := range [][]string{{"--signer", l.Seller.Fingerprint}, {"--me", l.Seller.Fingerprint}} {
+		if code, out := l.run(t, append([]string{"verify"}, args...)...); code != 3 || strings.Contains(out, "by the owner's key") {
+			t.Errorf("verify %q is answered by the owner's certificate: exit code %d\n%s", args, code, out)
+		}
+	}
 }
 
 // romOwnerAtSale is the certificate of the laptop's key in the mail.

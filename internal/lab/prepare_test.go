@@ -26,9 +26,9 @@ func (l *Laptop) prepareArgs(t *testing.T, order map[string]string, more ...stri
 }
 
 type prepared struct {
-	OK, Aligned                                                          bool
-	Seconds, Handover                                                    int
-	Seller, Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
+	OK, Aligned                                                                 bool
+	Seconds, Handover                                                           int
+	Wants, Seller, Order, Words, Fingerprint, Card, ROM, Statement, Step, Error string
 }
 
 // prepare runs reown prepare, and returns its line of JSON and everything else.

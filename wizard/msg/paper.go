@@ -11,6 +11,7 @@ var (
 	PaperCard      = M{"Security key", "Clé de sécurité", "Sicherheitsschlüssel"}
 	PaperSeller    = M{"Seller", "Vendeur", "Verkäufer"}
 	PaperSellerKey = M{"Seller's key", "Clé du vendeur", "Schlüssel (Verk.)"}
+	PaperStatement = M{"Seller's hand-over file, SHA-256", "Fichier de remise du vendeur, SHA-256", "Übergabedatei des Verkäufers, SHA-256"}
 	PaperOrder     = M{"Order", "Commande", "Bestellung"}
 
 	PaperChecks = M{"The seller's secrets", "Les secrets du vendeur", "Die Geheimnisse des Verkäufers"}

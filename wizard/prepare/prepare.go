@@ -28,6 +28,9 @@ var (
 	ErrClock = errors.New("the computer's clock is wrong")
 	// ErrCard says that another security key is plugged in than the order names.
 	ErrCard = errors.New("the security key is not the one of the order")
+	// ErrRestart says that the run goes on after a restart, with the same order and
+	// secrets: an older TPM asks for it.
+	ErrRestart = errors.New("the laptop must be restarted")
 	// ErrNotAsStated says that the finished machine, read afresh, is not what its
 	// signed statement says.
 	ErrNotAsStated = errors.New("the finished machine is not what its statement says")
@@ -43,8 +46,13 @@ type Machine struct {
 	Measure func(context.Context) (handover.Measured, error)
 	// Handed reads the verified chain of statements in /boot and the bytes of each;
 	// nil, nil, nil when there is none, or none that even claims to hand the laptop
-	// to this key.
+	// to this key. A last one from this key that lacks its signature is left out.
 	Handed func(ctx context.Context, to string) (*handover.Chain, [][]byte, error)
+	// Reads is the verified chain by the rules of a buyer's reader: it ends in a
+	// signature by a key that the firmware trusts.
+	Reads func(context.Context) (*handover.Chain, error)
+	// Key is the one certificate that the firmware trusts.
+	Key func(context.Context) ([]byte, error)
 }
 
 // Boot is what a seller writes to /boot. Every method may be repeated.
@@ -62,8 +70,10 @@ type Boot interface {
 	// that verify them, and removes all later ones; the first removes every file of
 	// another chain.
 	Publish(ctx context.Context, seq int, statement, signatures, certs []byte) error
-	// Published reads one back.
+	// Published reads one back; wizard.ErrNotFound if there is none of that number.
 	Published(ctx context.Context, seq int) (statement, signatures []byte, err error)
+	// Sign replaces the signatures beside one, at once.
+	Sign(ctx context.Context, seq int, signatures []byte) error
 	// Clean removes the notes that interrupted and former runs left.
 	Clean(ctx context.Context) error
 }
@@ -73,6 +83,9 @@ type Options struct {
 	Order *Order
 	Buyer *Buyer // nil: no message is made
 	Shop  *Shop  // nil: the laptop's own key signs alone
+	// Signer is the fingerprint, known from elsewhere, of who sold the laptop to the
+	// shop: whose chain is to be continued.
+	Signer string
 	// Known are secret.current, which opens the disk image, and the secrets that an
 	// interrupted run of this order handed out.
 	Known Known
@@ -86,15 +99,17 @@ type Options struct {
 	Touch  func(n, of int) // announces that the security key must be touched, and how often in all
 }
 
-// Result is a laptop that is ready to ship.
+// Result is a laptop that is ready to ship; or, if Unsigned, one whose statement waits
+// for the shop's signature.
 type Result struct {
+	Unsigned    bool
 	Certificate []byte // of the key on the card, binary
 	Fingerprint string
 	CardSerial  string
 	Volumes     []string // UUIDs
 	ROM         string   // SHA-256 of the flash chip, hex
 	Seq         int      // number of the statement in its chain, from 0
-	Seller      string   // fingerprint of the key that signed the first statement of the chain
+	Seller      string   // fingerprint of the key that the buyer must know: whom the statement is from
 	Statement   []byte
 	Signature   []byte // armoured: the shop's, if there is one, and the laptop's
 	Message     []byte // the secrets for the buyer, armoured; nil without one
@@ -111,25 +126,28 @@ type run struct {
 	keys  wizard.Keys // Disk, User, Admin and Owner belong to made
 	step  string
 
-	cert   []byte
-	signed []signature // of the statement
-	plan   *wizard.FirmwarePlan
-	set    wizard.BootSpec
-	res    Result
+	cert     []byte
+	last     *handover.Statement // that the new one follows; nil: none
+	lastFile []byte
+	signed   []signature // of the statement
+	plan     *wizard.FirmwarePlan
+	set      wizard.BootSpec
+	res      Result
 }
 
 // A signature is armoured, and verifies by its certificate.
 type signature struct{ cert, sig []byte }
 
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
 // Run makes the laptop ready to ship. The error of a step is a *wizard.StepError;
 // then nothing about the machine is certain, and it must not be shipped.
 func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
 	r := &run{m: m, o: &o}
-	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
-	for _, s := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
+	steps := []step{
 		{"preflight", r.preflight},
 		{"secrets", func(context.Context) error { return r.makeSecrets() }},
 		{"card", r.makeKeys},
@@ -140,14 +158,30 @@ func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
 		{"firmware", r.firmware},
 		{"commit", r.commit},
 		{"handover", r.handover},
-		{"measure", r.measure},
-		{"message", r.encrypt},
-	} {
+		{"measure", func(ctx context.Context) error {
+			if err := r.readBack(ctx); err != nil {
+				return err
+			}
+			return r.measure(ctx)
+		}},
+	}
+	if !o.Shop.later() {
+		steps = append(steps, step{"message", r.encrypt})
+	}
+	return r.all(ctx, steps)
+}
+
+func (r *run) all(ctx context.Context, steps []step) (*Result, error) {
+	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
+	for _, s := range steps {
 		r.step = s.name
 		r.report(0, 0)
 		err := ctx.Err()
 		if err == nil {
 			err = s.do(ctx)
+		}
+		if errors.Is(err, wizard.ErrRestart) {
+			err = fmt.Errorf("%w: %w", ErrRestart, err)
 		}
 		if err != nil {
 			return nil, &wizard.StepError{Step: s.name, Err: err}
@@ -189,14 +223,14 @@ func (r *run) preflight(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if want := r.o.Order.Card; want != "" && want != strings.ToUpper(r.card.Serial) {
-		return fmt.Errorf("%w: its serial number is %s, the order says %s", ErrCard, r.card.Serial, want)
-	}
-	if r.o.Buyer != nil && r.o.Buyer.Fingerprint != r.o.Order.Buyer {
-		return fmt.Errorf("%w: its fingerprint is %s, the order says %q", ErrBuyer, r.o.Buyer.Fingerprint, r.o.Order.Buyer)
+	if err := r.fits(); err != nil {
+		return err
 	}
 	if r.o.Shop != nil {
 		if err := r.o.Shop.try(ctx, m.PGP, r.card); err != nil {
+			return err
+		}
+		if _, err := r.statement(ctx); err != nil {
 			return err
 		}
 	}
@@ -221,6 +255,17 @@ func (r *run) preflight(ctx context.Context) (err error) {
 		return errors.New("/boot has no entry that could start by default")
 	}
 	r.entry = b.Default
+	return nil
+}
+
+// fits checks the security key and the buyer against the order.
+func (r *run) fits() error {
+	if want := r.o.Order.Card; want != "" && want != strings.ToUpper(r.card.Serial) {
+		return fmt.Errorf("%w: its serial number is %s, the order says %s", ErrCard, r.card.Serial, want)
+	}
+	if r.o.Buyer != nil && r.o.Buyer.Fingerprint != r.o.Order.Buyer {
+		return fmt.Errorf("%w: its fingerprint is %s, the order says %q", ErrBuyer, r.o.Buyer.Fingerprint, r.o.Order.Buyer)
+	}
 	return nil
 }
 
@@ -455,11 +500,19 @@ func (r *run) handover(ctx context.Context) error {
 	if r.m.TPM != nil {
 		s.Changed = append(s.Changed, "tpm")
 	}
+	if r.last != nil {
+		if err := s.Follows(r.last, r.lastFile); err != nil {
+			return fmt.Errorf("the statement that would follow the one in /boot: %w", err)
+		}
+	}
 	if r.res.Statement, err = s.Marshal(); err != nil {
 		return err
 	}
-	r.signed = nil
-	if r.o.Shop != nil {
+	r.signed, r.res.Signature, r.res.Unsigned = nil, nil, r.o.Shop.later()
+	var certs []byte
+	if r.o.Shop.later() {
+		certs = r.o.Shop.Cert
+	} else if r.o.Shop != nil {
 		sig, err := r.o.Shop.Sign(ctx, r.res.Statement)
 		if err != nil {
 			return fmt.Errorf("signing the hand-over file with the shop's key: %w", err)
@@ -472,7 +525,6 @@ func (r *run) handover(ctx context.Context) error {
 		return fmt.Errorf("signing the hand-over file: %w", err)
 	}
 	r.signed = append(r.signed, signature{r.cert, sig})
-	var certs []byte
 	for _, by := range r.signed {
 		r.res.Signature, certs = append(r.res.Signature, by.sig...), append(certs, by.cert...)
 	}
@@ -481,22 +533,29 @@ func (r *run) handover(ctx context.Context) error {
 }
 
 // statement begins the statement: the next one of the chain in /boot, if that was
-// handed to this shop, or the first of a new one.
+// handed to this shop, or the first of a new one. Whose that chain is must have been
+// said: its keys came with the laptop, and the shop's signature would vouch for them.
 func (r *run) statement(ctx context.Context) (*handover.Statement, error) {
-	first := &handover.Statement{From: r.res.Fingerprint}
-	r.res.Seller = first.From
-	s := first
+	s := &handover.Statement{From: r.res.Fingerprint}
+	r.last, r.lastFile = nil, nil
 	if shop := r.o.Shop; shop != nil {
-		first.From, r.res.Seller = shop.Fingerprint, shop.Fingerprint
+		s.From = shop.Fingerprint
 		chain, files, err := r.m.Handed(ctx, shop.Fingerprint)
 		if err != nil {
 			return nil, fmt.Errorf("reading the hand-over files of who sold the laptop to you: %w", err)
 		}
-		if last := shop.received(chain, r.o.Order.ID); last >= 0 {
-			s = chain.Links[last].Next(files[last], "")
-			r.res.Seller = chain.Links[0].From
+		if at := shop.received(chain, r.o.Order.ID); at >= 0 {
+			r.last, r.lastFile = chain.Links[at], files[at]
+			switch from := r.last.From; {
+			case r.o.Signer == "":
+				return nil, fmt.Errorf("%w: /boot holds a hand-over file that hands this laptop to you; name its seller's fingerprint, or remove the file to begin anew", wizard.ErrSellerUnknown)
+			case r.o.Signer != from:
+				return nil, fmt.Errorf("%w %s: the laptop was handed to you by %s", handover.ErrSigner, r.o.Signer, from)
+			}
+			s = r.last.Next(r.lastFile, "")
 		}
 	}
+	r.res.Seller = s.From
 	s.Order, s.To, s.Created = r.o.Order.ID, r.o.Order.Buyer, r.m.Platform.Now().UTC().Truncate(time.Second)
 	return s, nil
 }
@@ -511,8 +570,9 @@ func (r *run) plans(pcr7 string) bool {
 	return false
 }
 
-// measure reads everything afresh and trusts nothing that was done before.
-func (r *run) measure(ctx context.Context) error {
+// readBack checks what /boot holds of the statement: the bytes, each signature, and the
+// whole chain as the buyer's reader will.
+func (r *run) readBack(ctx context.Context) error {
 	data, sig, err := r.m.OEM.Published(ctx, r.res.Seq)
 	if err != nil {
 		return err
@@ -525,7 +585,24 @@ func (r *run) measure(ctx context.Context) error {
 			return fmt.Errorf("verifying the hand-over file: %w", err)
 		}
 	}
-	s, err := handover.Parse(data)
+	chain, err := r.m.Reads(ctx)
+	switch {
+	case r.res.Unsigned && errors.Is(err, handover.ErrSigner):
+		return nil
+	case r.res.Unsigned && err == nil:
+		return fmt.Errorf("%w: it verifies without the shop's signature", ErrNotAsStated)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrNotAsStated, err)
+	case chain.Digest != handover.Digest(data):
+		return fmt.Errorf("%w: it is not the last one of the chain", ErrNotAsStated)
+	}
+	return nil
+}
+
+// measure trusts no step: it reads the machine afresh and compares it with the
+// statement, and tries every secret.
+func (r *run) measure(ctx context.Context) error {
+	s, err := handover.Parse(r.res.Statement)
 	if err != nil {
 		return err
 	}
@@ -587,7 +664,7 @@ func (r *run) encrypt(ctx context.Context) error {
 	}
 	defer doc.Wipe()
 	sign := r.sign(ctx)
-	if r.o.Shop != nil {
+	if r.o.Shop != nil && !r.o.Shop.later() {
 		sign = func(data []byte) ([]byte, error) { return r.o.Shop.Sign(ctx, data) }
 	}
 	r.res.Message, err = r.o.Buyer.Encrypt(doc, r.m.Platform.Now(), sign)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,8 @@ type shop struct {
 	certs     []byte
 	handed    [][]byte // the statements of the chain
 	notes     bool
-	kept      []byte // the secrets' file
+	kept      []byte            // the secrets' file
+	own       map[string][]byte // certificates of shops, by fingerprint
 }
 
 func newShop() *shop { return &shop{World: wizardtest.New(), notes: true} }
@@ -99,10 +101,44 @@ func (s *shop) Publish(_ context.Context, seq int, statement, signature, certs [
 }
 
 func (s *shop) Published(_ context.Context, seq int) (statement, signature []byte, err error) {
-	if seq != len(s.handed)-1 {
-		return nil, nil, fmt.Errorf("there are %d statements, number %d is asked for", len(s.handed), seq)
+	if seq >= len(s.handed) {
+		return nil, nil, fmt.Errorf("statement %d: %w", seq, wizard.ErrNotFound)
+	}
+	if seq < len(s.handed)-1 {
+		return s.handed[seq], nil, nil
 	}
 	return s.statement, s.signature, nil
+}
+
+func (s *shop) Sign(_ context.Context, _ int, signatures []byte) error {
+	return s.write("handover.sign", func() { s.signature = signatures })
+}
+
+func (s *shop) key(context.Context) ([]byte, error) { return s.ROM[0], nil }
+
+// reads wants a signature by whom the last statement is from, and one by the key in the
+// firmware.
+func (s *shop) reads(ctx context.Context) (*handover.Chain, error) {
+	c, files, err := s.chain(ctx, "")
+	if err != nil || c == nil {
+		return nil, errors.Join(errors.New("no chain"), err)
+	}
+	pgp := s.World.Machine().PGP
+	from := s.own[c.Last().From]
+	if fprs, err := pgp.Fingerprints(s.ROM[0]); err == nil && fprs[0] == c.Last().From {
+		from = s.ROM[0]
+	}
+	sigs, err := handover.Signatures(s.signature)
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range [][]byte{from, s.ROM[0]} {
+		if !slices.ContainsFunc(sigs, func(sig []byte) bool { return pgp.Verify(cert, s.statement, sig) == nil }) {
+			return nil, handover.ErrSigner
+		}
+	}
+	c.Digest = handover.Digest(files[len(files)-1])
+	return c, nil
 }
 
 // chain reads what Publish left; its signatures are not this test's business.
@@ -174,7 +210,7 @@ func (s *shop) measure(ctx context.Context) (handover.Measured, error) {
 func (s *shop) machine() *Machine {
 	m := s.World.Machine()
 	m.Firmware = chip{m.Firmware}
-	return &Machine{Machine: m, OEM: s, Measure: s.measure, Handed: s.chain}
+	return &Machine{Machine: m, OEM: s, Measure: s.measure, Handed: s.chain, Reads: s.reads, Key: s.key}
 }
 
 func parse(t *testing.T, doc []byte) *answers.Secrets {
@@ -317,22 +353,25 @@ func TestEveryFailureIsTold(t *testing.T) {
 	}
 }
 
+// spoils are what somebody could do to a laptop that is ready.
+var spoils = map[string]func(*shop){
+	"another key in the firmware": func(s *shop) { cert, _ := s.Forge(); s.ROM[1] = cert },
+	"a second passphrase":         func(s *shop) { s.Disks[0].Slots = append(s.Disks[0].Slots, "back door") },
+	"another volume key":          func(s *shop) { s.Disks[0].Key = "key-of-another-disk" },
+	"another PIN":                 func(s *shop) { s.UserPIN = "123456" },
+	"another admin PIN":           func(s *shop) { s.AdminPIN = "12345678" },
+	"another owner of the TPM":    func(s *shop) { s.Owner = "" },
+	"nothing sealed":              func(s *shop) { s.Sealed = nil },
+	"other files in /boot":        func(s *shop) { s.Files = "files-2" },
+	"the trigger gone":            func(s *shop) { s.Oem = false },
+	"the trigger not covered":     func(s *shop) { s.covered = false },
+	"another hand-over file":      func(s *shop) { s.statement = append(bytes.Clone(s.statement), '\n') },
+}
+
 // TestMeasuredAfterwards changes something behind the run's back, after the last
 // write: only reading the machine again can tell.
 func TestMeasuredAfterwards(t *testing.T) {
-	for name, spoil := range map[string]func(*shop){
-		"another key in the firmware": func(s *shop) { cert, _ := s.Forge(); s.ROM[1] = cert },
-		"a second passphrase":         func(s *shop) { s.Disks[0].Slots = append(s.Disks[0].Slots, "back door") },
-		"another volume key":          func(s *shop) { s.Disks[0].Key = "key-of-another-disk" },
-		"another PIN":                 func(s *shop) { s.UserPIN = "123456" },
-		"another admin PIN":           func(s *shop) { s.AdminPIN = "12345678" },
-		"another owner of the TPM":    func(s *shop) { s.Owner = "" },
-		"nothing sealed":              func(s *shop) { s.Sealed = nil },
-		"other files in /boot":        func(s *shop) { s.Files = "files-2" },
-		"the trigger gone":            func(s *shop) { s.Oem = false },
-		"the trigger not covered":     func(s *shop) { s.covered = false },
-		"another hand-over file":      func(s *shop) { s.statement = append(bytes.Clone(s.statement), '\n') },
-	} {
+	for name, spoil := range spoils {
 		s := newShop()
 		s.Fault = func(op string) error {
 			if op == "handover.statement.done" {
@@ -437,6 +476,27 @@ func TestKeysAreKept(t *testing.T) {
 		}
 		if kept := s.Fprs == before; kept != c.kept {
 			t.Errorf("%s: the keys were kept: %v", c.name, kept)
+		}
+	}
+}
+
+// TestRestart: a TPM that wants a restart gets one, and the same command ends the work
+// with the same keys.
+func TestRestart(t *testing.T) {
+	for _, op := range []string{"tpm.clear", "tpm.counter"} {
+		s := newShop()
+		s.FailOnce(op, fmt.Errorf("%w: deactivated", wizard.ErrRestart))
+		_, err := Run(t.Context(), s.machine(), s.options(t))
+		if !errors.Is(err, ErrRestart) {
+			t.Fatalf("%s: %v", op, err)
+		}
+		before := s.Fprs
+		s.Reboot()
+		if _, err := Run(t.Context(), s.machine(), s.options(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ready(t); err != nil || s.Fprs != before {
+			t.Errorf("%s: %v", op, err)
 		}
 	}
 }

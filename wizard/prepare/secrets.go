@@ -70,6 +70,18 @@ func (k Known) Wipe() {
 // makeSecrets makes the secrets of one laptop, or takes those of the interrupted run
 // of the same order on the same security key, and gives them to their keeper.
 func (r *run) makeSecrets() error {
+	if err := r.collectSecrets(); err != nil {
+		return err
+	}
+	doc := r.made.Document()
+	defer doc.Wipe()
+	if err := r.o.Out.Replace(doc); err != nil {
+		return fmt.Errorf("writing the secrets before they are used: %w", err)
+	}
+	return nil
+}
+
+func (r *run) collectSecrets() error {
 	old := r.o.Known
 	made := &answers.Secrets{}
 	r.made = made
@@ -93,12 +105,6 @@ func (r *run) makeSecrets() error {
 		}
 	}
 	r.keys.Disk, r.keys.User, r.keys.Admin, r.keys.Owner = made.Get(nameDisk), made.Get(nameUser), made.Get(nameAdmin), made.Get(nameOwner)
-
-	doc := made.Document()
-	defer doc.Wipe()
-	if err := r.o.Out.Replace(doc); err != nil {
-		return fmt.Errorf("writing the secrets before they are used: %w", err)
-	}
 	return nil
 }
 

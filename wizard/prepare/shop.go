@@ -18,9 +18,16 @@ var ErrShop = errors.New("the shop's own key cannot sign")
 type Shop struct {
 	Cert        []byte // OpenPGP certificate, binary
 	Fingerprint string // of its primary key
-	// Sign returns an armoured detached signature over data.
+	// Sign returns an armoured detached signature over data; nil: it is made elsewhere,
+	// after the run.
 	Sign func(ctx context.Context, data []byte) ([]byte, error)
 }
+
+func (s *Shop) later() bool { return s != nil && s.Sign == nil }
+
+// maxShopCert leaves room for the laptop's certificate and the receiver's in a file
+// whose readers take no more than a statement's size.
+const maxShopCert = handover.MaxStatement / 2
 
 // try lets the key sign once, before anything is changed, and makes sure that it is
 // not on the card that this run will erase.
@@ -29,8 +36,17 @@ func (s *Shop) try(ctx context.Context, pgp wizard.OpenPGP, laptop wizard.CardIn
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrShop, err)
 	}
-	if fprs[0] == laptop.Fingerprints[0] {
+	if fprs[0] != "" && fprs[0] == laptop.Fingerprints[0] {
 		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, laptop.Serial)
+	}
+	if len(s.Cert) > maxShopCert {
+		return fmt.Errorf("%w: its certificate has %d bytes; more than %d do not fit beside a hand-over file", ErrShop, len(s.Cert), maxShopCert)
+	}
+	if s.later() {
+		if fprs[0] == "" {
+			return fmt.Errorf("%w: its certificate has no key for signing", ErrShop)
+		}
+		return nil
 	}
 	data := []byte("reown prepare: trying the key\n")
 	sig, err := s.Sign(ctx, data)

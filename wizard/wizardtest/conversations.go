@@ -275,7 +275,7 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 		p.note(id, "couch-relic-"+id)
 		return p.Paper[id]
 	case in.Key == "signer":
-		return strings.ToLower(p.W.Seller.Chain[0].From)
+		return strings.ToLower(p.W.Seller.SellerKey())
 	case in.Key == "clock":
 		return "2026-11-22 17:41"
 	case in.Key == "name":

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"reown/internal/handover"
 	"reown/internal/secret"
 	"reown/wizard"
 )
@@ -142,7 +144,7 @@ func New() *World {
 	}
 	w.Set = BootSet{Signer: sellerCard, Files: w.Files}
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
-	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus",
+	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
 		Chain: []wizard.Transfer{{From: sellerCard, Name: "NovaCustom", Date: "2026-11-02", Firmware: true}}, Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller", CardSerial: "5F11A2C0"}
 	return w
 }
@@ -307,8 +309,12 @@ func (w *World) Forge() (cert []byte, sign func([]byte) []byte) {
 	return w.certificate(fprs, wizard.Identity{Name: "Mallory"}), func(d []byte) []byte { return w.armor(fprs[0], d) }
 }
 
+// armor has the form of an OpenPGP signature, so that files of several can be taken
+// apart as real ones are.
 func (w *World) armor(fpr string, data []byte) []byte {
-	return []byte("-----BEGIN PGP SIGNATURE-----\n" + w.mac(fpr, string(data)) + "\n-----END PGP SIGNATURE-----\n")
+	mac := w.mac(fpr, string(data))
+	packet := append([]byte{0xc2, byte(len(mac))}, mac...)
+	return []byte("-----BEGIN PGP SIGNATURE-----\n\n" + base64.StdEncoding.EncodeToString(packet) + "\n-----END PGP SIGNATURE-----\n")
 }
 
 type pgp struct{ *World }
@@ -327,7 +333,9 @@ func (w pgp) Verify(cert, data, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(sig, w.armor(c.Fprs[0], data)) {
+	made, err := handover.Signatures(sig)
+	good, _ := handover.Signatures(w.armor(c.Fprs[0], data))
+	if err != nil || len(made) != 1 || !bytes.Equal(made[0], good[0]) {
 		return errors.New("wizardtest: the signature does not verify")
 	}
 	return nil
