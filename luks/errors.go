@@ -31,6 +31,12 @@ var (
 	// ErrInDoubt: of an interrupted hotzone there are blocks that are neither what
 	// their checksums say nor what the new key makes of that.
 	ErrInDoubt = errors.New("the checksums of the interrupted part do not fit its data")
+	// ErrOldKey: the passphrase opens the new volume key, but no keyslot of the old one,
+	// which what is left of the re-encryption needs.
+	ErrOldKey = errors.New("the passphrase opens no keyslot of the old volume key")
+	// ErrLeftBehind: in what the header calls re-encrypted there is data under the old
+	// key, and which of the data around it is cannot be proven.
+	ErrLeftBehind = errors.New("an earlier recovery left data under the old key")
 	// ErrMetadata: the re-encryption's description in the header fails its own digest.
 	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
 	// ErrTooSmall: the device ends before the data the header describes.

@@ -67,8 +67,9 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	if err != nil {
 		return Rescue{}, err
 	}
-	if r == nil || r.finished || r.slot.area.typ != "none" {
-		return Rescue{}, unsupported("rescue of anything but an unfinished re-encryption with resilience none; resume it instead")
+	none := r != nil && r.slot.area.typ == "none"
+	if r == nil || r.crash || r.finished && none {
+		return Rescue{}, unsupported("rescue of a volume at rest, or of one that is interrupted in a protected hotzone; resume it instead")
 	}
 	_, newKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.newDigest))
 	if err != nil {
@@ -77,7 +78,7 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	defer newKey.Wipe()
 	_, oldKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.oldDigest))
 	if err != nil {
-		return Rescue{}, fmt.Errorf("the old volume key: %w", err)
+		return Rescue{}, oldKeyError(err)
 	}
 	defer oldKey.Wipe()
 	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
@@ -92,11 +93,29 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 		return Rescue{}, err
 	}
 	defer s.newC.Wipe()
+	if !none {
+		return v.rescueDone(ctx, s, oldKey, newKey)
+	}
 	found, err := s.position(ctx)
 	if err != nil || o.DryRun {
 		return found, err
 	}
 	return found, v.adopt(ctx, s, found, oldKey, newKey)
+}
+
+// buffers makes room for two windows; free returns it.
+func (s *search) buffers() (err error) {
+	if s.buf, err = newBuffer(window); err != nil {
+		return err
+	}
+	s.alt, err = newBuffer(window)
+	return err
+}
+
+func (s *search) free() {
+	s.buf.free()
+	s.alt.free()
+	s.buf, s.alt = nil, nil
 }
 
 // A verdict on one unit of data: which key it is under.
@@ -191,15 +210,10 @@ func (s *search) each(ctx context.Context, off, end int64, progress bool, f func
 // position finds the point up to which everything is new. cryptsetup goes forward
 // through the data, so it is where the verdicts turn from new to old.
 func (s *search) position(ctx context.Context) (Rescue, error) {
-	var err error
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return Rescue{}, err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return Rescue{}, err
-	}
-	defer s.alt.free()
+	defer s.free()
 
 	lastNew, firstOld := s.r.offset, s.r.total // ends of what is proven
 	if err := s.each(ctx, s.r.offset, s.r.total, true, func(pos int64, x verdict) {
@@ -280,20 +294,15 @@ func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, new
 // writeMixedChecksums stores, for the units of a mixed stretch, the hash of what they
 // are or were under the old key.
 func (s *search) writeMixedChecksums(ctx context.Context, found Rescue) error {
-	var err error
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return err
-	}
-	defer s.alt.free()
+	defer s.free()
 	n := hashSize("sha256")
 	sums := make([]byte, roundUp(found.Mixed/s.unit*int64(n), 4096))
 	raw := make([]byte, s.unit)
 	var readErr error
-	err = s.each(ctx, found.Position, found.Position+found.Mixed, false, func(pos int64, x verdict) {
+	err := s.each(ctx, found.Position, found.Position+found.Mixed, false, func(pos int64, x verdict) {
 		if readErr != nil {
 			return
 		}

@@ -50,14 +50,10 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 		return Rescue{}, err
 	}
 	defer s.oldC.Wipe()
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return Rescue{}, err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return Rescue{}, err
-	}
-	defer s.alt.free()
+	defer s.free()
 	firstOld := total
 	if err := s.each(ctx, 0, roundDown(min(total, inFlight), s.unit), true, func(pos int64, x verdict) {
 		if x == isOld {

@@ -47,7 +47,8 @@ called again at any time. Several devices run in parallel.
 		{name: "rescue", args: "DEVICE --key-file KEY", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
 			long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
-cannot be proven nothing is written. A LUKS1 disk that cryptsetup has made unusable gets its header back if
+cannot be proven nothing is written. In a protected run it looks for data that a power failure during
+cryptsetup repair has left under the old key. A LUKS1 disk that cryptsetup has made unusable gets its header back if
 no data had been re-encrypted.
   --in-order              the program was killed but the power stayed on
   --dry-run               only report`)},
