@@ -11,6 +11,9 @@ var (
 	ErrNotLUKS = errors.New("not a LUKS volume")
 	// ErrDamaged: there is a LUKS header, and no copy of it is intact.
 	ErrDamaged = errors.New("no intact copy of the LUKS header")
+	// ErrDisagree: both copies of the header are intact and of one age, and say
+	// different things.
+	ErrDisagree = errors.New("the two copies of the LUKS header disagree")
 	// ErrForeign: the place of the primary header holds something else, so that
 	// writing there might destroy it.
 	ErrForeign = errors.New("something other than a LUKS header stands at the start of the device")
@@ -46,6 +49,9 @@ var (
 	// ErrLUKS1Interrupted: cryptsetup's LUKS1 re-encryption was interrupted; the new
 	// volume key and the position are in files it left behind, not on the device.
 	ErrLUKS1Interrupted = errors.New("an interrupted LUKS1 re-encryption of cryptsetup")
+	// ErrLUKS1Files: the files of cryptsetup's LUKS1 re-encryption are missing, do not
+	// belong to the volume, or contradict it.
+	ErrLUKS1Files = errors.New("the files of the LUKS1 re-encryption do not fit the device")
 	// ErrNotErased: key material is still there after it was overwritten.
 	ErrNotErased = errors.New("the device did not take what was written over its key material")
 	// ErrReadOnly: the volume was opened for reading only.

@@ -189,6 +189,9 @@ func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOpti
 
 // checkTarget refuses targets that the device or the data's size do not allow.
 func (v *Volume) checkTarget(old, next *segment) error {
+	if err := v.fits(old); err != nil {
+		return err
+	}
 	total := v.segmentSize(old)
 	switch ss := int64(next.sectorSize); {
 	case ss < 512 || ss > 4096 || ss&(ss-1) != 0:

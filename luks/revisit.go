@@ -18,6 +18,13 @@ const anchors = 256
 // says is old for certain. If there are any, the header is put back to where the hotzone
 // was in work, and it is recovered again. Nothing is written otherwise.
 func (u *run) revisit(ctx context.Context) error {
+	if u.r.finished {
+		// All data is there, but perhaps only in the disk's cache: the header that gives
+		// up the old key must not overtake it.
+		if err := u.v.data.Sync(WriteRecovery); err != nil {
+			return err
+		}
+	}
 	if u.oldC == nil || u.r.crash || u.r.offset == 0 {
 		return nil
 	}

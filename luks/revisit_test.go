@@ -233,3 +233,37 @@ func TestResumeRefusesToGuess(t *testing.T) {
 		t.Errorf("%v; changed: %v", err, !bytes.Equal(out, img))
 	}
 }
+
+// Where cryptsetup has done all data and not closed the header, the data may still be in
+// the disk's cache only: it is flushed before a header gives up the old key.
+func TestFlushBeforeTheLastHeader(t *testing.T) {
+	for _, detached := range []bool{false, true} {
+		f := format(t, shape{size: 1 << 20, sector: 512, detached: detached})
+		base := f.image()
+		log := f.record(f.peerReencrypt()...)
+		found := false
+		for k := range log {
+			img := lukstest.Replay(base, log[:k])
+			d := lukstest.NewDisk(img, 512)
+			v, err := f.open(d)
+			if err != nil || !v.Info().Reencryption.Finished {
+				continue
+			}
+			found = true
+			d.Record()
+			if err := v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			dev := 0
+			if detached {
+				dev = 1
+			}
+			if op := d.Log()[0]; !op.Sync || op.Dev != dev {
+				t.Errorf("after %d operations: %v came first", k, op)
+			}
+		}
+		if !found {
+			t.Error("there is no such state in the log")
+		}
+	}
+}
