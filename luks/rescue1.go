@@ -45,7 +45,7 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 	}
 	defer key.Wipe()
 	total := v.segmentSize(seg)
-	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize)}
+	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize), around: inFlight, small: smallRequest}
 	if s.oldC, err = newSectorCipher(seg.encryption, key.Bytes()); err != nil {
 		return Rescue{}, err
 	}
