@@ -40,6 +40,9 @@ var (
 	// ErrLeftBehind: in what the header calls re-encrypted there is data under the old
 	// key, and which of the data around it is cannot be proven.
 	ErrLeftBehind = errors.New("an earlier recovery left data under the old key")
+	// ErrTwice: cryptsetup was resumed after an unprotected run and has encrypted data
+	// twice.
+	ErrTwice = errors.New("data has been encrypted twice")
 	// ErrMetadata: the re-encryption's description in the header fails its own digest.
 	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
 	// ErrTooSmall: the device ends before the data the header describes.

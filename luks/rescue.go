@@ -139,7 +139,8 @@ const (
 	silent verdict = iota // random under both keys
 	isNew
 	isOld
-	isTorn // partly either
+	isTorn  // partly either
+	isTwice // new, and taken for old and made new again
 )
 
 type search struct {
@@ -197,11 +198,22 @@ func (s *search) judge(off, n int64) ([]verdict, error) {
 				out[(at+i)/s.unit] = isNew
 			case underOld && !underNew:
 				out[(at+i)/s.unit] = isOld
+			case s.newC != nil && !underNew && s.twice(q[i:i+s.unit], first+uint64(i)/512):
+				out[(at+i)/s.unit] = isTwice
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// twice reports whether p, decrypted with the new key, was new before it was decrypted
+// with the old key: what cryptsetup makes of data when it begins again too early. p is
+// changed.
+func (s *search) twice(p []byte, iv uint64) bool {
+	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
+	s.newC.DecryptSectors(p, p, s.r.final.sectorSize, iv)
+	return structured(p)
 }
 
 // each calls f for every unit from off to end, in order.
@@ -235,8 +247,14 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 	defer s.free()
 
 	lastNew, firstOld := max(s.r.offset, s.atLeast), s.r.total // ends of what is proven
+	twice, firstTwice := int64(0), int64(-1)
 	if err := s.each(ctx, s.r.offset, s.r.total, true, func(pos int64, x verdict) {
 		switch {
+		case x == isTwice:
+			twice += s.unit
+			if firstTwice < 0 {
+				firstTwice = pos
+			}
 		case x == isNew:
 			lastNew = max(lastNew, pos+s.unit)
 		case x == isOld:
@@ -246,6 +264,9 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 		return Rescue{}, err
 	}
 	found := Rescue{Position: min(lastNew, firstOld), Total: s.r.total}
+	if twice > 0 {
+		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice, twice, firstTwice)
+	}
 	if firstOld > lastNew {
 		return found, fmt.Errorf("%w: from byte %d to byte %d of the data everything looks random under both keys", ErrUnproven, lastNew, firstOld)
 	}
