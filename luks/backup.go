@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Backup writes the header, with all keyslots, to w: the same bytes as
@@ -47,10 +50,26 @@ func (v *Volume) BackupFile(ctx context.Context, path string) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = syncDir(filepath.Dir(path)) // its name, too
+	}
+	if err != nil {
 		os.Remove(path)
 	}
 	return err
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) { // a file system that has no such thing
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // length is the length in bytes of header and keyslots.
@@ -61,8 +80,10 @@ func (h *header2) length() int64 {
 	return h.meta.keyslotsEnd()
 }
 
-func (v *Volume) reencrypting() bool {
-	return slices.ContainsFunc(v.h.meta.requirements, func(s string) bool {
+func (v *Volume) reencrypting() bool { return v.h.meta.reencrypting() }
+
+func (m *meta) reencrypting() bool {
+	return slices.ContainsFunc(m.requirements, func(s string) bool {
 		return slices.Contains(reencryptions, s)
 	})
 }
@@ -113,6 +134,22 @@ func RestoreHeader(ctx context.Context, path string, backup io.Reader, force boo
 		return err
 	}
 	defer dev.Close()
+	if !o.NoLocks {
+		// A re-encryption at work on the same image file would not be seen otherwise.
+		if b, err := load(backupDevice(raw)); err == nil {
+			v := &Volume{h: b.hdr}
+			unlock, err := v.lockReencryption(ctx)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		unlock, err := dev.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	return restore(ctx, dev, raw, force)
 }
 

@@ -221,39 +221,137 @@ func TestCrashEnumeration(t *testing.T) {
 	}
 }
 
+// faultShapes are what faults are tried on.
+var faultShapes = []struct {
+	name  string
+	shape shape
+	o     luks.ReencryptOptions
+	step  int // between the operations that fail, outside a soak
+	block int
+}{
+	{"512", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10}, 5, 512},
+	{"512 to 4096", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 13, 4096},
+	{"journal", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 13, 512},
+	{"detached header", shape{size: 256 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 13, 4096},
+}
+
 // Every write and flush fails once, or the disk dies there: the error must be
 // reported, and the next run must finish.
 func TestFaultAtEveryOperation(t *testing.T) {
-	f := format(t, shape{size: 256 << 10, sector: 512})
-	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 512)
-	step := 1
-	if !lukstest.Soak() {
-		step = 5
-	}
-	lost, points := 0, 0
-	for k := 0; k < len(m.log); k += step {
-		for _, mode := range []string{"once", "short", "dead"} {
-			d := lukstest.NewDisk(slices.Clone(m.base), 512)
-			d.Fault = func(n int, op lukstest.Op) (int, error) {
-				switch {
-				case n == k && mode == "short":
-					return len(op.Data) / 1024 * 512, lukstest.ErrFault
-				case n == k, n > k && mode == "dead":
-					return 0, lukstest.ErrFault
+	for _, c := range faultShapes {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, c.shape)
+			m := record(t, f, c.o, c.block)
+			if lukstest.Soak() {
+				c.step = 1
+			}
+			lost, points := 0, 0
+			for k := 0; k < len(m.log); k += c.step {
+				for _, mode := range []string{"once", "short", "dead"} {
+					d := lukstest.NewDisk(slices.Clone(m.base), c.block)
+					d.Fault = func(n int, op lukstest.Op) (int, error) {
+						switch {
+						case n == k && mode == "short":
+							return len(op.Data) / 1024 * 512, lukstest.ErrFault
+						case n == k, n > k && mode == "dead":
+							return 0, lukstest.ErrFault
+						}
+						return 0, nil
+					}
+					points++
+					if err := m.work(context.Background(), d); !errors.Is(err, lukstest.ErrFault) {
+						t.Errorf("%s at %d (%v) was not reported: %v", mode, k, m.log[k], err)
+					}
+					if err := m.survive(d.Bytes()); err != nil {
+						lost++
+						t.Errorf("%s at %d (%v): %v", mode, k, m.log[k], err)
+					}
 				}
-				return 0, nil
 			}
+			t.Logf("lost %d of %d points", lost, points)
+		})
+	}
+}
+
+// A read fails once, any of them, in a run from the start or from where the power
+// failed. What is done then may fail; it may not do harm. The first copy of the header is
+// the case that matters: the other may be older.
+func TestFaultAtEveryRead(t *testing.T) {
+	for _, c := range faultShapes {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, c.shape)
+			m := record(t, f, c.o, c.block)
+			r := rand.New(rand.NewPCG(4, 4))
+			lost, failed, points := 0, 0, 40
+			if lukstest.Soak() {
+				points = 2000
+			}
+			for i := range points {
+				img := slices.Clone(m.base)
+				if i > 0 {
+					img = lukstest.Replay(m.base, lukstest.PowerLoss(m.log, r.IntN(len(m.log)+1), c.block, 0.5, r))
+				}
+				d := lukstest.NewDisk(img, c.block)
+				at, n := int64(r.IntN(40)), atomic.Int64{}
+				header := i%2 == 0 // every read of the first copy, by one load
+				d.BadRead = func(off int64, _ int) error {
+					if header && off == 0 && n.Add(1) == 1 || !header && n.Add(1) == at+1 {
+						return &luks.IOError{Op: "read", Offset: off, Err: lukstest.ErrFault}
+					}
+					return nil
+				}
+				if m.work(context.Background(), d) != nil {
+					failed++
+				}
+				d.BadRead = nil
+				if err := m.survive(d.Bytes()); err != nil {
+					lost++
+					t.Errorf("point %d, header %v: %v", i, header, err)
+				}
+			}
+			t.Logf("lost %d of %d points; %d runs failed", lost, points, failed)
+		})
+	}
+}
+
+// The second copy of the header may be older than data that has been written. If the
+// first one cannot be read, it is no substitute.
+func TestFirstCopyUnreadable(t *testing.T) {
+	f := format(t, shape{size: 512 << 10, sector: 512})
+	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 512)
+	points, second := 0, -1
+	for k, op := range m.log {
+		switch {
+		case op.Sync:
+			second = -1
+		case op.Name == luks.WriteSecondary:
+			second = k
+		case op.Name == luks.WriteData && second >= 0:
 			points++
-			if err := m.work(context.Background(), d); !errors.Is(err, lukstest.ErrFault) {
-				t.Errorf("%s at %d (%v) was not reported: %v", mode, k, m.log[k], err)
+			ops := slices.Delete(slices.Clone(m.log[:k+1]), second, second+1) // it was in the cache
+			img := lukstest.Replay(m.base, ops)
+			d := lukstest.NewDisk(slices.Clone(img), 512)
+			remapped := false // as disks do when a bad sector is written to
+			d.Observe = func(_ int, op lukstest.Op) { remapped = remapped || !op.Sync && op.Off == 0 }
+			d.BadRead = func(off int64, _ int) error {
+				if off > 0 || remapped {
+					return nil
+				}
+				return &luks.IOError{Op: "read", Offset: off, Err: lukstest.ErrFault}
 			}
+			if err := m.work(context.Background(), d); !errors.Is(err, lukstest.ErrFault) || !bytes.Equal(d.Bytes(), img) {
+				t.Errorf("after %d operations: %v; changed: %v", k, err, !bytes.Equal(d.Bytes(), img))
+			}
+			d.BadRead = nil
 			if err := m.survive(d.Bytes()); err != nil {
-				lost++
-				t.Errorf("%s at %d (%v): %v", mode, k, m.log[k], err)
+				t.Errorf("after %d operations: %v", k, err)
 			}
 		}
 	}
-	t.Logf("lost %d of %d points", lost, points)
+	if points == 0 {
+		t.Error("there is no such point in the log")
+	}
+	t.Logf("%d points", points)
 }
 
 // The enumeration must be able to fail: without one of its flushes, our order of

@@ -98,6 +98,10 @@ func TestLocks(t *testing.T) {
 	v := open(t, f.img)
 	ctx := context.Background()
 	checked := false
+	var backup bytes.Buffer
+	if err := v.Backup(ctx, &backup); err != nil {
+		t.Fatal(err)
+	}
 	err := v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{Hotzone: 256 << 10, Progress: func(done, _ int64) {
 		if done == 0 || checked {
 			return
@@ -108,6 +112,9 @@ func TestLocks(t *testing.T) {
 		}
 		if err := open(t, f.img).Resume(ctx, pass("first"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrInUse) {
 			t.Errorf("a second run of ours: %v", err)
+		}
+		if err := luks.RestoreHeader(ctx, f.img, bytes.NewReader(backup.Bytes()), true, luks.Options{}); !errors.Is(err, luks.ErrInUse) {
+			t.Errorf("a header written back under a run: %v", err)
 		}
 	}})
 	if err != nil || !checked {

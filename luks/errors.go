@@ -11,6 +11,9 @@ var (
 	ErrNotLUKS = errors.New("not a LUKS volume")
 	// ErrDamaged: there is a LUKS header, and no copy of it is intact.
 	ErrDamaged = errors.New("no intact copy of the LUKS header")
+	// ErrDisagree: both copies of the header are intact and of one age, and say
+	// different things.
+	ErrDisagree = errors.New("the two copies of the LUKS header disagree")
 	// ErrForeign: the place of the primary header holds something else, so that
 	// writing there might destroy it.
 	ErrForeign = errors.New("something other than a LUKS header stands at the start of the device")
@@ -31,6 +34,15 @@ var (
 	// ErrInDoubt: of an interrupted hotzone there are blocks that are neither what
 	// their checksums say nor what the new key makes of that.
 	ErrInDoubt = errors.New("the checksums of the interrupted part do not fit its data")
+	// ErrOldKey: the passphrase opens the new volume key, but no keyslot of the old one,
+	// which what is left of the re-encryption needs.
+	ErrOldKey = errors.New("the passphrase opens no keyslot of the old volume key")
+	// ErrLeftBehind: in what the header calls re-encrypted there is data under the old
+	// key, and which of the data around it is cannot be proven.
+	ErrLeftBehind = errors.New("an earlier recovery left data under the old key")
+	// ErrTwice: cryptsetup was resumed after an unprotected run and has encrypted data
+	// twice.
+	ErrTwice = errors.New("data has been encrypted twice")
 	// ErrMetadata: the re-encryption's description in the header fails its own digest.
 	ErrMetadata = errors.New("the re-encryption metadata does not match its digest")
 	// ErrTooSmall: the device ends before the data the header describes.
@@ -40,6 +52,9 @@ var (
 	// ErrLUKS1Interrupted: cryptsetup's LUKS1 re-encryption was interrupted; the new
 	// volume key and the position are in files it left behind, not on the device.
 	ErrLUKS1Interrupted = errors.New("an interrupted LUKS1 re-encryption of cryptsetup")
+	// ErrLUKS1Files: the files of cryptsetup's LUKS1 re-encryption are missing, do not
+	// belong to the volume, or contradict it.
+	ErrLUKS1Files = errors.New("the files of the LUKS1 re-encryption do not fit the device")
 	// ErrNotErased: key material is still there after it was overwritten.
 	ErrNotErased = errors.New("the device did not take what was written over its key material")
 	// ErrReadOnly: the volume was opened for reading only.

@@ -76,14 +76,25 @@ func RawPass(v *Volume) error {
 // EditJSON replaces text in both copies of a LUKS2 header and mends the checksums.
 func EditJSON(t testing.TB, img []byte, from, to string) []byte {
 	t.Helper()
+	return replaceJSON(t, img, from, to, 1)
+}
+
+// ReplaceJSON is EditJSON of all places where there is such a text.
+func ReplaceJSON(t testing.TB, img []byte, from, to string) []byte {
+	t.Helper()
+	return replaceJSON(t, img, from, to, -1)
+}
+
+func replaceJSON(t testing.TB, img []byte, from, to string, want int) []byte {
+	t.Helper()
 	out := bytes.Clone(img)
 	for _, off := range []int64{0, minHeaderSize} {
 		raw := out[off : off+minHeaderSize]
 		text := raw[binHeaderSize : binHeaderSize+bytes.IndexByte(raw[binHeaderSize:], 0)]
-		if bytes.Count(text, []byte(from)) != 1 {
-			t.Fatalf("%q stands %d times in %s", from, bytes.Count(text, []byte(from)), text)
+		if n := bytes.Count(text, []byte(from)); n != want && (n == 0 || want > 0) {
+			t.Fatalf("%q stands %d times in %s", from, n, text)
 		}
-		next := bytes.Replace(text, []byte(from), []byte(to), 1)
+		next := bytes.ReplaceAll(text, []byte(from), []byte(to))
 		clear(raw[binHeaderSize:])
 		copy(raw[binHeaderSize:], next)
 		sum, err := headerChecksum(raw)
@@ -97,3 +108,10 @@ func EditJSON(t testing.TB, img []byte, from, to string) []byte {
 
 // SetFreeMemory makes a volume believe that so many bytes are free.
 func SetFreeMemory(v *Volume, n int64) { v.free = func() int64 { return n } }
+
+// OpenAside opens a LUKS1 volume whose header cryptsetup's re-encryption has set aside,
+// or whatever became of it.
+func OpenAside(data Device) (*Volume, error) {
+	v := &Volume{path: "disk", free: memAvailable, hdr: data, data: data, noLocks: true, aside: true}
+	return v, v.load()
+}

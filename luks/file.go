@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,10 @@ type file struct {
 	size   int64
 	block  int // logical block size
 	direct bool
+
+	// partly is held while a write that does not cover whole blocks reads and replaces
+	// them: another one may share a block with it.
+	partly sync.Mutex
 }
 
 // openFile opens path. A block device is opened exclusively, which the kernel
@@ -150,6 +155,10 @@ func (f *file) aligned(p []byte, off int64, op func([]byte, int64) error, write 
 		return err
 	}
 	defer b.free()
+	if write && !whole {
+		f.partly.Lock()
+		defer f.partly.Unlock()
+	}
 	if !write || !whole {
 		if err := f.pread(b.mem[:end-start], start); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -54,7 +55,7 @@ func FuzzJSON(f *testing.F) {
 				t.Fatalf("without keyslot %d: %v\n%s", n, err, root.text())
 			}
 		}
-		v := &Volume{h: &header2{root: root, meta: m, size: minHeaderSize}, hdr: backupDevice(nil), data: backupDevice(make([]byte, 1<<20))}
+		v := &Volume{h: &header2{root: root, meta: m, size: minHeaderSize}, state: &loaded{}, hdr: backupDevice(nil), data: backupDevice(make([]byte, 1<<20))}
 		if r, err := v.reencryption(); err == nil && r != nil {
 			if r.offset < 0 || r.length < 0 || r.offset+r.length > r.total || r.total > 1<<61 {
 				t.Fatalf("re-encryption at %d+%d of %d", r.offset, r.length, r.total)
@@ -148,4 +149,44 @@ func FuzzPhdr(f *testing.F) {
 			t.Fatal("version")
 		}
 	})
+}
+
+// FuzzLog1: a log that is accepted is one that cryptsetup would have written.
+func FuzzLog1(f *testing.F) {
+	seed := "# LUKS reencryption log, DO NOT EDIT OR DELETE.\nversion = 2\nUUID = b2ad317e-ef00-454a-9572-778785ceda49\ndirection = 0\nmode = 0\noffset = 2097152\nshift = 0\n# EOF\n"
+	f.Add(append([]byte(seed), make([]byte, log1Size-len(seed))...))
+	f.Add([]byte(seed))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := parseLog1(b)
+		if err != nil {
+			return
+		}
+		if l.offset < 0 || l.offset%512 != 0 || l.uuid == "" || len(b) != log1Size {
+			t.Fatalf("%+v of %q", l, b)
+		}
+	})
+}
+
+func TestParseLog1(t *testing.T) {
+	const good = "# LUKS reencryption log, DO NOT EDIT OR DELETE.\nversion = 2\nUUID = b2ad317e\ndirection = 0\nmode = 0\noffset = 2097152\nshift = 0\n# EOF\n"
+	pad := func(s string) []byte { return append([]byte(s), make([]byte, log1Size-len(s))...) }
+	if l, err := parseLog1(pad(good)); err != nil || l != (log1{"b2ad317e", 2097152}) {
+		t.Fatal(l, err)
+	}
+	for _, c := range [][2]string{
+		{"offset = 2097152", "offset = -512"}, {"offset = 2097152", "offset = 513"}, {"offset = 2097152", "offset = 18446744073709551615"},
+		{"offset = 2097152", "offset = 512\noffset = 1024"}, {"mode = 0\n", ""}, {"# EOF\n", ""}, {"shift = 0\n# EOF\n", "shi"}, {"version = 2", "version = 3"},
+		{"direction = 0", "direction = 1"}, {"mode = 0", "mode = 1"}, {"shift = 0", "shift = 512"}, {"UUID = b2ad317e", "UUID = "}, {"mode = 0", "mode = 0\nnew = 1"},
+	} {
+		if l, err := parseLog1(pad(strings.Replace(good, c[0], c[1], 1))); err == nil {
+			t.Errorf("%q was accepted: %+v", c[1], l)
+		}
+	}
+	after := pad(good)
+	after[511] = 'x'
+	for _, b := range [][]byte{after, after[:511], nil} {
+		if _, err := parseLog1(b); err == nil {
+			t.Errorf("%q was accepted", b)
+		}
+	}
 }

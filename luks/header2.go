@@ -15,6 +15,10 @@ const (
 	maxHeaderSize = 4 << 20
 	csumOffset    = 448
 	csumLen       = 64
+
+	// maxSeqid is far beyond what updates can reach. Where the number would wrap, an old
+	// copy would count as the newer one.
+	maxSeqid = 1 << 62
 )
 
 var (
@@ -41,7 +45,8 @@ type copyState struct {
 	hdr    *header2
 	err    error
 
-	interrupted1 bool // cryptsetup's LUKS1 re-encryption has set the header aside
+	unread       error // the device did not give it
+	interrupted1 bool  // cryptsetup's LUKS1 re-encryption has set the header aside
 }
 
 // readCopy reads and checks the header copy at offset. maxJSON bounds nothing
@@ -54,6 +59,7 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 	}
 	bin := make([]byte, binHeaderSize)
 	if c.err = dev.ReadAt(bin, offset); c.err != nil {
+		c.unread = c.err
 		return c
 	}
 	if !bytes.Equal(bin[:6], magic) {
@@ -83,6 +89,7 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 	}
 	c.raw = make([]byte, size)
 	if c.err = dev.ReadAt(c.raw, offset); c.err != nil {
+		c.unread = c.err
 		return c
 	}
 	c.hdr, c.err = parseHeader2(c.raw)
@@ -175,6 +182,7 @@ type loaded struct {
 	primary, second copyState
 	stale           []int64 // offsets of copies that are bad or old
 	foreign         bool    // the primary's place holds something that is not LUKS
+	disagree        bool    // both copies are intact and of one age, but not the same
 	aside           bool    // a LUKS1 header that cryptsetup's re-encryption has made unusable
 }
 
@@ -218,6 +226,7 @@ func load(dev Device) (*loaded, error) {
 		l.hdr, l.stale = p, []int64{p.size}
 	default:
 		l.hdr = p
+		l.disagree = !bytes.Equal(p.root.text(), s.root.text())
 	}
 	return l, nil
 }

@@ -53,6 +53,15 @@ func (v *Volume) reencryption() (*reencryption, error) {
 	if r.prev.offset != r.final.offset || r.prev.size != r.final.size || r.prev.ivTweak != r.final.ivTweak {
 		return nil, unsupported("a re-encryption that moves data")
 	}
+	if err := v.fits(r.prev); err != nil {
+		return nil, err
+	}
+	// cryptsetup's limits, and what makes room for all of them in metadataInput.
+	for _, name := range []string{r.slot.area.hash, r.prev.encryption, r.final.encryption} {
+		if len(name) > 64 {
+			return nil, unsupported("a name of %d bytes in a re-encryption", len(name))
+		}
+	}
 	od, nd := m.digestsOf(r.prev), m.digestsOf(r.final)
 	if len(od) != 1 || len(nd) != 1 {
 		return nil, badHeader("a backup segment does not have exactly one digest")

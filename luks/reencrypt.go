@@ -116,6 +116,9 @@ func (v *Volume) reencryptLocked(ctx context.Context, pass *secret.Buffer, o Ree
 		return err
 	}
 	defer run.close()
+	if err := run.revisit(ctx); err != nil {
+		return err
+	}
 	if !r.finished {
 		if err := run.all(ctx); err != nil {
 			return err
@@ -186,6 +189,9 @@ func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOpti
 
 // checkTarget refuses targets that the device or the data's size do not allow.
 func (v *Volume) checkTarget(old, next *segment) error {
+	if err := v.fits(old); err != nil {
+		return err
+	}
 	total := v.segmentSize(old)
 	switch ss := int64(next.sectorSize); {
 	case ss < 512 || ss > 4096 || ss&(ss-1) != 0:
@@ -354,19 +360,18 @@ func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffe
 	} else {
 		u.oldSlot, oldKey, err = v.find(ctx, pass, m.slotsOf(r.oldDigest))
 	}
-	if r.finished {
+	defer oldKey.Wipe()
+	if r.finished && (err != nil || v.verifyMetadata(ctx, r, oldKey, newKey) != nil) {
 		// cryptsetup may have removed the old keyslots already; they are not needed.
-		oldKey.Wipe()
 		return u, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the old volume key: %w", err)
+		return nil, oldKeyError(err)
 	}
-	defer oldKey.Wipe()
 	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
 		return nil, err
 	}
-	if r.slot.area.typ == "none" {
+	if r.slot.area.typ == "none" && !r.finished {
 		return nil, fmt.Errorf("%w: it was started with resilience none", ErrUnproven)
 	}
 	if u.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
@@ -375,6 +380,9 @@ func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffe
 	if u.newC, err = newSectorCipher(r.final.encryption, newKey.Bytes()); err != nil {
 		u.close()
 		return nil, err
+	}
+	if r.finished { // the ciphers are for what revisit may find
+		return u, nil
 	}
 	if r.slot.area.typ == "checksum" {
 		if err := u.split(ctx, oldKey, newKey); err != nil {
@@ -387,6 +395,15 @@ func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffe
 		return nil, fmt.Errorf("%w: resilience area of %d bytes", ErrNoSpace, r.slot.area.size)
 	}
 	return u, nil
+}
+
+// oldKeyError keeps a passphrase that has opened the new volume key from being called
+// wrong.
+func oldKeyError(err error) error {
+	if errors.Is(err, ErrWrongPassphrase) {
+		return ErrOldKey
+	}
+	return fmt.Errorf("the old volume key: %w", err)
 }
 
 // split divides the room around the resilience area, which may be such a half of an

@@ -19,6 +19,9 @@ type RescueOptions struct {
 	InOrder bool
 	// DryRun only reports.
 	DryRun bool
+	// LogDir is the directory with the files LUKS-<uuid>.log, .org and .new of
+	// cryptsetup's re-encryption of LUKS1.
+	LogDir string
 }
 
 // A Rescue reports how far an unprotected re-encryption was found to have come.
@@ -47,9 +50,13 @@ const (
 // saying which bytes are in doubt, and nothing is written.
 //
 // On a volume opened with LUKS1Aside it gives the LUKS1 header back if the
-// re-encryption had not begun with the data; see rescue1.
+// re-encryption had not begun with the data, or with LogDir makes it a LUKS2 volume
+// whose re-encryption Resume continues; see rescue1 and rescueLog.
 func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
 	if err := v.load(); err == nil && v.state.aside && !v.readOnly {
+		if o.LogDir != "" {
+			return v.rescueLog(ctx, pass, o)
+		}
 		return v.rescue1(ctx, pass, o)
 	}
 	if err := v.begin(ctx); err != nil {
@@ -67,8 +74,12 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	if err != nil {
 		return Rescue{}, err
 	}
-	if r == nil || r.finished || r.slot.area.typ != "none" {
-		return Rescue{}, unsupported("rescue of anything but an unfinished re-encryption with resilience none; resume it instead")
+	if r != nil && o.LogDir != "" { // of LUKS1 no longer: this has been done before
+		return Rescue{r.offset, r.length, r.total}, nil
+	}
+	none := r != nil && r.slot.area.typ == "none"
+	if r == nil || r.crash || r.finished && none {
+		return Rescue{}, unsupported("rescue of a volume at rest, or of one that is interrupted in a protected hotzone; resume it instead")
 	}
 	_, newKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.newDigest))
 	if err != nil {
@@ -77,13 +88,13 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	defer newKey.Wipe()
 	_, oldKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.oldDigest))
 	if err != nil {
-		return Rescue{}, fmt.Errorf("the old volume key: %w", err)
+		return Rescue{}, oldKeyError(err)
 	}
 	defer oldKey.Wipe()
 	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
 		return Rescue{}, err
 	}
-	s := &search{v: v, r: r, o: o, unit: int64(max(r.prev.sectorSize, r.final.sectorSize))}
+	s := &search{v: v, r: r, o: o, unit: int64(max(r.prev.sectorSize, r.final.sectorSize)), around: inFlight, small: smallRequest}
 	if s.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
 		return Rescue{}, err
 	}
@@ -92,11 +103,33 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 		return Rescue{}, err
 	}
 	defer s.newC.Wipe()
+	// What is read may still be in the disk's cache only; a header must not rely on it.
+	if err := v.data.Sync(WriteData); err != nil {
+		return Rescue{}, err
+	}
+	if !none {
+		return v.rescueDone(ctx, s, oldKey, newKey)
+	}
 	found, err := s.position(ctx)
 	if err != nil || o.DryRun {
 		return found, err
 	}
 	return found, v.adopt(ctx, s, found, oldKey, newKey)
+}
+
+// buffers makes room for two windows; free returns it.
+func (s *search) buffers() (err error) {
+	if s.buf, err = newBuffer(window); err != nil {
+		return err
+	}
+	s.alt, err = newBuffer(window)
+	return err
+}
+
+func (s *search) free() {
+	s.buf.free()
+	s.alt.free()
+	s.buf, s.alt = nil, nil
 }
 
 // A verdict on one unit of data: which key it is under.
@@ -106,7 +139,8 @@ const (
 	silent verdict = iota // random under both keys
 	isNew
 	isOld
-	isTorn // partly either
+	isTorn  // partly either
+	isTwice // new, and taken for old and made new again
 )
 
 type search struct {
@@ -115,6 +149,11 @@ type search struct {
 	o          RescueOptions
 	oldC, newC sectorCipher
 	unit       int64 // bytes that are under one key for certain: the larger sector size
+
+	// How far around the position a power failure may have lost writes, and how short
+	// a run of silence is too short for one; bytes.
+	around, small int64
+	atLeast       int64 // bytes that are new for another reason
 
 	buf, alt *buffer
 }
@@ -159,11 +198,22 @@ func (s *search) judge(off, n int64) ([]verdict, error) {
 				out[(at+i)/s.unit] = isNew
 			case underOld && !underNew:
 				out[(at+i)/s.unit] = isOld
+			case s.newC != nil && !underNew && s.twice(q[i:i+s.unit], first+uint64(i)/512):
+				out[(at+i)/s.unit] = isTwice
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// twice reports whether p, decrypted with the new key, was new before it was decrypted
+// with the old key: what cryptsetup makes of data when it begins again too early. p is
+// changed.
+func (s *search) twice(p []byte, iv uint64) bool {
+	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
+	s.newC.DecryptSectors(p, p, s.r.final.sectorSize, iv)
+	return structured(p)
 }
 
 // each calls f for every unit from off to end, in order.
@@ -191,21 +241,22 @@ func (s *search) each(ctx context.Context, off, end int64, progress bool, f func
 // position finds the point up to which everything is new. cryptsetup goes forward
 // through the data, so it is where the verdicts turn from new to old.
 func (s *search) position(ctx context.Context) (Rescue, error) {
-	var err error
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return Rescue{}, err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return Rescue{}, err
-	}
-	defer s.alt.free()
+	defer s.free()
 
-	lastNew, firstOld := s.r.offset, s.r.total // ends of what is proven
+	lastNew, firstOld := max(s.r.offset, s.atLeast), s.r.total // ends of what is proven
+	twice, firstTwice := int64(0), int64(-1)
 	if err := s.each(ctx, s.r.offset, s.r.total, true, func(pos int64, x verdict) {
 		switch {
+		case x == isTwice:
+			twice += s.unit
+			if firstTwice < 0 {
+				firstTwice = pos
+			}
 		case x == isNew:
-			lastNew = pos + s.unit
+			lastNew = max(lastNew, pos+s.unit)
 		case x == isOld:
 			firstOld = min(firstOld, pos)
 		}
@@ -213,6 +264,9 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 		return Rescue{}, err
 	}
 	found := Rescue{Position: min(lastNew, firstOld), Total: s.r.total}
+	if twice > 0 {
+		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice, twice, firstTwice)
+	}
 	if firstOld > lastNew {
 		return found, fmt.Errorf("%w: from byte %d to byte %d of the data everything looks random under both keys", ErrUnproven, lastNew, firstOld)
 	}
@@ -236,33 +290,48 @@ func (s *search) surroundings(ctx context.Context, firstOld, lastNew int64) erro
 			return
 		}
 		run += s.unit
-		if doubt == nil && (inside || run >= smallRequest && !s.o.InOrder) {
+		if doubt == nil && (inside || run >= s.small && !s.o.InOrder) {
 			doubt = fmt.Errorf("%w: %d bytes up to byte %d of the data look random under both keys, close to where it stopped", ErrUnproven, run, pos+s.unit)
 		}
 	}
-	begin := roundDown(max(s.r.offset, firstOld-inFlight), s.unit)
-	if err := s.each(ctx, begin, min(s.r.total, lastNew+inFlight), false, check); err != nil {
+	begin := roundDown(max(s.r.offset, firstOld-s.around), s.unit)
+	if err := s.each(ctx, begin, min(s.r.total, lastNew+s.around), false, check); err != nil {
 		return err
 	}
 	return doubt
 }
 
-// adopt writes what was found into the header: checksum resilience, and the
-// position. Mixed data becomes an interrupted hotzone whose checksums match just
-// the units that are old, so that recovery, by either program, renews those.
+// adopt writes what was found into the header.
 func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, newKey *secret.Buffer) error {
-	r := s.r
 	root := v.h.root.clone()
-	slots := root.m["keyslots"].(*object)
-	gap := v.h.meta.largestGap(r.slot.id)
+	if err := v.enter(ctx, root, s, found, oldKey, newKey); err != nil {
+		return err
+	}
+	return v.commit(ctx, root)
+}
+
+// enter puts what was found into root: checksum resilience, and the position. Mixed
+// data becomes an interrupted hotzone whose checksums, written here, match just the
+// units that are old, so that recovery, by either program, renews those.
+func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescue, oldKey, newKey *secret.Buffer) error {
+	m, err := readMeta(root, v.h.size)
+	if err != nil {
+		return err
+	}
+	r := s.r
+	if last := int64(4096); found.Position == r.total && r.total > last {
+		// A header that has nothing old left makes cryptsetup begin from the start.
+		found.Position, found.Mixed = r.total-last, last
+	}
+	gap := m.largestGap(r.slot.id)
 	r.slot.area = area{typ: "checksum", offset: gap.offset, size: roundDown(gap.size, 4096), hash: "sha256", sectorSize: int(s.unit)}
-	if m := r.maxHotzone(r.slot.area.size); m == 0 || found.Mixed > m {
+	if n := r.maxHotzone(r.slot.area.size); n == 0 || found.Mixed > n {
 		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, gap.size)
 	}
-	slots.m[id(r.slot.id)].(*object).set("area", r.slot.area.object())
+	root.m["keyslots"].(*object).m[id(r.slot.id)].(*object).set("area", r.slot.area.object())
 	in := r.metadataInput(oldKey, newKey)
 	defer in.Wipe()
-	d := v.h.meta.digestOfKeyslot(r.slot.id)
+	d := m.digestOfKeyslot(r.slot.id)
 	md, err := newDigest(ctx, in.Bytes(), "sha256", max(1000, d.iterations), []int{r.slot.id})
 	if err != nil {
 		return err
@@ -270,30 +339,23 @@ func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, new
 	root.m["digests"].(*object).set(id(d.id), md)
 	r.setSegments(root, found.Position, found.Mixed)
 	if found.Mixed > 0 {
-		if err := s.writeMixedChecksums(ctx, found); err != nil {
-			return err
-		}
+		return s.writeMixedChecksums(ctx, found)
 	}
-	return v.commit(ctx, root)
+	return nil
 }
 
 // writeMixedChecksums stores, for the units of a mixed stretch, the hash of what they
 // are or were under the old key.
 func (s *search) writeMixedChecksums(ctx context.Context, found Rescue) error {
-	var err error
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return err
-	}
-	defer s.alt.free()
+	defer s.free()
 	n := hashSize("sha256")
 	sums := make([]byte, roundUp(found.Mixed/s.unit*int64(n), 4096))
 	raw := make([]byte, s.unit)
 	var readErr error
-	err = s.each(ctx, found.Position, found.Position+found.Mixed, false, func(pos int64, x verdict) {
+	err := s.each(ctx, found.Position, found.Position+found.Mixed, false, func(pos int64, x verdict) {
 		if readErr != nil {
 			return
 		}

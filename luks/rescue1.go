@@ -45,19 +45,15 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 	}
 	defer key.Wipe()
 	total := v.segmentSize(seg)
-	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize)}
+	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize), around: inFlight, small: smallRequest}
 	if s.oldC, err = newSectorCipher(seg.encryption, key.Bytes()); err != nil {
 		return Rescue{}, err
 	}
 	defer s.oldC.Wipe()
-	if s.buf, err = newBuffer(window); err != nil {
+	if err := s.buffers(); err != nil {
 		return Rescue{}, err
 	}
-	defer s.buf.free()
-	if s.alt, err = newBuffer(window); err != nil {
-		return Rescue{}, err
-	}
-	defer s.alt.free()
+	defer s.free()
 	firstOld := total
 	if err := s.each(ctx, 0, roundDown(min(total, inFlight), s.unit), true, func(pos int64, x verdict) {
 		if x == isOld {

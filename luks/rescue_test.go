@@ -156,3 +156,33 @@ func mix(p []byte, off, n int) []byte {
 	copy(p[off:], lukstest.Random(n, 9))
 	return p
 }
+
+// cryptsetup was asked to resume, as the net advises, and was interrupted again: the
+// old key is all that can bring back what it encrypted twice, and must stay.
+func TestRescueKeepsWhatWasEncryptedTwice(t *testing.T) {
+	f := format(t, shape{size: 1 << 20, sector: 512})
+	f.replacePlain(mix(prose(1<<20), 64<<10, 128<<10), 512)
+	base := f.image()
+	hotzones := func(log []lukstest.Op, n int) []lukstest.Op {
+		for k, op := range log {
+			if op.Off >= int64(f.offset) {
+				if n--; n == 0 {
+					return log[:k+1]
+				}
+			}
+		}
+		t.Fatal("too few hotzones")
+		return nil
+	}
+	img := lukstest.Replay(base, hotzones(f.record(f.peerReencrypt("--resilience", "none")...), 3))
+	if _, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true, DryRun: true}); err != nil || found.Position != 3*peerHotzone {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	f.put(img)
+	img = lukstest.Replay(img, hotzones(f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode",
+		"--resilience", "none", "--hotzone-size", "256k", "--key-file", f.key)...), 1))
+	out, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true})
+	if !errors.Is(err, luks.ErrTwice) || !bytes.Equal(out, img) {
+		t.Errorf("%+v, %v; changed: %v", found, err, !bytes.Equal(out, img))
+	}
+}

@@ -108,6 +108,11 @@ func (v *Volume) load() error {
 	if v.aside && errors.Is(err, ErrLUKS1Interrupted) {
 		l, err = loadAside(v.hdr)
 	}
+	if err == nil && l.primary.unread != nil && !v.readOnly && l.hdr.meta.reencrypting() {
+		// The other copy may be older, and what it calls old data new by now. A copy that
+		// is torn was not relied on yet; one that cannot be read may have been.
+		err = l.primary.unread
+	}
 	if err != nil {
 		return err
 	}
@@ -142,6 +147,12 @@ func (v *Volume) begin(ctx context.Context) error {
 	}
 	if v.state.foreign {
 		return ErrForeign
+	}
+	if v.state.disagree {
+		return ErrDisagree
+	}
+	if v.h.seqid > maxSeqid {
+		return badHeader("sequence number %d", v.h.seqid)
 	}
 	var unknown []string
 	for _, r := range v.h.meta.requirements {
@@ -326,6 +337,9 @@ func (v *Volume) Info() Info {
 	for _, off := range v.stale {
 		in.Damage = append(in.Damage, fmt.Sprintf("header copy at %d is damaged or out of date", off))
 	}
+	if v.state.disagree {
+		in.Damage = append(in.Damage, ErrDisagree.Error())
+	}
 	names := map[int]string{} // digest -> which key
 	target := m.segments0()
 	if r, err := v.reencryption(); err == nil && r != nil {
@@ -373,6 +387,14 @@ func (v *Volume) Info() Info {
 func (m *meta) segments0() *segment {
 	if reg := m.regular(); len(reg) > 0 {
 		return reg[0]
+	}
+	return nil
+}
+
+// fits reports whether the device is as long as a segment of a fixed size says.
+func (v *Volume) fits(s *segment) error {
+	if s.size != dynamic && s.size > v.data.Size()-s.offset {
+		return fmt.Errorf("%w: %d bytes of data at %d, on a device of %d", ErrTooSmall, s.size, s.offset, v.data.Size())
 	}
 	return nil
 }

@@ -623,38 +623,39 @@ func (v *Volume) justAnnounced(r *reencryption) bool {
 // it is under; silent if its checksum fits neither. Torn blocks are put
 // back, in b, to what they were.
 func (u *run) classify(b *buffer, at int64) ([]verdict, error) {
-	r, a := u.r, u.r.slot.area
+	r := u.r
 	p, q, sums := b.mem[:min(request, r.length-at)], b.mem[request:2*request], b.mem[2*request:]
 	pos := r.offset + at
 	if err := u.v.data.ReadAt(p, u.prev.offset+pos); err != nil {
 		return nil, err
 	}
-	n := hashSize(a.hash)
-	count := len(p) / a.sectorSize
-	want := make([]byte, count*n)
-	if err := u.v.hdr.ReadAt(want, a.offset+u.checksumLen(at)); err != nil {
+	hash, size := u.blockHash(), u.blockSize()
+	n := hashSize(hash)
+	count := len(p) / size
+	want, err := u.expected(at/int64(size), int64(count), b)
+	if err != nil {
 		return nil, err
 	}
 	fits := func(data []byte, i int) bool {
-		sumBlocks(sums, data, a.hash, a.sectorSize)
+		sumBlocks(sums, data, hash, size)
 		return bytes.Equal(sums[:n], want[i*n:(i+1)*n])
 	}
 	out := make([]verdict, count)
 	for i := range out {
-		block := p[i*a.sectorSize : (i+1)*a.sectorSize]
+		block := p[i*size : (i+1)*size]
 		if fits(block, i) {
 			out[i] = isOld
 			continue
 		}
-		was := q[:a.sectorSize]
+		was := q[:size]
 		copy(was, block)
-		u.restore(was, pos+int64(i*a.sectorSize))
+		u.restore(was, pos+int64(i*size))
 		if fits(was, i) {
 			out[i] = isNew
 			continue
 		}
-		mixed := q[a.sectorSize : 2*a.sectorSize]
-		for cut := 512; cut < a.sectorSize && out[i] == silent; cut += 512 {
+		mixed := q[size : 2*size]
+		for cut := 512; cut < size && out[i] == silent; cut += 512 {
 			for _, halves := range [][2][]byte{{was, block}, {block, was}} {
 				copy(mixed, halves[0][:cut])
 				copy(mixed[cut:], halves[1][cut:])

@@ -44,11 +44,14 @@ called again at any time. Several devices run in parallel.
   --hotzone MIB           data in doubt at one time (default 96, less with little memory)`)},
 		{name: "resume", args: "DEVICE... --key-file KEY", short: "finish a re-encryption that either program left", run: luksResume,
 			long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`)},
-		{name: "rescue", args: "DEVICE --key-file KEY", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
+		{name: "rescue", args: "DEVICE --key-file KEY [--log-dir DIR]", short: "finish an interrupted re-encryption that had no protection", run: luksRescue,
 			long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
-cannot be proven nothing is written. A LUKS1 disk that cryptsetup has made unusable gets its header back if
+cannot be proven nothing is written. In a protected run it looks for data that a power failure during
+cryptsetup repair has left under the old key. A LUKS1 disk that cryptsetup has made unusable gets its header back if
 no data had been re-encrypted.
+  --log-dir DIR           a LUKS1 disk that cryptsetup had begun to re-encrypt: the directory with its files
+                          LUKS-<uuid>.log, .org and .new. The disk becomes LUKS2; reown luks convert turns it back
   --in-order              the program was killed but the power stayed on
   --dry-run               only report`)},
 		{name: "convert", args: "DEVICE --to 1|2", short: "change the header between LUKS1 and LUKS2", run: luksConvert,
@@ -261,6 +264,7 @@ func luksRescue(ctx context.Context, e *env, args []string) error {
 	var o luks.RescueOptions
 	f.BoolVar(&o.InOrder, "in-order", false, "")
 	f.BoolVar(&o.DryRun, "dry-run", false, "")
+	f.StringVar(&o.LogDir, "log-dir", "", "")
 	f.opts.LUKS1Aside = true
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		o := o

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -145,11 +146,20 @@ func TestLuksKilled(t *testing.T) {
 	args := append([]string{"luks", "reencrypt", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
 	for i := 0; i < kills; i++ {
 		cmd := exec.Command(bin, args...)
-		if err := cmd.Start(); err != nil {
+		out, err := cmd.StderrPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		// Its first line says that the data is being worked on, however slow the machine is.
+		_, _ = out.Read(make([]byte, 1))
 		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
+		go func() {
+			_, _ = io.Copy(io.Discard, out)
+			done <- cmd.Wait()
+		}()
 		select {
 		case <-time.After(time.Duration(r.IntN(60)) * time.Millisecond):
 			sig := []os.Signal{syscall.SIGTERM, syscall.SIGKILL}[i%2]

@@ -64,6 +64,16 @@ func (p *Peer) Read(name string) []byte {
 	return b
 }
 
+// ReadPath is Read of a file anywhere.
+func (p *Peer) ReadPath(path string) []byte {
+	p.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return b
+}
+
 // Try runs cryptsetup and returns its output.
 func (p *Peer) Try(args ...string) (string, error) {
 	cmd := exec.Command("cryptsetup", args...)
