@@ -60,6 +60,9 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	return info, nil
 }
 
+// Hold keeps /boot writable between the writes until the release.
+func (a *bootAdapter) Hold() (release func() error) { return a.dir.Hold() }
+
 // writing runs f while /boot is writable and leaves it as it was found.
 func (a *bootAdapter) writing(f func() error) error {
 	restore, err := a.dir.Writable()

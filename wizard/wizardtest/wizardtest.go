@@ -64,6 +64,12 @@ type World struct {
 	Sealed    *Sealed
 	Recovery  bool // this start went through the recovery shell
 	HalfSetUp bool // lockout parameters are not those that a reset sets
+	// How often /boot was written, how often it was made writable for that, and whether
+	// it is now.
+	BootWrites, Remounts int
+	Writable             bool
+	holds                int
+
 	DUKObject *DUKObject
 	Modules   bool // what the firmware loads before it opens the disk is not known
 
@@ -236,6 +242,19 @@ func (w *World) at(op string) error {
 // write runs change between two named points: a fault at the first leaves the old
 // state, one at the second leaves the new state and still reports an error.
 func (w *World) write(op string, change func()) error {
+	family, _, _ := strings.Cut(op, ".")
+	switch family {
+	case "hint", "append", "remove", "boot":
+		w.BootWrites++
+		if !w.Writable {
+			w.Remounts++
+			w.Writable = w.holds > 0
+		}
+	case "disk":
+		if op == "disk.chunk" && w.Writable {
+			return errors.New("wizardtest: /boot is writable while the disk is re-encrypted")
+		}
+	}
 	if err := w.at(op); err != nil {
 		return err
 	}
@@ -878,6 +897,20 @@ func (w firmware) Holds(_ context.Context, cert []byte) (bool, error) {
 // ---------------------------------------------------------------- /boot
 
 type boot struct{ *World }
+
+func (w boot) Hold() func() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds++
+	return func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.holds--; w.holds == 0 {
+			w.Writable = false
+		}
+		return nil
+	}
+}
 
 func (w boot) Triggered(context.Context) (bool, error) {
 	w.mu.Lock()
