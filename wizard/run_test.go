@@ -56,12 +56,12 @@ func unattendedLog(w *wizardtest.World, p *paper, extra map[string]string, log *
 // watched is a front end that tells what it shows.
 type watched struct {
 	*answers.UI
-	page  func(key string)
+	page  func(*ui.Page)
 	tasks func(ui.Tasks)
 }
 
 func (u watched) Ask(ctx context.Context, p *ui.Page) (string, error) {
-	u.page(p.Key)
+	u.page(p)
 	return u.UI.Ask(ctx, p)
 }
 
@@ -153,7 +153,7 @@ func TestARunRemountsBootRarely(t *testing.T) {
 func TestBootIsReadOnlyWhilePeopleAreAsked(t *testing.T) {
 	w, p := wizardtest.New(), newPaper()
 	pages, touches := 0, 0
-	u := watched{UI: yes(w, p, nil), page: func(string) {
+	u := watched{UI: yes(w, p, nil), page: func(*ui.Page) {
 		pages++
 		if w.Writable {
 			t.Error("a page is shown while /boot is writable")

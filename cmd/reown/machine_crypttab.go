@@ -87,11 +87,10 @@ func (c *crypttabs) overrides(ctx context.Context, chosen int, uuids []string) (
 	for i, u := range uuids {
 		names[i] = "luks-" + u
 	}
-	err = rootIsFound(entries, names)
-	if err != nil && why != nil {
-		err = fmt.Errorf("%w; %w", err, why)
+	if err := rootIsFound(entries, names); err != nil {
+		return nil, fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, errors.Join(err, why))
 	}
-	return nil, err
+	return nil, nil
 }
 
 // fits says whether a system's own crypttab, with the key in it, opens these volumes and no
@@ -102,13 +101,13 @@ func fits(tab *boot.Crypttab, entries []boot.Entry, uuids []string) error {
 		var opened []string
 		for _, l := range table {
 			if !slices.ContainsFunc(uuids, func(u string) bool { return strings.EqualFold(u, l.UUID()) }) {
-				return fmt.Errorf("%w: its initrd opens %s, which is none of the disks here", wizard.ErrLeftToFirmware, l.Device)
+				return fmt.Errorf("%w: its initrd opens %s, which is none of the disks here", wizard.ErrOwnName, l.Device)
 			}
 			opened, names = append(opened, l.UUID()), append(names, l.Name)
 		}
 		for _, u := range uuids {
 			if !slices.Contains(opened, strings.ToLower(u)) {
-				return fmt.Errorf("%w: its initrd does not ask for the passphrase of %s", wizard.ErrLeftToFirmware, u)
+				return fmt.Errorf("%w: its initrd does not ask for the passphrase of %s", wizard.ErrOwnName, u)
 			}
 		}
 	}
@@ -124,7 +123,7 @@ func rootIsFound(entries []boot.Entry, names []string) error {
 			name, mapper := strings.CutPrefix(word, "root=/dev/mapper/")
 			_, _, lvm := splitLVM(name)
 			if mapper && !slices.Contains(names, name) && !lvm || strings.HasPrefix(word, "cryptdevice=") {
-				return fmt.Errorf("%w: %q names its disk in its own way (%s)", wizard.ErrLeftToFirmware, e.Name, word)
+				return fmt.Errorf("%w: %q (%s)", wizard.ErrOwnName, e.Name, word)
 			}
 		}
 	}

@@ -72,6 +72,7 @@ type World struct {
 
 	DUKObject *DUKObject
 	Modules   bool // what the firmware loads before it opens the disk is not known
+	OwnName   bool // the installed system names its disk in its own way
 
 	HasToken bool
 	TokenOTP string
@@ -165,7 +166,7 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
