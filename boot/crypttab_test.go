@@ -42,6 +42,30 @@ if [ ! -z "$crypttab_files" ]; then
 fi
 `
 
+// headsInserts is what kexec-insert-key.sh does with the overrides. $1: /boot.
+const headsInserts = `
+set -e -o pipefail
+bootdir="$1"
+INITRD_DIR="$1/insert"
+cat "$bootdir/kexec_initrd_crypttab_overrides.txt" | while read line; do
+	crypttab_file=$(echo "$line" | awk -F ':' {'print $1'})
+	crypttab_entry=$(echo "$line" | awk -F ':' {'print $NF'})
+	mkdir -p "$INITRD_DIR/$(dirname $crypttab_file)"
+	echo "$crypttab_entry" | tee -a "$INITRD_DIR/$crypttab_file" >/dev/null
+done
+`
+
+// entries are the lines of a crypttab that are entries, their fields apart.
+func entries(text string) string {
+	var b strings.Builder
+	for l := range strings.Lines(text) {
+		if w := strings.Fields(l); len(w) > 0 && w[0][0] != '#' {
+			fmt.Fprintln(&b, w)
+		}
+	}
+	return b.String()
+}
+
 // withInitrd makes a /boot of one Debian entry whose initrd has the given files.
 func withInitrd(t *testing.T, files map[string]string, pack string) (*Dir, Entry) {
 	t.Helper()
@@ -128,6 +152,21 @@ func TestCrypttabAsHeadsWritesIt(t *testing.T) {
 		}
 		if !bytes.Equal(got.Overrides, want) {
 			t.Errorf("%s:\n%s\nHeads:\n%s", name, got.Overrides, want)
+		}
+		// What Heads lays beside the initrd is the same file with the key in it.
+		if got.Overrides != nil {
+			if err := os.WriteFile(filepath.Join(work, CrypttabFile), got.Overrides, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("bash", "-c", headsInserts, "heads", work).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", name, err, out)
+			}
+			for f, text := range c.files {
+				b, err := os.ReadFile(filepath.Join(work, "insert", f))
+				if got, want := entries(string(b)), entries(strings.ReplaceAll(text, "none", "/secret.key")); err != nil || got != want {
+					t.Errorf("%s: %v: %s is laid there as\n%s\nwant\n%s", name, err, f, got, want)
+				}
+			}
 		}
 		// It can be signed with the rest.
 		set, err = d.Build(t.Context(), BuildOptions{Entry: 1, Extra: map[string][]byte{CrypttabFile: got.Overrides}})
