@@ -13,7 +13,7 @@ type lzma struct {
 	w  window
 	in []byte
 
-	pos       uint32 // since the dictionary began
+	pos       uint64 // since the dictionary began; what is older is not referred to
 	needDict  bool   // the next chunk must begin it
 	needProps bool
 	lc, lp    uint
@@ -60,8 +60,7 @@ func (l *lzma) chunk(read func(int) ([]byte, error)) (last bool, err error) {
 	case control == 0:
 		return true, nil
 	case control == 1 || control >= 0xe0:
-		l.needDict, l.pos = false, 0
-		l.w.reset(l.w.size)
+		l.needDict, l.needProps, l.pos = false, true, 0
 	case control > 2 && control < 0x80:
 		return false, fmt.Errorf("%w: no such chunk", ErrCorrupt)
 	}
@@ -77,7 +76,7 @@ func (l *lzma) chunk(read func(int) ([]byte, error)) (last bool, err error) {
 			return false, err
 		}
 		l.w.buf = append(l.w.buf, b...)
-		l.pos += uint32(size)
+		l.pos += uint64(size)
 		return false, nil
 	}
 	size += int(control&0x1f) << 16
@@ -165,7 +164,7 @@ func half(p []uint16) {
 func (l *lzma) decode(n int) error {
 	rc := &l.rc
 	for n > 0 {
-		at := l.pos & l.posMask
+		at := uint32(l.pos) & l.posMask
 		if rc.bit(&l.isMatch[l.state][at]) == 0 {
 			l.literal()
 			n--
@@ -180,10 +179,10 @@ func (l *lzma) decode(n int) error {
 		if length > n {
 			return fmt.Errorf("%w: a chunk holds too much", ErrCorrupt)
 		}
-		if l.reps[0] >= l.pos || !l.w.repeat(int(l.reps[0])+1, length) {
+		if uint64(l.reps[0]) >= l.pos || !l.w.repeat(int(l.reps[0])+1, length) {
 			return fmt.Errorf("%w: a repetition of nothing", ErrCorrupt)
 		}
-		l.pos += uint32(length)
+		l.pos += uint64(length)
 		n -= length
 	}
 	return rc.ended()
@@ -194,7 +193,7 @@ func (l *lzma) literal() {
 	if l.pos > 0 {
 		prev = l.w.buf[len(l.w.buf)-1]
 	}
-	low := (l.pos&(1<<l.lp-1))<<l.lc + uint32(prev)>>(8-l.lc)
+	low := (uint32(l.pos)&(1<<l.lp-1))<<l.lc + uint32(prev)>>(8-l.lc)
 	probs := l.literals[0x300*low:][:0x300]
 	symbol := uint32(1)
 	if l.state < 7 {
