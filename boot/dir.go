@@ -28,6 +28,7 @@ type Dir struct {
 	path     string
 	w        FS
 	verified *Set // the staged set that VerifyStaged accepted
+	mount    mount
 }
 
 // Open opens a /boot directory of the running system.

@@ -117,4 +117,38 @@ func TestWritable(t *testing.T) {
 	if err := restore(); err != nil || flags() != before {
 		t.Errorf("%#x became %#x, %v", before, flags(), err)
 	}
+
+	// Held, it is remounted once for all writes, and not at all for none.
+	if release := d.Hold(); release() != nil || flags() != before {
+		t.Error("a hold without a write remounted")
+	}
+	release := d.Hold()
+	for range 3 {
+		if restore, err = d.Writable(); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.WriteHint("x", []byte("z")), restore()); err != nil {
+			t.Error(err)
+		}
+		if flags() != before&^unix.MS_RDONLY {
+			t.Error("remounted between two writes")
+		}
+	}
+	inner := d.Hold()
+	if err := inner(); err != nil || flags() == before {
+		t.Errorf("the end of the inner hold ended the outer: %v", err)
+	}
+	if f, err = os.Create(dir + "/busy"); err != nil {
+		t.Fatal(err)
+	}
+	if err := release(); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("still writable, and the error is %v", err)
+	}
+	f.Close()
+	if err := release(); err != nil || flags() != before {
+		t.Errorf("%#x became %#x, %v", before, flags(), err)
+	}
+	if err := release(); err != nil || flags() != before {
+		t.Errorf("released twice: %v", err)
+	}
 }

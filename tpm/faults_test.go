@@ -269,6 +269,71 @@ func TestFullNV20(t *testing.T) {
 	fill("-s", "8", "-a", "ownerread|authread|ownerwrite|nt=1")
 	_, err := p.CreateCounter(ctx, buf(ownerPass))
 	wantErr(t, err, ErrNVFull)
+	// The emulator keeps room for objects; a chip need not.
+	pcrs := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
+	full := tampered(t, s, func(cmd, _ []byte) []byte {
+		if CommandName(cmd) != "TPM2_EvictControl" {
+			return nil
+		}
+		return pack(uint16(v2ReplyTag), uint32(headerLen), uint32(v2NVSpace))
+	})
+	wantErr(t, full.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs), ErrNVFull)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC})) // makes room
+	_, err = p.CreateCounter(ctx, buf(ownerPass))
+	check(t, err)
+	check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs))
+}
+
+// A TPM 1.2 whose memory is full says so, wherever that is noticed.
+func TestFullNV12(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V12)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	pcrs := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
+	refusing := func(name string, code uint32) *TPM {
+		return tampered(t, s, func(cmd, _ []byte) []byte {
+			if CommandName(cmd) != name {
+				return nil
+			}
+			return pack(uint16(v1ReplyTag), uint32(headerLen), code)
+		})
+	}
+	wantErr(t, refusing("TPM_NV_DefineSpace", v1NoSpace).SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs), ErrNVFull)
+	_, err := refusing("TPM_CreateCounter", v1Resources).CreateCounter(ctx, buf(ownerPass))
+	wantErr(t, err, ErrNVFull)
+}
+
+// A TPM 1.2 defends itself against guessing by its own rule. That is named as what it is,
+// the owner is not locked out of a reset, and a reset ends it.
+func TestLockout12(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V12)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	pcrs := must(p.ReadPCRs(ctx, DUKPCRs()...))(t)
+	check(t, p.SealDUK(ctx, buf(ownerPass), secret.Random(DUKSize), buf(dukPass), pcrs))
+	var le *LockoutError
+	for n := 0; ; n++ {
+		_, err := p.UnsealDUK(ctx, buf("wrong passphrase"))
+		if errors.As(err, &le) {
+			break
+		}
+		wantErr(t, err, ErrWrongPassphrase)
+		if n > 200 {
+			t.Fatal("it never defends itself")
+		}
+	}
+	if _, err := p.UnsealDUK(ctx, buf(dukPass)); !errors.As(err, &le) {
+		t.Errorf("the right passphrase while it is locked: %v", err)
+	}
+	if i := must(p.Info(ctx))(t); !i.CanReset {
+		t.Errorf("%+v", i)
+	}
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	check(t, p.CheckOwner(ctx, buf(ownerPass)))
+	check(t, p.SealDUK(ctx, buf(ownerPass), secret.Random(DUKSize), buf(dukPass), pcrs))
+	must(p.UnsealDUK(ctx, buf(dukPass)))(t)
 }
 
 // A TPM that says "again" is asked again, with the same bytes.

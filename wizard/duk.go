@@ -17,6 +17,10 @@ import (
 // for sure, in this start or another: the firmware's own menu can still set it up.
 var ErrLeftToFirmware = errors.New("what the firmware measures before it opens the disk is not known for sure")
 
+// ErrOwnName goes with ErrLeftToFirmware where the reason is the installed system: it would
+// not find its disk under the name that the firmware opens it with.
+var ErrOwnName = errors.New("the installed system names its disk in its own way")
+
 // DUK is Heads' TPM disk unlock key: 128 random bytes that open the volumes, and that
 // the TPM gives only to the unchanged machine and to who knows a passphrase of its
 // own. Heads then asks for that one at each start instead of the disk's. Volumes are
@@ -173,8 +177,12 @@ func (f *flow) duk(ctx context.Context) (move, error) {
 	err := f.m.DUK.Possible(ctx)
 	if errors.Is(err, ErrLeftToFirmware) {
 		f.choice.DUK = false
+		why := msg.DUKNotNowWhy
+		if errors.Is(err, ErrOwnName) {
+			why = msg.DUKNotNowName
+		}
 		_, mv, err := f.ask(ctx, &ui.Page{Key: "duk-left", Step: 3, Preset: ui.Continue, Help: f.t(msg.DUKHelp),
-			Body:    []ui.Block{ui.S(f.t(msg.DUKNotNow)), ui.T(f.t(msg.DUKNotNowWhy)), ui.G(), ui.T(f.t(msg.DUKNotNowHow))},
+			Body:    []ui.Block{ui.S(f.t(msg.DUKNotNow)), ui.T(f.t(why)), ui.G(), ui.T(f.t(msg.DUKNotNowHow))},
 			Choices: []ui.Choice{f.button()}})
 		return mv, err
 	}

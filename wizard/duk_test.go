@@ -2,11 +2,14 @@ package wizard_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"reown/wizard"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
 )
 
@@ -73,6 +76,20 @@ func TestDiskUnlockKeyLeftToTheFirmware(t *testing.T) {
 	}
 	if err := w.Owned(p.seen); err != nil || w.DUKObject != nil {
 		t.Fatal(err, w.DUKObject)
+	}
+	// The page says which of the two reasons it is.
+	for name, why := range map[bool]msg.M{false: msg.DUKNotNowWhy, true: msg.DUKNotNowName} {
+		w, p := wizardtest.New(), newPaper()
+		w.Modules, w.OwnName = !name, name
+		told := false
+		u := watched{UI: yes(w, p, wantDUK), tasks: func(ui.Tasks) {}, page: func(page *ui.Page) {
+			told = told || page.Key == "duk-left" && strings.Contains(fmt.Sprint(page.Body), why.In(msg.EN))
+		}}
+		err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{})
+		u.Close()
+		if err != nil || !told || w.DUKObject != nil {
+			t.Errorf("%v, told %v", err, told)
+		}
 	}
 	for _, cut := range []string{"duk.addslot.done", "duk.seal", "duk.seal.done", "boot.stage.done", "flash.block.1", "boot.install.done"} {
 		w, p := wizardtest.New(), newPaper()

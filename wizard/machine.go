@@ -329,6 +329,11 @@ type Boot interface {
 	WriteHint(ctx context.Context, name string, data []byte) error
 	AppendHint(ctx context.Context, name string, data []byte) error
 	RemoveHint(ctx context.Context, name string) error
+
+	// Hold says that writes will follow each other until it is released: /boot may stay
+	// writable between them. It is released before a person is asked anything, while the
+	// disk is re-encrypted, and at the end.
+	Hold() (release func() error)
 }
 
 // Verdict is the outcome of one check.

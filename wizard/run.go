@@ -31,6 +31,8 @@ type runner struct {
 	began  time.Time
 	rate   meter
 	shown  time.Time
+	let    func() error // lets go of /boot; nil: it is not held
+	held   error        // what letting go has said before
 }
 
 func newRunner(ctx context.Context, j *Job, lang msg.Lang) *runner {
@@ -52,8 +54,33 @@ func (r *runner) note(event, step, text string) {
 	_ = r.log.Add(r.job.M.Platform.Now(), journal.Entry{Event: event, Step: step, Text: text})
 }
 
+// hold keeps /boot writable from the next write on: a step writes several times.
+func (r *runner) hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.let == nil {
+		r.let = r.job.M.Boot.Hold()
+	}
+}
+
+// release ends that. It returns what went wrong with it, now or before.
+func (r *runner) release() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.let != nil {
+		r.held = errors.Join(r.held, r.let())
+		r.let = nil
+	}
+	return r.held
+}
+
 // run does every step that measuring does not show as done.
-func (r *runner) run(ctx context.Context, show func(ui.Tasks)) error {
+func (r *runner) run(ctx context.Context, show func(ui.Tasks)) (err error) {
+	defer func() {
+		if e := r.release(); e != nil {
+			err = errors.Join(err, e)
+		}
+	}()
 	show(r.tasks())
 	restart := false
 	for i, st := range r.steps {
@@ -75,6 +102,7 @@ func (r *runner) run(ctx context.Context, show func(ui.Tasks)) error {
 
 // step does one step. later says that only another start can: it is put off.
 func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) (later bool, err error) {
+	r.hold()
 	state := probe(st, r.job.measure(ctx))
 	r.set(i, state, show)
 	if finished(state) && !st.Looks {
@@ -92,7 +120,13 @@ func (r *runner) step(ctx context.Context, i int, st Step, show func(ui.Tasks)) 
 	r.begin(i, st, show)
 	r.job.Progress = func(done, total int64) { r.progress(i, done, total, show) }
 	r.job.Touch = func(n, of int) { r.touch(n, of, show) }
+	if st.Pausable { // it takes hours
+		if err := r.release(); err != nil {
+			return false, &StepError{Step: st.ID, Err: err}
+		}
+	}
 	err = st.Apply(work, r.job)
+	r.hold()
 	r.mu.Lock()
 	r.notes = nil
 	r.mu.Unlock()
@@ -152,8 +186,9 @@ func (r *runner) begin(i int, st Step, show func(ui.Tasks)) {
 	show(r.tasks())
 }
 
-// touch tells that the security key waits for a finger now.
+// touch tells that the security key waits for a finger now, whose owner may take their time.
 func (r *runner) touch(n, of int, show func(ui.Tasks)) {
+	_ = r.release() // it is told at the end
 	r.mu.Lock()
 	r.notes = []note{{m: msg.NoteTouch}}
 	if of > 1 {
@@ -286,6 +321,9 @@ func RunStep(ctx context.Context, m *Machine, name string, choices Choices, keys
 			later, err := r.step(ctx, i, st, show)
 			if later {
 				err = &StepError{Step: st.ID, Err: ErrSealImpossible}
+			}
+			if e := r.release(); e != nil {
+				err = errors.Join(err, e)
 			}
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"reown/internal/secret"
 	"reown/wizard"
+	"reown/wizard/msg"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
 	"reown/wizard/wizardtest"
@@ -44,6 +45,34 @@ func unattended(w *wizardtest.World, p *paper, extra map[string]string) error {
 }
 
 func unattendedLog(w *wizardtest.World, p *paper, extra map[string]string, log *bytes.Buffer) error {
+	u := yes(w, p, extra)
+	if log != nil {
+		u.Log = log
+	}
+	defer u.Close()
+	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{})
+}
+
+// watched is a front end that tells what it shows.
+type watched struct {
+	*answers.UI
+	page  func(*ui.Page)
+	tasks func(ui.Tasks)
+}
+
+func (u watched) Ask(ctx context.Context, p *ui.Page) (string, error) {
+	u.page(p)
+	return u.UI.Ask(ctx, p)
+}
+
+func (u watched) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
+	return u.UI.Watch(ctx, title, func(ctx context.Context, show func(ui.Tasks)) error {
+		return work(ctx, func(t ui.Tasks) { u.tasks(t); show(t) })
+	})
+}
+
+// yes answers yes to everything.
+func yes(w *wizardtest.World, p *paper, extra map[string]string) *answers.UI {
 	s := &answers.Secrets{}
 	set := func(k, v string) {
 		b := secret.From([]byte(v))
@@ -65,12 +94,7 @@ func unattendedLog(w *wizardtest.World, p *paper, extra map[string]string, log *
 	for k, v := range extra {
 		a[k] = v
 	}
-	u := &answers.UI{Answers: a, Secrets: s, Out: p}
-	if log != nil {
-		u.Log = log
-	}
-	defer u.Close()
-	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{})
+	return &answers.UI{Answers: a, Secrets: s, Out: p}
 }
 
 func TestARunWithoutAPerson(t *testing.T) {
@@ -87,6 +111,69 @@ func TestARunWithoutAPerson(t *testing.T) {
 	}
 	if err := unattended(w, p, nil); !errors.Is(err, wizard.ErrNothingToDo) {
 		t.Errorf("a second run: %v", err)
+	}
+}
+
+// remounts are as many as a run may need: each of them writes the superblock of /boot. One
+// counts the start and one says that somebody answers; one is for what comes before the
+// disk is re-encrypted, one for what comes after, and one for what follows a touch of the
+// security key.
+const remounts = 5
+
+func TestARunRemountsBootRarely(t *testing.T) {
+	for _, extra := range []map[string]string{nil, wantDUK} {
+		w, p := wizardtest.New(), newPaper()
+		if err := unattended(w, p, extra); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d writes to /boot, made writable %d times", w.BootWrites, w.Remounts)
+		if w.Remounts > remounts || w.BootWrites < 5*remounts {
+			t.Errorf("%d remounts for %d writes", w.Remounts, w.BootWrites)
+		}
+		if w.Writable {
+			t.Error("/boot is writable at the end")
+		}
+	}
+	// Nor when a step failed, and the person is asked what to do.
+	whole, p := wizardtest.New(), newPaper()
+	if err := unattended(whole, p, wantDUK); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range whole.Ops {
+		w, p := wizardtest.New(), newPaper()
+		w.FailOnce(op, errors.New("once"))
+		_ = unattended(w, p, wantDUK)
+		if w.Writable {
+			t.Fatalf("%s failed, and /boot is writable", op)
+		}
+	}
+}
+
+// While a page is shown, or a touch of the security key is waited for, /boot is read-only.
+func TestBootIsReadOnlyWhilePeopleAreAsked(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	pages, touches := 0, 0
+	u := watched{UI: yes(w, p, nil), page: func(*ui.Page) {
+		pages++
+		if w.Writable {
+			t.Error("a page is shown while /boot is writable")
+		}
+	}, tasks: func(tasks ui.Tasks) {
+		for _, n := range tasks.Notes {
+			if n == msg.NoteTouch.In(msg.EN) {
+				touches++
+				if w.Writable {
+					t.Error("a touch is waited for while /boot is writable")
+				}
+			}
+		}
+	}}
+	defer u.Close()
+	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if pages < 10 || touches == 0 {
+		t.Errorf("%d pages, %d touches", pages, touches)
 	}
 }
 

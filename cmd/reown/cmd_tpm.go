@@ -19,11 +19,11 @@ import (
 func tpmCommand() *command {
 	return &command{name: "tpm", short: "the TPM: state, reset, seal, unseal, counter", sub: []*command{
 		{name: "status", args: "[--device PATH] [--json]", short: "what state the TPM is in; changes nothing", run: tpmStatus},
-		{name: "reset", args: "--owner-file FILE --confirm tpm [--primary rsa|ecc] [--device PATH]", short: "clear the TPM and set it up as Heads does", run: tpmReset,
+		{name: "reset", args: "--owner-file FILE --confirm tpm [--primary rsa|ecc] [--device PATH] [--json]", short: "clear the TPM and set it up as Heads does", run: tpmReset,
 			long: "Everything sealed in the TPM, every counter and the old owner passphrase are gone\nafterwards. It works only before an operating system was started. It can be run again\nafter an interruption. The primary key must be of the kind that the board's Heads makes."},
-		{name: "seal", args: "--owner-file FILE --secret-file FILE [--duk --passphrase-file FILE] [--image ROM] [--pcr N=HEX]... [--device PATH]", short: "seal the TOTP/HOTP secret, or the disk unlock key", run: tpmSeal,
+		{name: "seal", args: "--owner-file FILE --secret-file FILE [--duk --passphrase-file FILE] [--image ROM] [--pcr N=HEX]... [--device PATH] [--json]", short: "seal the TOTP/HOTP secret, or the disk unlock key", run: tpmSeal,
 			long: "The secret is taken to the byte. It is sealed to the present measurements, except those\ngiven with --pcr. With --image it is sealed to what the registers will be at the next\nstart with that firmware image."},
-		{name: "unseal", args: "--output FILE [--duk --passphrase-file FILE] [--device PATH]", short: "get a sealed secret back", run: tpmUnseal,
+		{name: "unseal", args: "--output FILE [--duk --passphrase-file FILE] [--device PATH] [--json]", short: "get a sealed secret back", run: tpmUnseal,
 			long: "The secret is written to a new file that only its owner can read, or to standard output\nfor \"-\"."},
 		{name: "counter", args: "create --owner-file FILE | increment ID | read ID  [--device PATH] [--json]", short: "the rollback counter of /boot", run: tpmCounter},
 		{name: "pcr", args: "[N]... [--extend N --file FILE] [--device PATH] [--json]", short: "read measurements, or extend one by a file's hash", run: tpmPCR},
@@ -121,7 +121,22 @@ func tpmReset(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.PrimaryAlg(*alg)})
+	if err := t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.PrimaryAlg(*alg)}); err != nil || !f.json {
+		return err
+	}
+	i, err := t.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return printJSON(e, i)
+}
+
+// sealed is what `seal --json` and `unseal --json` tell: never the secret.
+type sealed struct {
+	Object string        `json:"object"` // "otp" or "duk"
+	Bytes  int           `json:"bytes"`
+	PCRs   tpm.PCRValues `json:"pcrs,omitempty"`   // what it is sealed to
+	Output string        `json:"output,omitempty"` // where it was written
 }
 
 // dukFlags say whether the disk unlock key is meant, and its passphrase's file.
@@ -184,15 +199,25 @@ func tpmSeal(ctx context.Context, e *env, args []string) error {
 	for pcr, v := range given {
 		values[pcr] = v
 	}
-	if !*duk.duk {
-		return t.SealOTP(ctx, owner, data, values)
-	}
-	pass, err := f.secret(e, "passphrase-file", *duk.file)
-	if err != nil {
+	object, pcrs := "otp", tpm.OTPPCRs()
+	if *duk.duk {
+		object, pcrs = "duk", tpm.DUKPCRs()
+		pass, err := f.secret(e, "passphrase-file", *duk.file)
+		if err != nil {
+			return err
+		}
+		defer pass.Wipe()
+		err = t.SealDUK(ctx, owner, data, pass, values)
+		if err != nil {
+			return err
+		}
+	} else if err := t.SealOTP(ctx, owner, data, values); err != nil {
 		return err
 	}
-	defer pass.Wipe()
-	return t.SealDUK(ctx, owner, data, pass, values)
+	if !f.json {
+		return nil
+	}
+	return printJSON(e, sealed{Object: object, Bytes: data.Len(), PCRs: values.Only(pcrs)})
 }
 
 func tpmUnseal(ctx context.Context, e *env, args []string) error {
@@ -205,6 +230,10 @@ func tpmUnseal(ctx context.Context, e *env, args []string) error {
 	if *output == "" {
 		return usagef("reown tpm unseal: --output is needed; \"-\" is standard output")
 	}
+	if *output == "-" && f.json {
+		return usagef("reown tpm unseal: with --json the secret needs a file of its own")
+	}
+	object := "otp"
 	unseal := func(t *tpm.TPM) (*secret.Buffer, error) { return t.UnsealOTP(ctx) }
 	if *duk.duk {
 		pass, err := f.secret(e, "passphrase-file", *duk.file)
@@ -212,6 +241,7 @@ func tpmUnseal(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		defer pass.Wipe()
+		object = "duk"
 		unseal = func(t *tpm.TPM) (*secret.Buffer, error) { return t.UnsealDUK(ctx, pass) }
 	}
 	t, err := f.open()
@@ -232,7 +262,10 @@ func tpmUnseal(ctx context.Context, e *env, args []string) error {
 		return fmt.Errorf("making the secret's file: %w", err)
 	}
 	_, err = w.Write(data.Bytes())
-	return errors.Join(err, w.Close())
+	if err := errors.Join(err, w.Close()); err != nil || !f.json {
+		return err
+	}
+	return printJSON(e, sealed{Object: object, Bytes: data.Len(), Output: *output})
 }
 
 func tpmCounter(ctx context.Context, e *env, args []string) error {

@@ -107,6 +107,28 @@ func TestTPMCommands(t *testing.T) {
 			}
 			c.run(exitFailed, "unseal", "--duk", "--passphrase-file", pass, "--output", back) // never overwritten
 
+			// What changes something tells it as JSON as well, without the secret.
+			told := func(args ...string) (s sealed) {
+				t.Helper()
+				if err := json.Unmarshal([]byte(c.run(exitDone, append(args, "--json")...)), &struct {
+					*sealed
+					PCRs map[string]string `json:"pcrs"`
+				}{sealed: &s}); err != nil {
+					t.Error(err)
+				}
+				return s
+			}
+			if s := told("seal", "--owner-file", owner, "--secret-file", otp); s.Object != "otp" || s.Bytes != 20 {
+				t.Errorf("%+v", s)
+			}
+			if s := told("seal", "--owner-file", owner, "--secret-file", key, "--duk", "--passphrase-file", pass); s.Object != "duk" || s.Bytes != 128 {
+				t.Errorf("%+v", s)
+			}
+			if s := told("unseal", "--output", back+"2"); s.Object != "otp" || s.Bytes != 20 || s.Output != back+"2" {
+				t.Errorf("%+v", s)
+			}
+			c.run(exitUsage, "unseal", "--output", "-", "--json")
+
 			var n tpm.Counter
 			if err := json.Unmarshal([]byte(c.run(exitDone, "counter", "create", "--owner-file", owner, "--json")), &n); err != nil {
 				t.Fatal(err)
@@ -150,6 +172,10 @@ func TestTPMCommands(t *testing.T) {
 			c.run(exitNotVerified, "unseal", "--output", "-")
 			c.run(exitUsage, "seal", "--owner-file", owner, "--secret-file", otp, "--pcr", "7=xyz")
 			c.run(exitDone, "status")
+			var after map[string]any
+			if err := json.Unmarshal([]byte(c.run(exitDone, "reset", "--owner-file", owner, "--confirm", "tpm", "--primary", "ecc", "--json")), &after); err != nil || after["set_up"] != true {
+				t.Errorf("%v, %v", err, after)
+			}
 		})
 	}
 }

@@ -313,7 +313,7 @@ func shop(t *testing.T) string {
 }
 
 // unpack is a copy of a laptop, switched on.
-func unpack(t *testing.T, from string) *lab.Laptop {
+func unpackTar(t *testing.T, from string) *lab.Laptop {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "flt")
 	if err != nil {
@@ -365,7 +365,7 @@ func few(writes []string) (picked []string) {
 func TestEachNamedWriteFails(t *testing.T) {
 	from := shop(t)
 	whole := &injector{}
-	l := unpack(t, from)
+	l := unpackTar(t, from)
 	n := notes{"secret.current": l.Seller.Disk}
 	if err := takeOver(t.Context(), l, n, whole); err != nil {
 		t.Fatal(err)
@@ -411,7 +411,7 @@ func TestEachNamedWriteFails(t *testing.T) {
 // was stopped.
 func failOnce(t *testing.T, from, id string, late bool) (stopped bool) {
 	t.Helper()
-	l := unpack(t, from)
+	l := unpackTar(t, from)
 	defer l.Stop()
 	n := notes{"secret.current": l.Seller.Disk}
 	i := &injector{fail: id, late: late}

@@ -58,7 +58,8 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	for _, s := range specs {
 		m.Disks = append(m.Disks, &disk{spec: s, sysfs: "/sys"})
 	}
-	m.DUK = d.diskUnlock(tpmDevice, m.Disks, dir)
+	tabs := &crypttabs{dir: dir}
+	m.DUK = d.diskUnlock(tpmDevice, m.Disks, tabs)
 	m.Sticks = newSticks(d, specs)
 	backend, closeFlash, err := d.flashBackend()
 	if err != nil {
@@ -67,7 +68,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	if kind, _, _ := strings.Cut(d.card, ":"); kind != "pcsc" {
 		m.Token = &hotpToken{bus: usb.System()}
 	}
-	b := &bootAdapter{dir: dir, verify: m.PGP.Verify}
+	b := &bootAdapter{dir: dir, verify: m.PGP.Verify, crypttab: tabs.overrides}
 	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}
 	if tpmDevice != nil {
 		tpmDevice.whole = fw.whole

@@ -27,6 +27,8 @@ type bootAdapter struct {
 	verify func(cert, data, sig []byte) error
 	hand   func(ctx context.Context) (wizard.Handover, error)
 	cert   []byte // the one Stage or Staged was last given
+	// crypttab is what goes with a disk unlock key; see crypttabs.overrides.
+	crypttab func(ctx context.Context, entry int, uuids []string) ([]byte, error)
 }
 
 func (a *bootAdapter) verifier(cert []byte) boot.Verifier {
@@ -58,6 +60,9 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	return info, nil
 }
 
+// Hold keeps /boot writable between the writes until the release.
+func (a *bootAdapter) Hold() (release func() error) { return a.dir.Hold() }
+
 // writing runs f while /boot is writable and leaves it as it was found.
 func (a *bootAdapter) writing(f func() error) error {
 	restore, err := a.dir.Writable()
@@ -76,6 +81,16 @@ func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func
 	}
 	for name, data := range spec.DUK {
 		extra[name] = data
+	}
+	if devices := spec.DUK["kexec_key_devices.txt"]; devices != nil {
+		// Like the hash of the entry's files, this follows from /boot and the entry.
+		tab, err := a.crypttab(ctx, spec.Entry, boot.KeyUUIDs(devices))
+		if err != nil {
+			return err
+		}
+		if tab != nil {
+			extra[boot.CrypttabFile] = tab
+		}
 	}
 	a.cert = spec.Cert
 	set, err := a.dir.Build(ctx, boot.BuildOptions{Extra: extra, Entry: spec.Entry + 1, Progress: boot.Progress(progress)})

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"reown/boot"
 	"reown/internal/secret"
 	"reown/luks"
 	"reown/tpm"
@@ -53,16 +52,16 @@ type diskUnlock struct {
 	heads map[string]string // Heads' configuration
 	root  string            // the initrd's root directory
 	sysfs string
-	menu  func() ([]boot.Entry, error) // what /boot can start
+	tabs  *crypttabs
 }
 
 // diskUnlock returns the wizard's view of the disk unlock key, nil where Heads would not
 // offer it.
-func (d *devices) diskUnlock(t *tpmAdapter, disks []wizard.Disk, dir *boot.Dir) wizard.DUK {
+func (d *devices) diskUnlock(t *tpmAdapter, disks []wizard.Disk, tabs *crypttabs) wizard.DUK {
 	if t == nil || d.heads["CONFIG_TPM_NO_LUKS_DISK_UNLOCK"] == "y" || d.heads["CONFIG_BASIC"] == "y" {
 		return nil
 	}
-	k := &diskUnlock{tpm: t, heads: d.heads, root: "/", sysfs: "/sys", menu: dir.Entries}
+	k := &diskUnlock{tpm: t, heads: d.heads, root: "/", sysfs: "/sys", tabs: tabs}
 	for _, x := range disks {
 		k.disks = append(k.disks, x.(*disk))
 	}
@@ -154,7 +153,7 @@ func (k *diskUnlock) Possible(ctx context.Context) error {
 		}
 		uuids = append(uuids, i.UUID)
 	}
-	if err := k.rootIsFound(uuids); err != nil {
+	if _, err := k.tabs.overrides(ctx, -1, uuids); err != nil {
 		return err
 	}
 	otp, log, err := k.tpm.otpPCRs(ctx, anyPCR7)
@@ -226,45 +225,16 @@ func (k *diskUnlock) names(disks []*disk) (paths []string, group string, err err
 	return paths, group, nil
 }
 
-// rootIsFound says whether the systems in /boot find their root when Heads opens the
-// volumes for them. It gives them a crypttab with names of its own, luks-UUID; only its
-// menu reads what names a system's initrd has (kexec_initrd_crypttab_overrides.txt). Names
-// of LVM volumes do not depend on it. Initrds that read no crypttab ask for the passphrase
-// nevertheless.
-func (k *diskUnlock) rootIsFound(uuids []string) error {
-	entries, err := k.menu()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		for _, word := range strings.Fields(e.Line) {
-			name, mapper := strings.CutPrefix(word, "root=/dev/mapper/")
-			_, _, lvm := splitLVM(name)
-			known := lvm || slices.ContainsFunc(uuids, func(u string) bool { return name == "luks-"+u })
-			if mapper && !known || strings.HasPrefix(word, "cryptdevice=") {
-				return fmt.Errorf("%w: %q names its disk in its own way (%s)", wizard.ErrLeftToFirmware, e.Name, word)
-			}
-		}
-	}
-	return nil
-}
-
 // splitLVM splits a device-mapper name into volume group and volume: one hyphen is
-// between them, two stand for one.
+// between them, two stand for one. A name with more single ones, such as luks-UUID, is
+// not LVM's.
 func splitLVM(name string) (vg, lv string, ok bool) {
-	for i := 0; i < len(name); i++ {
-		if name[i] != '-' {
-			continue
-		}
-		if i+1 < len(name) && name[i+1] == '-' {
-			i++
-			continue
-		}
-		undo := strings.NewReplacer("--", "-")
-		vg, lv = undo.Replace(name[:i]), undo.Replace(name[i+1:])
-		return vg, lv, vg != "" && lv != ""
+	const hyphen = "\x00"
+	parts := strings.Split(strings.ReplaceAll(name, "--", hyphen), "-")
+	if len(parts) != 2 || parts[0] == "" || parts[1] == "" {
+		return "", "", false
 	}
-	return "", "", false
+	return strings.ReplaceAll(parts[0], hyphen, "-"), strings.ReplaceAll(parts[1], hyphen, "-"), true
 }
 
 // devices describes the disks as /boot does, with the hashes of their headers as they
@@ -301,7 +271,7 @@ func (k *diskUnlock) State(ctx context.Context, uuids []string, pcr7 wizard.Meas
 	var v tpm.PCRValues
 	devs, _, err := k.devices(ctx, disks, infos)
 	if err == nil {
-		err = k.rootIsFound(uuids)
+		_, err = k.tabs.overrides(ctx, -1, uuids)
 	}
 	if errors.Is(err, luks.ErrReencrypting) {
 		return s, nil // nothing is sealed to a header that moves

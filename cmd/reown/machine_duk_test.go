@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"reown/boot"
 	"reown/luks"
 	"reown/tpm"
 	"reown/tpm/tpmtest"
@@ -34,7 +33,7 @@ func TestSplitLVM(t *testing.T) {
 			t.Errorf("%s: %q %q %v", name, vg, lv, ok)
 		}
 	}
-	for _, name := range []string{"", "luks", "a--b", "-x", "x-"} {
+	for _, name := range []string{"", "luks", "a--b", "-x", "x-", "luks-6f0b8a2e-93f1-4d1c-8f6d-2a7d7c1b5e90"} {
 		if vg, lv, ok := splitLVM(name); ok {
 			t.Errorf("%s: %q %q", name, vg, lv)
 		}
@@ -60,23 +59,6 @@ func TestHasDUK(t *testing.T) {
 	}
 }
 
-// A system that names its opened disk in its own way would not find it under Heads'.
-func TestRootIsFound(t *testing.T) {
-	for line, want := range map[string]bool{
-		"Debian|elf|kernel /vmlinuz|initrd /initrd.img|append root=/dev/mapper/debian--vg-root ro quiet": true,
-		"Fedora|elf|kernel /vmlinuz|initrd /initrd.img|append root=UUID=1234 rd.luks.uuid=luks-u1 quiet": true,
-		"Fedora|elf|kernel /vmlinuz|initrd /initrd.img|append root=/dev/mapper/luks-u1":                  true,
-		"Debian|elf|kernel /vmlinuz|initrd /initrd.img|append root=/dev/mapper/sda3_crypt ro":            false,
-		"Other|elf|kernel /vmlinuz|initrd /initrd.img|append root=/dev/mapper/luks_u2":                   false,
-		"Arch|elf|kernel /vmlinuz|initrd /initrd.img|append cryptdevice=UUID=u1:root root=UUID=1234":     false,
-	} {
-		k := &diskUnlock{menu: func() ([]boot.Entry, error) { return []boot.Entry{{Name: "x", Line: line}}, nil }}
-		if err := k.rootIsFound([]string{"u1"}); (err == nil) != want || err != nil && !errors.Is(err, wizard.ErrLeftToFirmware) {
-			t.Errorf("%s: %v", line, err)
-		}
-	}
-}
-
 // unlockOn is a disk unlock key on a TPM with a storage root, below a root directory of
 // its own, and without disks.
 func unlockOn(t *testing.T, heads map[string]string) (*diskUnlock, *tpm.TPM) {
@@ -98,8 +80,7 @@ func unlockOn(t *testing.T, heads map[string]string) (*diskUnlock, *tpm.TPM) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	none := func() ([]boot.Entry, error) { return nil, nil }
-	return &diskUnlock{tpm: &tpmAdapter{t: p}, heads: heads, root: t.TempDir(), sysfs: t.TempDir(), menu: none}, p
+	return &diskUnlock{tpm: &tpmAdapter{t: p}, heads: heads, root: t.TempDir(), sysfs: t.TempDir(), tabs: tabsOf(t, nil, "Fedora|/initramfs|root=UUID=1")}, p
 }
 
 func put(t *testing.T, root, name, text string, mode os.FileMode) {

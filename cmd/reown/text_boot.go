@@ -3,6 +3,8 @@ package main
 import (
 	"reown/boot"
 	"reown/internal/handover"
+	"reown/internal/initrd"
+	"reown/internal/unpack"
 )
 
 // bootUnharmed is the data sentence of errors about /boot, which holds the system's
@@ -31,6 +33,10 @@ var bootTexts = []errorText{
 	{err: boot.ErrBadSignature, What: "The signature on the start files is not a good one by the key that this computer trusts.", Data: bootUnharmed, Do: "If a run of this program was interrupted, choose Continue. If not, treat the computer as tampered with.", Exit: exitNotVerified},
 	{err: boot.ErrNotStaged, What: "There is no complete and checked set of start files to put in place.", Data: bootUnharmed, Do: "Run the step again: `reown step boot`."},
 	{err: boot.ErrSetName, What: "A file was to be signed under a name that the firmware would not read.", Data: bootUnharmed, Do: "Use a name such as kexec_rollback.txt."},
+	{err: boot.ErrCrypttab, What: "How the installed system opens its disk cannot be told for sure from its initrd.", Data: bootUnharmed, Do: "The TPM can still open the disk: set that up in the firmware's own menu, which asks what it cannot tell."},
+	{err: initrd.ErrUnreadable, What: "The installed system's initrd is damaged, or packed in a way that this program and Heads do not read.", Data: bootUnharmed, Do: "If the system starts, it is packed in another way, and all but the TPM disk unlock key can be set up. If not, repair it from the system's rescue medium."},
+	{err: unpack.ErrCorrupt, What: "The compressed part of an initrd is damaged.", Data: bootUnharmed, Do: "If the system does not start, let it write its initrd anew from its rescue medium."},
+	{err: unpack.ErrUnsupported, What: "An initrd is compressed in a way that this program does not read.", Data: bootUnharmed, Do: "Let the system compress it with gzip or zstd, or do without the TPM disk unlock key."},
 	{err: boot.ErrChanged, What: "The start files changed while they were being signed.", Data: bootUnharmed, Do: "Make sure that nothing else writes to /boot, and run the step again."},
 	{typ: typeOf[*boot.NameError](), What: "Some file names in /boot hold characters that the firmware cannot check, such as accents or line breaks; the line above names them.", Data: bootUnharmed, Do: "Rename or remove those files, then try again.", Exit: exitRefused},
 	{typ: typeOf[*boot.MismatchError](), What: "Files in /boot are not the ones that were signed; the line above counts them.", Data: bootUnharmed, Do: "If you have just updated the system, sign /boot again. If not, treat the computer as tampered with; `reown boot verify /boot` lists them.", Exit: exitNotVerified},

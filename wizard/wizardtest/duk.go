@@ -18,6 +18,8 @@ func (w *World) dukPossible() error {
 		return ErrCut
 	case w.Modules:
 		return wizard.ErrLeftToFirmware
+	case w.OwnName:
+		return fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, wizard.ErrOwnName)
 	case w.Recovery:
 		return wizard.ErrSealImpossible
 	}

@@ -66,8 +66,15 @@ type World struct {
 	Sealed    *Sealed
 	Recovery  bool // this start went through the recovery shell
 	HalfSetUp bool // lockout parameters are not those that a reset sets
+	// How often /boot was written, how often it was made writable for that, and whether
+	// it is now.
+	BootWrites, Remounts int
+	Writable             bool
+	holds                int
+
 	DUKObject *DUKObject
 	Modules   bool // what the firmware loads before it opens the disk is not known
+	OwnName   bool // the installed system names its disk in its own way
 
 	HasToken bool
 	TokenOTP string
@@ -164,7 +171,7 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
@@ -241,6 +248,19 @@ func (w *World) at(op string) error {
 // write runs change between two named points: a fault at the first leaves the old
 // state, one at the second leaves the new state and still reports an error.
 func (w *World) write(op string, change func()) error {
+	family, _, _ := strings.Cut(op, ".")
+	switch family {
+	case "hint", "append", "remove", "boot":
+		w.BootWrites++
+		if !w.Writable {
+			w.Remounts++
+			w.Writable = w.holds > 0
+		}
+	case "disk":
+		if op == "disk.chunk" && w.Writable {
+			return errors.New("wizardtest: /boot is writable while the disk is re-encrypted")
+		}
+	}
 	if err := w.at(op); err != nil {
 		return err
 	}
@@ -909,6 +929,20 @@ func (w firmware) Holds(_ context.Context, cert []byte) (bool, error) {
 // ---------------------------------------------------------------- /boot
 
 type boot struct{ *World }
+
+func (w boot) Hold() func() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds++
+	return func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.holds--; w.holds == 0 {
+			w.Writable = false
+		}
+		return nil
+	}
+}
 
 func (w boot) Triggered(context.Context) (bool, error) {
 	w.mu.Lock()
