@@ -15,24 +15,50 @@ import (
 	"reown/luks/lukstest"
 )
 
-// matrix is what either program starts and the other finishes.
-var matrix = []struct {
+// An interop is what either program starts and the other finishes.
+type interop struct {
 	name   string
 	shape  shape
 	args   []string // cryptsetup's
 	o      luks.ReencryptOptions
-	sector int
-}{
-	{"512", shape{size: 1 << 20, sector: 512}, nil, luks.ReencryptOptions{}, 512},
-	{"4096", shape{size: 1 << 20, sector: 4096}, nil, luks.ReencryptOptions{}, 4096},
-	{"512 to 4096", shape{size: 1 << 20, sector: 512}, []string{"--sector-size", "4096"}, luks.ReencryptOptions{SectorSize: 4096}, 4096},
-	{"256 bit", shape{size: 1 << 20, sector: 512, keyBits: 256}, nil, luks.ReencryptOptions{}, 512},
-	{"journal", shape{size: 1 << 20, sector: 512}, []string{"--resilience", "journal"}, luks.ReencryptOptions{Resilience: luks.Journal}, 512},
-	{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"}, luks.ReencryptOptions{}, 512},
-	{"detached header", shape{size: 1 << 20, sector: 4096, detached: true}, nil, luks.ReencryptOptions{}, 4096},
-	{"detached header, journal", shape{size: 1 << 20, sector: 512, detached: true}, []string{"--resilience", "journal"}, luks.ReencryptOptions{Resilience: luks.Journal}, 512},
-	{"large hotzones", shape{size: 8 << 20, sector: 512}, []string{"--hotzone-size", "4M"}, luks.ReencryptOptions{}, 512},
-	{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"}, luks.ReencryptOptions{}, 512},
+	sector int  // at the end
+	same   bool // to us: only cryptsetup starts it
+}
+
+// matrix is every sector size with every protection, key size and place of the header, and
+// what is only cryptsetup's own. By default each value is in it at least twice, and with each
+// sector size; a soak takes the whole product.
+func matrix() (all []interop) {
+	sectors := []struct {
+		name     string
+		from, to int
+	}{{"512", 512, 512}, {"4096", 4096, 4096}, {"512 to 4096", 512, 4096}}
+	for i, s := range sectors {
+		for k := range 8 {
+			journal, short, detached := k&1 != 0, k&2 != 0, k&4 != 0
+			if !lukstest.Soak() && k != 0 && k != 1+i && k != 7-i {
+				continue
+			}
+			c := interop{name: s.name, shape: shape{size: 1 << 20, sector: s.from, detached: detached, keyBits: 512}, sector: s.to}
+			if s.from != s.to {
+				c.args, c.o.SectorSize = []string{"--sector-size", strconv.Itoa(s.to)}, s.to
+			}
+			if journal {
+				c.name, c.args, c.o.Resilience = c.name+", journal", append(c.args, "--resilience", "journal"), luks.Journal
+			}
+			if short {
+				c.name, c.shape.keyBits = c.name+", 256 bit", 256
+			}
+			if detached {
+				c.name += ", detached header"
+			}
+			all = append(all, c)
+		}
+	}
+	return append(all,
+		interop{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"}, luks.ReencryptOptions{}, 512, true},
+		interop{"large hotzones", shape{size: 8 << 20, sector: 512}, []string{"--hotzone-size", "4M"}, luks.ReencryptOptions{}, 512, true},
+		interop{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"}, luks.ReencryptOptions{}, 512, true})
 }
 
 const peerHotzone = 256 << 10
@@ -105,7 +131,7 @@ func (f *fixture) peerResume(img []byte) ([]byte, error) {
 // Cryptsetup starts and is killed after any write; we finish. Holes A and B of
 // cryptsetup's last writes are among the points.
 func TestWeFinishWhatCryptsetupLeft(t *testing.T) {
-	for _, c := range matrix {
+	for _, c := range matrix() {
 		t.Run(c.name, func(t *testing.T) {
 			f := format(t, c.shape)
 			base := f.image()
@@ -155,9 +181,9 @@ func (f *fixture) keyChanged(a, b []byte) bool {
 
 // We start and are killed after any write; cryptsetup finishes.
 func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
-	for _, c := range matrix {
-		if c.shape.slots > 0 || c.name == "sha512 checksums" || c.name == "large hotzones" {
-			continue // the same to us
+	for _, c := range matrix() {
+		if c.same {
+			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
 			f := format(t, c.shape)
