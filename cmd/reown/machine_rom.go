@@ -30,13 +30,17 @@ type firmware struct {
 	// with the fingerprint of each.
 	certs func(keyring []byte) (map[string][]byte, error)
 
-	image []byte // the chip as last read; nil: unknown
+	image  []byte // the chip as last read; nil: unknown, or torn
+	before []byte // of a torn chip: the image before the write that was cut
 }
 
 // read reads the chip, once until it is written.
 func (f *firmware) read(ctx context.Context) ([]byte, error) {
 	if f.image != nil {
 		return f.image, nil
+	}
+	if f.before != nil {
+		return f.before, nil
 	}
 	if f.backend == nil {
 		return nil, flash.ErrNoProgram
@@ -46,6 +50,7 @@ func (f *firmware) read(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("reading the flash chip: %w", err)
 	}
 	if old := f.torn(ctx, img); old != nil {
+		f.before = old
 		return old, nil // a plan from it leads on from the torn chip, which Holds nothing
 	}
 	f.image = img
@@ -155,7 +160,7 @@ func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, progres
 			return fmt.Errorf("keeping the old firmware blocks: %w", err)
 		}
 	}
-	f.image = nil
+	f.image, f.before = nil, nil
 	res, err := flash.Write(ctx, f.backend, p, func(_ flash.Phase, done, total int64) {
 		if progress != nil {
 			progress(done, total)
