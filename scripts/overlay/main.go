@@ -1,4 +1,4 @@
-// Overlay prepares the source that the shipped binary is built from. It changes two
+// Overlay prepares the source that the shipped binary is built from. It changes three
 // things in other people's code, at build time, and every replacement must match
 // exactly once: a new release that changes one of these files stops the build
 // instead of shipping something untested.
@@ -12,6 +12,9 @@
 // and a second TPM library (110 KB packed). reown has its own transport and uses
 // nothing but the interface. The patched module is used by -modfile, because Go
 // lets no overlay reach into the module cache.
+//
+// go-crypto: post-quantum keys and X448 are left out (110 KB packed). No card has such keys;
+// using one that is met in a certificate is an error.
 //
 // usage: go run ./scripts/overlay DIR
 // then:  go build -overlay DIR/overlay.json -modfile DIR/go.mod ...
@@ -29,8 +32,8 @@ import (
 // An edit replaces a text that must occur exactly once.
 type edit struct{ old, new string }
 
-// tpmEdits are the edits of go-tpm by file; nil: only the package clause stays.
-var tpmEdits = map[string][]edit{
+// moduleEdits are the edits by module and file; nil: only the package clause stays.
+var moduleEdits = map[string]map[string][]edit{"github.com/google/go-tpm": {
 	"tpm2/transport/open_other.go": nil,
 	"legacy/tpm2/open_other.go":    nil, // tpm2 takes its key derivation from here
 	"tpmutil/run_other.go":         nil,
@@ -39,7 +42,40 @@ var tpmEdits = map[string][]edit{
 		{"(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
 		{"(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
 	},
-}
+}, "github.com/ProtonMail/go-crypto": {
+	"openpgp/packet/public_key.go": {
+		{"\tslhdsaCircl \"github.com/cloudflare/circl/sign/slhdsa\"\n", ""},
+		{"slhdsaCircl.SHAKE_128s.Scheme(), nil", "nil, " + leftOut},
+		{"slhdsaCircl.SHAKE_128f.Scheme(), nil", "nil, " + leftOut},
+		{"slhdsaCircl.SHAKE_256s.Scheme(), nil", "nil, " + leftOut},
+		{"return mldsa65.Scheme(), nil", "return nil, " + leftOut},
+		{"return mldsa87.Scheme(), nil", "return nil, " + leftOut},
+		{"return mlkem768.Scheme(), nil", "return nil, " + leftOut},
+		{"return mlkem1024.Scheme(), nil", "return nil, " + leftOut},
+	},
+	"openpgp/mldsa_eddsa/mldsa_eddsa.go": {
+		{"err = mldsa65.SignTo(key, message, nil, true, mldsaSig)", "_, err = key, " + leftOut},
+		{"err = mldsa87.SignTo(key, message, nil, true, mldsaSig)", "_, err = key, " + leftOut},
+	},
+	"openpgp/internal/ecc/x448.go": {
+		{"x448lib.KeyGen(&pk, &sk)", "err = " + noX448},
+		{"x448lib.KeyGen(&expectedPk, &sk)", "return " + noX448},
+		{"x448lib.Shared(&ss, &seed, &pk)", "_ = seed\n\treturn nil, nil, " + noX448},
+		{"x448lib.Shared(&ss, &sk, &e)", "return nil, " + noX448},
+	},
+	"openpgp/x448/x448.go": {
+		{"x448lib.KeyGen(&expectedPublicKey, &privateKey)", "return " + noX448},
+		{"x448lib.KeyGen(publicKey, privateKey)\n\treturn nil", "return " + noX448},
+		{"ok := x448lib.Shared(&shared, &ephemeralPrivate, &staticPublic)\n\tif !ok {\n", "if true {\n\t\treturn nil, nil, " + noX448 + "\n"},
+		{"ok := x448lib.Shared(&shared, &staticPrivate, &ephemeralPublic)\n\tif !ok {\n", "if true {\n\t\treturn nil, " + noX448 + "\n"},
+	},
+}}
+
+// What the edits return.
+const (
+	leftOut = `goerrors.New("a kind of key that this program leaves out")`
+	noX448  = `errors.UnsupportedError("X448, which this program leaves out")`
+)
 
 var runtimeEdits = []edit{
 	{
@@ -117,7 +153,7 @@ func run(dir string) error {
 	if err := patchRuntime(dir); err != nil {
 		return err
 	}
-	return patchTPM(dir)
+	return patchModules(dir)
 }
 
 func patchRuntime(dir string) error {
@@ -144,37 +180,15 @@ func patchRuntime(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "overlay.json"), js, 0o644)
 }
 
-// patchTPM copies go-tpm, patches the copy, and writes a go.mod that uses it.
-func patchTPM(dir string) error {
-	const module = "github.com/google/go-tpm"
-	root, err := goSays("mod", "download", "-json", module)
-	if err != nil {
-		return err
-	}
-	var info struct{ Dir string }
-	if err := json.Unmarshal([]byte(root), &info); err != nil {
-		return err
-	}
-	local := filepath.Join(dir, "go-tpm")
-	if err := os.CopyFS(local, os.DirFS(info.Dir)); err != nil {
-		return err
-	}
-	for file, edits := range tpmEdits {
-		path := filepath.Join(local, file)
-		src, err := os.ReadFile(path)
+// patchModules copies the modules, patches the copies, and writes a go.mod that uses them.
+func patchModules(dir string) error {
+	replaced := ""
+	for module, edits := range moduleEdits {
+		local, err := patchModule(dir, module, edits)
 		if err != nil {
 			return err
 		}
-		text, err := apply(file, string(src), edits)
-		if err != nil {
-			return err
-		}
-		if err := os.Chmod(path, 0o644); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return err
-		}
+		replaced += fmt.Sprintf("\nreplace %s => %s\n", module, local)
 	}
 	gomod, err := goSays("env", "GOMOD")
 	if err != nil {
@@ -186,13 +200,47 @@ func patchTPM(dir string) error {
 			return err
 		}
 		if name == "go.mod" {
-			text = fmt.Appendf(text, "\nreplace %s => %s\n", module, local)
+			text = append(text, replaced...)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// patchModule returns where the patched copy of a module is.
+func patchModule(dir, module string, edits map[string][]edit) (string, error) {
+	said, err := goSays("mod", "download", "-json", module)
+	if err != nil {
+		return "", err
+	}
+	var info struct{ Dir string }
+	if err := json.Unmarshal([]byte(said), &info); err != nil {
+		return "", err
+	}
+	local := filepath.Join(dir, filepath.Base(module))
+	if err := os.CopyFS(local, os.DirFS(info.Dir)); err != nil {
+		return "", err
+	}
+	for file, e := range edits {
+		path := filepath.Join(local, file)
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		text, err := apply(file, string(src), e)
+		if err != nil {
+			return "", err
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	return local, nil
 }
 
 func main() {
