@@ -205,6 +205,11 @@ func (r *run) prove(ctx context.Context) error {
 		}
 		return nil
 	}
+	// Its reset spends the tries of its PINs first. Cut there, it cannot prove anything,
+	// and nothing but itself is left to protect.
+	if _, owner, err := r.signed(ctx); err == nil && owner == primary && r.left(ctx) == nil {
+		return nil
+	}
 	cert, err := r.m.Firmware.Certificate(ctx, primary)
 	if errors.Is(err, wizard.ErrNotFound) {
 		// The firmware is clean since an earlier run, which put the key in /boot.

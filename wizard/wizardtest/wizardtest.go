@@ -422,6 +422,10 @@ func (w card) Reset(context.Context) error {
 	if c.NoReset {
 		return errors.New("wizardtest: the card has no reset")
 	}
+	// Tries are spent on purpose: a card is terminated without a PIN once they are gone.
+	if err := w.write("card.block", func() { c.Tries[0], c.Tries[2] = 0, 0 }); err != nil {
+		return err
+	}
 	if err := w.write("card.terminate", func() { c.Terminated = true }); err != nil {
 		return err
 	}
