@@ -753,7 +753,11 @@ func (f *flow) diskRows(ctx context.Context) (rows []ui.Block) {
 		text := strings.TrimSpace(d.Model+" "+d.Serial) + ", " + gigabytes(d.Size)
 		if rate, err := f.m.Disks[i].ReadRate(ctx); err == nil && rate > 0 {
 			low := time.Duration(2 * float64(d.Size-d.Done) / float64(rate) * float64(time.Second))
-			text = f.t(msg.CheckTime, text, minutes(low, f.lang), minutes(3*low/2, f.lang))
+			if high := 3 * low / 2; high > 2*time.Minute {
+				text = f.t(msg.CheckTime, text, minutes(low, f.lang), minutes(high, f.lang))
+			} else {
+				text = f.t(msg.CheckSoon, text)
+			}
 		}
 		rows = append(rows, ui.R(ui.NoMark, " ", text))
 	}

@@ -771,6 +771,9 @@ func percent(done, total int64) int64 {
 }
 
 func gigabytes(n int64) string {
+	if n < 100e6 {
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	}
 	if n < 10e9 {
 		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 	}

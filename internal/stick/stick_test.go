@@ -102,7 +102,7 @@ func TestList(t *testing.T) {
 // The file systems that real tools make are told apart.
 func TestSuperblock(t *testing.T) {
 	for _, c := range []struct{ tool, want string }{
-		{"mkfs.vfat -F 32", "vfat"}, {"mkfs.vfat -F 16", "vfat"}, {"mkfs.ext4 -q -F", "ext4"}, {"mkfs.ext2 -q -F", "ext4"}, {"mkfs.exfat -q", "exfat"}, {"mkswap", ""},
+		{"mkfs.vfat -F 32", "vfat"}, {"mkfs.vfat -F 16", "vfat"}, {"mkfs.ext4 -q -F", "ext4"}, {"mkfs.ext2 -q -F", "ext4"}, {"mkfs.exfat", "exfat"}, {"mkswap", ""},
 	} {
 		words := strings.Fields(c.tool)
 		if _, err := exec.LookPath(words[0]); err != nil {

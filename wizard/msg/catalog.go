@@ -275,6 +275,7 @@ var (
 // Check and change.
 var (
 	CheckIntro     = M{"Check, then start. After this the seller's access ends and cannot come back.", "Vérifiez, puis démarrez. Ensuite, le vendeur n'a plus aucun accès.", "Prüfen, dann starten. Danach endet der Zugang des Verkäufers für immer."}
+	CheckSoon      = M{"%s: some minutes at most", "%s : quelques minutes au plus", "%s: höchstens einige Minuten"}
 	CheckTime      = M{"%s: %s to %s", "%s : %s à %s", "%s: %s bis %s"}
 	CheckRecorded  = M{"Your secrets are on your paper; they have been typed back.", "Vos secrets sont sur votre papier ; ils ont été retapés.", "Ihre Geheimnisse stehen auf Ihrem Papier; sie wurden abgetippt."}
 	CheckPower     = M{"A power failure is safe, except in the seconds when the firmware chip is written. If it happens, switch on and choose Continue.", "Une panne de courant est sans danger, sauf les secondes où la puce est écrite. Le cas échéant, rallumez et choisissez Continuer.", "Stromausfall schadet nicht, außer in den Sekunden, in denen der Chip beschrieben wird. Dann einschalten und Weiter wählen."}
