@@ -125,6 +125,9 @@ func TestMkinitramfs(t *testing.T) {
 	needPeers(t, "mkinitramfs", "unmkinitramfs")
 	versions, _ := os.ReadDir("/lib/modules")
 	if len(versions) == 0 {
+		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
+			t.Fatal("no kernel modules are installed here")
+		}
 		t.Skip("no kernel modules are installed here")
 	}
 	dir := t.TempDir()
