@@ -2,7 +2,7 @@
 GO ?= go
 export CGO_ENABLED = 0
 # -l: no inlining of calls saves 14 % of the packed size and costs nothing measurable.
-RELEASE = -trimpath -overlay bin/_overlay/overlay.json -modfile bin/_overlay/go.mod -tags tcell_minimal,noeventfd -gcflags=all=-l -gcflags=reown/internal/xts/...="" -gcflags=reown/internal/unpack="" -ldflags='-s -w -buildid='
+RELEASE = -trimpath -buildvcs=false -overlay bin/_overlay/overlay.json -modfile bin/_overlay/go.mod -tags tcell_minimal,noeventfd -gcflags=all=-l -gcflags=reown/internal/xts/...="" -gcflags=reown/internal/unpack="" -ldflags='-s -w -buildid='
 # For a package, on a machine that is slower or busier than most.
 TESTTIME ?= 25m
 

@@ -182,17 +182,22 @@ func patchRuntime(dir string) error {
 
 // patchModules copies the modules, patches the copies, and writes a go.mod that uses them.
 func patchModules(dir string) error {
+	gomod, err := goSays("env", "GOMOD")
+	if err != nil {
+		return err
+	}
 	replaced := ""
 	for module, edits := range moduleEdits {
 		local, err := patchModule(dir, module, edits)
 		if err != nil {
 			return err
 		}
-		replaced += fmt.Sprintf("\nreplace %s => %s\n", module, local)
-	}
-	gomod, err := goSays("env", "GOMOD")
-	if err != nil {
-		return err
+		// Relative, because the path becomes part of the binary.
+		rel, err := filepath.Rel(filepath.Dir(gomod), local)
+		if err != nil {
+			return err
+		}
+		replaced += fmt.Sprintf("\nreplace %s => ./%s\n", module, rel)
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(gomod), name))
