@@ -226,6 +226,12 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	if err := r.fits(); err != nil {
 		return err
 	}
+	if token := m.HOTP(ctx); token != nil {
+		// Anything else that is the matter with it, its step says.
+		if _, err := token.Info(ctx); errors.Is(err, wizard.ErrNoHOTP) {
+			return err
+		}
+	}
 	if r.o.Shop != nil {
 		if err := r.o.Shop.try(ctx, m.PGP, r.card); err != nil {
 			return err

@@ -398,6 +398,7 @@ func TestRefusedBeforeAnyWrite(t *testing.T) {
 		{"a wrong clock", ErrClock, func(s *shop, _ *Options) { s.Clock = s.Clock.AddDate(-10, 0, 0) }},
 		{"no card", wizard.ErrNoCard, func(s *shop, _ *Options) { s.CardIn = false }},
 		{"another card", ErrCard, func(_ *shop, o *Options) { o.Order = &Order{ID: "1", Seller: order.Seller, Card: "0000BEEF"} }},
+		{"a key without a green light", wizard.ErrNoHOTP, func(s *shop, _ *Options) { s.NoHOTP = true }},
 		{"no disk", ErrNoVolume, func(s *shop, _ *Options) { s.Disks = nil }},
 		{"a wrong passphrase", wizard.ErrWrongSecret, func(s *shop, _ *Options) { s.Disks[0].Slots = []string{"something else"} }},
 		{"no passphrase", wizard.ErrWrongSecret, func(_ *shop, o *Options) { o.Known = nil }},
