@@ -186,3 +186,113 @@ func TestRescueKeepsWhatWasEncryptedTwice(t *testing.T) {
 		t.Errorf("%+v, %v; changed: %v", found, err, !bytes.Equal(out, img))
 	}
 }
+
+// The rescue is itself interrupted: each write and flush of it and of what follows fails
+// once, is cut short, or is the disk's last; or the power fails there. It is reported, and
+// the same command again finishes.
+func TestFaultInRescue(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		mixed bool // the power failed in the run: old and new data lie mixed
+	}{{"killed", false}, {"power failed", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			f := format(t, shape{size: 1 << 20, sector: 512})
+			f.replacePlain(prose(len(f.plain)), 512)
+			base := f.image()
+			log := f.record(f.peerReencrypt("--resilience", "none")...)
+			r := rand.New(rand.NewPCG(6, 6))
+			var img []byte
+			for try := 0; ; try++ { // a point in the middle of the data
+				ops := log[:r.IntN(len(log))]
+				if c.mixed {
+					ops = lukstest.PowerLoss(log, len(ops), 4096, 0.5, r)
+				}
+				img = lukstest.Replay(base, ops)
+				_, found, err := rescueOnly(img, luks.RescueOptions{DryRun: true})
+				if err == nil && found.Position > 0 && found.Position < found.Total && (found.Mixed > 0) == c.mixed {
+					break
+				}
+				if try == 1000 {
+					t.Fatal("no such point")
+				}
+			}
+			// work is `reown luks rescue` and `resume`, from whatever there is.
+			work := func(d *lukstest.Disk) error {
+				v, err := luks.OpenDevice("disk", d, nil)
+				if err != nil {
+					return err
+				}
+				if v.Info().Reencryption.Resilience == "none" {
+					if _, err := v.Rescue(t.Context(), pass("first"), luks.RescueOptions{}); err != nil {
+						return err
+					}
+				}
+				return v.Resume(t.Context(), pass("first"), luks.ReencryptOptions{Hotzone: peerHotzone})
+			}
+			d := lukstest.NewDisk(slices.Clone(img), 512)
+			d.Record()
+			if err := work(d); err != nil {
+				t.Fatal(err)
+			}
+			ops := d.Log()
+			survive := func(what string, left []byte) {
+				t.Helper()
+				d := lukstest.NewDisk(left, 512)
+				if v, err := luks.OpenDevice("disk", d, nil); err != nil {
+					t.Errorf("%s: %v", what, err)
+				} else if v.Info().Reencryption.Active {
+					if err := work(d); err != nil {
+						t.Errorf("%s: again: %v", what, err)
+					}
+				}
+				if err := f.data(d.Bytes(), 512); err != nil {
+					t.Errorf("%s: LOST: %v", what, err)
+				}
+			}
+			step, reads, points := 12, 4, 0
+			if lukstest.Soak() {
+				step, reads = 1, 40
+			}
+			for k := r.IntN(step); k < len(ops); k += step {
+				for _, mode := range []string{"once", "short", "dead"} {
+					what := fmt.Sprintf("%s at %d (%v)", mode, k, ops[k])
+					d := lukstest.NewDisk(slices.Clone(img), 512)
+					d.Fault = func(n int, op lukstest.Op) (int, error) {
+						switch {
+						case n == k && mode == "short":
+							return len(op.Data) / 1024 * 512, lukstest.ErrFault
+						case n == k, n > k && mode == "dead":
+							return 0, lukstest.ErrFault
+						}
+						return 0, nil
+					}
+					points++
+					if err := work(d); !errors.Is(err, lukstest.ErrFault) {
+						t.Errorf("%s was not reported: %v", what, err)
+					}
+					survive(what, d.Bytes())
+				}
+				points++
+				survive(fmt.Sprintf("the power fails at %d (%v)", k, ops[k]), lukstest.Replay(img, lukstest.PowerLoss(ops, k, 512, 0.5, r)))
+			}
+			// A sector that cannot be read: no guess without it.
+			for i := range reads {
+				d := lukstest.NewDisk(slices.Clone(img), 512)
+				n := 0
+				d.BadRead = func(off int64, _ int) error {
+					if off >= int64(f.offset) {
+						if n++; n == i+1 {
+							return &luks.IOError{Op: "read", Offset: off, Err: lukstest.ErrFault}
+						}
+					}
+					return nil
+				}
+				points++
+				_ = work(d)
+				d.BadRead = nil
+				survive(fmt.Sprintf("read %d of the data fails", i), d.Bytes())
+			}
+			t.Logf("%d operations of the rescue, %d points", len(ops), points)
+		})
+	}
+}
