@@ -63,8 +63,8 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 			printHandover(e, &h, *signer == "" && h.Claimed())
 		}
 		verdict := withExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
-		if verdict == nil && r.cert != "" {
-			if verdict = r.countersign(ctx, e, m, d, &h); verdict == nil && !*asJSON {
+		if before := h.Accepted; verdict == nil && r.cert != "" {
+			if verdict = r.countersign(ctx, e, m, d, &h); verdict == nil && !before && !*asJSON {
 				fmt.Fprintf(e.stdout, "     accepted   %s\n", grouped(h.To))
 			}
 		}

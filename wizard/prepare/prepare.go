@@ -178,7 +178,9 @@ func (r *run) all(ctx context.Context, steps []step) (*Result, error) {
 		r.report(0, 0)
 		err := ctx.Err()
 		if err == nil {
-			err = s.do(ctx)
+			// Each time /boot becomes writable, the superblock is written.
+			let := r.m.Boot.Hold()
+			err = errors.Join(s.do(ctx), let())
 		}
 		if errors.Is(err, wizard.ErrRestart) {
 			err = fmt.Errorf("%w: %w", ErrRestart, err)

@@ -39,6 +39,9 @@ func newShop() *shop { return &shop{World: wizardtest.New(), notes: true} }
 
 // write is a write to /boot, with a point before and after it as the model has.
 func (s *shop) write(op string, change func()) error {
+	if strings.HasPrefix(op, "boot.") || strings.HasPrefix(op, "handover.") {
+		s.WritesBoot()
+	}
 	if err := s.point(op); err != nil {
 		return err
 	}
@@ -276,6 +279,9 @@ func TestRun(t *testing.T) {
 	}
 	if err := s.ready(t); err != nil {
 		t.Error(err)
+	}
+	if s.Remounts > 5 || s.BootWrites < 10 || s.Writable {
+		t.Errorf("/boot was made writable %d times for %d writes; it still is: %v", s.Remounts, s.BootWrites, s.Writable)
 	}
 	st, err := handover.Parse(res.Statement)
 	if err != nil {

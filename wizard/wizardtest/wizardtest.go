@@ -245,17 +245,22 @@ func (w *World) at(op string) error {
 	return nil
 }
 
+// WritesBoot counts a write to /boot, and what it takes to make that possible.
+func (w *World) WritesBoot() {
+	w.BootWrites++
+	if !w.Writable {
+		w.Remounts++
+		w.Writable = w.holds > 0
+	}
+}
+
 // write runs change between two named points: a fault at the first leaves the old
 // state, one at the second leaves the new state and still reports an error.
 func (w *World) write(op string, change func()) error {
 	family, _, _ := strings.Cut(op, ".")
 	switch family {
 	case "hint", "append", "remove", "boot":
-		w.BootWrites++
-		if !w.Writable {
-			w.Remounts++
-			w.Writable = w.holds > 0
-		}
+		w.WritesBoot()
 	case "disk":
 		if op == "disk.chunk" && w.Writable {
 			return errors.New("wizardtest: /boot is writable while the disk is re-encrypted")
