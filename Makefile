@@ -32,7 +32,9 @@ test: setup build lint
 	$(GO) test -timeout $(TESTTIME) ./internal/lab/vm ./...
 
 # Everything that takes long: crash enumeration, fuzzing, many interruptions.
-soak: setup build
+soak:
+	@REOWN_SOAK=1 scripts/setup
+	@$(MAKE) build
 	REOWN_SOAK=1 REOWN_REQUIRE_PEERS=1 $(GO) test -timeout 12h ./...
 	$(MAKE) fuzz FUZZTIME=10m
 

@@ -165,12 +165,7 @@ func startOS(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, b *
 			}
 		}
 	}
-	got := map[string]string{}
-	for _, line := range strings.Split(m.Console(), "\n") {
-		if f := strings.Fields(line); len(f) == 2 && len(f[0]) == 64 {
-			got[strings.TrimPrefix(f[1], ".")] = f[0]
-		}
-	}
+	got := listed(m.Console())
 	if err := lab.SameFiles(got, l.Files); err != nil {
 		t.Errorf("the files that the installed system sees: %v", err)
 	}
