@@ -269,8 +269,9 @@ type Firmware interface {
 	// certificate, same plan.
 	Plan(ctx context.Context, cert []byte) (*FirmwarePlan, error)
 	// Write writes the changed blocks, reads all back and compares; on a failure
-	// it puts the old blocks back. It ignores the end of ctx once it has begun.
-	Write(ctx context.Context, plan *FirmwarePlan, progress Progress) error
+	// it puts the old blocks back. It ignores the end of ctx once it has begun. What a
+	// later start needs to go on after a cut is kept in /boot, signed by cert's key.
+	Write(ctx context.Context, plan *FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error), progress Progress) error
 	// Holds says whether the chip's keyring is exactly cert.
 	Holds(ctx context.Context, cert []byte) (bool, error)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,35 @@ func yes(w *wizardtest.World, p *paper, extra map[string]string) *answers.UI {
 		a[k] = v
 	}
 	return &answers.UI{Answers: a, Secrets: s, Out: p}
+}
+
+// TestPowerBeforeTheChip: the charger is pulled while the disk is re-encrypted. The chip is
+// left alone until there is power again.
+func TestPowerBeforeTheChip(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.Fault = func(op string) error {
+		if op == "disk.end" {
+			w.PowerState = wizard.Power{Known: true, Percent: 29}
+		}
+		return nil
+	}
+	if err := unattended(w, p, nil); !errors.Is(err, wizard.ErrPowerUnreliable) {
+		t.Errorf("%v, want %v", err, wizard.ErrPowerUnreliable)
+	}
+	if slices.ContainsFunc(w.Ops, func(op string) bool { return strings.HasPrefix(op, "flash.") }) {
+		t.Errorf("the chip was written: %q", w.Ops)
+	}
+	w.PowerState.Percent = 90
+	if err := unattended(w, p, nil); err == nil {
+		t.Error("a run begins on the battery without being asked to")
+	}
+	w.PowerState.Mains = true
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Owned(p.seen); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestARunWithoutAPerson(t *testing.T) {

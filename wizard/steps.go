@@ -64,7 +64,7 @@ func Steps() []Step {
 		{ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal, Needs: NeedOwner | NeedOTP | NeedAdmin, Probe: probeSeal, Apply: applySeal},
 		{ID: "duk", Title: msg.StepDUK, Does: msg.DoesDUK, Needs: NeedDisk | NeedOwner | NeedDUK, Optional: true, Probe: probeDUK, Apply: applyDUK},
 		{ID: "boot", Title: msg.StepBoot, Does: msg.DoesBoot, Needs: NeedUser | NeedOwner, Probe: probeBoot, Apply: applyBoot},
-		{ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware, Unsafe: true, Probe: probeFirmware, Apply: applyFirmware},
+		{ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware, Needs: NeedUser, Unsafe: true, Probe: probeFirmware, Apply: applyFirmware},
 		{ID: "commit", Title: msg.StepCommit, Does: msg.DoesCommit, Loses: msg.LosesCommit, Needs: NeedUser, Probe: probeCommit, Apply: applyCommit},
 	}
 }
@@ -668,13 +668,31 @@ func applyFirmware(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
-	if err := j.M.Firmware.Write(ctx, plan, j.Progress); err != nil {
+	if err := PowerForFlash(ctx, j.M.Platform); err != nil {
+		return err
+	}
+	sign := func(data []byte) ([]byte, error) { return j.M.Card.Sign(ctx, cert, j.Secrets.User, data) }
+	if err := j.M.Firmware.Write(ctx, plan, cert, sign, j.Progress); err != nil {
 		return fmt.Errorf("writing the firmware chip: %w", err)
 	}
 	if ok, err := j.M.Firmware.Holds(ctx, cert); err != nil {
 		return fmt.Errorf("checking the firmware chip: %w", err)
 	} else if !ok {
 		return errors.New("the firmware chip does not hold the new key after writing")
+	}
+	return nil
+}
+
+// minFlash is the charge below which the chip is not written on the battery, in percent.
+const minFlash = 30
+
+// PowerForFlash looks once more before the seconds in which a cut is unsafe: hours may
+// have passed. It returns ErrPowerUnreliable.
+func PowerForFlash(ctx context.Context, p Platform) error {
+	if now, err := p.Power(ctx); err != nil {
+		return err
+	} else if now.Known && !now.Mains && now.Percent < minFlash {
+		return ErrPowerUnreliable
 	}
 	return nil
 }

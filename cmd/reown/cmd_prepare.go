@@ -331,10 +331,10 @@ func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machi
 // aligned says whether a later change of the key touches no other file's erase block.
 func aligned(m *prepare.Machine) bool {
 	fw, ok := m.Firmware.(*firmware)
-	if !ok || fw.image == nil {
+	if !ok || fw.chip == nil {
 		return false
 	}
-	img, err := rom.Parse(fw.image)
+	img, err := rom.Parse(fw.chip)
 	return err == nil && img.Aligned(rom.EraseSize)
 }
 

@@ -111,7 +111,7 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 	if err != nil {
 		return err
 	}
-	ring, err := reader.ringNow(ctx)
+	ring, err := reader.firmware.ring(ctx)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		m.Token = &hotpToken{bus: usb.System()}
 	}
 	b := &bootAdapter{dir: dir, verify: m.PGP.Verify, crypttab: tabs.overrides}
-	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn}
+	fw := &firmware{backend: backend, board: d.board(), boot: b, keyring: keyring, certs: certsIn, mine: ofTheCard(m)}
 	if tpmDevice != nil {
 		tpmDevice.whole = fw.whole
 	}
@@ -77,6 +77,19 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 	b.hand = h.read
 	m.Boot, m.Firmware = b, fw
 	return m, closeFlash, nil
+}
+
+// ofTheCard says whether the card that is plugged in has signed a document: cert's keys
+// are the card's, and its signature holds.
+func ofTheCard(m *wizard.Machine) func(ctx context.Context, cert, doc, sig []byte) bool {
+	return func(ctx context.Context, cert, doc, sig []byte) bool {
+		fprs, err := m.PGP.Fingerprints(cert)
+		if err != nil || m.PGP.Verify(cert, doc, sig) != nil {
+			return false
+		}
+		c, err := m.Card.Info(ctx)
+		return err == nil && !c.Terminated && fprs[0] != "" && fprs == c.Fingerprints
+	}
 }
 
 // secretDir is where Heads keeps secrets at run time: beside its configuration.

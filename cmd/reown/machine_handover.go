@@ -34,11 +34,7 @@ type handoverReader struct {
 func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	var out wizard.Handover
 	// Without the chip nobody can say whose signatures count: an error, and no verdict.
-	img, err := h.firmware.read(ctx)
-	if err != nil {
-		return out, err
-	}
-	ring, err := h.firmware.ringOf(img)
+	ring, err := h.firmware.ring(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -59,10 +55,15 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	owner := h.owner(ring, out.Signer)
 	if owner != boot.KeyThisRun {
 		// Whoever the firmware trusts before our run has written it is upstream.
-		for fpr := range ring {
+		for fpr, cert := range ring {
 			out.Keys = append(out.Keys, fpr)
+			// The card has the subkeys of a key whose primary key is kept elsewhere.
+			if sub, err := (openPGP{}).Fingerprints(cert); err == nil {
+				out.Keys = append(out.Keys, sub[:]...)
+			}
 		}
 		slices.Sort(out.Keys)
+		out.Keys = slices.DeleteFunc(slices.Compact(out.Keys), func(k string) bool { return k == "" })
 	}
 	return out, h.judge(ring, owner, report, &out)
 }

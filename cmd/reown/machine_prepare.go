@@ -147,7 +147,7 @@ func (h *handoverReader) handed(_ context.Context, to string) (*handover.Chain, 
 
 // reads is the chain as a buyer's machine will read it.
 func (h *handoverReader) reads(ctx context.Context) (*handover.Chain, error) {
-	ring, err := h.ringNow(ctx)
+	ring, err := h.firmware.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -161,17 +161,9 @@ func (h *handoverReader) reads(ctx context.Context) (*handover.Chain, error) {
 	return set.chain, nil
 }
 
-func (h *handoverReader) ringNow(ctx context.Context) (map[string][]byte, error) {
-	img, err := h.firmware.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return h.firmware.ringOf(img)
-}
-
 // key is the one certificate in the chip.
 func (h *handoverReader) key(ctx context.Context) ([]byte, error) {
-	ring, err := h.ringNow(ctx)
+	ring, err := h.firmware.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +180,7 @@ func (h *handoverReader) key(ctx context.Context) ([]byte, error) {
 func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, error) {
 	fresh := *h
 	fw := *h.firmware
-	fw.image = nil
+	fw.forget()
 	fresh.firmware = &fw
 	m, problems := fresh.measure(ctx)
 	for what, why := range problems {
@@ -205,7 +197,7 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 	}
 	// Of the registers only those whose value at the next start is certain: the
 	// firmware's own measurement, and what the chip's image will make of 7.
-	sha1, sha256, err := rom.PCR7(fw.image)
+	sha1, sha256, err := rom.PCR7(fw.chip)
 	if err != nil {
 		return m, err
 	}

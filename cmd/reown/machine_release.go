@@ -32,11 +32,7 @@ func (a releaseTPM) Clear(ctx context.Context) error { return a.t.Clear(ctx) }
 type releaseFirmware struct{ *firmware }
 
 func (f releaseFirmware) Certificate(ctx context.Context, fingerprint string) ([]byte, error) {
-	img, err := f.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	certs, err := f.ringOf(img)
+	certs, err := f.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,20 +57,20 @@ func (f releaseFirmware) Clean(ctx context.Context, progress wizard.Progress) er
 	if err != nil {
 		return err
 	}
-	if len(p.Blocks) == 0 && f.image != nil {
+	if len(p.Blocks) == 0 && f.before == nil {
 		return nil
 	}
 	if err := flash.CheckWritable(f.backend, p); err != nil {
 		return err
 	}
-	return f.Write(ctx, &wizard.FirmwarePlan{Private: p}, progress)
+	return f.Write(ctx, &wizard.FirmwarePlan{Private: p}, nil, nil, progress)
 }
 
 func (f releaseFirmware) IsClean(ctx context.Context) (bool, error) {
 	fresh := *f.firmware
-	fresh.image = nil
+	fresh.forget()
 	p, err := releaseFirmware{&fresh}.clean(ctx)
-	return err == nil && fresh.image != nil && len(p.Blocks) == 0, err
+	return err == nil && fresh.before == nil && len(p.Blocks) == 0, err
 }
 
 type releaseBoot struct{ *bootAdapter }
@@ -123,6 +119,8 @@ func releaseMachine(m *wizard.Machine) (*release.Machine, error) {
 	if !ok1 || !ok2 {
 		return nil, errForeignMachine
 	}
+	// Whom the chip trusted before does not matter any more, and the card may be lost.
+	fw.mine = nil
 	out := &release.Machine{Card: m.Card, PGP: m.PGP, Firmware: releaseFirmware{fw}, Boot: releaseBoot{b}, Platform: m.Platform}
 	for _, d := range m.Disks {
 		own, ok := d.(*disk)

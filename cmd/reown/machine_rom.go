@@ -16,7 +16,9 @@ import (
 
 // blocksHint keeps, while the chip is being written, what the changed blocks held
 // before: after a power cut the old image can be put together again from it. It
-// holds no secret and is believed only if the result has the recorded digest.
+// holds no secret. Whom the firmware trusted, and what its settings were, follows from
+// it, and anybody can write to /boot: it is believed only if the key on the card that is
+// plugged in has signed it.
 const blocksHint = hintPrefix + "blocks"
 
 // firmware shows the flash chip to the wizard.
@@ -29,32 +31,54 @@ type firmware struct {
 	// certs returns the certificates in a keybox or other keyring file, binary,
 	// with the fingerprint of each.
 	certs func(keyring []byte) (map[string][]byte, error)
+	// mine says whether the card that is plugged in holds cert's keys and they have signed
+	// doc. nil: whoever wrote the hint is believed.
+	mine func(ctx context.Context, cert, doc, sig []byte) bool
 
-	image  []byte // the chip as last read; nil: unknown, or torn
+	chip   []byte // as last read; nil: unknown
 	before []byte // of a torn chip: the image before the write that was cut
+	hint   []byte // the one that was believed
 }
 
-// read reads the chip, once until it is written.
+// read reads the chip, once until it is written. A plan from what it returns leads on
+// from a torn chip, which Holds nothing.
 func (f *firmware) read(ctx context.Context) ([]byte, error) {
-	if f.image != nil {
-		return f.image, nil
-	}
 	if f.before != nil {
 		return f.before, nil
 	}
-	if f.backend == nil {
-		return nil, flash.ErrNoProgram
+	if f.chip == nil {
+		if f.backend == nil {
+			return nil, flash.ErrNoProgram
+		}
+		img, err := flash.ReadTwice(ctx, f.backend, nil)
+		if err != nil {
+			return nil, fmt.Errorf("reading the flash chip: %w", err)
+		}
+		f.chip = img
 	}
-	img, err := flash.ReadTwice(ctx, f.backend, nil)
+	// Anew each time: the card may be plugged in only now.
+	if f.before = f.torn(ctx); f.before != nil {
+		return f.before, nil
+	}
+	return f.chip, nil
+}
+
+// forget makes the next read one of the chip.
+func (f *firmware) forget() { f.chip, f.before = nil, nil }
+
+// ring are the certificates that the firmware trusts: what the chip itself says, as long
+// as it says anything.
+func (f *firmware) ring(ctx context.Context) (map[string][]byte, error) {
+	img, err := f.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the flash chip: %w", err)
+		return nil, err
 	}
-	if old := f.torn(ctx, img); old != nil {
-		f.before = old
-		return old, nil // a plan from it leads on from the torn chip, which Holds nothing
+	if f.before != nil {
+		if now, err := f.ringOf(f.chip); err == nil && len(now) > 0 {
+			return now, nil
+		}
 	}
-	f.image = img
-	return img, nil
+	return f.ringOf(img)
 }
 
 func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
@@ -62,7 +86,7 @@ func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
 	if err != nil {
 		return wizard.FirmwareInfo{}, err
 	}
-	certs, err := f.ringOf(img)
+	certs, err := f.ring(ctx)
 	if err != nil {
 		return wizard.FirmwareInfo{}, err
 	}
@@ -150,17 +174,24 @@ func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
 	return rom.NewPlan(img, rom.Changes{Pubring: kbx, TrustDB: trustdb})
 }
 
-func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, progress wizard.Progress) error {
+func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	p, ok := plan.Private.(*rom.Plan)
 	if !ok {
 		return errors.New("writing the firmware: the plan is not of this machine")
 	}
 	if len(p.Blocks) > 0 {
-		if err := f.boot.WriteHint(ctx, blocksHint, oldBlocks(p)); err != nil {
+		doc, sig := oldBlocks(p), []byte(nil)
+		if sign != nil {
+			var err error
+			if sig, err = sign(doc); err != nil {
+				return fmt.Errorf("signing the old firmware blocks: %w", err)
+			}
+		}
+		if err := f.boot.WriteHint(ctx, blocksHint, signedBlocks(cert, sig, doc)); err != nil {
 			return fmt.Errorf("keeping the old firmware blocks: %w", err)
 		}
 	}
-	f.image, f.before = nil, nil
+	f.forget()
 	res, err := flash.Write(ctx, f.backend, p, func(_ flash.Phase, done, total int64) {
 		if progress != nil {
 			progress(done, total)
@@ -172,7 +203,7 @@ func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, progres
 	if res.PCR7SHA256 != p.PCR7SHA256 || res.PCR7SHA1 != p.PCR7SHA1 {
 		return fmt.Errorf("%w: the chip will not measure as planned", flash.ErrDamaged)
 	}
-	f.image = bytes.Clone(p.New)
+	f.chip = bytes.Clone(p.New)
 	return nil
 }
 
@@ -181,7 +212,7 @@ func (f *firmware) Holds(ctx context.Context, cert []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if f.image == nil {
+	if f.before != nil {
 		return false, nil // torn by a power cut
 	}
 	certs, err := f.ringOf(img)
@@ -208,23 +239,52 @@ func oldBlocks(p *rom.Plan) []byte {
 	return out
 }
 
-// torn returns the old image if img is what an interrupted write left between old
-// and new, nil otherwise.
-func (f *firmware) torn(ctx context.Context, img []byte) []byte {
-	hint, err := f.boot.ReadHint(ctx, blocksHint)
-	if err != nil || len(hint) < 2*sha256.Size {
+// signedBlocks puts a certificate, a signature by it, and what is signed into one file.
+func signedBlocks(cert, sig, doc []byte) (file []byte) {
+	for _, part := range [][]byte{cert, sig} {
+		file = append(binary.BigEndian.AppendUint32(file, uint32(len(part))), part...)
+	}
+	return append(file, doc...)
+}
+
+// blocks are the old blocks of a write that has begun, if the hint can be believed.
+func (f *firmware) blocks(ctx context.Context) []byte {
+	file, err := f.boot.ReadHint(ctx, blocksHint)
+	if err != nil {
 		return nil
 	}
-	now := sha256.Sum256(img)
+	rest := file
+	var parts [2][]byte
+	for i := range parts {
+		if len(rest) < 4 || uint64(binary.BigEndian.Uint32(rest)) > uint64(len(rest)-4) {
+			return nil
+		}
+		n := binary.BigEndian.Uint32(rest)
+		parts[i], rest = rest[4:4+n], rest[4+n:]
+	}
+	if f.mine != nil && !bytes.Equal(file, f.hint) && !f.mine(ctx, parts[0], rest, parts[1]) {
+		return nil
+	}
+	f.hint = file
+	return rest
+}
+
+// torn returns the old image if the chip is what an interrupted write left between old
+// and new, nil otherwise.
+func (f *firmware) torn(ctx context.Context) []byte {
+	hint := f.blocks(ctx)
+	if len(hint) < 2*sha256.Size {
+		return nil
+	}
+	now := sha256.Sum256(f.chip)
 	if bytes.Equal(now[:], hint[:sha256.Size]) || bytes.Equal(now[:], hint[sha256.Size:2*sha256.Size]) {
 		return nil
 	}
-	return undone(hint, img)
+	return undone(hint, f.chip)
 }
 
 // undone returns the image as it was before a write that has begun, nil where that
-// cannot be known. The file it relies on counts only if the result has the digest it
-// names: anybody else's file leads nowhere.
+// cannot be known.
 func undone(hint, img []byte) []byte {
 	if len(hint) < 2*sha256.Size {
 		return nil
@@ -254,8 +314,8 @@ func undone(hint, img []byte) []byte {
 // that; nil if no write has begun. A start with another value has measured a chip that
 // was half written: what else it has measured will not come again, either.
 func (f *firmware) whole(ctx context.Context) ([]wizard.Measurement, error) {
-	hint, err := f.boot.ReadHint(ctx, blocksHint)
-	if err != nil {
+	hint := f.blocks(ctx)
+	if hint == nil {
 		return nil, nil
 	}
 	img, err := f.read(ctx)

@@ -66,7 +66,7 @@ func TestTornChipIsFinished(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := start()
-	f.image = old // the seller's keyring in this image is none of ours
+	f.chip = old // the seller's keyring in this image is none of ours
 	plan, err := f.plan(ctx, cert)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestTornChipIsFinished(t *testing.T) {
 		if err := os.WriteFile(chip, torn, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		boot.files[blocksHint] = oldBlocks(plan)
+		boot.files[blocksHint] = signedBlocks(nil, nil, oldBlocks(plan))
 		next := start()
 		if m, err := next.whole(ctx); err != nil || len(m) == 0 || !bytes.Equal(m[0]["sha256"], was[:]) || len(m) > 1 != bytes.Equal(torn, plan.New) {
 			t.Errorf("cut in block %d: on the torn chip PCR 7 was %x, not %x (%v)", n, was, m, err)
@@ -112,7 +112,7 @@ func TestTornChipIsFinished(t *testing.T) {
 			t.Errorf("cut in block %d: %v", n, err)
 			continue
 		}
-		if err := next.Write(ctx, p, nil); err != nil {
+		if err := next.Write(ctx, p, nil, nil, nil); err != nil {
 			t.Errorf("cut in block %d: %v", n, err)
 			continue
 		}
@@ -132,7 +132,7 @@ func TestTornChipIsFinished(t *testing.T) {
 	if err := os.WriteFile(chip, plan.New, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200), append(bytes.Clone(boot.files[blocksHint][:64]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
+	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200), append(bytes.Clone(boot.files[blocksHint][:72]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
 		boot.files[blocksHint] = evil
 		if m, err := start().whole(ctx); m != nil || err != nil {
 			t.Errorf("hint %.8x: PCR 7 was %x (%v)", evil, m, err)

@@ -470,7 +470,10 @@ func (r *run) sign(ctx context.Context) func([]byte) ([]byte, error) {
 }
 
 func (r *run) firmware(ctx context.Context) error {
-	if err := r.m.Firmware.Write(ctx, r.plan, r.report); err != nil {
+	if err := wizard.PowerForFlash(ctx, r.m.Platform); err != nil {
+		return err
+	}
+	if err := r.m.Firmware.Write(ctx, r.plan, r.cert, r.sign(ctx), r.report); err != nil {
 		return fmt.Errorf("writing the firmware chip: %w", err)
 	}
 	return nil

@@ -913,7 +913,10 @@ func (w firmware) Plan(_ context.Context, cert []byte) (*wizard.FirmwarePlan, er
 	return p, w.read()
 }
 
-func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, progress wizard.Progress) error {
+func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, _ []byte, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+	if _, err := sign([]byte("the old blocks")); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.ROM {
