@@ -63,6 +63,25 @@ var moduleEdits = map[string]map[string][]edit{"github.com/google/go-tpm": {
 		{"x448lib.Shared(&ss, &seed, &pk)", "_ = seed\n\treturn nil, nil, " + noX448},
 		{"x448lib.Shared(&ss, &sk, &e)", "return nil, " + noX448},
 	},
+	"openpgp/internal/ecc/ed448.go": {
+		{"pk, sk, err := ed448lib.GenerateKey(rand)", "pk, sk := []byte(nil), []byte(nil)\n\terr = " + noEd448},
+		{"sig = ed448lib.Sign(getEd448Sk(publicKey, privateKey), message, \"\")\n\n\treturn sig, nil", "return nil, " + noEd448},
+		{"return ed448lib.Verify(publicKey, message, sig, \"\")", "return false"},
+		{"ed448lib.NewKeyFromSeed(priv.Seed())", "priv[:0]"},
+	},
+	"openpgp/ed448/ed448.go": {
+		{"sk.Key = ed448lib.NewKeyFromSeed(seed)\n\treturn nil", "return " + noEd448},
+		{"ed448lib.GenerateKey(rand)", "[]byte(nil), []byte(nil), error(" + noEd448 + ")"},
+		{"return ed448lib.Sign(priv.Key, message, \"\"), nil", "return nil, " + noEd448},
+		{"return ed448lib.Verify(pub.Point, message, signature, \"\")", "return false"},
+		{"ed448lib.NewKeyFromSeed(priv.Seed())", "make([]byte, SeedSize)"},
+	},
+	// Making photo IDs takes an encoder of JPEG.
+	"openpgp/packet/userattribute.go": {
+		{"\t\"image\"\n\t\"image/jpeg\"\n", ""},
+		{"photos ...image.Image", "photos ...[]byte"},
+		{"err = jpeg.Encode(&buf, photo, nil)", "_, err = buf.Write(photo)"},
+	},
 	"openpgp/x448/x448.go": {
 		{"x448lib.KeyGen(&expectedPublicKey, &privateKey)", "return " + noX448},
 		{"x448lib.KeyGen(publicKey, privateKey)\n\treturn nil", "return " + noX448},
@@ -74,6 +93,7 @@ var moduleEdits = map[string]map[string][]edit{"github.com/google/go-tpm": {
 // What the edits return.
 const (
 	leftOut = `goerrors.New("a kind of key that this program leaves out")`
+	noEd448 = `errors.UnsupportedError("Ed448, which this program leaves out")`
 	noX448  = `errors.UnsupportedError("X448, which this program leaves out")`
 )
 
