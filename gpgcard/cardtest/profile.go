@@ -44,6 +44,7 @@ type Profile struct {
 	RSAFormat                byte
 	StrictRSA                bool // refuses other e bits or formats
 	AlgInfo                  bool // DO FA
+	AlgInfo543               bool // as YubiKey 5.4.3 has it: two bytes shorter than it says, X25519 under EdDSA's number
 	Odd                      Odd
 	ActivateSlow             time.Duration
 }
@@ -58,6 +59,7 @@ type Odd struct {
 	MaxVerify        int  // VERIFY refuses longer data without counting; 0: no limit
 	SelectFCI        bool // SELECT answers with data
 	IgnoresAttribute bool // a new algorithm attribute is taken, and nothing happens
+	NoAlgorithms     bool // DO FA is there, and empty
 	LongDO           int  // bytes of an unknown object inside 73
 }
 
@@ -140,6 +142,7 @@ var YubiKey = Profile{
 	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127, KDFSetsPINs: true,
 	Terminate: StatusRules{0x6285, 0x6982, 0x6285, 0x9000}, Reset: true,
 	UIF: true, UIFResetOnImport: true, TouchTimeout: 15 * time.Second, KeyInfo: true, AlgInfo: true,
+	AlgInfo543: true,
 	Algorithms: [3][]string{sigAll, decAll, sigAll},
 	RSAEBits:   17, RSAFormat: 0, StrictRSA: true, ActivateSlow: 600 * time.Millisecond,
 }
