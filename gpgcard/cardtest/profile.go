@@ -28,6 +28,7 @@ type Profile struct {
 	MaxPWInC4                byte
 	MinWithoutKDF            int  // a floor for new PINs while no KDF is set; 0: none
 	WrongPINCounts63         bool // 63Cx instead of 6982
+	WrongOld                 int  // instead of these when CHANGE REFERENCE DATA gets a wrong old PIN; 0: the same
 	AdminLess                bool // PW1 changed before PW3 makes PW1 the admin PIN
 	NoPW1ChangeWithoutKeys   bool
 	KDFOnlyWithoutKeys       bool
@@ -109,7 +110,7 @@ var Nitrokey3 = Profile{
 	Historical: unhex("0031c573c00160059000"),
 	ExtCap:     unhex("3f0000ff0bff0bff0000"),
 	MaxCommand: 0x1db9, MaxResponse: 0x1db9, Extended: true, CompleteLe: true,
-	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127,
+	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127, WrongPINCounts63: true, WrongOld: 0x6300,
 	Terminate: StatusRules{0x6285, 0x6985, 0x6985, 0x9000}, Reset: true,
 	UIF: true, TouchTimeout: 15 * time.Second, KeyInfo: true, AlgInfo: true,
 	Algorithms: [3][]string{sigAll, decAll, sigAll}, NoGenerate: []string{"rsa4096"},
