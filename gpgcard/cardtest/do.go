@@ -304,6 +304,9 @@ func (c *Card) putData(tag uint16, v []byte) int {
 			return swWrongData
 		}
 		if old := c.st.DO[tag]; len(old) == 2 && old[0] == 2 {
+			if c.p.Name == Nitrokey3.Name {
+				return swBlocked // opcard's word
+			}
 			return swConditions
 		}
 	case 0xf9:
