@@ -102,8 +102,7 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 		}
 		return err
 	}
-	defer k.Close()
-	err = f(k)
+	err = errors.Join(f(k), k.Close())
 	var pin *gpgcard.PINError
 	if errors.As(err, &pin) && pin.Left != 0 {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
