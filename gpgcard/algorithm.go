@@ -171,8 +171,8 @@ func parseAttribute(s Slot, b []byte) (attribute, error) {
 			if !bytes.HasPrefix(oid, want) || len(oid) > len(want)+1 {
 				continue
 			}
-			// The list in DO FA of some cards has 13 for 12; the curve decides.
-			if b[0] == pk || s == Decryption && b[0] == pkECDSA {
+			// The list in DO FA of some cards has 13 or 16 for 12; the curve decides.
+			if b[0] == pk || s == Decryption && (b[0] == pkECDSA || b[0] == pkEdDSA) {
 				return attribute{Algorithm: alg, withPublic: withPublic && len(oid) == len(want)+1}, nil
 			}
 		}

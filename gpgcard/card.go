@@ -181,26 +181,39 @@ func (c *Card) readApplicationData(ctx context.Context) (*applicationData, error
 	return parseApplicationData(b)
 }
 
-// Close ends every PIN verification and gives the reader back.
+// Close ends every PIN verification and gives the reader back. An error says that the
+// card may still take commands that need a PIN.
 func (c *Card) Close() error {
+	var err error
 	if c.verified && c.quirk(func(q Quirk) bool { return q.KeepsPIN }) {
-		c.forgetPINs()
+		err = c.forgetPINs()
 	}
-	return c.link.Close()
+	return errors.Join(err, c.link.Close())
 }
 
 // forgetPINs ends the verification of each PIN (VERIFY with P1 FF, clause 7.2.2), or
 // of all by selecting another application. A card that is gone has forgotten them.
-func (c *Card) forgetPINs() {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+func (c *Card) forgetPINs() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	var err error
 	for _, ref := range []byte{refSign, refOther, refAdmin} {
-		if _, err := c.do(ctx, command{name: "ending a verification", ins: insVerify, p1: 0xff, p2: ref}); err != nil {
-			// The Nitrokey's admin application, which is on every Nitrokey 3.
-			_, _ = c.do(ctx, command{name: "SELECT", ins: insSelect, p1: 4, data: []byte{0xa0, 0, 0, 8, 0x47, 0, 0, 0, 1}})
-			return
+		if _, err = c.do(ctx, command{name: "ending a verification", ins: insVerify, p1: 0xff, p2: ref}); err != nil {
+			break
 		}
 	}
+	if err == nil {
+		return nil
+	}
+	// An exchange that was given up has ended the connection.
+	if err = c.link.PowerCycle(ctx); err == nil {
+		// The Nitrokey's admin application, which is on every Nitrokey 3.
+		_, err = c.do(ctx, command{name: "SELECT", ins: insSelect, p1: 4, data: []byte{0xa0, 0, 0, 8, 0x47, 0, 0, 0, 1}})
+	}
+	if err == nil || errors.Is(err, ErrRemoved) {
+		return nil
+	}
+	return fmt.Errorf("unplug the security key, it may still be unlocked: %w", err)
 }
 
 // Reader is where the card is.

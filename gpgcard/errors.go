@@ -159,6 +159,7 @@ func (e *StatusError) Unwrap() error {
 const (
 	swOK          = 0x9000
 	swTerminated  = 0x6285
+	swWrongPIN    = 0x6300 // a Nitrokey 3's word when it is told to change a PIN
 	swTouch       = 0x6600
 	swMemory      = 0x6581
 	swWrongLength = 0x6700

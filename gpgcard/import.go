@@ -256,7 +256,11 @@ func (k importKey) headerList(a attribute) (*secret.Buffer, error) {
 	} else {
 		add(0x92, k.d.Bytes())
 		if a.withPublic {
-			add(0x99, k.pub.point)
+			point := k.pub.point
+			if a.Algorithm == Curve25519 {
+				point = append([]byte{0x40}, point...) // as in OpenPGP packets
+			}
+			add(0x99, point)
 		}
 	}
 	values.SetLen(n)

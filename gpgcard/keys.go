@@ -203,6 +203,10 @@ func (c *Card) offered(ctx context.Context, s Slot) []attribute {
 
 // parseOffered decodes one slot's part of DO FA.
 func parseOffered(s Slot, b []byte) (out []attribute) {
+	if len(b) > 0 && b[0] == 0xfa {
+		// YubiKey 5.4.3 says that there are two bytes more than it sends.
+		_, b, _ = tlvLength(b[1:])
+	}
 	for len(b) > 0 {
 		tag, v, rest, err := nextTLV(b)
 		if err != nil || v == nil {

@@ -147,6 +147,9 @@ func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep 
 				}
 				continue
 			}
+			if c == nil {
+				continue
+			}
 			keep, err := use(c)
 			if !keep {
 				c.Close()
@@ -159,8 +162,12 @@ func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep 
 	return n, nil
 }
 
+// open returns no card and no error for an empty slot: a Bus may not know before.
 func open(ctx context.Context, b Bus, r Reader) (*Card, error) {
 	link, err := b.Connect(ctx, r)
+	if errors.Is(err, ErrRemoved) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func (c *Card) pinError(ctx context.Context, which PIN, err error) error {
 	if !errors.As(err, &s) {
 		return err
 	}
-	if s.SW != swSecurity && s.SW != swBlocked && s.SW>>4 != 0x63c {
+	if s.SW != swSecurity && s.SW != swBlocked && s.SW != swWrongPIN && s.SW>>4 != 0x63c {
 		return err
 	}
 	left := -1
@@ -290,7 +290,8 @@ func (c *Card) SetResetCode(ctx context.Context, admin, code *secret.Buffer) err
 // user PIN is changed first makes that PIN its admin PIN. It may be repeated after
 // an interruption: each PIN that is set already is left alone. It costs no tries
 // as long as each PIN is either the factory's or the new one; any other PIN is a
-// *PINError with at least one try left.
+// *PINError with at least one try left. With two tries left, only the new one is
+// tried, and with AllowLastTry then the factory's.
 //
 // The keys must be on the card before: a Gnuk without keys refuses a user PIN.
 func (c *Card) SetPINs(ctx context.Context, user, admin *secret.Buffer) error {
@@ -311,18 +312,20 @@ func (c *Card) setPIN(ctx context.Context, which PIN, new *secret.Buffer) error 
 	if err != nil {
 		return err
 	}
-	// Two PINs may be tried, and one try has to remain.
-	if left := int(st.left[which.index()]); left < 3 {
-		if left == 0 {
-			return fmt.Errorf("%v: %w", which, ErrBlocked)
+	// Two PINs may be tried, and one try has to remain. Where only one may be, it is
+	// the new one: an earlier call was cut after the card had refused the factory's.
+	var wrong *PINError
+	few := st.left[which.index()] < 3
+	if few {
+		err = c.Verify(ctx, which, new)
+		if !errors.As(err, &wrong) || wrong.Left == 0 || !c.AllowLastTry {
+			return err
 		}
-		return fmt.Errorf("%v with %d tries left: %w", which, left, ErrLastTry)
 	}
 	factory := FactoryPIN(which)
 	defer factory.Wipe()
 	err = c.ChangePIN(ctx, which, factory, new)
-	var wrong *PINError
-	if !errors.As(err, &wrong) {
+	if few || !errors.As(err, &wrong) {
 		return err
 	}
 	return c.Verify(ctx, which, new)

@@ -114,15 +114,18 @@ func (c *Card) algorithms(ctx context.Context, d *applicationData) []Algorithm {
 		listed[Curve25519] = 3
 	}
 	if b, err := c.getData(ctx, 0xfa); err == nil {
-		listed = map[Algorithm]int{}
+		found := map[Algorithm]int{}
 		for s := range slots {
 			seen := map[Algorithm]bool{}
 			for _, a := range parseOffered(s, b) {
 				if !seen[a.Algorithm] {
 					seen[a.Algorithm] = true
-					listed[a.Algorithm]++
+					found[a.Algorithm]++
 				}
 			}
+		}
+		if len(found) > 0 {
+			listed = found
 		}
 	}
 	if !c.caps.algorithms {

@@ -239,6 +239,13 @@ func TestTouch(t *testing.T) {
 		if _, err := c.SignDetached(ctx, cert, nil, []byte("x")); err != nil || !asked {
 			t.Fatalf("%s, touched: %v, asked %v", p.Name, err, asked)
 		}
+		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchFixed); err != nil {
+			t.Fatal(err)
+		}
+		// No PIN is blocked by it, whatever the card's word is.
+		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOff); !errors.Is(err, gpgcard.ErrNoTouch) || errors.Is(err, gpgcard.ErrBlocked) {
+			t.Fatalf("%s, fixed: %v", p.Name, err)
+		}
 	}
 	if err := open(t, cardtest.New(cardtest.ZeitControl)).SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOn); !errors.Is(err, gpgcard.ErrNoTouch) {
 		t.Fatalf("got %v", err)
@@ -406,8 +413,13 @@ func TestOddCards(t *testing.T) {
 				p.Odd = odd
 				own(t, cardtest.New(p), gpgcard.P256)
 				c := open(t, cardtest.New(p))
-				if err := c.Import(context.Background(), keySet(t, gpgcard.P256), gpgcard.ImportOptions{}); err != nil {
-					t.Fatal(err)
+				for _, alg := range []gpgcard.Algorithm{gpgcard.P256, gpgcard.Curve25519} {
+					if alg == gpgcard.Curve25519 && p.Name == cardtest.ZeitControl.Name {
+						continue // has no such curve
+					}
+					if err := c.Import(context.Background(), keySet(t, alg), gpgcard.ImportOptions{}); err != nil {
+						t.Fatal(alg, err)
+					}
 				}
 			})
 		}

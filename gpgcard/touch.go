@@ -69,7 +69,7 @@ func (c *Card) SetTouch(ctx context.Context, admin *secret.Buffer, s Slot, p Tou
 	err = c.putData(ctx, s.touchTag(), []byte{byte(p), feature})
 	var st *StatusError
 	if errors.As(err, &st) && st.SW != swSecurity {
-		return fmt.Errorf("%w: %w", ErrNoTouch, err)
+		return fmt.Errorf("%w: %v", ErrNoTouch, err) // its 6983 is not that of a PIN
 	}
 	if err != nil {
 		return err

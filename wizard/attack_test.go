@@ -336,6 +336,31 @@ func TestOnlyTheShownKeyIsErased(t *testing.T) {
 	}
 }
 
+// Somebody exchanges the keys once the right one is being made new: the other one, which
+// has factory PINs, gets nothing.
+func TestAKeyExchangedWhileItIsMade(t *testing.T) {
+	for _, terminated := range []bool{false, true} {
+		for _, at := range []string{"card.activate.done", "card.generate.2.done"} {
+			w, p := wizardtest.New(), newPaper()
+			w.Terminated = terminated
+			w.Spare.UserPIN, w.Spare.AdminPIN = "123456", "12345678"
+			other := w.Spare
+			w.Fault = func(op string) error {
+				if op == at {
+					w.CardIn, w.Spare.CardIn = false, true
+				}
+				return nil
+			}
+			if err := unattended(w, p, nil); !errors.Is(err, wizard.ErrNoCard) && !errors.Is(err, wizard.ErrOtherCard) {
+				t.Errorf("terminated %v, exchanged at %s: the run says %v", terminated, at, err)
+			}
+			if w.Spare.CardIn = false; !reflect.DeepEqual(w.Spare, other) {
+				t.Errorf("terminated %v, exchanged at %s: the other key was %+v and is %+v", terminated, at, other, w.Spare)
+			}
+		}
+	}
+}
+
 // Somebody on the way put the disk under a key of his own, or has begun to. Whoever goes
 // on without proof gets a key that only this run knows.
 func TestADiskThatSomebodyElseEncrypted(t *testing.T) {

@@ -239,6 +239,9 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !before.Terminated {
+		card = card.At(before.Serial) // and no other that is plugged in meanwhile
+	}
 	if err := card.Reset(ctx); err != nil {
 		return nil, fmt.Errorf("resetting the security key: %w", err)
 	}
@@ -246,6 +249,7 @@ func newKeys(ctx context.Context, j *Job) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	card = card.At(info.Serial)
 	// A key in the middle of a reset does not tell its number, so nobody could compare
 	// it before.
 	if h, err := j.measure(ctx).Handover(); err == nil && before.Terminated && h.CardSerial != "" && h.CardSerial != info.Serial {

@@ -12,6 +12,7 @@ import (
 
 	"reown/gpgcard"
 	"reown/gpgcard/keybox"
+	"reown/internal/atomicfile"
 	"reown/internal/secret"
 )
 
@@ -170,7 +171,11 @@ func writeResult(e *env, file string, data []byte, mode os.FileMode) error {
 		_, err := e.stdout.Write(data)
 		return err
 	}
-	if err := os.WriteFile(file, data, mode); err != nil {
+	write := atomicfile.WriteFile
+	if fi, err := os.Lstat(file); err == nil && !fi.Mode().IsRegular() {
+		write = os.WriteFile // a link such as /dev/stdout, or a pipe
+	}
+	if err := write(file, data, mode); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil

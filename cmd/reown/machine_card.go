@@ -64,7 +64,7 @@ func (u usbCards) Connect(ctx context.Context, r gpgcard.Reader) (gpgcard.Link, 
 	return nil, gpgcard.ErrRemoved
 }
 
-// usbLink gives an unplugged token the name that gpgcard knows.
+// usbLink gives an unplugged token, and an empty reader, the name that gpgcard knows.
 type usbLink struct{ *ccid.Conn }
 
 func (l usbLink) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
@@ -76,7 +76,7 @@ func (l usbLink) PowerCycle(ctx context.Context) error { return removed(l.Conn.P
 
 func removed(err error) error {
 	switch {
-	case errors.Is(err, usb.ErrGone):
+	case errors.Is(err, usb.ErrGone), errors.Is(err, ccid.ErrNoCard):
 		return fmt.Errorf("%w: %w", gpgcard.ErrRemoved, err)
 	case errors.Is(err, usb.ErrBusy):
 		return fmt.Errorf("%w: %w", gpgcard.ErrBusy, err)
@@ -102,8 +102,7 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 		}
 		return err
 	}
-	defer k.Close()
-	err = f(k)
+	err = errors.Join(f(k), k.Close())
 	var pin *gpgcard.PINError
 	if errors.As(err, &pin) && pin.Left != 0 {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
@@ -126,6 +125,9 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Application: i.AID, Terminated: i.Terminated, NoReset: !i.Resettable,
 			Tries:  [3]int{i.User.Left, i.ResetCode.Left, i.Admin.Left},
 			PINMin: [2]int{i.User.MinLen, i.Admin.MinLen}, PINMax: [2]int{i.User.MaxLen, i.Admin.MaxLen},
+		}
+		if i.Terminated {
+			out.Serial = "" // it does not tell
 		}
 		for _, a := range i.Algorithms {
 			out.Algorithms = append(out.Algorithms, a.String())

@@ -482,8 +482,15 @@ func (c *Card) privateFrom(slot int, alg string, parts map[uint16][]byte) ([]byt
 		k = r
 	} else {
 		d := parts[0x92]
-		if c.p.Odd.PublicAtImport && len(parts[0x99]) == 0 {
-			return nil, swWrongData
+		if c.p.Odd.PublicAtImport {
+			// As opcard 1.5: the point with its form in front, also of Curve25519.
+			form, pub := byte(4), parts[0x99]
+			if alg == "ed25519" || alg == "cv25519" {
+				form = 0x40
+			}
+			if len(pub) == 0 || pub[0] != form {
+				return nil, swWrongData
+			}
 		}
 		var err error
 		switch alg {

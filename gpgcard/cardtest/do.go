@@ -108,6 +108,10 @@ func (c *Card) getData(tag uint16) ([]byte, int) {
 			return outer(c.lengthInfo()), swOK
 		}
 	case 0xfa:
+		if c.p.AlgInfo543 {
+			b := c.algorithmInfo()
+			return append([]byte{0xfa, 0x82, byte((len(b) + 2) >> 8), byte(len(b) + 2)}, b...), swOK
+		}
 		if c.p.AlgInfo {
 			return outer(c.algorithmInfo()), swOK
 		}
@@ -224,9 +228,16 @@ func apart(is bool, object []byte) []byte {
 // algorithmInfo is DO FA (clause 4.4.3.11).
 func (c *Card) algorithmInfo() []byte {
 	var b []byte
+	if c.p.Odd.NoAlgorithms {
+		return b
+	}
 	for i, list := range c.p.Algorithms {
 		for _, a := range list {
-			b = append(b, tlv(0xc1+uint16(i), c.attribute(i, a))...)
+			v := c.attribute(i, a)
+			if c.p.AlgInfo543 && a == "cv25519" {
+				v[0] = 0x16
+			}
+			b = append(b, tlv(0xc1+uint16(i), v)...)
 		}
 	}
 	return b
@@ -293,6 +304,9 @@ func (c *Card) putData(tag uint16, v []byte) int {
 			return swWrongData
 		}
 		if old := c.st.DO[tag]; len(old) == 2 && old[0] == 2 {
+			if c.p.Name == Nitrokey3.Name {
+				return swBlocked // opcard's word
+			}
 			return swConditions
 		}
 	case 0xf9:

@@ -117,7 +117,9 @@ func (c *Card) change(a apdu) int {
 	if len(old) > n {
 		old = old[:n]
 	}
-	if sw := c.compare(i, old); sw != swOK {
+	if sw := c.compare(i, old); sw != swOK && c.p.WrongOld != 0 {
+		return c.p.WrongOld
+	} else if sw != swOK {
 		return sw
 	}
 	pin := bytes.Clone(a.data[n:])

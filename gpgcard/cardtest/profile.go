@@ -28,6 +28,7 @@ type Profile struct {
 	MaxPWInC4                byte
 	MinWithoutKDF            int  // a floor for new PINs while no KDF is set; 0: none
 	WrongPINCounts63         bool // 63Cx instead of 6982
+	WrongOld                 int  // instead of these when CHANGE REFERENCE DATA gets a wrong old PIN; 0: the same
 	AdminLess                bool // PW1 changed before PW3 makes PW1 the admin PIN
 	NoPW1ChangeWithoutKeys   bool
 	KDFOnlyWithoutKeys       bool
@@ -44,6 +45,7 @@ type Profile struct {
 	RSAFormat                byte
 	StrictRSA                bool // refuses other e bits or formats
 	AlgInfo                  bool // DO FA
+	AlgInfo543               bool // as YubiKey 5.4.3 has it: two bytes shorter than it says, X25519 under EdDSA's number
 	Odd                      Odd
 	ActivateSlow             time.Duration
 }
@@ -58,6 +60,7 @@ type Odd struct {
 	MaxVerify        int  // VERIFY refuses longer data without counting; 0: no limit
 	SelectFCI        bool // SELECT answers with data
 	IgnoresAttribute bool // a new algorithm attribute is taken, and nothing happens
+	NoAlgorithms     bool // DO FA is there, and empty
 	LongDO           int  // bytes of an unknown object inside 73
 }
 
@@ -107,7 +110,7 @@ var Nitrokey3 = Profile{
 	Historical: unhex("0031c573c00160059000"),
 	ExtCap:     unhex("3f0000ff0bff0bff0000"),
 	MaxCommand: 0x1db9, MaxResponse: 0x1db9, Extended: true, CompleteLe: true,
-	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127,
+	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127, WrongPINCounts63: true, WrongOld: 0x6300,
 	Terminate: StatusRules{0x6285, 0x6985, 0x6985, 0x9000}, Reset: true,
 	UIF: true, TouchTimeout: 15 * time.Second, KeyInfo: true, AlgInfo: true,
 	Algorithms: [3][]string{sigAll, decAll, sigAll}, NoGenerate: []string{"rsa4096"},
@@ -140,6 +143,7 @@ var YubiKey = Profile{
 	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 127, MaxPWInC4: 127, KDFSetsPINs: true,
 	Terminate: StatusRules{0x6285, 0x6982, 0x6285, 0x9000}, Reset: true,
 	UIF: true, UIFResetOnImport: true, TouchTimeout: 15 * time.Second, KeyInfo: true, AlgInfo: true,
+	AlgInfo543: true,
 	Algorithms: [3][]string{sigAll, decAll, sigAll},
 	RSAEBits:   17, RSAFormat: 0, StrictRSA: true, ActivateSlow: 600 * time.Millisecond,
 }

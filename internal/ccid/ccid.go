@@ -299,7 +299,10 @@ func (r *Reader) powerOff(ctx context.Context) error {
 		case <-time.After(busyPoll):
 		}
 	}
-	if errors.Is(err, ErrNoCard) || errors.As(err, &ce) {
+	switch {
+	case errors.As(err, &ce) && ce.Code == codeBusy:
+		err = fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	case errors.Is(err, ErrNoCard) || errors.As(err, &ce):
 		return nil // there was nothing to power off
 	}
 	if err != nil {

@@ -340,7 +340,7 @@ func (r *run) makeKeys(ctx context.Context) error {
 	if r.earlierKeys(ctx) {
 		return nil
 	}
-	card := r.m.Card
+	card := r.m.Card.At(r.card.Serial) // and no other that is plugged in meanwhile
 	if err := card.Reset(ctx); err != nil {
 		return fmt.Errorf("resetting the security key: %w", err)
 	}

@@ -507,3 +507,26 @@ func TestRestart(t *testing.T) {
 		}
 	}
 }
+
+// Somebody exchanges the keys once the order was compared with the right one: the other
+// one gets nothing.
+func TestAKeyExchangedWhileItIsMade(t *testing.T) {
+	for _, at := range []string{"secrets.out.done", "card.activate.done"} {
+		s := newShop()
+		s.Spare.UserPIN, s.Spare.AdminPIN = "123456", "12345678"
+		other := s.Spare
+		swapped := false
+		s.Fault = func(op string) error {
+			if op == at {
+				s.CardIn, s.Spare.CardIn, swapped = false, true, true
+			}
+			return nil
+		}
+		if _, err := Run(t.Context(), s.machine(), s.options(t)); !swapped || !errors.Is(err, wizard.ErrNoCard) {
+			t.Errorf("exchanged at %s (%v): the run says %v", at, swapped, err)
+		}
+		if s.Spare.CardIn = false; s.Spare != other {
+			t.Errorf("exchanged at %s: the other key was %+v and is %+v", at, other, s.Spare)
+		}
+	}
+}

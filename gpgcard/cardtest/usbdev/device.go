@@ -107,6 +107,9 @@ func (d *Device) Plug() {
 	}
 }
 
+// Eject takes the card out of the reader, which stays.
+func (d *Device) Eject() { d.mu.Lock(); d.reader.on, d.reader.empty = false, true; d.mu.Unlock() }
+
 // Plugged reports whether the token is in.
 func (d *Device) Plugged() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.plugged }
 

@@ -36,12 +36,13 @@ const (
 
 // reader is the firmware of the CCID interface. Device.mu is held in all methods.
 type reader struct {
-	d    *Device
-	in   []byte // a message that is still arriving
-	on   bool
-	busy bool
-	gen  int // counts aborted commands
-	t1   *cardT1
+	d     *Device
+	in    []byte // a message that is still arriving
+	on    bool
+	busy  bool
+	empty bool
+	gen   int // counts aborted commands
+	t1    *cardT1
 
 	apdu     []byte // a chained command that is still arriving
 	chaining bool
@@ -72,7 +73,10 @@ func (r *reader) receive(p []byte) {
 // reply sends one message that answers m. status is bmCommandStatus; the state of
 // the card is added.
 func (r *reader) reply(m []byte, typ, status, code, chain byte, data []byte) {
-	if !r.on {
+	switch {
+	case r.empty:
+		status |= 2
+	case !r.on:
 		status |= 1
 	}
 	out := []byte{typ, 0, 0, 0, 0, m[5], m[6], status, code, chain}
@@ -180,6 +184,10 @@ func (r *reader) execute(m []byte) {
 }
 
 func (r *reader) powerOn(m []byte) {
+	if r.empty {
+		r.fail(m, errMute)
+		return
+	}
 	if r.d.p.Features&8 == 0 && m[7] == 0 {
 		r.fail(m, 7) // the voltage is for the host to choose
 		return
