@@ -24,6 +24,7 @@ type Options struct {
 	Keyboard  Keyboard
 	Signer    string // fingerprint of the seller, or of another who handed the machine on; "": compared on the screen
 	Me        string // fingerprint of the key that the machine was handed to; "": not said
+	LostKey   bool   // the owner says that he has lost his security key, and begins anew
 	// Explain puts an error into words: what happened, what it means for the
 	// owner's data, what to do now.
 	Explain func(error) (what, data, do string)
@@ -110,9 +111,12 @@ func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 	if err != nil {
 		return err
 	}
+	if phase == Tampered {
+		if phase, err = f.pastTampering(ctx, why); err != nil {
+			return err
+		}
+	}
 	switch phase {
-	case Tampered:
-		return f.tampering(ctx, why)
 	case Interrupted:
 		f.resume = true
 		err = f.conversation(ctx, f.resumePages())
@@ -822,17 +826,6 @@ func (f *flow) setClock(ctx context.Context) error {
 			return f.m.Platform.SetClock(t)
 		}})
 	return err
-}
-
-// tampering is the page of an owned machine on which /boot/oem has appeared.
-func (f *flow) tampering(ctx context.Context, why string) error {
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "tampering", Lang: f.lang, Title: f.t(msg.TamperingTitle), Status: f.status(), Alarm: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
-		ui.S(f.t(msg.TamperingWhat)), ui.T(f.t(msg.TamperingWhy, why)), ui.G(), ui.T(f.t(msg.TamperingData)), ui.T(f.t(msg.TamperingDo)),
-	}, Choices: []ui.Choice{{ID: ui.Leave, Label: f.t(msg.ButtonEnd)}}})
-	if err != nil {
-		return err
-	}
-	return ErrTampering
 }
 
 // ---------------------------------------------------------------- resume

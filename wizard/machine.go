@@ -382,6 +382,10 @@ type Handover struct {
 	// that did not put it there; Why tells what was seen.
 	Tampering bool   `json:"tampering"`
 	Why       string `json:"why"`
+	// Unexplained: it would be the seller's doing if the firmware's key is his, and nothing
+	// proves that it is. Ring are the fingerprints of the keys that the firmware trusts.
+	Unexplained bool     `json:"-"`
+	Ring        []string `json:"-"`
 }
 
 // A Transfer is one hand-over in a chain.

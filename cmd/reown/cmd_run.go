@@ -29,6 +29,8 @@ const runHelp = `
   --battery           run on the battery without asking again
   --signer FPR        the seller's fingerprint, or that of another who handed the computer
                       on, as you know it from elsewhere; --me FPR your own, if you gave one
+  --lost-key          your security key is lost, and there is no backup: begin anew with
+                      another one. It needs the disk's passphrase; your files stay
   --answers FILE      take the answers from a JSON file instead of asking (docs/wizard.md)
   --no-input          never ask; an answer that is missing is exit code 4 with its name
   --secrets-in FILE   secrets that exist already: secret.current, and after an
@@ -59,6 +61,7 @@ type runFlags struct {
 	signer, me                      string
 	answers, secretsIn, secretsOut  string
 	noInput, battery, onlyContinued bool
+	lostKey                         bool
 }
 
 func (r *runFlags) bind(fs *flag.FlagSet) {
@@ -71,6 +74,7 @@ func (r *runFlags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&r.answers, "answers", "", "")
 	fs.StringVar(&r.secretsIn, "secrets-in", "", "")
 	fs.StringVar(&r.secretsOut, "secrets-out", "", "")
+	fs.BoolVar(&r.lostKey, "lost-key", false, "")
 	fs.BoolVar(&r.noInput, "no-input", false, "")
 	fs.BoolVar(&r.battery, "battery", false, "")
 }
@@ -122,8 +126,18 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeDevices()
-	if trigger, err := m.Boot.Triggered(ctx); err != nil {
+	trigger, err := m.Boot.Triggered(ctx)
+	if err != nil {
 		return err
+	}
+	if !trigger && r.lostKey {
+		b, ok := m.Boot.(*bootAdapter)
+		if !ok {
+			return errForeignMachine
+		}
+		if err := (oemBoot{b}).Trigger(ctx); err != nil {
+			return err
+		}
 	} else if !trigger {
 		fmt.Fprintln(e.stderr, "reown: there is no /boot/oem: nothing to do")
 		return nil
@@ -148,13 +162,16 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	keys, closeKeys := keyboard()
 	defer closeKeys()
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me,
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: r.lostKey,
 		Explain: func(err error) (what, data, do string) {
 			t := explain(err)
 			return t.What, t.Data, t.Do
 		},
 	})
 	closeUI()
+	if errors.Is(err, ui.ErrLeft) && r.lostKey && !trigger { // before anything was changed
+		err = errors.Join(err, m.Boot.RemoveTrigger(ctx))
+	}
 	return ended(err)
 }
 

@@ -455,9 +455,11 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, repo
 	if err != nil {
 		return err
 	}
-	if _, err := boot.Judge(evidence); err != nil {
+	verdict, err := boot.Judge(evidence)
+	if err != nil {
 		out.Tampering, out.Why = true, err.Error()
 	}
+	out.Unexplained, out.Ring = verdict == boot.Unexplained, slices.Sorted(maps.Keys(ring))
 	return nil
 }
 

@@ -90,6 +90,11 @@ var Conversations = []Conversation{
 			return wizard.Handover{Tampering: true, Why: "/boot/oem is not covered by the owner's signature"}
 		}
 	}, Want: wizard.ErrTampering},
+	{Name: "touched", World: func(w *World) {
+		w.HandoverFunc = func() wizard.Handover {
+			return wizard.Handover{Tampering: true, Why: "it was put there after signing", Unexplained: true, Ring: []string{sellerCard}, Keys: []string{sellerCard}}
+		}
+	}, Say: map[string]string{"tampering": "type", "verify": "unproven"}},
 	{Name: "disk-unlock-key", Say: map[string]string{"duk": "yes"}},
 	{Name: "left-to-firmware", World: func(w *World) { w.Modules = true }},
 	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"}, Want: wizard.ErrRestart},
