@@ -188,3 +188,45 @@ func TestStartFromTornChip(t *testing.T) {
 		}
 	}
 }
+
+// A log that never leads to the registers is in doubt only until the start that has
+// measured the image. The recovery shell is told from it.
+func TestALogThatNeverReplays(t *testing.T) {
+	ctx := t.Context()
+	k, p := unlockOn(t, nil)
+	k.tpm.log = func(context.Context) ([]byte, error) {
+		return []byte("TPM2 log:\n"), nil
+	}
+	if err := p.ExtendPCR(ctx, 2, []byte("outside the log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ExtendPCR(ctx, 7, []byte("an image")); err != nil {
+		t.Fatal(err)
+	}
+	now, err := p.ReadPCRs(ctx, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := wizard.Measurement{"sha256": now[7]}
+	other := wizard.Measurement{"sha256": bytes.Repeat([]byte{1}, 32)}
+	state := func(what string, shell bool) {
+		t.Helper()
+		i, err := k.tpm.Info(ctx)
+		if err != nil || !i.Recovery || i.Shell != shell {
+			t.Errorf("%s: %+v, %v", what, i, err)
+		}
+		for _, c := range []struct {
+			m          wizard.Measurement
+			impossible bool
+		}{{other, true}, {measured, shell}} {
+			if _, err := k.tpm.OTPSealed(ctx, c.m); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
+				t.Errorf("%s: %x: %v", what, c.m, err)
+			}
+		}
+	}
+	state("a log in doubt", false)
+	if err := p.ExtendPCR(ctx, 4, []byte("recovery")); err != nil {
+		t.Fatal(err)
+	}
+	state("the recovery shell", true)
+}
