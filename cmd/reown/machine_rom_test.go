@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 	"reown/internal/rom/romtest"
+	"reown/internal/secret"
 	"reown/tpm"
 	"reown/tpm/tpmtest"
 	"reown/wizard"
@@ -229,4 +231,67 @@ func TestALogThatNeverReplays(t *testing.T) {
 		t.Fatal(err)
 	}
 	state("the recovery shell", true)
+}
+
+// somebody answers in the place of the TPM in path.
+type somebody struct {
+	net.Conn
+	changes func(cmd, reply []byte)
+}
+
+func (s somebody) Transmit(cmd []byte) ([]byte, error) {
+	if _, err := s.Write(cmd); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 4096)
+	n, err := s.Read(b)
+	s.changes(cmd, b[:n])
+	return b[:n], err
+}
+
+// A counter whose reply does not verify is not passed over for a new one.
+func TestACounterThatIsTamperedWith(t *testing.T) {
+	ctx := t.Context()
+	dir, err := os.MkdirTemp("", "counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sim, err := tpmtest.Start(dir)
+	if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Stop()
+	tamper := false
+	p, err := tpm.New(func() (tpm.Device, error) {
+		c, err := net.Dial("unix", sim.Socket)
+		return somebody{c, func(cmd, reply []byte) {
+			if tamper && len(reply) > 10 && tpm.CommandName(cmd) == "TPM2_NV_Read" { // no refusal
+				reply[len(reply)-1] ^= 1
+			}
+		}}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := secret.From([]byte("owner"))
+	defer owner.Wipe()
+	a := &tpmAdapter{t: p, alg: tpm.ECC}
+	if err := a.Reset(ctx, owner); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.Counter(ctx, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tamper = true
+	if got, err := a.Counter(ctx, owner); !errors.Is(err, tpm.ErrTampered) {
+		t.Errorf("%s, %v", got, err)
+	}
+	tamper = false
+	if again, err := a.Counter(ctx, owner); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("the counter was moved: %s then %s, %v", first, again, err)
+	}
 }

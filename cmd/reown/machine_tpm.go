@@ -78,8 +78,12 @@ func (a *tpmAdapter) Counter(ctx context.Context, owner *secret.Buffer) ([]byte,
 		return nil, err
 	}
 	for _, id := range i.Counters {
-		if n, err := a.t.ReadCounter(ctx, id); err == nil {
+		n, err := a.t.ReadCounter(ctx, id)
+		if err == nil {
 			return n.RollbackFile(), nil
+		}
+		if !errors.Is(err, tpm.ErrNoCounter) { // which is how one looks that was never moved
+			return nil, err
 		}
 	}
 	n, err := a.t.CreateCounter(ctx, owner)
