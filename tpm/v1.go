@@ -525,7 +525,7 @@ func (v *v1) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 		if p.u32() != v1CounterLabel {
 			continue
 		}
-		if n, err := v.increment(c, id); err == nil || c.io != nil {
+		if n, err := v.increment(c, id); err == nil || c.io != nil || refused(err, v1BadCounter) { // busy: it was read above
 			return n, err
 		}
 	}

@@ -2,6 +2,8 @@ package tpm
 
 import (
 	"context"
+	"crypto/sha1"
+	"fmt"
 	"testing"
 
 	"reown/internal/secret"
@@ -93,5 +95,39 @@ func TestForeignAreas12(t *testing.T) {
 			must(p.UnsealOTP(ctx))(t)
 			must(p.UnsealDUK(ctx, buf(dukPass)))(t)
 		})
+	}
+}
+
+// Where another counter has moved in this start, ours is kept for the next one.
+func TestCounterIsKeptForTheNextStart12(t *testing.T) {
+	ctx := context.Background()
+	s := startSim(t, tpmtest.V12)
+	p := mustOpen(t, s.Socket)
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
+	ours := must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+	check(t, s.PowerCycle())
+	var other uint32 // of another label
+	check(t, p.with(ctx, func(c *conn) error {
+		session, err := c.osap(v1EntityOwner, v1Owner, passwordAuth(buf(ownerPass)))
+		if err != nil {
+			return err
+		}
+		r, err := c.authorised(v1CreateCounter, session, nil, pack(session.hide(sha1.Sum(nil)), uint32(1)))
+		if err == nil {
+			other = r.u32()
+		}
+		return err
+	}))
+	must(p.IncrementCounter(ctx, fmt.Sprint(other)))(t)
+	for range 2 {
+		_, err := p.CreateCounter(ctx, buf(ownerPass))
+		wantErr(t, err, ErrCounterBusy)
+	}
+	if i := must(p.Info(ctx))(t); len(i.Counters) != 2 {
+		t.Errorf("counters %v", i.Counters)
+	}
+	check(t, s.PowerCycle())
+	if n := must(p.CreateCounter(ctx, buf(ownerPass)))(t); n.ID != ours.ID || n.Value <= ours.Value {
+		t.Errorf("%+v after %+v", n, ours)
 	}
 }
