@@ -100,6 +100,9 @@ const (
 	v1Auth2Fail       = 0x1d
 	v1InvalidPostInit = 0x26
 	v1BadPresence     = 0x2d
+	v1AuthConflict    = 0x3b
+	v1AreaLocked      = 0x3c
+	v1BadLocality     = 0x3d
 	v1BadCounter      = 0x45
 	v1MaxNVWrites     = 0x48
 	v1Retry           = 0x800

@@ -111,6 +111,31 @@ func TestPrimaryIsPinned(t *testing.T) {
 	wantErr(t, err, ErrNotSealed)
 }
 
+// Nor is one that shows none any more: without it nothing that it says could be checked.
+func TestPrimaryIsGone(t *testing.T) {
+	ctx := context.Background()
+	s, _, _ := setUp20(t)
+	hide := false
+	p := tampered(t, s, func(cmd, _ []byte) []byte {
+		if !hide || CommandName(cmd) != "TPM2_ReadPublic" || binary.BigEndian.Uint32(cmd[headerLen:]) != uint32(primaryHandle) {
+			return nil
+		}
+		return []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x8b}
+	})
+	check(t, p.CheckOwner(ctx, buf(ownerPass)))
+	hide = true
+	_, err := p.ReadPCRs(ctx, 7)
+	wantErr(t, err, ErrTampered)
+	wantErr(t, p.CheckOwner(ctx, buf(ownerPass)), ErrTampered)
+	_, err = p.Info(ctx)
+	wantErr(t, err, ErrTampered)
+	hide = false
+	check(t, p.Clear(ctx))
+	if i := must(p.Info(ctx))(t); i.PrimaryName != "" {
+		t.Errorf("after clearing: %+v", i)
+	}
+}
+
 func TestTampering12(t *testing.T) {
 	ctx := context.Background()
 	s := startSim(t, tpmtest.V12)

@@ -222,10 +222,24 @@ func (v *v1) emptySlots(c *conn) error {
 // remove overwrites a sealed blob; the area stays.
 func (v *v1) remove(c *conn, s slot, _ *secret.Buffer) error {
 	_, err := c.call(v1NVWrite, s.v1, uint32(0), sized(make([]byte, v1BlobSize)))
-	if refused(err, v1BadIndex) {
+	if noArea(err) {
 		return nil
 	}
 	return err
+}
+
+// noArea says whether an NV area was refused because it is not there, or is of another
+// form than Heads': too small, or kept from everybody by whoever made it.
+func noArea(err error) bool {
+	var ce *CommandError
+	if !errors.As(err, &ce) {
+		return false
+	}
+	switch ce.Code {
+	case v1BadIndex, v1NoSpace, v1WrongPCR, v1BadPresence, v1AuthConflict, v1AreaLocked, v1BadLocality:
+		return true
+	}
+	return false
 }
 
 // activate claims physical presence and switches the TPM on for good.
@@ -351,7 +365,8 @@ func composite(pcrs []int, values PCRValues) (sel []byte, d digest, err error) {
 }
 
 // seal makes a blob as `tpm sealfile2` does and writes it where Heads reads it. The
-// area is defined at the first time, which is when the owner passphrase is needed.
+// area is defined at the first time, in the place of any other of its number, which is
+// when the owner passphrase is needed.
 func (v *v1) seal(c *conn, s slot, owner, data, pass *secret.Buffer, values PCRValues) error {
 	sel, release, err := composite(s.pcrs, values)
 	if err != nil {
@@ -375,7 +390,7 @@ func (v *v1) seal(c *conn, s slot, owner, data, pass *secret.Buffer, values PCRV
 		_, err := c.call(v1NVWrite, s.v1, uint32(0), sized(blob))
 		return err
 	}
-	if err = write(); !refused(err, v1BadIndex) {
+	if err = write(); !noArea(err) {
 		return err
 	}
 	if err := v.defineNV(c, owner, s.v1); err != nil {
@@ -425,7 +440,7 @@ func parseBlob(area []byte) (*sealedBlob, error) {
 
 func (v *v1) readBlob(c *conn, s slot) (*sealedBlob, error) {
 	p, err := c.call(v1NVRead, s.v1, uint32(0), uint32(v1BlobSize))
-	if refused(err, v1BadIndex) {
+	if noArea(err) {
 		return nil, ErrNotSealed
 	}
 	if err != nil {
@@ -510,7 +525,7 @@ func (v *v1) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 		if p.u32() != v1CounterLabel {
 			continue
 		}
-		if n, err := v.increment(c, id); err == nil || c.io != nil {
+		if n, err := v.increment(c, id); err == nil || c.io != nil || refused(err, v1BadCounter) { // busy: it was read above
 			return n, err
 		}
 	}

@@ -28,7 +28,7 @@ const (
 )
 
 // v2 is a TPM 2.0. It remembers the primary key it saw first: another one under
-// the same handle later in the same run is an attack.
+// the same handle later in the same run, or none, is an attack.
 type v2 struct {
 	pinned []byte // Name of the primary
 }
@@ -124,18 +124,19 @@ func (v *v2) readPublic(c *conn, h tpm2.TPMHandle) (*key, error) {
 // primary returns the storage primary; ErrNotSetUp when there is none that serves.
 func (v *v2) primary(c *conn) (*key, error) {
 	k, err := v.readPublic(c, primaryHandle)
-	if refused(err, v2Handle) {
-		return nil, ErrNotSetUp
-	}
-	if err != nil {
+	gone := refused(err, v2Handle)
+	if err != nil && !gone {
 		return nil, err
+	}
+	if v.pinned != nil && (gone || !bytes.Equal(v.pinned, k.name.Buffer)) {
+		return nil, fmt.Errorf("%w: another primary key than before", ErrTampered)
+	}
+	if gone {
+		return nil, ErrNotSetUp
 	}
 	a := k.pub.ObjectAttributes
 	if !a.Restricted || !a.Decrypt || !a.FixedTPM || !a.FixedParent || algOf(&k.pub) == "" {
 		return nil, fmt.Errorf("%w: 0x%x is no storage key", ErrNotSetUp, uint32(primaryHandle))
-	}
-	if v.pinned != nil && !bytes.Equal(v.pinned, k.name.Buffer) {
-		return nil, fmt.Errorf("%w: another primary key than before", ErrTampered)
 	}
 	v.pinned = k.name.Buffer
 	return k, nil

@@ -30,9 +30,14 @@ type index struct {
 	pub    tpm2.TPMSNVPublic
 }
 
+// counterIndex says whether an index is one of Heads', but none of 0x01c0xxxx, where
+// the TCG's registry keeps endorsement certificates.
+func counterIndex(h uint32) bool { return h>>24 == counterPrefix && h>>16 != 0x01c0 }
+
 func (i *index) isCounter() bool {
 	a := i.pub.Attributes
-	return uint32(i.handle)>>24 == counterPrefix && a.NT == tpm2.TPMNTCounter && a.AuthWrite && a.AuthRead && i.pub.DataSize == counterSize
+	a.Written = false
+	return counterIndex(uint32(i.handle)) && a == counterAttributes() && i.pub.DataSize == counterSize
 }
 
 func (i *index) id() string { return fmt.Sprintf("%07x", uint32(i.handle)) }
@@ -111,8 +116,7 @@ func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 	return v.increment(c, k, h)
 }
 
-// freeIndex picks an unused one of Heads' indices, but none of 0x01c0xxxx, where
-// the TCG's registry keeps endorsement certificates.
+// freeIndex picks an unused index.
 func (v *v2) freeIndex(c *conn) (tpm2.TPMHandle, error) {
 	used, err := v.handles(c, counterFirst)
 	if err != nil {
@@ -124,7 +128,7 @@ func (v *v2) freeIndex(c *conn) (tpm2.TPMHandle, error) {
 			panic(err)
 		}
 		b[0] = counterPrefix
-		if h := binary.BigEndian.Uint32(b[:]); h>>16 != 0x01c0 && !slices.Contains(used, h) {
+		if h := binary.BigEndian.Uint32(b[:]); counterIndex(h) && !slices.Contains(used, h) {
 			return tpm2.TPMHandle(h), nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -443,5 +444,38 @@ func TestSessionsAreSalted(t *testing.T) {
 	}
 	if len(bad) > 0 || sessions < 20 || trials < 2 {
 		t.Errorf("%d commands, %d salted sessions, %d trials; bad: %v", commands, sessions, trials, bad)
+	}
+}
+
+// Only what Heads could have made counts as its counter: not the platform maker's, which
+// survives a reset and whose passphrase nobody knows, nor what lies among the TCG's.
+func TestForeignCounters(t *testing.T) {
+	ctx := context.Background()
+	s, p, _ := setUp20(t)
+	h := startHeads(t, s)
+	for _, args := range [][]string{
+		{"-C", "p", "-a", "authread|authwrite|nt=1|platformcreate", "-p", "str:vendor", "0x1123456"},
+		{"-C", "o", "-P", "str:" + ownerPass, "-a", "ownerread|authread|authwrite|nt=1", "-p", "str:vendor", "0x1c00099"},
+		{"-C", "o", "-P", "str:" + ownerPass, "-a", "ownerread|authread|authwrite|no_da|nt=1", "0x1123457"},
+	} {
+		must(h.Tool(append([]string{"nvdefine", "-Q", "-s", "8"}, args...)...))(t)
+	}
+	if i := must(p.Info(ctx))(t); len(i.Counters) != 0 {
+		t.Errorf("taken for Heads' counters: %v", i.Counters)
+	}
+	n := must(p.CreateCounter(ctx, buf(ownerPass)))(t)
+	if i := must(p.Info(ctx))(t); !slices.Equal(i.Counters, []string{n.ID}) || i.Lockout.Tries != 0 {
+		t.Errorf("counter %s: %+v", n.ID, i)
+	}
+	// One that Heads has made is taken, before its first increment and after.
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+	check(t, h.CounterCreate("1a2b3c4", ownerPass))
+	for range 2 {
+		if n := must(p.CreateCounter(ctx, buf(ownerPass)))(t); n.ID != "1a2b3c4" {
+			t.Errorf("another one than Heads': %+v", n)
+		}
+		if i := must(p.Info(ctx))(t); !slices.Equal(i.Counters, []string{"1a2b3c4"}) {
+			t.Errorf("%v", i.Counters)
+		}
 	}
 }

@@ -157,6 +157,7 @@ type TPMInfo struct {
 	PrimaryName string // hex name of the storage root; "" when there is none or it does not tell
 	Lockout     bool   // too many wrong passphrases; wait or reset
 	Recovery    bool   // nothing can be sealed in this start: it went through the recovery shell, or its event log is in doubt
+	Shell       bool   // it went through the recovery shell
 }
 
 // root tells this storage root from others, as far as the TPM lets it be known.

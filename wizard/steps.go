@@ -512,10 +512,8 @@ func applySeal(ctx context.Context, j *Job) error {
 	if j.M.TPM == nil {
 		return hotpFromImage(ctx, j, s, plan)
 	}
-	if t, err := s.TPM(); err != nil {
+	if _, err := s.Sealed(); err != nil {
 		return err
-	} else if t.Recovery {
-		return ErrSealImpossible
 	}
 	// The token first: once the TPM's object is there, this step counts as done.
 	if token := j.M.HOTP(ctx); token != nil {

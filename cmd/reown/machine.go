@@ -45,7 +45,10 @@ func (d *devices) machine(ctx context.Context) (*wizard.Machine, func(), error) 
 		if err != nil {
 			return nil, nil, fmt.Errorf("opening the TPM %s: %w", d.tpm, err)
 		}
-		tpmDevice = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(d.heads["CONFIG_PRIMARY_KEY_TYPE"]), log: strings.HasPrefix(d.tpm, "/dev/")}
+		tpmDevice = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(d.heads["CONFIG_PRIMARY_KEY_TYPE"])}
+		if strings.HasPrefix(d.tpm, "/dev/") { // the running kernel's
+			tpmDevice.log = tpm.ReadEventLog
+		}
 		m.TPM = tpmDevice
 		laptop.shutdown = t.Shutdown
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 	"reown/internal/rom/romtest"
+	"reown/internal/secret"
 	"reown/tpm"
 	"reown/tpm/tpmtest"
 	"reown/wizard"
@@ -186,5 +188,110 @@ func TestStartFromTornChip(t *testing.T) {
 		if _, _, err := a.otpPCRs(ctx, c.after); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
 			t.Errorf("%s: %v", c.what, err)
 		}
+	}
+}
+
+// A log that never leads to the registers is in doubt only until the start that has
+// measured the image. The recovery shell is told from it.
+func TestALogThatNeverReplays(t *testing.T) {
+	ctx := t.Context()
+	k, p := unlockOn(t, nil)
+	k.tpm.log = func(context.Context) ([]byte, error) {
+		return []byte("TPM2 log:\n"), nil
+	}
+	if err := p.ExtendPCR(ctx, 2, []byte("outside the log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ExtendPCR(ctx, 7, []byte("an image")); err != nil {
+		t.Fatal(err)
+	}
+	now, err := p.ReadPCRs(ctx, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := wizard.Measurement{"sha256": now[7]}
+	other := wizard.Measurement{"sha256": bytes.Repeat([]byte{1}, 32)}
+	state := func(what string, shell bool) {
+		t.Helper()
+		i, err := k.tpm.Info(ctx)
+		if err != nil || !i.Recovery || i.Shell != shell {
+			t.Errorf("%s: %+v, %v", what, i, err)
+		}
+		for _, c := range []struct {
+			m          wizard.Measurement
+			impossible bool
+		}{{other, true}, {measured, shell}} {
+			if _, err := k.tpm.OTPSealed(ctx, c.m); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
+				t.Errorf("%s: %x: %v", what, c.m, err)
+			}
+		}
+	}
+	state("a log in doubt", false)
+	if err := p.ExtendPCR(ctx, 4, []byte("recovery")); err != nil {
+		t.Fatal(err)
+	}
+	state("the recovery shell", true)
+}
+
+// somebody answers in the place of the TPM in path.
+type somebody struct {
+	net.Conn
+	changes func(cmd, reply []byte)
+}
+
+func (s somebody) Transmit(cmd []byte) ([]byte, error) {
+	if _, err := s.Write(cmd); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 4096)
+	n, err := s.Read(b)
+	s.changes(cmd, b[:n])
+	return b[:n], err
+}
+
+// A counter whose reply does not verify is not passed over for a new one.
+func TestACounterThatIsTamperedWith(t *testing.T) {
+	ctx := t.Context()
+	dir, err := os.MkdirTemp("", "counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sim, err := tpmtest.Start(dir)
+	if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Stop()
+	tamper := false
+	p, err := tpm.New(func() (tpm.Device, error) {
+		c, err := net.Dial("unix", sim.Socket)
+		return somebody{c, func(cmd, reply []byte) {
+			if tamper && len(reply) > 10 && tpm.CommandName(cmd) == "TPM2_NV_Read" { // no refusal
+				reply[len(reply)-1] ^= 1
+			}
+		}}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := secret.From([]byte("owner"))
+	defer owner.Wipe()
+	a := &tpmAdapter{t: p, alg: tpm.ECC}
+	if err := a.Reset(ctx, owner); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.Counter(ctx, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tamper = true
+	if got, err := a.Counter(ctx, owner); !errors.Is(err, tpm.ErrTampered) {
+		t.Errorf("%s, %v", got, err)
+	}
+	tamper = false
+	if again, err := a.Counter(ctx, owner); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("the counter was moved: %s then %s, %v", first, again, err)
 	}
 }

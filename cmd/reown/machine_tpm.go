@@ -18,7 +18,7 @@ import (
 type tpmAdapter struct {
 	t   *tpm.TPM
 	alg tpm.PrimaryAlg
-	log bool // the running kernel's event log is this TPM's
+	log func(context.Context) ([]byte, error) // reads this TPM's event log; nil: there is none
 	// whole are the values of PCR 7 after starts that measured a whole image; none: the
 	// firmware has not been written.
 	whole func(context.Context) ([]wizard.Measurement, error)
@@ -29,11 +29,18 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 	if err != nil {
 		return wizard.TPMInfo{}, err
 	}
-	_, _, err = a.otpPCRs(ctx, wizard.Measurement{"sha1": make([]byte, sha1.Size), "sha256": make([]byte, sha256.Size)})
-	return wizard.TPMInfo{
+	info := wizard.TPMInfo{
 		Family: string(i.Family), Vendor: i.Manufacturer, Owned: i.Owned, SetUp: i.SetUp, PrimaryName: i.PrimaryName,
-		Lockout: i.Lockout.Locked, Recovery: errors.Is(err, wizard.ErrSealImpossible),
-	}, nil
+		Lockout: i.Lockout.Locked,
+	}
+	// No image is known here. If it is the one that this start has measured, only the shell counts.
+	impossible := func(pcr7 wizard.Measurement) bool {
+		_, _, err := a.otpPCRs(ctx, pcr7)
+		return errors.Is(err, wizard.ErrSealImpossible)
+	}
+	info.Recovery = impossible(anyPCR7)
+	info.Shell = info.Recovery && impossible(wizard.Measurement{"sha1": i.PCRs[7], "sha256": i.PCRs[7]})
+	return info, nil
 }
 
 // spoilt says whether PCR 4 holds more than the firmware's own measurements and the
@@ -71,8 +78,12 @@ func (a *tpmAdapter) Counter(ctx context.Context, owner *secret.Buffer) ([]byte,
 		return nil, err
 	}
 	for _, id := range i.Counters {
-		if n, err := a.t.ReadCounter(ctx, id); err == nil {
+		n, err := a.t.ReadCounter(ctx, id)
+		if err == nil {
 			return n.RollbackFile(), nil
+		}
+		if !errors.Is(err, tpm.ErrNoCounter) { // which is how one looks that was never moved
+			return nil, err
 		}
 	}
 	n, err := a.t.CreateCounter(ctx, owner)
@@ -118,8 +129,8 @@ func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.
 	}
 	log := &tpm.EventLog{}
 	next := now.With(4, make([]byte, size)).With(7, pcr7[bank])
-	if a.log {
-		raw, err := tpm.ReadEventLog(ctx)
+	if a.log != nil {
+		raw, err := a.log(ctx)
 		switch {
 		case errors.Is(err, tpm.ErrNoEventLog):
 		case err != nil:

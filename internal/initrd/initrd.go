@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,14 +37,15 @@ const (
 	maxName  = 4096
 	maxFile  = 64 << 10 // of a file that is looked for
 	maxFound = 64
-	maxBytes = 8 << 30 // decompressed
+	maxBytes = 2 << 30 // of it, and decompressed
 )
 
 // Find returns the regular files with a path that match accepts, in the order in which
 // they are stored. Links to them are no files.
 func Find(r io.Reader, match func(path string) bool) ([]File, error) {
+	defer debug.FreeOSMemory() // a window is large, and the next initrd has its own
 	f := &finder{match: match, left: maxBytes}
-	if err := f.segments(bufio.NewReaderSize(r, 64<<10)); err != nil {
+	if err := f.segments(f.reader(r)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return f.found, nil
@@ -55,6 +57,24 @@ type finder struct {
 	others  []string        // paths that match and are no regular files
 	waiting map[inode][]int // links to what has not come yet
 	left    int64
+}
+
+// limited reads what the finder may still read.
+type limited struct {
+	io.Reader
+	f *finder
+}
+
+func (l limited) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if l.f.left -= int64(n); l.f.left < 0 {
+		return 0, errors.New("it is too large")
+	}
+	return n, err
+}
+
+func (f *finder) reader(r io.Reader) *bufio.Reader {
+	return bufio.NewReaderSize(limited{r, f}, 64<<10)
 }
 
 type inode struct{ ino, major, minor uint64 }
@@ -88,7 +108,7 @@ func (f *finder) segments(r *bufio.Reader) error {
 		default:
 			return fmt.Errorf("a part that begins with %x is nothing that Heads reads", magic)
 		}
-		inner := bufio.NewReaderSize(u, 64<<10)
+		inner := f.reader(u)
 		if err := f.archive(inner); err != nil {
 			return err
 		}
@@ -156,9 +176,6 @@ func (f *finder) archive(r *bufio.Reader) error {
 			return errors.New("a name in an archive does not end")
 		}
 		name = name[:length-1]
-		if f.left -= headerSize + length + size; f.left < 0 {
-			return errors.New("it is too large")
-		}
 		if string(name) == "TRAILER!!!" {
 			return nil // even with a size: there is nothing after it for Heads
 		}

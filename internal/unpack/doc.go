@@ -1,6 +1,6 @@
 // Package unpack reads what initrds are compressed with: gzip, xz and zstd. It streams,
 // checks the checksums, and takes memory for the window that the data declares, but never
-// for more than MaxWindow, and only as it fills. It reads no byte beyond the end of the
+// for more than MaxWindow and a quarter, and only as it fills. It reads no byte beyond the end of the
 // compressed data, because in an initrd something may follow.
 //
 // Written for this program because the libraries cost the firmware's flash 39 KB (xz) and

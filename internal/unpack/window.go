@@ -8,8 +8,25 @@ type window struct {
 	size int // how much history must be kept
 }
 
-// reset forgets the history. size is what is kept of the next.
-func (w *window) reset(size int) { w.buf, w.read, w.size = w.buf[:0], 0, size }
+// reset forgets the history. size is what is kept of the next. Memory is taken at once,
+// so that nothing is copied to a larger place while both are held: the system backs it
+// only as it fills. There are two sizes, and so at most two in a row.
+func (w *window) reset(size int) {
+	need := most(8 << 20)
+	if size > 8<<20 {
+		need = most(MaxWindow)
+	}
+	if cap(w.buf) < need {
+		w.buf = make([]byte, 0, need)
+	}
+	w.buf, w.read, w.size = w.buf[:0], 0, size
+}
+
+// slack is what may stand beyond the history before it slides.
+func slack(size int) int { return size/4 + 1<<20 }
+
+// most is the most that a window holds: the largest chunk, one of xz, has 2 MiB.
+func most(size int) int { return size + slack(size) + 2<<20 }
 
 // take hands out what is there.
 func (w *window) take(p []byte) int {
@@ -20,7 +37,7 @@ func (w *window) take(p []byte) int {
 
 // slide makes room, once all was read.
 func (w *window) slide() {
-	if len(w.buf) > w.size+w.size/4+1<<20 {
+	if len(w.buf) > w.size+slack(w.size) {
 		w.buf = w.buf[:copy(w.buf, w.buf[len(w.buf)-w.size:])]
 		w.read = len(w.buf)
 	}

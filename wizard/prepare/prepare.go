@@ -29,7 +29,7 @@ var (
 	// ErrCard says that another security key is plugged in than the order names.
 	ErrCard = errors.New("the security key is not the one of the order")
 	// ErrRestart says that the run goes on after a restart, with the same order and
-	// secrets: an older TPM asks for it.
+	// secrets: an older TPM asks for it, or an event log that is in doubt.
 	ErrRestart = errors.New("the laptop must be restarted")
 	// ErrNotAsStated says that the finished machine, read afresh, is not what its
 	// signed statement says.
@@ -131,6 +131,7 @@ type run struct {
 	lastFile []byte
 	signed   []signature // of the statement
 	plan     *wizard.FirmwarePlan
+	later    bool // only the new firmware's first start can seal
 	set      wizard.BootSpec
 	res      Result
 }
@@ -248,7 +249,7 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	if m.TPM != nil {
 		if t, err := m.TPM.Info(ctx); err != nil {
 			return err
-		} else if t.Recovery {
+		} else if t.Shell {
 			return wizard.ErrSealImpossible
 		}
 	}
@@ -437,6 +438,14 @@ func (r *run) seal(ctx context.Context) (err error) {
 	if r.plan, err = r.m.Firmware.Plan(ctx, r.cert); err != nil {
 		return err
 	}
+	if r.m.TPM != nil {
+		_, err := r.m.TPM.OTPSealed(ctx, r.plan.PCR7)
+		if r.later = errors.Is(err, wizard.ErrSealImpossible); r.later {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	if token := r.m.HOTP(ctx); token != nil {
 		s := r.keys.OTP
 		if r.m.TPM == nil {
@@ -482,6 +491,9 @@ func (r *run) firmware(ctx context.Context) error {
 func (r *run) commit(ctx context.Context) error {
 	if err := r.m.OEM.Install(ctx, r.cert); err != nil {
 		return err
+	}
+	if r.later {
+		return ErrRestart // with the note of the keys, so that the image stays the same
 	}
 	return r.m.OEM.Clean(ctx)
 }

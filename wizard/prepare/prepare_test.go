@@ -530,3 +530,22 @@ func TestAKeyExchangedWhileItIsMade(t *testing.T) {
 		}
 	}
 }
+
+// TestALogThatNeverReplays: such a board seals in the start that has measured the new
+// firmware, which is the second, and with the same keys.
+func TestALogThatNeverReplays(t *testing.T) {
+	s := newShop()
+	s.NoLog = true
+	_, err := Run(t.Context(), s.machine(), s.options(t))
+	if !errors.Is(err, ErrRestart) {
+		t.Fatal(err)
+	}
+	before := s.Fprs
+	s.Reboot()
+	if _, err := Run(t.Context(), s.machine(), s.options(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ready(t); err != nil || s.Fprs != before {
+		t.Error(err)
+	}
+}

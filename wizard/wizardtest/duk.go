@@ -12,7 +12,7 @@ import (
 
 type duk struct{ *World }
 
-func (w *World) dukPossible() error {
+func (w *World) dukPossible(pcr7 string) error {
 	switch {
 	case w.dead:
 		return ErrCut
@@ -20,7 +20,7 @@ func (w *World) dukPossible() error {
 		return wizard.ErrLeftToFirmware
 	case w.OwnName:
 		return fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, wizard.ErrOwnName)
-	case w.Recovery:
+	case w.sealsLater(pcr7):
 		return wizard.ErrSealImpossible
 	}
 	return nil
@@ -47,13 +47,13 @@ func (w *World) headers(uuids []string) string {
 func (w duk) Possible(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.dukPossible()
+	return w.dukPossible("")
 }
 
 func (w duk) State(_ context.Context, uuids []string, pcr7 wizard.Measurement) (wizard.DUKState, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := wizard.DUKState{Present: w.DUKObject != nil, Rests: w.DUKObject != nil, Unknown: w.dukPossible()}
+	s := wizard.DUKState{Present: w.DUKObject != nil, Rests: w.DUKObject != nil, Unknown: w.dukPossible(string(pcr7["sha256"]))}
 	for _, v := range w.volumes(uuids) {
 		s.Present = s.Present && v.DUK != ""
 		s.Rests = s.Rests || v.DUK != ""
@@ -68,7 +68,7 @@ func (w duk) State(_ context.Context, uuids []string, pcr7 wizard.Measurement) (
 func (w duk) Set(_ context.Context, uuids []string, disk, owner, pass *secret.Buffer, pcr7 wizard.Measurement) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.dukPossible(); err != nil {
+	if err := w.dukPossible(string(pcr7["sha256"])); err != nil {
 		return err
 	}
 	if pass.Len() < 12 || pass.Len() > 32 {

@@ -65,6 +65,8 @@ type World struct {
 	Counter   int
 	Sealed    *Sealed
 	Recovery  bool // this start went through the recovery shell
+	NoLog     bool // the firmware's log never leads to what was measured
+	measured  string
 	HalfSetUp bool // lockout parameters are not those that a reset sets
 	// How often /boot was written, how often it was made writable for that, and whether
 	// it is now.
@@ -150,6 +152,7 @@ func New() *World {
 		w.ROM[i] = w.certificate(w.Fprs, wizard.Identity{Name: "Seller"})
 	}
 	w.Set = BootSet{Signer: sellerCard, Files: w.Files}
+	w.measured = w.pcr7()
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
 	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
 		Chain: []wizard.Transfer{{From: sellerCard, Name: "NovaCustom", Date: "2026-11-02", Firmware: true}}, Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller", CardSerial: "5F11A2C0"}
@@ -171,7 +174,7 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
@@ -201,7 +204,7 @@ func (w *World) Clone() *World {
 func (w *World) Reboot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dead, w.Fault, w.Ops = false, nil, nil
+	w.dead, w.Fault, w.Ops, w.measured = false, nil, nil, w.pcr7()
 }
 
 // Cut makes the laptop lose power at the n-th named point from now, from 0.
@@ -721,7 +724,8 @@ type tpm struct{ *World }
 func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary, Recovery: w.Recovery}, w.read()
+	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary,
+		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery}, w.read()
 }
 
 func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
@@ -782,10 +786,13 @@ func (w *World) pcr7() string {
 	return hash(all...)
 }
 
+// sealsLater says whether nothing can be sealed to this PCR 7 in this start.
+func (w *World) sealsLater(pcr7 string) bool { return w.Recovery || w.NoLog && pcr7 != w.measured }
+
 func (w tpm) SealOTP(_ context.Context, owner, otp *secret.Buffer, pcr7 wizard.Measurement) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.Recovery {
+	if w.sealsLater(string(pcr7["sha256"])) {
 		return wizard.ErrSealImpossible
 	}
 	if err := w.check(owner); err != nil {
@@ -799,7 +806,7 @@ func (w tpm) SealOTP(_ context.Context, owner, otp *secret.Buffer, pcr7 wizard.M
 func (w tpm) OTPSealed(_ context.Context, pcr7 wizard.Measurement) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.Recovery {
+	if w.sealsLater(string(pcr7["sha256"])) {
 		return false, wizard.ErrSealImpossible
 	}
 	return w.Sealed != nil && w.Sealed.PCR7 == string(pcr7["sha256"]) && w.Sealed.Primary == w.Primary, w.read()
