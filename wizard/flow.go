@@ -377,6 +377,9 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	if err != nil {
 		return again, err
 	}
+	if f.choice.Entry == 0 {
+		f.choice.Entry = f.s.entry(nil) + 1
+	}
 	code, changed := f.unsealed(ctx)
 	defer code.Wipe()
 	from, said := f.sellerRows(&h)
@@ -727,9 +730,7 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	if f.sealsLater() {
 		body = append(body, ui.T(f.t(msg.CheckRestart)))
 	}
-	if b, err := f.s.Boot(); err == nil && f.choice.Entry < len(b.Entries) {
-		body = append(body, ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry])))
-	}
+	body = append(body, f.starts()...)
 	id, mv, err := f.ask(ctx, &ui.Page{Key: "check", Step: 7, Preset: "start", Wait: f.t(msg.WaitMeasure), Body: body, Inputs: []*ui.Input{in},
 		Choices: []ui.Choice{{ID: "start", Label: f.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: f.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
 		Default: 1, Check: f.typed(in, want), Help: f.t(msg.CheckHelp), Details: details})
@@ -737,6 +738,14 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		return mv, err
 	}
 	return f.changeOne(ctx)
+}
+
+// starts says which system starts by default.
+func (f *flow) starts() []ui.Block {
+	if b, err := f.s.Boot(); err == nil && f.choice.Entry > 0 && f.choice.Entry <= len(b.Entries) {
+		return []ui.Block{ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry-1]))}
+	}
+	return nil
 }
 
 // diskRows says of each disk how long it will take: everything is read and written
@@ -796,9 +805,9 @@ func (f *flow) changeOne(ctx context.Context) (move, error) {
 
 // entry asks which system starts by default.
 func (f *flow) entry(ctx context.Context, b BootInfo) error {
-	p := &ui.Page{Key: "entry", Step: 7, Preset: "0", Body: []ui.Block{ui.S(f.t(msg.EntryAsk)), ui.G()}}
+	p := &ui.Page{Key: "entry", Step: 7, Preset: ui.Back, Body: []ui.Block{ui.S(f.t(msg.EntryAsk)), ui.G()}}
 	for i, e := range b.Entries {
-		if i < 9 {
+		if i < 9 && (b.Uncertain == nil || !b.Uncertain[i]) {
 			p.Body = append(p.Body, ui.R(ui.NoMark, strconv.Itoa(i+1), e))
 			p.Choices = append(p.Choices, ui.Choice{ID: strconv.Itoa(i), Label: strconv.Itoa(i + 1), Letter: rune('1' + i)})
 		}
@@ -806,6 +815,7 @@ func (f *flow) entry(ctx context.Context, b BootInfo) error {
 	id, mv, err := f.ask(ctx, p)
 	if err == nil && mv == forward {
 		f.choice.Entry, err = strconv.Atoi(id)
+		f.choice.Entry++
 	}
 	return err
 }
@@ -840,7 +850,9 @@ func (f *flow) tampering(ctx context.Context, why string) error {
 // resumePage is the task list as measured.
 func (f *flow) resumePage(ctx context.Context) (move, error) {
 	f.s = measure(ctx, f.m)
-	if r, err := f.s.Receipt(); err == nil {
+	r, err := f.s.Receipt()
+	f.choice.Entry = f.s.entry(r) + 1
+	if err == nil {
 		f.choice.Volumes = []string{}
 		for _, v := range r.Volumes {
 			f.choice.Volumes = append(f.choice.Volumes, v.UUID)
@@ -886,6 +898,9 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		body = append(body, ui.R(mark, f.t(st.Title), text))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.ResumeWhere, current)))
+	if f.need&NeedUser != 0 {
+		body = append(body, f.starts()...)
+	}
 	var bad []CheckItem
 	if !holds { // while the seller's firmware is in charge, what it can vouch for must hold
 		for _, i := range h.Items {

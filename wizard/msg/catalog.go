@@ -156,7 +156,7 @@ var (
 	RemedyKeyslots  = M{"Stop here and ask the seller.", "Arrêtez ici et demandez au vendeur.", "Hier aufhören und den Verkäufer fragen."}
 	ProblemMemory   = M{"Opening the disk needs %d MiB of memory; %d MiB are free.", "Ouvrir le disque demande %d Mio ; %d Mio sont libres.", "Das Öffnen braucht %d MiB Speicher; frei sind %d MiB."}
 	RemedyMemory    = M{"Ask the seller for a passphrase with less memory cost.", "Demandez au vendeur une phrase moins gourmande en mémoire.", "Den Verkäufer um eine sparsamere Passphrase bitten."}
-	ProblemEntries  = M{"No system to start was found in /boot.", "Aucun système à démarrer dans /boot.", "In /boot wurde kein System zum Starten gefunden."}
+	ProblemEntries  = M{"Nothing in /boot can start by default.", "Rien dans /boot ne peut démarrer par défaut.", "In /boot kann nichts von selbst starten."}
 	RemedyEntries   = M{"Stop here and ask the seller.", "Arrêtez ici et demandez au vendeur.", "Hier aufhören und den Verkäufer fragen."}
 )
 

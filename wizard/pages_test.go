@@ -1,0 +1,209 @@
+package wizard_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"reown/internal/secret"
+	"reown/wizard"
+	"reown/wizard/ui"
+	"reown/wizard/wizardtest"
+)
+
+// reader is a front end without a screen for a person who reads each page before they
+// answer it. see may change what they will say.
+type reader struct {
+	*wizardtest.Person
+	see  func(*ui.Page)
+	line func(*ui.Page, *ui.Input) string // "": as the person would
+	text map[string]string                // what stood on each page, when it was last shown
+}
+
+func newReader(w *wizardtest.World) *reader {
+	return &reader{Person: wizardtest.NewPerson(w), text: map[string]string{}}
+}
+
+func (r *reader) Ask(ctx context.Context, pg *ui.Page) (string, error) {
+	body, text := pg.Body, ""
+	if pg.Live != nil {
+		body = pg.Live()
+	}
+	for _, b := range body {
+		text += b.Mark.String() + " " + b.Label + " " + b.Text + "\n"
+	}
+	r.text[pg.Key] = pg.Status + "\n" + text
+	if r.see != nil {
+		r.see(pg)
+	}
+	if len(r.Pages) > 200 {
+		return "", errors.New("the pages lead in a circle")
+	}
+	id, _ := r.Choose(pg)
+	if !wizardtest.Types(pg, id) {
+		return id, nil
+	}
+	for _, in := range pg.Inputs {
+		typed := ""
+		if r.line != nil {
+			typed = r.line(pg, in)
+		}
+		if typed == "" {
+			typed = r.Line(pg, in, wizardtest.Shown(pg))
+		}
+		if in.Secret == nil {
+			in.Value = typed
+			continue
+		}
+		in.Secret.SetLen(len(typed))
+		copy(in.Secret.Bytes(), typed)
+	}
+	if pg.Check != nil {
+		if err := pg.Check(ctx); err != nil {
+			return "", err
+		}
+	}
+	return id, nil
+}
+
+func (r *reader) Watch(ctx context.Context, _ string, work func(context.Context, func(ui.Tasks)) error) error {
+	return work(ctx, func(ui.Tasks) {})
+}
+
+// cutAt ends a run at a named write.
+func cutAt(w *wizardtest.World, op string) {
+	w.Fault = func(o string) error {
+		if o == op {
+			return wizardtest.ErrCut
+		}
+		return nil
+	}
+}
+
+// cutRun is a run that ends at a named write, and the next start.
+func cutRun(t *testing.T, w *wizardtest.World, r *reader, op string) {
+	t.Helper()
+	cutAt(w, op)
+	if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizardtest.ErrCut) {
+		t.Fatalf("the first run was not cut: %v", err)
+	}
+	w.Reboot()
+	r.Pages = nil
+}
+
+// fedora has its rescue kernel first, as file names have it.
+func fedora(w *wizardtest.World) {
+	w.Entries = []string{"Fedora (0-rescue)", "Fedora (6.9)", "Fedora (6.10)", "odd"}
+	w.Uncertain = []bool{false, false, false, true}
+	w.Suggested, w.SignedEntry = 2, -1
+}
+
+// TestDefaultEntry: the entry that starts by default is the seller's, if his signature
+// covers it, then the one to suggest; what the buyer chose counts, after a cut as well.
+func TestDefaultEntry(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		with func(*wizardtest.World)
+		say  string // on the entry page
+		want string
+	}{
+		{"suggested", func(*wizardtest.World) {}, "", "Fedora (6.10)"},
+		{"signed", func(w *wizardtest.World) { w.SignedEntry = 1 }, "", "Fedora (6.9)"},
+		{"not as signed", func(w *wizardtest.World) { w.SignedEntry, w.Files = 1, "changed" }, "", "Fedora (6.10)"},
+		{"chosen", func(w *wizardtest.World) { w.SignedEntry = 1 }, "0", "Fedora (0-rescue)"},
+	} {
+		for _, cut := range []string{"", "card.activate", "tpm.clear"} {
+			if cut == "card.activate" && c.say != "" {
+				continue // nothing can have kept it
+			}
+			w := wizardtest.New()
+			fedora(w)
+			c.with(w)
+			r := newReader(w)
+			if c.say != "" {
+				r.Say = map[string]string{"check": "change", "change": "entry", "entry": c.say}
+			}
+			if w.Files == "changed" {
+				r.Say["verify"], r.Say["resume"] = "unproven", "unproven"
+			}
+			if cut != "" {
+				cutRun(t, w, r, cut)
+				if w.Files == "changed" {
+					r.Say["verify"], r.Say["resume"] = "unproven", "unproven"
+				}
+			}
+			err := wizardtest.Run(w, r, "en")
+			if err != nil || w.Set.Entry != c.want {
+				t.Errorf("%s, cut at %q: %v, %q starts by default, want %q", c.name, cut, err, w.Set.Entry, c.want)
+			}
+			if !strings.Contains(r.text["check"]+r.text["resume"], "Starts by default: "+c.want) {
+				t.Errorf("%s, cut at %q: nothing says what will start:\n%s%s", c.name, cut, r.text["check"], r.text["resume"])
+			}
+		}
+	}
+}
+
+// TestEntryGoneAtResume: a menu that has moved meanwhile does not move the choice.
+func TestEntryGoneAtResume(t *testing.T) {
+	for _, c := range []struct {
+		now  []string
+		want string
+	}{
+		{[]string{"new", "Fedora (0-rescue)", "Fedora (6.9)", "Fedora (6.10)"}, "Fedora (6.9)"},
+		{[]string{"new", "Fedora (0-rescue)", "other", "Fedora (6.10)"}, "other"},
+	} {
+		w := wizardtest.New()
+		fedora(w)
+		r := newReader(w)
+		r.Say = map[string]string{"check": "change", "change": "entry", "entry": "1"}
+		cutRun(t, w, r, "tpm.clear")
+		w.Entries, w.Uncertain = c.now, nil
+		if err := wizardtest.Run(w, r, "en"); err != nil || w.Set.Entry != c.want {
+			t.Errorf("%v: %v, %q", c.now, err, w.Set.Entry)
+		}
+	}
+}
+
+// TestUncertainEntry: what cannot be the default is not offered, and without any other
+// nothing is erased.
+func TestUncertainEntry(t *testing.T) {
+	w := wizardtest.New()
+	fedora(w)
+	r := newReader(w)
+	r.Say = map[string]string{"check": "change", "change": "entry"}
+	offered := 0
+	r.see = func(pg *ui.Page) {
+		for _, c := range pg.Choices {
+			if pg.Key == "entry" && c.ID == "3" {
+				t.Error("an entry that cannot be the default is offered")
+			}
+			if pg.Key == "entry" {
+				offered++
+			}
+		}
+	}
+	if err := wizardtest.Run(w, r, "en"); err != nil || offered != 3 {
+		t.Errorf("%v, %d offered", err, offered)
+	}
+
+	w = wizardtest.New()
+	w.Entries, w.Uncertain, w.Suggested, w.SignedEntry = []string{"odd"}, []bool{true}, -1, -1
+	before := w.Fprs
+	r = newReader(w)
+	r.Say = map[string]string{"problems": ui.Leave}
+	var p *wizard.PreflightError
+	if err := wizardtest.Run(w, r, "en"); !errors.As(err, &p) || p.Problems[0].ID != "entries" || w.Fprs != before {
+		t.Errorf("%v", err)
+	}
+	// One step alone must not sign a /boot without a default either.
+	w = wizardtest.New()
+	r = newReader(w)
+	cutRun(t, w, r, "boot.stage")
+	w.Entries, w.Uncertain, w.Suggested, w.SignedEntry = []string{"odd"}, []bool{true}, -1, -1
+	keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner))}
+	defer keys.Wipe()
+	if err := wizard.RunStep(t.Context(), w.Machine(), "boot", wizard.Choices{}, keys, nil); !errors.As(err, &p) || w.Stage != nil {
+		t.Errorf("%v", err)
+	}
+}
