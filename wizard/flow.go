@@ -857,7 +857,11 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		for _, v := range r.Volumes {
 			f.choice.Volumes = append(f.choice.Volumes, v.UUID)
 		}
-		f.choice.Layout, f.choice.DUK = r.Layout, r.DUK
+		f.choice.DUK = r.DUK
+		// A restart has brought back the firmware's layout.
+		if f.choice.Layout == "" && r.Layout != "" && f.o.Keyboard != nil && f.o.Keyboard.Load(r.Layout) == nil {
+			f.choice.Layout = r.Layout
+		}
 	}
 	h, err := f.s.Handover()
 	if err != nil {

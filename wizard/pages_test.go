@@ -207,3 +207,65 @@ func TestUncertainEntry(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// keyboard has one layout at a time.
+type keyboard struct {
+	now  string
+	fail bool
+}
+
+func (k *keyboard) Layouts() []string {
+	all := []string{k.now}
+	for _, n := range []string{"us", "de", "fr"} {
+		if n != k.now {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func (k *keyboard) Load(name string) error {
+	if k.fail {
+		return errors.New("not allowed")
+	}
+	k.now = name
+	return nil
+}
+
+func (k *keyboard) Moves([]byte) bool { return false }
+
+// TestLayoutAfterACut: after a restart the console has the firmware's layout again. The
+// one that was chosen is loaded, and where that fails none is claimed that is not there.
+func TestLayoutAfterACut(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		w := wizardtest.New()
+		r := newReader(w)
+		k := &keyboard{now: "us"}
+		o := wizard.Options{Language: "en", Keyboard: k}
+		r.Say = map[string]string{"keyboard": "de"}
+		cutAt(w, "disk.begin")
+		if err := wizard.Run(t.Context(), w.Machine(), r, o); !errors.Is(err, wizardtest.ErrCut) || k.now != "de" {
+			t.Fatalf("%v, layout %s", err, k.now)
+		}
+		w.Reboot()
+		k.now, k.fail = "us", fail
+		offered := ""
+		r.see = func(pg *ui.Page) {
+			if pg.Key == "keyboard" {
+				for _, c := range pg.Choices {
+					offered += c.ID + " "
+				}
+			}
+		}
+		if err := wizard.Run(t.Context(), w.Machine(), r, o); err != nil {
+			t.Fatal(err)
+		}
+		want, others := "de", "continue us fr "
+		if fail {
+			want, others = "us", "continue de fr "
+		}
+		if k.now != want || offered != others || !strings.Contains(r.text["keyboard"], "Keyboard: "+want+" ") {
+			t.Errorf("load fails %v: the layout is %s, offered %q, shown:\n%s", fail, k.now, offered, r.text["keyboard"])
+		}
+	}
+}
