@@ -577,7 +577,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 		p.Check = func(ctx context.Context) error {
 			return f.wrong(f.m.Disks[i].CheckPassphrase(ctx, in.Secret), msg.CurrentWrong)
 		}
-		if len(disks) > 1 {
+		if len(disks) > 1 && r == nil { // the steps go by the receipt
 			p.Choices = append(p.Choices, ui.Choice{ID: "leave-out", Label: f.t(msg.ButtonLeaveOut), Letter: 'l'})
 		}
 		id, mv, err := f.ask(ctx, p)
@@ -684,6 +684,11 @@ func (f *flow) disks(ctx context.Context) (move, error) {
 	if uuid, ok := strings.CutPrefix(id, "disk-"); ok && err == nil {
 		if f.skip(uuid) {
 			f.choice.Volumes = append(f.choice.Volumes, uuid)
+			if f.keys.Current[uuid] == nil {
+				delete(f.done, "disks")
+				f.from = "current"
+				return jump, nil
+			}
 		} else {
 			f.leaveOut(disks, uuid)
 		}

@@ -269,3 +269,105 @@ func TestLayoutAfterACut(t *testing.T) {
 		}
 	}
 }
+
+const second = "22222222-bbbb"
+
+// secondDisk is another one, with a passphrase of its own.
+func secondDisk(r *reader) {
+	w := r.W
+	w.AddDisk(second, "WD-1234")
+	w.Disks[1].Slots = []string{"of-the-second"}
+	asked := ""
+	see := r.see
+	r.see = func(pg *ui.Page) {
+		if pg.Key == "current" {
+			asked = r.text["current"]
+		}
+		if see != nil {
+			see(pg)
+		}
+	}
+	r.line = func(pg *ui.Page, in *ui.Input) string {
+		switch {
+		case in.Key != "secret.current":
+			return ""
+		case strings.Contains(asked, "WD-1234"):
+			return w.Disks[1].Slots[0]
+		}
+		return w.Disks[0].Slots[0]
+	}
+}
+
+// TestDiskPutBackIn: a disk that was left out is taken in again with the passphrase that
+// opens it, not with none.
+func TestDiskPutBackIn(t *testing.T) {
+	w := wizardtest.New()
+	r := newReader(w)
+	secondDisk(r)
+	r.Say = map[string]string{"current": "continue leave-out", "disks": "disk-" + second}
+	if err := wizardtest.Run(w, r, "en"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Owned(r.Known()); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(r.Pages, " "); strings.Count(got, "current") != 3 || !strings.Contains(got, "disks current disks") {
+		t.Error(got)
+	}
+	// One that is only taken out and in again is not asked for twice.
+	w = wizardtest.New()
+	r = newReader(w)
+	secondDisk(r)
+	r.Say = map[string]string{"disks": "disk-" + second + " disk-" + second}
+	if err := wizardtest.Run(w, r, "en"); err != nil || strings.Count(strings.Join(r.Pages, " "), "current") != 2 {
+		t.Errorf("%v %v", err, r.Pages)
+	}
+}
+
+// TestLeaveOutOnResume: a disk that the receipt lists cannot be left out by a page that
+// the steps do not look at.
+func TestLeaveOutOnResume(t *testing.T) {
+	for cut, offered := range map[string]bool{"disk.addslot": false, "hint.kexec_reown.receipt": true} {
+		w := wizardtest.New()
+		r := newReader(w)
+		secondDisk(r)
+		cutRun(t, w, r, cut)
+		see := r.see
+		out := false
+		r.see = func(pg *ui.Page) {
+			see(pg)
+			for _, c := range pg.Choices {
+				if c.ID == "leave-out" && strings.Contains(r.text["current"], "WD-1234") {
+					out, r.Say["current"] = true, "leave-out"
+				}
+			}
+		}
+		if err := wizardtest.Run(w, r, "en"); err != nil || out != offered {
+			t.Errorf("cut at %s: %v, leaving out was offered: %v", cut, err, out)
+		}
+		if left := w.Disks[1].Slots[0] == "of-the-second"; left != offered {
+			t.Errorf("cut at %s: left out %v", cut, left)
+		}
+	}
+}
+
+// TestNoPassphraseForADisk: the step alone takes the new passphrase for the present one
+// only where it is that.
+func TestNoPassphraseForADisk(t *testing.T) {
+	w := wizardtest.New()
+	r := newReader(w)
+	cutRun(t, w, r, "disk.addslot")
+	pass := r.Paper["disk"]
+	run := func() error {
+		keys := &wizard.Keys{Disk: secret.From([]byte(pass)), User: secret.From([]byte(w.UserPIN))}
+		defer keys.Wipe()
+		return wizard.RunStep(t.Context(), w.Machine(), "disk", wizard.Choices{}, keys, nil)
+	}
+	if err := run(); !errors.Is(err, wizard.ErrWrongSecret) || !strings.Contains(err.Error(), "present passphrase") {
+		t.Errorf("%v", err)
+	}
+	w.Disks[0].Slots = []string{pass}
+	if err := run(); err != nil {
+		t.Error(err)
+	}
+}

@@ -403,6 +403,9 @@ func applyDisk(ctx context.Context, j *Job) error {
 		old := j.Secrets.Current[d.UUID]
 		if old == nil {
 			old = j.Secrets.Disk
+			if err := j.M.Disks[i].CheckPassphrase(ctx, old); err != nil {
+				return fmt.Errorf("the present passphrase of %s was not given: %w", d.Path, err)
+			}
 		}
 		if d.Reencrypting { // somebody else's, to a key that he may know: finished, then done again
 			if err := j.M.Disks[i].Reencrypt(ctx, old, nil); err != nil {
