@@ -585,7 +585,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 			return mv, err
 		}
 		if id == "leave-out" {
-			f.leaveOut(disks, d.UUID)
+			f.leave(disks, d.UUID)
 			continue
 		}
 		f.keys.Current[d.UUID] = in.Secret.Copy()
@@ -605,7 +605,7 @@ func (f *flow) skip(uuid string) bool {
 	return f.choice.Volumes != nil && !slices.Contains(f.choice.Volumes, uuid)
 }
 
-func (f *flow) leaveOut(disks []DiskInfo, uuid string) {
+func (f *flow) leave(disks []DiskInfo, uuid string) {
 	if f.choice.Volumes == nil {
 		f.choice.Volumes = []string{}
 		for _, d := range disks {
@@ -613,6 +613,17 @@ func (f *flow) leaveOut(disks []DiskInfo, uuid string) {
 		}
 	}
 	f.choice.Volumes = slices.DeleteFunc(f.choice.Volumes, func(u string) bool { return u == uuid })
+}
+
+// leftOut names the disks that stay as they are.
+func (f *flow) leftOut() (rows []ui.Block) {
+	disks, _ := f.s.Disks()
+	for _, d := range disks {
+		if f.skip(d.UUID) {
+			rows = append(rows, ui.R(ui.Bad, f.t(msg.DiskOut), describe(d)))
+		}
+	}
+	return rows
 }
 
 // wrong turns ErrWrongSecret into a sentence and leaves other errors as they are:
@@ -690,7 +701,7 @@ func (f *flow) disks(ctx context.Context) (move, error) {
 				return jump, nil
 			}
 		} else {
-			f.leaveOut(disks, uuid)
+			f.leave(disks, uuid)
 		}
 		return again, nil
 	}
@@ -703,6 +714,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	want := f.serial()
 	in := &ui.Input{Key: "confirm", Label: f.typeLabel(want), Max: 16}
 	body, details := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}, ""
+	if out := f.leftOut(); out != nil {
+		body = append(append([]ui.Block{ui.S(f.t(msg.DisksWhy))}, out...), ui.G())
+	}
 	for _, st := range Steps() {
 		state := probe(st, f.s)
 		if finished(state) && !(st.ID == "duk" && f.choice.DUK) || st.ID == "preflight" || st.ID == "boot" {
@@ -1034,7 +1048,12 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 	if c == nil {
 		return nil // an earlier start had shown it
 	}
-	body := []ui.Block{ui.S(f.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, f.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, f.t(msg.DoneOwner), short(c.Owner)), ui.G(), ui.T(f.t(msg.DoneChecks, c.Passed(), len(c.Checks)))}
+	body := []ui.Block{ui.S(f.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, f.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, f.t(msg.DoneOwner), short(c.Owner)), ui.G()}
+	if n := len(c.Checks); c.Passed() == n {
+		body = append(body, ui.T(f.t(msg.DoneChecks, n, n)))
+	} else {
+		body = append(body, ui.S(f.t(msg.PaperNotAll, c.Passed(), n)))
+	}
 	for _, k := range c.Checks {
 		mark := ui.OK
 		if !k.OK {
@@ -1042,7 +1061,7 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 		}
 		body = append(body, ui.R(mark, "", f.t(checkNames[k.ID])))
 	}
-	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
+	body = append(append(body, f.leftOut()...), ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
 	p := &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: f.t(msg.WaitRestart),
 		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}}
 	if f.m.Sticks != nil {

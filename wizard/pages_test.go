@@ -371,3 +371,45 @@ func TestNoPassphraseForADisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLeftOutIsNamed: where a disk stays the seller's, the page before the first change,
+// the last page and the certificate say which, and none says that nothing of his is left.
+func TestLeftOutIsNamed(t *testing.T) {
+	for _, own := range []string{"of-the-second", wizardtest.SellerPassphrase} {
+		w := wizardtest.New()
+		r := newReader(w)
+		secondDisk(r)
+		w.Disks[1].Slots = []string{own}
+		r.Say = map[string]string{"disks": "disk-" + second}
+		if own != wizardtest.SellerPassphrase {
+			r.Say = map[string]string{"current": "continue leave-out"} // nobody knows it
+		}
+		if err := wizardtest.Run(w, r, "en"); err != nil {
+			t.Fatal(err)
+		}
+		for what, text := range map[string]string{"check": r.text["check"], "done": r.text["done"], "certificate": string(w.Hints["kexec_reown.certificate"])} {
+			name := "WD-1234"
+			if what == "certificate" {
+				name = second
+			}
+			if !strings.Contains(text, name) || !strings.Contains(text, "A disk that is left out keeps the seller's passphrase and key") {
+				t.Errorf("%s does not name it:\n%s", what, text)
+			}
+			for _, no := range []string{"None of", "none of it", "seller's access ends"} {
+				if strings.Contains(text, no) {
+					t.Errorf("%s says %q:\n%s", what, no, text)
+				}
+			}
+			ok := strings.Contains(strings.ReplaceAll(text, "  ", " "), "[OK] the old disk passphrase opens no disk")
+			if opens := own == wizardtest.SellerPassphrase; what != "check" && ok == opens {
+				t.Errorf("%s: the old passphrase opens it: %v, and\n%s", what, opens, text)
+			}
+		}
+	}
+	// Without such a disk all of it is said.
+	w := wizardtest.New()
+	r := newReader(w)
+	if err := wizardtest.Run(w, r, "en"); err != nil || !strings.Contains(r.text["check"], "seller's access ends") || !strings.Contains(r.text["done"], "None of") || !strings.Contains(string(w.Hints["kexec_reown.certificate"]), "none of it") {
+		t.Errorf("%v\n%s", err, r.text["done"])
+	}
+}
