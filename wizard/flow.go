@@ -135,19 +135,24 @@ func (f *flow) start(ctx context.Context) (Phase, string, error) {
 	_ = f.m.Boot.WriteHint(ctx, hintStarts, []byte("0\n")) // somebody answers: no crash loop
 	for {
 		f.s = measure(ctx, f.m)
-		if _, err := f.s.Card(); errors.Is(err, ErrNoCard) {
+		if _, cardErr := f.s.Card(); cardErr != nil {
+			what := f.t(msg.ProblemDevice, "card", cardErr)
+			switch {
+			case errors.Is(cardErr, ErrNoCard):
+				what = f.t(msg.PlugIn)
+			case errors.Is(cardErr, ErrSeveralCards):
+				what = f.t(msg.PlugSeveral)
+			}
 			id, err := f.u.Ask(ctx, &ui.Page{Key: "card", Lang: f.lang, Title: msg.Title.In(f.lang), Status: f.status(), NoBack: true,
-				Body:    []ui.Block{ui.S(msg.PlugIn.In(f.lang)), ui.T(msg.PlugInWhy.In(f.lang))},
+				Body:    []ui.Block{ui.S(what), ui.T(msg.PlugInWhy.In(f.lang))},
 				Choices: []ui.Choice{{ID: "retry", Label: msg.ButtonRetry.In(f.lang)}}, Preset: ui.Leave, Wait: f.t(msg.WaitMeasure)})
 			if err != nil {
 				return "", "", err
 			}
 			if id == ui.Leave {
-				return "", "", fmt.Errorf("%w: %w", ui.ErrLeft, ErrNoCard)
+				return "", "", fmt.Errorf("%w: %w", ui.ErrLeft, cardErr)
 			}
 			continue
-		} else if err != nil {
-			return "", "", err
 		}
 		return f.s.phase()
 	}

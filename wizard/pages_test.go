@@ -413,3 +413,44 @@ func TestLeftOutIsNamed(t *testing.T) {
 		t.Errorf("%v\n%s", err, r.text["done"])
 	}
 }
+
+// TestCardAtTheStart: what is wrong with the security key at the start does not end the
+// wizard: it is said, and looked at once more.
+func TestCardAtTheStart(t *testing.T) {
+	broken := errors.New("wizardtest: the reader does not answer")
+	for _, c := range []struct {
+		name      string
+		with, out func(*wizardtest.World)
+		says      string
+		err       error
+	}{
+		{"none", func(w *wizardtest.World) { w.CardIn = false }, func(w *wizardtest.World) { w.CardIn = true }, "Plug in your security key.", wizard.ErrNoCard},
+		{"two", func(w *wizardtest.World) { w.Spare.CardIn = true }, func(w *wizardtest.World) { w.Spare.CardIn = false }, "Leave only one security key plugged in.", wizard.ErrSeveralCards},
+		{"broken", func(w *wizardtest.World) { w.CardError = broken }, func(w *wizardtest.World) { w.CardError = nil }, "The card cannot be used: " + broken.Error(), broken},
+	} {
+		for _, op := range []string{"", "tpm.clear"} { // a first start, and one after a cut
+			w := wizardtest.New()
+			r := newReader(w)
+			if op != "" {
+				cutRun(t, w, r, op)
+			}
+			c.with(w)
+			r.Say = map[string]string{"card": ui.Leave}
+			if err := wizardtest.Run(w, r, "en"); !errors.Is(err, ui.ErrLeft) || !errors.Is(err, c.err) || !strings.Contains(r.text["card"], c.says) {
+				t.Errorf("%s after %q: %v\n%s", c.name, op, err, r.text["card"])
+			}
+			if strings.Contains(r.text["card"], "othing") {
+				t.Errorf("%s after %q: says what it does not know:\n%s", c.name, op, r.text["card"])
+			}
+			r.Say = map[string]string{"card": "retry"}
+			r.see = func(pg *ui.Page) {
+				if pg.Key == "card" {
+					c.out(w)
+				}
+			}
+			if err := wizardtest.Run(w, r, "en"); err != nil {
+				t.Errorf("%s after %q: %v", c.name, op, err)
+			}
+		}
+	}
+}

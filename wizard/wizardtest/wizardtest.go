@@ -49,6 +49,7 @@ type World struct {
 
 	CardState           // the security key that came with the laptop
 	Spare     CardState // another one, with keys of somebody's
+	CardError error     // what the reader answers instead
 
 	Sets []*bool // of each set of keys that was in memory: whether it was wiped
 
@@ -387,7 +388,7 @@ type card struct {
 func (w card) At(serial string) wizard.Card { return card{w.World, serial} }
 
 func (w card) there() (*CardState, error) {
-	if err := w.read(); err != nil {
+	if err := errors.Join(w.read(), w.CardError); err != nil {
 		return nil, err
 	}
 	var found *CardState
