@@ -496,10 +496,14 @@ func verifyDetails(h *Handover) string {
 	return b.String()
 }
 
-// stop is where "no" and "not sure" lead: nothing has changed.
+// stop is where "no" and "not sure" lead: nothing has changed in this start.
 func (f *flow) stop(ctx context.Context) (move, error) {
+	what := msg.StopNothing
+	if f.resume {
+		what = msg.StopNoMore
+	}
 	id, mv, err := f.ask(ctx, &ui.Page{Key: "stop", Alarm: true, NoLeave: true, Preset: "end", Body: []ui.Block{
-		ui.S(f.t(msg.StopNothing)), ui.G(), ui.T(f.t(msg.StopClock)), ui.T(f.t(msg.StopNoSecrets)), ui.T(f.t(msg.StopPhoto)), ui.T(f.t(msg.StopContact)),
+		ui.S(f.t(what)), ui.G(), ui.T(f.t(msg.StopClock)), ui.T(f.t(msg.StopNoSecrets)), ui.T(f.t(msg.StopPhoto)), ui.T(f.t(msg.StopContact)),
 	}, Choices: []ui.Choice{{ID: "end", Label: f.t(msg.ButtonEnd)}, {ID: "clock", Label: f.t(msg.ButtonClock), Letter: 'c'}}})
 	if err != nil {
 		return mv, err

@@ -454,3 +454,34 @@ func TestCardAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+// TestStopOnResume: who stops in the middle of a run is not told that nothing was changed.
+func TestStopOnResume(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		w := wizardtest.New()
+		r := newReader(w)
+		if cut {
+			cutRun(t, w, r, "tpm.clear")
+		}
+		w.Files = "changed"
+		r.Say = map[string]string{"resume": "stop", "verify": "stop", "stop": "end"}
+		if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrNotVerified) {
+			t.Fatal(err)
+		}
+		if strings.Contains(r.text["stop"], "Nothing has been changed") == cut || strings.Contains(r.text["stop"], "stays done") != cut {
+			t.Errorf("after a cut %v:\n%s", cut, r.text["stop"])
+		}
+	}
+}
+
+// TestProblemsOnResume: neither does the page of what must be put right.
+func TestProblemsOnResume(t *testing.T) {
+	w := wizardtest.New()
+	r := newReader(w)
+	cutRun(t, w, r, "tpm.clear")
+	w.Full = true
+	r.Say = map[string]string{"problems": ui.Leave}
+	if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrPaused) || !strings.Contains(r.text["problems"], "no room") || strings.Contains(r.text["problems"], "changed") {
+		t.Errorf("%v\n%s", err, r.text["problems"])
+	}
+}

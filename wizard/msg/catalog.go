@@ -138,9 +138,9 @@ var (
 	KeyboardHelp   = M{"The firmware may know only the US layout. What is typed here must be typed the same way at every start.", "Le micrologiciel ne connaît peut-être que le clavier US. Ce que vous tapez ici devra être tapé de même à chaque démarrage.", "Die Firmware kennt vielleicht nur die US-Belegung. Was Sie hier tippen, müssen Sie bei jedem Start genauso tippen."}
 	KeyboardCannot = M{"This firmware cannot load the layout %s. It types as it did before.", "Ce micrologiciel ne peut pas charger le clavier %s. Rien ne change.", "Diese Firmware kann die Belegung %s nicht laden. Es bleibt wie vorher."}
 
-	ProblemsIntro   = M{"Before anything is changed, this must be put right:", "Avant tout changement, ceci doit être réglé :", "Bevor etwas geändert wird, muss dies in Ordnung sein:"}
+	ProblemsIntro   = M{"This must be put right first:", "Ceci doit d'abord être réglé :", "Zuerst muss dies in Ordnung sein:"}
 	ProblemDevice   = M{"The %s cannot be used: %s", "%s ne peut être utilisé : %s", "%s ist nicht benutzbar: %s"}
-	RemedyDevice    = M{"Try again. If it stays so, stop here; nothing has changed.", "Réessayez. Si cela persiste, arrêtez ici ; rien n'a changé.", "Noch einmal versuchen. Bleibt es so: aufhören, nichts ist geändert."}
+	RemedyDevice    = M{"Try again. If it stays so, stop here.", "Réessayez. Si cela persiste, arrêtez ici.", "Noch einmal versuchen. Bleibt es so: hier aufhören."}
 	ProblemPower    = M{"The computer runs on its battery (%d%%).", "L'ordinateur est sur batterie (%d%%).", "Der Rechner läuft mit Akku (%d%%)."}
 	RemedyPower     = M{"Plug in the power supply.", "Branchez l'alimentation.", "Stecken Sie das Netzteil ein."}
 	ProblemClock    = M{"The clock says %s UTC, which is in the past.", "L'horloge indique %s UTC, dans le passé.", "Die Uhr zeigt %s UTC, das ist vorbei."}
@@ -183,6 +183,7 @@ var (
 	ItemNone         = M{"the seller gave nothing to compare with", "le vendeur n'a rien fourni à comparer", "der Verkäufer gab nichts zum Vergleich"}
 
 	StopNothing    = M{"Nothing has been changed on this computer.", "Rien n'a été changé sur cet ordinateur.", "An diesem Rechner wurde nichts geändert."}
+	StopNoMore     = M{"Nothing more was changed. What is done stays done; your files are intact.", "Rien d'autre n'a été changé. Ce qui est fait reste fait ; vos fichiers sont intacts.", "Sonst wurde nichts geändert. Was fertig ist, bleibt; Ihre Dateien sind unversehrt."}
 	StopClock      = M{"If only the six digits differ, the clock may be wrong: compare it with the line above, once.", "Si seuls les six chiffres diffèrent, l'heure est peut-être fausse : comparez-la, une fois, avec la ligne du haut.", "Weichen nur die sechs Ziffern ab, geht vielleicht die Uhr falsch: einmal mit der Zeile oben vergleichen."}
 	StopNoSecrets  = M{"Do not type any passphrase or PIN into it.", "N'y tapez aucune phrase secrète ni aucun code.", "Tippen Sie keine Passphrase und keine PIN ein."}
 	StopPhoto      = M{"Photograph the previous page and this one.", "Photographiez la page précédente et celle-ci.", "Fotografieren Sie die vorige Seite und diese."}
