@@ -485,3 +485,69 @@ func TestProblemsOnResume(t *testing.T) {
 		t.Errorf("%v\n%s", err, r.text["problems"])
 	}
 }
+
+// TestBlockedAfterTheChip: once the firmware holds the new key there is no beginning anew,
+// and a blocked PIN is a page that says what helps, with a way off it.
+func TestBlockedAfterTheChip(t *testing.T) {
+	for _, which := range []int{0, 2} {
+		w := wizardtest.New()
+		w.Recovery = true
+		r := newReader(w)
+		r.Say = map[string]string{"verify": "unproven"}
+		if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrRestart) {
+			t.Fatal(err)
+		}
+		w.Reboot()
+		w.Recovery, w.Tries[which] = false, 0
+		r.Say = map[string]string{"blocked": "continue " + ui.Leave}
+		r.see = func(pg *ui.Page) {
+			for _, c := range pg.Choices {
+				if c.ID == "anew" {
+					t.Error("beginning anew is offered")
+				}
+			}
+		}
+		if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrPaused) {
+			t.Errorf("%v, %v", err, r.Pages)
+		}
+		if text := r.text["blocked"]; strings.Contains(text, "begin") || !strings.Contains(text, "reown card pin unblock") {
+			t.Errorf("it says:\n%s", text)
+		}
+		// When it is set anew in the recovery shell, the run goes on.
+		w.Tries[which] = 3
+		if err := wizardtest.Run(w, r, "en"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestBlockedByTyping: the same where the last try is lost on the page itself.
+func TestBlockedByTyping(t *testing.T) {
+	for _, flashed := range []bool{false, true} {
+		w := wizardtest.New()
+		r := newReader(w)
+		if flashed {
+			w.Recovery = true
+			r.Say = map[string]string{"verify": "unproven"}
+			if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrRestart) {
+				t.Fatal(err)
+			}
+			w.Reboot()
+			w.Recovery = false
+		} else {
+			cutRun(t, w, r, "tpm.clear")
+		}
+		w.Tries[0] = 1
+		r.line = func(pg *ui.Page, in *ui.Input) string {
+			if pg.Key == "paper.user" {
+				return "wrong-one"
+			}
+			return ""
+		}
+		err := wizardtest.Run(w, r, "en")
+		var p ui.Problem
+		if !errors.As(err, &p) || strings.Contains(string(p), "did not begin") == flashed || strings.Contains(string(p), "pin unblock") != flashed {
+			t.Errorf("flashed %v: %v", flashed, err)
+		}
+	}
+}

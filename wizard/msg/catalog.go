@@ -239,6 +239,7 @@ var (
 	PaperWrong = M{"That is not it. Look at your paper once more.", "Ce n'est pas cela. Regardez encore votre papier.", "Das ist es nicht. Sehen Sie noch einmal auf das Papier."}
 	PINWrong   = M{"Wrong PIN. Tries left: %d.", "Code faux. Essais restants : %d.", "Falsche PIN. Noch %d Versuche."}
 	PINBlocked = M{"This PIN is blocked. Go back to the list and choose \"I did not begin this\": the key is then made anew, your files stay.", "Ce code est bloqué. Revenez à la liste et choisissez « Ce n'était pas moi » : la clé est refaite, vos fichiers restent.", "Diese PIN ist gesperrt. In der Liste \"Das war nicht ich\" wählen: der Schlüssel wird neu gemacht, Ihre Dateien bleiben."}
+	PINUnblock = M{"This PIN is blocked. Leave, and set a KEY PIN anew with the admin PIN, in the recovery shell: reown card pin unblock. A blocked admin PIN stays blocked.", "Ce code est bloqué. Quittez ; la console de secours refait le CODE DE LA CLÉ avec le code admin : reown card pin unblock. Un code admin bloqué le reste.", "Diese PIN ist gesperrt. Gehen Sie; die Rettungskonsole setzt die SCHLÜSSEL-PIN mit der Admin-PIN neu: reown card pin unblock. Eine gesperrte Admin-PIN bleibt es."}
 	LastTry    = M{"This is the last try. Leave, and look for the right paper, if you are not sure.", "C'est le dernier essai. En cas de doute, quittez et cherchez le bon papier.", "Das ist der letzte Versuch. Wenn Sie unsicher sind, gehen Sie und suchen das richtige Papier."}
 	TriesLeft  = M{"%s %s, tries left: %d", "%s %s, essais restants : %d", "%s %s, noch %d Versuche"}
 )
