@@ -212,7 +212,7 @@ func (f *flow) unblock() msg.M {
 }
 
 func (f *flow) blocked(ctx context.Context) (move, error) {
-	_, _, err := f.ask(ctx, &ui.Page{Key: "blocked", Body: []ui.Block{ui.S(f.t(f.unblock()))}, NoBack: true, Preset: ui.Leave,
+	_, _, err := f.ask(ctx, &ui.Page{Key: "blocked", Body: []ui.Block{ui.S(f.t(f.unblock()))}, NoBack: true, Preset: ui.Continue,
 		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonContinue)}, {ID: ui.Leave, Label: f.t(msg.ButtonEnd), Letter: 'e'}}})
 	f.from = "resume"
 	return jump, err
