@@ -836,6 +836,9 @@ func (f *flow) entry(ctx context.Context, b BootInfo) error {
 	p := &ui.Page{Key: "entry", Step: 7, Preset: ui.Back, Body: []ui.Block{ui.S(f.t(msg.EntryAsk)), ui.G()}}
 	for i, e := range b.Entries {
 		if i < 9 && (b.Uncertain == nil || !b.Uncertain[i]) {
+			if i == f.choice.Entry-1 {
+				p.Default = len(p.Choices)
+			}
 			p.Body = append(p.Body, ui.R(ui.NoMark, strconv.Itoa(i+1), e))
 			p.Choices = append(p.Choices, ui.Choice{ID: strconv.Itoa(i), Label: strconv.Itoa(i + 1), Letter: rune('1' + i)})
 		}

@@ -179,6 +179,9 @@ func TestUncertainEntry(t *testing.T) {
 				t.Error("an entry that cannot be the default is offered")
 			}
 			if pg.Key == "entry" {
+				if pg.Choices[pg.Default].ID != "2" {
+					t.Errorf("the focus is on %+v", pg.Choices[pg.Default])
+				}
 				offered++
 			}
 		}
