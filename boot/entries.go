@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -159,6 +160,21 @@ func Suggest(entries []Entry) int {
 		return 0
 	}
 	return best.Index
+}
+
+// Default returns the index of the entry that the set in /boot makes the default, as far
+// as the menu still has it; otherwise 0. Who signed the set, Verify says.
+func (d *Dir) Default(entries []Entry) int {
+	set, _, err := d.readSet("")
+	if err != nil {
+		return 0
+	}
+	for i, e := range entries {
+		if line, ok := set.Files["kexec_default."+strconv.Itoa(i+1)+".txt"]; ok && string(line) == e.Line+"\n" {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // compareVersions compares names so that "6.10" follows "6.9".

@@ -363,3 +363,28 @@ func TestEntriesRandom(t *testing.T) {
 		}
 	}
 }
+
+// TestDefault: the set's own default is found in the menu again, and only as it was.
+func TestDefault(t *testing.T) {
+	dir := makeLayout(t, "fedora")
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := d.Entries()
+	if err != nil || len(entries) < 2 {
+		t.Fatal(err, len(entries))
+	}
+	if i := d.Default(entries); i != 0 {
+		t.Errorf("without a set: %d", i)
+	}
+	name := filepath.Join(dir, "kexec_default.2.txt")
+	for line, want := range map[string]int{entries[1].Line + "\n": 2, entries[0].Line + "\n": 0, "": 0} {
+		if err := os.WriteFile(name, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i := d.Default(entries); i != want {
+			t.Errorf("%q: %d, want %d", line, i, want)
+		}
+	}
+}

@@ -26,7 +26,8 @@ type Certificate struct {
 	Owner       string   `json:"owner"`               // fingerprint
 	Identity    Identity `json:"identity"`
 	CardSerial  string   `json:"cardSerial"`
-	Volumes     []Volume `json:"volumes"` // as they are now
+	Volumes     []Volume `json:"volumes"`           // as they are now
+	LeftOut     []string `json:"leftOut,omitempty"` // UUIDs of those that keep the seller's passphrase and key
 	StorageRoot string   `json:"storageRoot,omitempty"`
 	Firmware    string   `json:"firmware,omitempty"` // sha256 of the chip
 	Checks      []Check  `json:"checks"`
@@ -39,7 +40,7 @@ type Certificate struct {
 
 // Check is one thing of the seller's that was tried at the end.
 type Check struct {
-	ID string `json:"id"` // passphrase, volume-key, firmware-key, boot-signature, tpm
+	ID string `json:"id"` // passphrase, volume-key, left-out, firmware-key, boot-signature, tpm
 	OK bool   `json:"ok"` // it opens nothing any more
 }
 
@@ -142,24 +143,32 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 			return err
 		}
 	}
-	keys, passphrase, known := true, true, false
+	var olds []*secret.Buffer
+	for _, old := range j.Secrets.Current {
+		if !sameSecret(old, j.Secrets.Disk) && !slices.ContainsFunc(olds, old.Equal) {
+			olds = append(olds, old)
+		}
+	}
+	keys, passphrase := true, true
 	for i, d := range disks {
+		for _, old := range olds {
+			passphrase = passphrase && errors.Is(j.M.Disks[i].CheckPassphrase(ctx, old), ErrWrongSecret)
+		}
 		if !selected(r, d.UUID) {
+			c.LeftOut = append(c.LeftOut, d.UUID)
 			continue
 		}
 		c.Volumes = append(c.Volumes, Volume{d.UUID, d.KeyDigest})
 		keys = keys && s.rekeyed(d) && d.Keyslots == 1 && d.DUK == duk.Sealed
-		if old := j.Secrets.Current[d.UUID]; old != nil && !sameSecret(old, j.Secrets.Disk) {
-			known = true
-			err := j.M.Disks[i].CheckPassphrase(ctx, old)
-			passphrase = passphrase && errors.Is(err, ErrWrongSecret)
-		}
 	}
-	if known {
+	if olds != nil {
 		check("passphrase", passphrase)
 	}
 	if len(c.Volumes) > 0 {
 		check("volume-key", keys)
+	}
+	if c.LeftOut != nil {
+		check("left-out", false)
 	}
 	holds, err := s.Holds()
 	if err != nil {

@@ -86,6 +86,9 @@ func (c *Certificate) Text(l msg.Lang) string {
 		}
 		para(mark.String() + " " + checkNames[k.ID].In(l))
 	}
+	for _, u := range c.LeftOut {
+		para(ui.Bad.String() + " " + msg.DiskOut.In(l) + ": " + escape.Text(u))
+	}
 
 	if c.Statement != "" {
 		line("")
@@ -117,7 +120,7 @@ func (c *Certificate) Text(l msg.Lang) string {
 }
 
 // checkNames are the checks in words.
-var checkNames = map[string]msg.M{"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "firmware-key": msg.CheckFirmwareKey, "boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM}
+var checkNames = map[string]msg.M{"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "left-out": msg.DisksWhy, "firmware-key": msg.CheckFirmwareKey, "boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM}
 
 // clock is a time of RFC 3339 as people read it.
 func clock(s string) string {

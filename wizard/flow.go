@@ -139,19 +139,24 @@ func (f *flow) start(ctx context.Context) (Phase, string, error) {
 	_ = f.m.Boot.WriteHint(ctx, hintStarts, []byte("0\n")) // somebody answers: no crash loop
 	for {
 		f.s = measure(ctx, f.m)
-		if _, err := f.s.Card(); errors.Is(err, ErrNoCard) {
+		if _, cardErr := f.s.Card(); cardErr != nil {
+			what := f.t(msg.ProblemDevice, "card", cardErr)
+			switch {
+			case errors.Is(cardErr, ErrNoCard):
+				what = f.t(msg.PlugIn)
+			case errors.Is(cardErr, ErrSeveralCards):
+				what = f.t(msg.PlugSeveral)
+			}
 			id, err := f.u.Ask(ctx, &ui.Page{Key: "card", Lang: f.lang, Title: msg.Title.In(f.lang), Status: f.status(), NoBack: true,
-				Body:    []ui.Block{ui.S(msg.PlugIn.In(f.lang)), ui.T(msg.PlugInWhy.In(f.lang))},
+				Body:    []ui.Block{ui.S(what), ui.T(msg.PlugInWhy.In(f.lang))},
 				Choices: []ui.Choice{{ID: "retry", Label: msg.ButtonRetry.In(f.lang)}}, Preset: ui.Leave, Wait: f.t(msg.WaitMeasure)})
 			if err != nil {
 				return "", "", err
 			}
 			if id == ui.Leave {
-				return "", "", fmt.Errorf("%w: %w", ui.ErrLeft, ErrNoCard)
+				return "", "", fmt.Errorf("%w: %w", ui.ErrLeft, cardErr)
 			}
 			continue
-		} else if err != nil {
-			return "", "", err
 		}
 		return f.s.phase()
 	}
@@ -381,6 +386,9 @@ func (f *flow) verify(ctx context.Context) (move, error) {
 	if err != nil {
 		return again, err
 	}
+	if f.choice.Entry == 0 {
+		f.choice.Entry = f.s.entry(nil) + 1
+	}
 	code, changed := f.unsealed(ctx)
 	defer code.Wipe()
 	from, said := f.sellerRows(&h)
@@ -492,10 +500,14 @@ func verifyDetails(h *Handover) string {
 	return b.String()
 }
 
-// stop is where "no" and "not sure" lead: nothing has changed.
+// stop is where "no" and "not sure" lead: nothing has changed in this start.
 func (f *flow) stop(ctx context.Context) (move, error) {
+	what := msg.StopNothing
+	if f.resume {
+		what = msg.StopNoMore
+	}
 	id, mv, err := f.ask(ctx, &ui.Page{Key: "stop", Alarm: true, NoLeave: true, Preset: "end", Body: []ui.Block{
-		ui.S(f.t(msg.StopNothing)), ui.G(), ui.T(f.t(msg.StopClock)), ui.T(f.t(msg.StopNoSecrets)), ui.T(f.t(msg.StopPhoto)), ui.T(f.t(msg.StopContact)),
+		ui.S(f.t(what)), ui.G(), ui.T(f.t(msg.StopClock)), ui.T(f.t(msg.StopNoSecrets)), ui.T(f.t(msg.StopPhoto)), ui.T(f.t(msg.StopContact)),
 	}, Choices: []ui.Choice{{ID: "end", Label: f.t(msg.ButtonEnd)}, {ID: "clock", Label: f.t(msg.ButtonClock), Letter: 'c'}}})
 	if err != nil {
 		return mv, err
@@ -578,7 +590,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 		p.Check = func(ctx context.Context) error {
 			return f.wrong(f.m.Disks[i].CheckPassphrase(ctx, in.Secret), msg.CurrentWrong)
 		}
-		if len(disks) > 1 {
+		if len(disks) > 1 && r == nil { // the steps go by the receipt
 			p.Choices = append(p.Choices, ui.Choice{ID: "leave-out", Label: f.t(msg.ButtonLeaveOut), Letter: 'l'})
 		}
 		id, mv, err := f.ask(ctx, p)
@@ -586,7 +598,7 @@ func (f *flow) current(ctx context.Context) (move, error) {
 			return mv, err
 		}
 		if id == "leave-out" {
-			f.leaveOut(disks, d.UUID)
+			f.leave(disks, d.UUID)
 			continue
 		}
 		f.keys.Current[d.UUID] = in.Secret.Copy()
@@ -606,7 +618,7 @@ func (f *flow) skip(uuid string) bool {
 	return f.choice.Volumes != nil && !slices.Contains(f.choice.Volumes, uuid)
 }
 
-func (f *flow) leaveOut(disks []DiskInfo, uuid string) {
+func (f *flow) leave(disks []DiskInfo, uuid string) {
 	if f.choice.Volumes == nil {
 		f.choice.Volumes = []string{}
 		for _, d := range disks {
@@ -614,6 +626,17 @@ func (f *flow) leaveOut(disks []DiskInfo, uuid string) {
 		}
 	}
 	f.choice.Volumes = slices.DeleteFunc(f.choice.Volumes, func(u string) bool { return u == uuid })
+}
+
+// leftOut names the disks that stay as they are.
+func (f *flow) leftOut() (rows []ui.Block) {
+	disks, _ := f.s.Disks()
+	for _, d := range disks {
+		if f.skip(d.UUID) {
+			rows = append(rows, ui.R(ui.Bad, f.t(msg.DiskOut), describe(d)))
+		}
+	}
+	return rows
 }
 
 // wrong turns ErrWrongSecret into a sentence and leaves other errors as they are:
@@ -685,8 +708,13 @@ func (f *flow) disks(ctx context.Context) (move, error) {
 	if uuid, ok := strings.CutPrefix(id, "disk-"); ok && err == nil {
 		if f.skip(uuid) {
 			f.choice.Volumes = append(f.choice.Volumes, uuid)
+			if f.keys.Current[uuid] == nil {
+				delete(f.done, "disks")
+				f.from = "current"
+				return jump, nil
+			}
 		} else {
-			f.leaveOut(disks, uuid)
+			f.leave(disks, uuid)
 		}
 		return again, nil
 	}
@@ -699,6 +727,9 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	want := f.serial()
 	in := &ui.Input{Key: "confirm", Label: f.typeLabel(want), Max: 16}
 	body, details := []ui.Block{ui.S(f.t(msg.CheckIntro)), ui.G()}, ""
+	if out := f.leftOut(); out != nil {
+		body = append(append([]ui.Block{ui.S(f.t(msg.DisksWhy))}, out...), ui.G())
+	}
 	for _, st := range Steps() {
 		state := probe(st, f.s)
 		if finished(state) && !(st.ID == "duk" && f.choice.DUK) || st.ID == "preflight" || st.ID == "boot" {
@@ -731,9 +762,7 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	if f.sealsLater() {
 		body = append(body, ui.T(f.t(msg.CheckRestart)))
 	}
-	if b, err := f.s.Boot(); err == nil && f.choice.Entry < len(b.Entries) {
-		body = append(body, ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry])))
-	}
+	body = append(body, f.starts()...)
 	id, mv, err := f.ask(ctx, &ui.Page{Key: "check", Step: 7, Preset: "start", Wait: f.t(msg.WaitMeasure), Body: body, Inputs: []*ui.Input{in},
 		Choices: []ui.Choice{{ID: "start", Label: f.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: f.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
 		Default: 1, Check: f.typed(in, want), Help: f.t(msg.CheckHelp), Details: details})
@@ -741,6 +770,14 @@ func (f *flow) check(ctx context.Context) (move, error) {
 		return mv, err
 	}
 	return f.changeOne(ctx)
+}
+
+// starts says which system starts by default.
+func (f *flow) starts() []ui.Block {
+	if b, err := f.s.Boot(); err == nil && f.choice.Entry > 0 && f.choice.Entry <= len(b.Entries) {
+		return []ui.Block{ui.T(f.t(msg.CheckEntry, b.Entries[f.choice.Entry-1]))}
+	}
+	return nil
 }
 
 // diskRows says of each disk how long it will take: everything is read and written
@@ -800,9 +837,12 @@ func (f *flow) changeOne(ctx context.Context) (move, error) {
 
 // entry asks which system starts by default.
 func (f *flow) entry(ctx context.Context, b BootInfo) error {
-	p := &ui.Page{Key: "entry", Step: 7, Preset: "0", Body: []ui.Block{ui.S(f.t(msg.EntryAsk)), ui.G()}}
+	p := &ui.Page{Key: "entry", Step: 7, Preset: ui.Back, Body: []ui.Block{ui.S(f.t(msg.EntryAsk)), ui.G()}}
 	for i, e := range b.Entries {
-		if i < 9 {
+		if i < 9 && (b.Uncertain == nil || !b.Uncertain[i]) {
+			if i == f.choice.Entry-1 {
+				p.Default = len(p.Choices)
+			}
 			p.Body = append(p.Body, ui.R(ui.NoMark, strconv.Itoa(i+1), e))
 			p.Choices = append(p.Choices, ui.Choice{ID: strconv.Itoa(i), Label: strconv.Itoa(i + 1), Letter: rune('1' + i)})
 		}
@@ -810,6 +850,7 @@ func (f *flow) entry(ctx context.Context, b BootInfo) error {
 	id, mv, err := f.ask(ctx, p)
 	if err == nil && mv == forward {
 		f.choice.Entry, err = strconv.Atoi(id)
+		f.choice.Entry++
 	}
 	return err
 }
@@ -833,12 +874,18 @@ func (f *flow) setClock(ctx context.Context) error {
 // resumePage is the task list as measured.
 func (f *flow) resumePage(ctx context.Context) (move, error) {
 	f.s = measure(ctx, f.m)
-	if r, err := f.s.Receipt(); err == nil {
+	r, err := f.s.Receipt()
+	f.choice.Entry = f.s.entry(r) + 1
+	if err == nil {
 		f.choice.Volumes = []string{}
 		for _, v := range r.Volumes {
 			f.choice.Volumes = append(f.choice.Volumes, v.UUID)
 		}
-		f.choice.Layout, f.choice.DUK = r.Layout, r.DUK
+		f.choice.DUK = r.DUK
+		// A restart has brought back the firmware's layout.
+		if f.choice.Layout == "" && r.Layout != "" && f.o.Keyboard != nil && f.o.Keyboard.Load(r.Layout) == nil {
+			f.choice.Layout = r.Layout
+		}
 	}
 	h, err := f.s.Handover()
 	if err != nil {
@@ -879,6 +926,9 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		body = append(body, ui.R(mark, f.t(st.Title), text))
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.ResumeWhere, current)))
+	if f.need&NeedUser != 0 {
+		body = append(body, f.starts()...)
+	}
 	var bad []CheckItem
 	if !holds { // while the seller's firmware is in charge, what it can vouch for must hold
 		for _, i := range h.Items {
@@ -1003,7 +1053,12 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 	if c == nil {
 		return nil // an earlier start had shown it
 	}
-	body := []ui.Block{ui.S(f.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, f.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, f.t(msg.DoneOwner), short(c.Owner)), ui.G(), ui.T(f.t(msg.DoneChecks, c.Passed(), len(c.Checks)))}
+	body := []ui.Block{ui.S(f.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, f.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, f.t(msg.DoneOwner), short(c.Owner)), ui.G()}
+	if n := len(c.Checks); c.Passed() == n {
+		body = append(body, ui.T(f.t(msg.DoneChecks, n, n)))
+	} else {
+		body = append(body, ui.S(f.t(msg.PaperNotAll, c.Passed(), n)))
+	}
 	for _, k := range c.Checks {
 		mark := ui.OK
 		if !k.OK {
@@ -1011,7 +1066,7 @@ func (f *flow) finish(ctx context.Context, c *Certificate) error {
 		}
 		body = append(body, ui.R(mark, "", f.t(checkNames[k.ID])))
 	}
-	body = append(body, ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
+	body = append(append(body, f.leftOut()...), ui.G(), ui.T(f.t(msg.DoneNext)), ui.T(f.t(msg.DoneGreen)))
 	p := &ui.Page{Key: "done", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: f.t(msg.WaitRestart),
 		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}}
 	if f.m.Sticks != nil {

@@ -281,10 +281,12 @@ type Firmware interface {
 
 // BootInfo is what lies in /boot.
 type BootInfo struct {
-	Trigger bool     // /boot/oem exists
-	Files   int      // that will be hashed
-	Entries []string // names of the boot entries, in the firmware's order
-	Default int      // index of the entry that starts now; -1: none
+	Trigger   bool     // /boot/oem exists
+	Files     int      // that will be hashed
+	Entries   []string // names of the boot entries, in the firmware's order
+	Uncertain []bool   // by entry: it cannot be the default; nil: all can
+	Default   int      // index of the entry to suggest as the default; -1: none
+	Signed    int      // index of the one that the set in /boot makes the default, whoever signed that; -1: none
 }
 
 // BootSpec is what the new signed set contains besides hashes and tree.

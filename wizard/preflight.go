@@ -27,6 +27,8 @@ const freeMemory = 48 << 20
 // minBattery is the charge below which a run on the battery is refused, in percent.
 const minBattery = 40
 
+var noEntry = Problem{ID: "entries", What: msg.ProblemEntries, Remedy: msg.RemedyEntries}
+
 // preflight measures everything that can stop a run before the first write.
 func preflight(s *Snapshot, battery bool) []Problem {
 	var all []Problem
@@ -93,8 +95,10 @@ func preflight(s *Snapshot, battery bool) []Problem {
 	}
 	if b, err := s.Boot(); err != nil {
 		fail("boot", err)
-	} else if len(b.Entries) == 0 {
-		add("entries", msg.ProblemEntries, msg.RemedyEntries)
+	} else if b.Default < 0 {
+		if r, _ := s.Receipt(); s.entry(r) < 0 {
+			all = append(all, noEntry)
+		}
 	}
 	return all
 }

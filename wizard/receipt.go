@@ -27,6 +27,8 @@ type Receipt struct {
 	SRK       string   `json:"srk,omitempty"`       // name of the storage root that our TPM reset made
 	OldSRK    string   `json:"oldSrk,omitempty"`    // and the one before
 	BootFor   string   `json:"bootFor,omitempty"`   // what the staged /boot belongs to, see bootKey
+	Entry     int      `json:"entry,omitempty"`     // boot entry that starts by default, from 1
+	EntryName string   `json:"entryName,omitempty"` // what the menu called it
 	Backup    Backup   `json:"backup,omitempty"`    // where else the keys are
 	Spare     string   `json:"spare,omitempty"`     // serial number of the second security key
 	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM

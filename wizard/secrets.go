@@ -171,8 +171,7 @@ func (f *flow) existing(ctx context.Context, k kind) (move, error) {
 			n = c.Tries[2]
 		}
 		if n == 0 {
-			f.from = "resume"
-			return jump, f.tell(ctx, "blocked", f.t(msg.PINBlocked))
+			return f.blocked(ctx)
 		}
 		body = append(body, ui.R(ui.Note, f.t(msg.ItemCard), f.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
 		if n == 1 {
@@ -203,6 +202,22 @@ func (f *flow) existing(ctx context.Context, k kind) (move, error) {
 	return mv, err
 }
 
+// unblock says what helps against a blocked PIN: the key is made anew, or, once the
+// firmware trusts the one that is on it, the PIN.
+func (f *flow) unblock() msg.M {
+	if holds, _ := f.s.Holds(); holds {
+		return msg.PINUnblock
+	}
+	return msg.PINBlocked
+}
+
+func (f *flow) blocked(ctx context.Context) (move, error) {
+	_, _, err := f.ask(ctx, &ui.Page{Key: "blocked", Body: []ui.Block{ui.S(f.t(f.unblock()))}, NoBack: true, Preset: ui.Continue,
+		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonContinue)}, {ID: ui.Leave, Label: f.t(msg.ButtonEnd), Letter: 'e'}}})
+	f.from = "resume"
+	return jump, err
+}
+
 // pin says how many tries are left after a wrong PIN, or that there are none.
 func (f *flow) pin(ctx context.Context, err error, which int) error {
 	if err == nil {
@@ -211,7 +226,7 @@ func (f *flow) pin(ctx context.Context, err error, which int) error {
 	c, infoErr := f.m.Card.Info(ctx)
 	switch {
 	case infoErr == nil && c.Tries[which] == 0:
-		return ui.Problem(f.t(msg.PINBlocked))
+		return ui.Problem(f.t(f.unblock()))
 	case infoErr == nil && errors.Is(err, ErrWrongSecret):
 		return ui.Problem(f.t(msg.PINWrong, c.Tries[which]))
 	}

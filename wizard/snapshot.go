@@ -197,6 +197,30 @@ func (s *Snapshot) Boot() (BootInfo, error) {
 	return s.boot.get(func() (BootInfo, error) { return s.m.Boot.Info(s.ctx) })
 }
 
+// entry is the index of the boot entry that starts by default: the one that the receipt
+// names, else the seller's, if what he signed is what is there, else the one to suggest.
+// It is -1 when there is none.
+func (s *Snapshot) entry(r *Receipt) int {
+	b, err := s.Boot()
+	if err != nil {
+		return -1
+	}
+	can := func(i int) bool { return i >= 0 && i < len(b.Entries) && (b.Uncertain == nil || !b.Uncertain[i]) }
+	if r != nil && r.EntryName != "" {
+		i := r.Entry - 1
+		if !can(i) || b.Entries[i] != r.EntryName {
+			i = slices.Index(b.Entries, r.EntryName) // the menu has changed
+		}
+		if can(i) {
+			return i
+		}
+	}
+	if h, err := s.Handover(); err == nil && can(b.Signed) && slices.ContainsFunc(h.Items, func(i CheckItem) bool { return i.ID == "boot" && i.Verdict == Pass }) {
+		return b.Signed
+	}
+	return b.Default
+}
+
 func (s *Snapshot) Live() (bool, error) {
 	return s.live.get(func() (bool, error) {
 		cert, err := s.HintCert()

@@ -104,7 +104,7 @@ type Choices struct {
 	Identity  Identity `json:"identity"`
 	Algorithm string   `json:"algorithm"` // "" for the card's recommended one
 	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
-	Entry     int      `json:"entry"`     // boot entry
+	Entry     int      `json:"entry"`     // boot entry, from 1; 0 for the one to suggest
 	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
 	Backup    Backup   `json:"backup"`    // of the key
 	Stick     string   `json:"-"`         // ID of the stick that it goes to
@@ -315,6 +315,13 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	i := j.Choice.Entry - 1
+	if i < 0 {
+		i = s.entry(nil)
+	}
+	if b, err := s.Boot(); err == nil && i >= 0 && i < len(b.Entries) {
+		r.Entry, r.EntryName = i+1, b.Entries[i]
+	}
 	for _, d := range disks {
 		if j.Choice.Volumes != nil && !slices.Contains(j.Choice.Volumes, d.UUID) {
 			continue
@@ -400,6 +407,9 @@ func applyDisk(ctx context.Context, j *Job) error {
 		old := j.Secrets.Current[d.UUID]
 		if old == nil {
 			old = j.Secrets.Disk
+			if err := j.M.Disks[i].CheckPassphrase(ctx, old); err != nil {
+				return fmt.Errorf("the present passphrase of %s was not given: %w", d.Path, err)
+			}
 		}
 		if d.Reencrypting { // somebody else's, to a key that he may know: finished, then done again
 			if err := j.M.Disks[i].Reencrypt(ctx, old, nil); err != nil {
@@ -604,7 +614,10 @@ func applyBoot(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
-	spec := BootSpec{Cert: cert, Entry: j.Choice.Entry}
+	spec := BootSpec{Cert: cert, Entry: s.entry(r)}
+	if spec.Entry < 0 {
+		return &PreflightError{[]Problem{noEntry}}
+	}
 	if spec.DUK, err = s.dukFiles(r); err != nil {
 		return fmt.Errorf("reading the disks' headers: %w", err)
 	}

@@ -48,15 +48,16 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	if err != nil {
 		return wizard.BootInfo{}, err
 	}
-	info := wizard.BootInfo{Trigger: st.OEM, Default: -1}
+	info := wizard.BootInfo{Trigger: st.OEM, Default: -1, Signed: -1}
 	entries, err := a.dir.Entries()
 	if err != nil {
 		return info, err
 	}
 	for _, e := range entries {
 		info.Entries = append(info.Entries, e.Name)
+		info.Uncertain = append(info.Uncertain, e.Uncertain != "")
 	}
-	info.Default = boot.Suggest(entries) - 1
+	info.Default, info.Signed = boot.Suggest(entries)-1, a.dir.Default(entries)-1
 	return info, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"reown/internal/secret"
+	"reown/wizard"
 )
 
 // errorText tells a person what an error means. One row for every exported
@@ -39,17 +40,23 @@ var generalTexts = []errorText{
 	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
 }
 
+const stepData = "No step counts as done unless the machine shows it. Your files are as the last finished step left them."
+
 // explain finds the text for an error. An error without a row still gets an
 // honest answer.
 func explain(err error) errorText {
 	for _, t := range texts() {
 		if t.matches(err) {
+			// In the middle of a run much has been changed.
+			if step := (*wizard.StepError)(nil); errors.As(err, &step) && (t.Data == nothingChanged || t.Data == untouched || t.Data == cardUntouched) {
+				t.Data = stepData
+			}
 			return t
 		}
 	}
 	return errorText{
 		What: "Something failed that this program has no explanation for; the line above says what.",
-		Data: "No step is counted as done unless the machine itself shows it. Your files are as the last finished step left them.",
+		Data: stepData,
 		Do:   "Run `reown status` to see the state of the machine, and `reown resume` to go on.",
 	}
 }

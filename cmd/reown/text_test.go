@@ -12,6 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"reown/gpgcard"
+	"reown/luks"
+	"reown/wizard"
 )
 
 // Errors that never reach a person: what they are for instead.
@@ -142,4 +146,25 @@ func TestHelpCoversEveryCommand(t *testing.T) {
 		}
 	}
 	walk(root(), nil)
+}
+
+// TestExplainInARun: what an error means by itself is not what it means in the middle of
+// a run, when the steps before have changed much.
+func TestExplainInARun(t *testing.T) {
+	for _, err := range []error{wizard.ErrWrongSecret, &wizard.PreflightError{}, wizard.ErrNotPrepared, gpgcard.ErrNoCard, luks.ErrWrongPassphrase} {
+		alone, step := explain(err), explain(fmt.Errorf("x: %w", &wizard.StepError{Step: "seal", Err: err}))
+		if !strings.HasPrefix(alone.Data, "Nothing ") {
+			t.Fatalf("%v: %q", err, alone.Data)
+		}
+		if step.What != alone.What || step.Do != alone.Do || step.Exit != alone.Exit || strings.HasPrefix(step.Data, "Nothing ") {
+			t.Errorf("%v: %+v", err, step)
+		}
+	}
+	// What says more stays.
+	if d := explain(&wizard.StepError{Step: "card", Err: wizard.ErrOtherKeys}).Data; d != explain(wizard.ErrOtherKeys).Data {
+		t.Errorf("%q", d)
+	}
+	if d := explain(wizard.ErrNotVerified).Data; d != "Nothing was changed in this start." { // it may be the second
+		t.Errorf("%q", d)
+	}
 }

@@ -11,7 +11,7 @@ import (
 var wizardTexts = []errorText{
 	{err: wizard.ErrNothingToDo, What: "There is no file /boot/oem, so nobody asks for this computer to be handed over.", Data: "Nothing was touched.", Do: "Nothing. To make the computer yours nevertheless, create /boot/oem and start again."},
 	{err: wizard.ErrTampering, What: "The computer already has an owner, and something in /boot asks for it to be taken over.", Data: "Nothing was changed by this program.", Do: "Type no passphrase. Compare /boot with what you know of it in the recovery shell, and remove /boot/oem if nothing else differs.", Exit: exitNotVerified},
-	{err: wizard.ErrNotVerified, What: "It could not be shown that this is the computer that was sent to you.", Data: "Nothing was changed.", Do: "Photograph the screen, type no secret, and ask the seller at the address on your order.", Exit: exitNotVerified},
+	{err: wizard.ErrNotVerified, What: "It could not be shown that this is the computer that was sent to you.", Data: "Nothing was changed in this start.", Do: "Photograph the screen, type no secret, and ask the seller at the address on your order.", Exit: exitNotVerified},
 	{err: wizard.ErrPaused, What: "The run was paused.", Data: "Your files are intact; everything goes on where it stopped.", Do: "Start the computer again and choose Continue, or run `reown resume`.", Exit: exitStopped},
 	{err: wizard.ErrCrashLoop, What: "The last three starts ended before anybody could answer anything, so this one goes on to the firmware's own menu.", Data: "Nothing was changed in these starts.", Do: "Run `reown status` in the recovery shell, and `reown wizard` to try again."},
 	{err: wizard.ErrNotPrepared, What: "The steps that come before this one are not done, and doing it now could lock you out.", Data: "Nothing was changed.", Do: "Run `reown resume`: it does what is missing, in the right order.", Exit: exitRefused},
@@ -30,7 +30,7 @@ var wizardTexts = []errorText{
 	{err: wizard.ErrWrongSecret, What: "A passphrase or PIN was refused by the device that it is for.", Data: "Nothing was changed.", Do: "Look at your paper, check Caps Lock and the keyboard, and try again. A PIN has few tries; `reown card status` shows how many."},
 	{err: wizard.ErrNotFound, What: "A file that the program keeps in /boot is not there.", Data: "Nothing is lost; what was done is measured on the devices.", Do: "Run `reown resume`."},
 	{err: wizard.ErrPowerUnreliable, What: "The computer runs on its battery.", Data: "Nothing was changed.", Do: "Plug in the power supply and try again.", Exit: exitRefused},
-	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right before anything is changed; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
+	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right first; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
 	{typ: typeOf[*wizard.NotDoneError](), What: "A device reported success, but measuring it shows that the step is not done.", Data: "Your files are intact.", Do: "Try again. If it stays so, export the log with `reown log --export` and ask for help."},
 	{typ: typeOf[*wizard.UnknownStepError](), What: "There is no step of that name.", Data: "Nothing was changed.", Do: "Use one of those that `reown status` lists.", Exit: exitUsage},
 
@@ -48,5 +48,5 @@ var wizardTexts = []errorText{
 	{err: tui.ErrScreen, What: "The screen or terminal went away while the program ran.", Data: "Your files are intact; a step that was running is finished at the next start.", Do: "Start the computer again and choose Continue, or use `--ui line`."},
 
 	// The step's own error has its own row; this is for those that have none.
-	{typ: typeOf[*wizard.StepError](), What: "A step failed; the line above says which, and why.", Data: "No step counts as done unless the machine shows it. Your files are as the last finished step left them.", Do: "Run `reown status` to see where it stands, and `reown resume` to go on."},
+	{typ: typeOf[*wizard.StepError](), What: "A step failed; the line above says which, and why.", Data: stepData, Do: "Run `reown status` to see where it stands, and `reown resume` to go on."},
 }

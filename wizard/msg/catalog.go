@@ -138,9 +138,9 @@ var (
 	KeyboardHelp   = M{"The firmware may know only the US layout. What is typed here must be typed the same way at every start.", "Le micrologiciel ne connaît peut-être que le clavier US. Ce que vous tapez ici devra être tapé de même à chaque démarrage.", "Die Firmware kennt vielleicht nur die US-Belegung. Was Sie hier tippen, müssen Sie bei jedem Start genauso tippen."}
 	KeyboardCannot = M{"This firmware cannot load the layout %s. It types as it did before.", "Ce micrologiciel ne peut pas charger le clavier %s. Rien ne change.", "Diese Firmware kann die Belegung %s nicht laden. Es bleibt wie vorher."}
 
-	ProblemsIntro   = M{"Before anything is changed, this must be put right:", "Avant tout changement, ceci doit être réglé :", "Bevor etwas geändert wird, muss dies in Ordnung sein:"}
+	ProblemsIntro   = M{"This must be put right first:", "Ceci doit d'abord être réglé :", "Zuerst muss dies in Ordnung sein:"}
 	ProblemDevice   = M{"The %s cannot be used: %s", "%s ne peut être utilisé : %s", "%s ist nicht benutzbar: %s"}
-	RemedyDevice    = M{"Try again. If it stays so, stop here; nothing has changed.", "Réessayez. Si cela persiste, arrêtez ici ; rien n'a changé.", "Noch einmal versuchen. Bleibt es so: aufhören, nichts ist geändert."}
+	RemedyDevice    = M{"Try again. If it stays so, stop here.", "Réessayez. Si cela persiste, arrêtez ici.", "Noch einmal versuchen. Bleibt es so: hier aufhören."}
 	ProblemPower    = M{"The computer runs on its battery (%d%%).", "L'ordinateur est sur batterie (%d%%).", "Der Rechner läuft mit Akku (%d%%)."}
 	RemedyPower     = M{"Plug in the power supply.", "Branchez l'alimentation.", "Stecken Sie das Netzteil ein."}
 	ProblemClock    = M{"The clock says %s UTC, which is in the past.", "L'horloge indique %s UTC, dans le passé.", "Die Uhr zeigt %s UTC, das ist vorbei."}
@@ -156,7 +156,7 @@ var (
 	RemedyKeyslots  = M{"Stop here and ask the seller.", "Arrêtez ici et demandez au vendeur.", "Hier aufhören und den Verkäufer fragen."}
 	ProblemMemory   = M{"Opening the disk needs %d MiB of memory; %d MiB are free.", "Ouvrir le disque demande %d Mio ; %d Mio sont libres.", "Das Öffnen braucht %d MiB Speicher; frei sind %d MiB."}
 	RemedyMemory    = M{"Ask the seller for a passphrase with less memory cost.", "Demandez au vendeur une phrase moins gourmande en mémoire.", "Den Verkäufer um eine sparsamere Passphrase bitten."}
-	ProblemEntries  = M{"No system to start was found in /boot.", "Aucun système à démarrer dans /boot.", "In /boot wurde kein System zum Starten gefunden."}
+	ProblemEntries  = M{"Nothing in /boot can start by default.", "Rien dans /boot ne peut démarrer par défaut.", "In /boot kann nichts von selbst starten."}
 	RemedyEntries   = M{"Stop here and ask the seller.", "Arrêtez ici et demandez au vendeur.", "Hier aufhören und den Verkäufer fragen."}
 )
 
@@ -183,6 +183,7 @@ var (
 	ItemNone         = M{"the seller gave nothing to compare with", "le vendeur n'a rien fourni à comparer", "der Verkäufer gab nichts zum Vergleich"}
 
 	StopNothing    = M{"Nothing has been changed on this computer.", "Rien n'a été changé sur cet ordinateur.", "An diesem Rechner wurde nichts geändert."}
+	StopNoMore     = M{"Nothing more was changed. What is done stays done; your files are intact.", "Rien d'autre n'a été changé. Ce qui est fait reste fait ; vos fichiers sont intacts.", "Sonst wurde nichts geändert. Was fertig ist, bleibt; Ihre Dateien sind unversehrt."}
 	StopClock      = M{"If only the six digits differ, the clock may be wrong: compare it with the line above, once.", "Si seuls les six chiffres diffèrent, l'heure est peut-être fausse : comparez-la, une fois, avec la ligne du haut.", "Weichen nur die sechs Ziffern ab, geht vielleicht die Uhr falsch: einmal mit der Zeile oben vergleichen."}
 	StopNoSecrets  = M{"Do not type any passphrase or PIN into it.", "N'y tapez aucune phrase secrète ni aucun code.", "Tippen Sie keine Passphrase und keine PIN ein."}
 	StopPhoto      = M{"Photograph the previous page and this one.", "Photographiez la page précédente et celle-ci.", "Fotografieren Sie die vorige Seite und diese."}
@@ -238,6 +239,7 @@ var (
 	PaperWrong = M{"That is not it. Look at your paper once more.", "Ce n'est pas cela. Regardez encore votre papier.", "Das ist es nicht. Sehen Sie noch einmal auf das Papier."}
 	PINWrong   = M{"Wrong PIN. Tries left: %d.", "Code faux. Essais restants : %d.", "Falsche PIN. Noch %d Versuche."}
 	PINBlocked = M{"This PIN is blocked. Go back to the list and choose \"I did not begin this\": the key is then made anew, your files stay.", "Ce code est bloqué. Revenez à la liste et choisissez « Ce n'était pas moi » : la clé est refaite, vos fichiers restent.", "Diese PIN ist gesperrt. In der Liste \"Das war nicht ich\" wählen: der Schlüssel wird neu gemacht, Ihre Dateien bleiben."}
+	PINUnblock = M{"This PIN is blocked. Leave, and set a KEY PIN anew with the admin PIN, in the recovery shell: reown card pin unblock. A blocked admin PIN stays blocked.", "Ce code est bloqué. Quittez ; la console de secours refait le CODE DE LA CLÉ avec le code admin : reown card pin unblock. Un code admin bloqué le reste.", "Diese PIN ist gesperrt. Gehen Sie; die Rettungskonsole setzt die SCHLÜSSEL-PIN mit der Admin-PIN neu: reown card pin unblock. Eine gesperrte Admin-PIN bleibt es."}
 	LastTry    = M{"This is the last try. Leave, and look for the right paper, if you are not sure.", "C'est le dernier essai. En cas de doute, quittez et cherchez le bon papier.", "Das ist der letzte Versuch. Wenn Sie unsicher sind, gehen Sie und suchen das richtige Papier."}
 	TriesLeft  = M{"%s %s, tries left: %d", "%s %s, essais restants : %d", "%s %s, noch %d Versuche"}
 )

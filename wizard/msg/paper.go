@@ -16,7 +16,7 @@ var (
 
 	PaperChecks = M{"The seller's secrets", "Les secrets du vendeur", "Die Geheimnisse des Verkäufers"}
 	PaperAll    = M{"%d of %d of what the seller had were checked: none of it opens anything any more.", "%d sur %d des accès du vendeur ont été vérifiés : plus rien ne s'ouvre avec eux.", "%d von %d Zugängen des Verkäufers wurden geprüft: keiner öffnet noch etwas."}
-	PaperNotAll = M{"ONLY %d of %d checks held. Ask for help before you use this computer.", "SEULEMENT %d vérifications sur %d ont réussi. Demandez de l'aide avant d'utiliser cet ordinateur.", "NUR %d von %d Prüfungen gelangen. Holen Sie Hilfe, bevor Sie den Rechner benutzen."}
+	PaperNotAll = M{"ONLY %d of %d checks held. If you do not know why, ask for help before you use this computer.", "SEULEMENT %d vérifications sur %d ont réussi. Si vous ignorez pourquoi, demandez de l'aide avant d'utiliser cet ordinateur.", "NUR %d von %d Prüfungen gelangen. Wenn Sie nicht wissen warum, holen Sie Hilfe, bevor Sie den Rechner benutzen."}
 
 	PaperMeasured = M{"Measured", "Mesures", "Gemessen"}
 	PaperVolume   = M{"disk %s, digest of its key:", "disque %s, empreinte de sa clé :", "Platte %s, Prüfsumme des Schlüssels:"}

@@ -49,6 +49,7 @@ type World struct {
 
 	CardState           // the security key that came with the laptop
 	Spare     CardState // another one, with keys of somebody's
+	CardError error     // what the reader answers instead
 
 	Sets []*bool // of each set of keys that was in memory: whether it was wiped
 
@@ -83,15 +84,20 @@ type World struct {
 	NoHOTP   bool // the token's firmware lacks it
 	AES      bool // the token has AES keys, which a reset of the card destroys
 
-	ROM    [4][]byte // four erase blocks; the keyring is the certificate that all of them name
-	Full   bool      // CBFS has no room
-	Change wizard.FirmwareChange
-	Files  string  // what stands for the files in /boot
-	Set    BootSet // what the firmware uses
-	Stage  *BootSet
-	Oem    bool
-	Hints  map[string][]byte
-	Seller wizard.Handover // as the statement has it; Handover compares
+	ROM  [4][]byte // four erase blocks; the keyring is the certificate that all of them name
+	Full bool      // CBFS has no room
+	// The boot menu: what the firmware can predict, the entry that would be suggested, and
+	// the one that the present set makes the default (-1: none).
+	Entries                []string
+	Uncertain              []bool
+	Suggested, SignedEntry int
+	Change                 wizard.FirmwareChange
+	Files                  string  // what stands for the files in /boot
+	Set                    BootSet // what the firmware uses
+	Stage                  *BootSet
+	Oem                    bool
+	Hints                  map[string][]byte
+	Seller                 wizard.Handover // as the statement has it; Handover compares
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
@@ -133,12 +139,16 @@ type Sealed struct{ OTP, PCR7, Primary string }
 type DUKObject struct{ Key, Pass, PCR7, Headers, Primary string }
 
 // BootSet is a signed set of files.
-type BootSet struct{ Signer, Files, Rollback, Primary, HOTP, DUK string }
+type BootSet struct {
+	Signer, Files, Rollback, Primary, HOTP, DUK string
+	Entry                                       string // that starts by default
+}
 
 // New returns a laptop as a seller ships it.
 func New() *World {
 	w := &World{
 		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
+		Entries:  []string{"Debian GNU/Linux", "Memory test"},
 		HasToken: true, AES: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
 	}
@@ -175,6 +185,7 @@ func (w *World) Clone() *World {
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
 		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
@@ -380,7 +391,7 @@ type card struct {
 func (w card) At(serial string) wizard.Card { return card{w.World, serial} }
 
 func (w card) there() (*CardState, error) {
-	if err := w.read(); err != nil {
+	if err := errors.Join(w.read(), w.CardError); err != nil {
 		return nil, err
 	}
 	var found *CardState
@@ -972,13 +983,17 @@ func (w boot) Triggered(context.Context) (bool, error) {
 func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: []string{"Debian GNU/Linux", "Memory test"}, Default: 0}, w.read()
+	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
 }
 
 func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
-	set := BootSet{Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
+	if s.Entry < 0 || s.Entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[s.Entry] {
+		err = errors.Join(err, fmt.Errorf("wizardtest: entry %d cannot be the default", s.Entry))
+		s.Entry = 0
+	}
+	set := BootSet{Entry: w.Entries[s.Entry], Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
 	if s.DUK == nil {
 		set.DUK = ""
 	}
