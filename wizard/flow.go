@@ -947,7 +947,9 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 			defer code.Wipe()
 			p.Live = func() []ui.Block { return append(slices.Clone(body), f.digits(code)) }
 		}
-		p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: f.t(msg.ButtonAnew), Letter: 'a'})
+		if fw, err := f.s.Firmware(); err == nil && !fw.Torn {
+			p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: f.t(msg.ButtonAnew), Letter: 'a'})
+		}
 	}
 	id, mv, err := f.ask(ctx, p)
 	if err != nil {

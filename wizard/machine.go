@@ -239,6 +239,7 @@ type FirmwareInfo struct {
 	Version string
 	Keyring []string // primary fingerprints of the certificates in the ROM
 	Digest  string   // sha256 of the whole chip, hex; "" when not read
+	Torn    bool     // a write was cut: only with the key on the card can it be ended
 }
 
 // FirmwarePlan is the new image, built and checked in RAM.

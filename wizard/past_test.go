@@ -3,10 +3,12 @@ package wizard_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"reown/wizard"
+	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
 )
 
@@ -112,5 +114,36 @@ func TestTouchedByTheSeller(t *testing.T) {
 				t.Errorf("by a flag: %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// TestATornChipKeepsItsKey: what the chip held before counts only with the key on the card,
+// so a new one is not offered until the chip is whole.
+func TestATornChipKeepsItsKey(t *testing.T) {
+	for cut, anew := range map[string]bool{"tpm.clear": true, "flash.block.1": false} {
+		w, p := wizardtest.New(), newPaper()
+		w.Fault = func(op string) error {
+			if op == cut {
+				return wizardtest.ErrCut
+			}
+			return nil
+		}
+		if err := unattended(w, p, nil); err == nil {
+			t.Fatal("was not interrupted")
+		}
+		w.Fault = nil
+		w.Reboot()
+		u := watched{UI: yes(w, p, nil), tasks: func(ui.Tasks) {}, page: func(pg *ui.Page) {
+			if pg.Key == "resume" && slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == "anew" }) != anew {
+				t.Errorf("cut at %s: %+v", cut, pg.Choices)
+			}
+		}}
+		if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); err != nil {
+			t.Error(err)
+		}
+		if err := w.Owned(p.seen); err != nil {
+			t.Error(err)
+		}
+		u.Close()
 	}
 }

@@ -203,9 +203,10 @@ func (f *flow) existing(ctx context.Context, k kind) (move, error) {
 }
 
 // unblock says what helps against a blocked PIN: the key is made anew, or, once the
-// firmware trusts the one that is on it, the PIN.
+// firmware trusts the one that is on it, or began to, the PIN.
 func (f *flow) unblock() msg.M {
-	if holds, _ := f.s.Holds(); holds {
+	holds, _ := f.s.Holds()
+	if fw, _ := f.s.Firmware(); holds || fw.Torn {
 		return msg.PINUnblock
 	}
 	return msg.PINBlocked

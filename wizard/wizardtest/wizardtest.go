@@ -903,6 +903,9 @@ func (w firmware) Info(context.Context) (wizard.FirmwareInfo, error) {
 	if c, err := w.parse(w.keyring()); err == nil {
 		i.Keyring = []string{c.Fprs[0]}
 	}
+	for _, block := range w.ROM {
+		i.Torn = i.Torn || !bytes.Equal(block, w.ROM[0])
+	}
 	return i, w.read()
 }
 
