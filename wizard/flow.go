@@ -143,7 +143,7 @@ func (f *flow) start(ctx context.Context) (Phase, string, error) {
 			what := f.t(msg.ProblemDevice, "card", cardErr)
 			switch {
 			case errors.Is(cardErr, ErrNoCard):
-				what = f.t(msg.PlugIn)
+				what, cardErr = f.t(msg.PlugIn), ErrNoCard
 			case errors.Is(cardErr, ErrSeveralCards):
 				what = f.t(msg.PlugSeveral)
 			}
