@@ -930,7 +930,8 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 		body = append(body, f.starts()...)
 	}
 	var bad []CheckItem
-	if !holds { // while the seller's firmware is in charge, what it can vouch for must hold
+	fw, _ := f.s.Firmware()
+	if !holds && !(fw.Torn && len(h.Keys) == 0) { // while the seller's key is in charge, what it can vouch for must hold
 		for _, i := range h.Items {
 			if i.Verdict == Fail && (i.ID == "boot" || i.ID == "handover" || i.ID == "firmware" && !f.s.flashing()) {
 				bad = append(bad, i)
@@ -947,7 +948,7 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 			defer code.Wipe()
 			p.Live = func() []ui.Block { return append(slices.Clone(body), f.digits(code)) }
 		}
-		if fw, err := f.s.Firmware(); err == nil && !fw.Torn {
+		if !fw.Torn {
 			p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: f.t(msg.ButtonAnew), Letter: 'a'})
 		}
 	}

@@ -376,7 +376,7 @@ type Handover struct {
 	Accepted  bool   `json:"accepted,omitempty"`
 	Cause     error  `json:"-"` // why the file was refused, or what of it does not match
 
-	Keys    []string `json:"keys"`    // fingerprints of the seller's keys (card and ROM)
+	Keys    []string `json:"keys"`    // fingerprints of the seller's keys (card and ROM); none once the firmware trusts that of this run
 	Volumes []Volume `json:"volumes"` // what the seller's signed statement lists
 	SRKName string   `json:"srkName"`
 	// CardSerial is the serial number of the security key in the seller's list; "" for none.

@@ -147,3 +147,45 @@ func TestATornChipKeepsItsKey(t *testing.T) {
 		u.Close()
 	}
 }
+
+// TestATornChipWithItsNewKey: the write was cut after the keyring. The chip does not trust
+// the seller's key any more, so that his hand-over and his /boot do not verify; that is
+// this run's doing. While it trusts his key, the same is an alarm.
+func TestATornChipWithItsNewKey(t *testing.T) {
+	for _, keys := range [][]string{nil, {strings.Repeat("E", 40)}} {
+		w, p := wizardtest.New(), newPaper()
+		w.Fault = func(op string) error {
+			if op == "flash.block.1" {
+				return wizardtest.ErrCut
+			}
+			return nil
+		}
+		if err := unattended(w, p, nil); err == nil {
+			t.Fatal("was not interrupted")
+		}
+		w.Fault = nil
+		w.Reboot()
+		w.HandoverFunc = func() wizard.Handover {
+			bad := wizard.CheckItem{Verdict: wizard.Fail, Detail: "signed by another key"}
+			h := wizard.Handover{Keys: keys}
+			for _, id := range []string{"handover", "boot"} {
+				bad.ID = id
+				h.Items = append(h.Items, bad)
+			}
+			return h
+		}
+		err := unattended(w, p, nil)
+		if keys != nil {
+			if !errors.Is(err, wizard.ErrNotVerified) {
+				t.Errorf("the seller's key is in charge, and %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		if err := w.Owned(p.seen); err != nil {
+			t.Error(err)
+		}
+	}
+}

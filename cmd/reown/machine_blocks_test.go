@@ -200,3 +200,92 @@ func TestForgedBlocks(t *testing.T) {
 		}
 	}
 }
+
+// TestATornChipWithItsNewKey: cut after the keyring was written, the chip itself says whose
+// it is; before that, the image that the owner's card has signed says that it is the seller's.
+func TestATornChipWithItsNewKey(t *testing.T) {
+	ctx := t.Context()
+	owner, seller := newSigner(t, "Owner"), newSigner(t, "The Seller")
+	dir := t.TempDir()
+	bootDir, chip := filepath.Join(dir, "boot"), filepath.Join(dir, "chip")
+	if err := os.MkdirAll(filepath.Join(bootDir, "grub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plan := func(cert, from []byte) *rom.Plan {
+		t.Helper()
+		kbx, db, err := keyring(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := rom.NewPlan(from, rom.Changes{Pubring: kbx, TrustDB: db})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	sold := plan(seller.cert, romtest.Layouts[2].Build()).New
+	p := plan(owner.cert, sold)
+	receipt := []byte(`{"type":"reown/receipt/v1","volumes":[]}` + "\n")
+	for name, doc := range map[string][]byte{blocksHint: oldBlocks(p), "kexec_reown.receipt": receipt} {
+		sig, err := owner.sign(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := append(bytes.Clone(doc), sig...)
+		if name == blocksHint {
+			file = signedBlocks(owner.cert, sig, doc)
+		}
+		if err := os.WriteFile(filepath.Join(bootDir, name), file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own, sellers := 0, 0
+	last := p.Blocks[len(p.Blocks)-1]
+	for i := uint32(0); i < last.Len(); i += 64 { // erased, and programmed up to here
+		torn := bytes.Clone(p.New)
+		copy(torn[last.Start+i:last.End], bytes.Repeat([]byte{0xff}, int(last.Len()-i)))
+		if bytes.Equal(torn, p.New) {
+			continue
+		}
+		if err := os.WriteFile(chip, torn, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		nor, err := flash.OpenFile(chip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := boot.Open(bootDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &wizard.Machine{PGP: openPGP{}, Card: owner, Platform: &platform{board: "b", sysfs: "/sys"}}
+		b := &bootAdapter{dir: d, verify: m.PGP.Verify}
+		fw := &firmware{backend: nor, board: "b", boot: b, keyring: keyring, certs: certsIn, mine: ofTheCard(m)}
+		h := &handoverReader{dir: d, firmware: fw, card: m.Card, verify: m.PGP.Verify}
+		got, err := h.read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := fw.Info(ctx)
+		if err != nil || !info.Torn || len(info.Keyring) != 1 {
+			t.Errorf("cut after byte %d: %+v, %v", i, info, err)
+			continue
+		}
+		cert, err := gpgcard.ParseCert(owner.cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Keyring[0] == cert.Fingerprint() {
+			own++
+		} else {
+			sellers++
+		}
+		if (len(got.Keys) == 0) != (info.Keyring[0] == cert.Fingerprint()) {
+			t.Errorf("cut after byte %d: the chip trusts %v, and upstream's keys are %v", i, info.Keyring, got.Keys)
+		}
+	}
+	t.Logf("cut %d times under the seller's key, %d times under the owner's", sellers, own)
+	if own == 0 || sellers == 0 {
+		t.Error("that shows nothing")
+	}
+}

@@ -299,6 +299,14 @@ func (r *recording) points(n int, rnd *rand.Rand) []point {
 	if r.torn != nil {
 		out = append(out, point{r.torn, r.torn.requests, Kept})
 	}
+	// And the last at which the chip was not yet what it became: its keyring is the new one.
+	final := r.moments[len(r.moments)-1].chip
+	for i := len(r.moments) - 1; i >= 0; i-- {
+		if m := &r.moments[i]; len(m.chip) > 0 && !maps.EqualFunc(m.chip, final, bytes.Equal) {
+			out = append(out, point{m, m.requests, Torn})
+			break
+		}
+	}
 	for round := 0; len(out) < n; round++ {
 		for j, s := range steps {
 			list := byStep[s]
