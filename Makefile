@@ -36,7 +36,7 @@ test: setup build lint
 soak:
 	@REOWN_SOAK=1 scripts/setup
 	@$(MAKE) build
-	REOWN_SOAK=1 REOWN_REQUIRE_PEERS=1 $(GO) test -timeout 12h ./...
+	REOWN_SOAK=1 REOWN_REQUIRE_PEERS=1 $(GO) test -count=1 -timeout 12h ./...
 	$(MAKE) fuzz FUZZTIME=10m
 
 fuzz: ; @scripts/fuzz $(or $(FUZZTIME),30s)

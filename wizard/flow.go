@@ -24,7 +24,9 @@ type Options struct {
 	Keyboard  Keyboard
 	Signer    string // fingerprint of the seller, or of another who handed the machine on; "": compared on the screen
 	Me        string // fingerprint of the key that the machine was handed to; "": not said
-	LostKey   bool   // the owner says that he has lost his security key, and begins anew
+	// LostKey is not nil where the owner says that he has lost his security key, and begins
+	// anew. It puts /boot/oem there, and is called when the work begins and no earlier.
+	LostKey func(context.Context) error
 	// Explain puts an error into words: what happened, what it means for the
 	// owner's data, what to do now.
 	Explain func(error) (what, data, do string)
@@ -93,7 +95,7 @@ func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 	if err != nil {
 		return err
 	}
-	if !trigger {
+	if !trigger && o.LostKey == nil {
 		return ErrNothingToDo
 	}
 	if err := crashLoop(ctx, m); err != nil {
@@ -996,6 +998,11 @@ func (f *flow) work(ctx context.Context) error {
 		j.Choice.Card = c.Serial
 	}
 	defer j.copies.wipe()
+	if f.o.LostKey != nil {
+		if err := f.o.LostKey(ctx); err != nil {
+			return err
+		}
+	}
 	f.running = true
 	for {
 		r := newRunner(ctx, j, f.lang)

@@ -18,7 +18,7 @@ func (f *flow) pastTampering(ctx context.Context, why string) (Phase, error) {
 		return "", err
 	}
 	ask := h.SoldTouched() && why == h.Why
-	if !f.o.LostKey && !(ask && h.trusts(f.o.Signer)) {
+	if f.o.LostKey == nil && !(ask && h.trusts(f.o.Signer)) {
 		if err := f.tampering(ctx, why, ask); err != nil {
 			return "", err
 		}

@@ -33,8 +33,14 @@ func TestTheKeyIsLost(t *testing.T) {
 			run := func() error {
 				u := yes(w, p, answers)
 				defer u.Close()
-				return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{LostKey: true})
+				return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{LostKey: func(context.Context) error { w.Oem = true; return nil }})
 			}
+			// Nor does it leave a trigger where he thinks better of it.
+			w.Oem, answers["verify"] = false, "stop"
+			if err := run(); !errors.Is(err, wizard.ErrNotVerified) || w.Oem || len(changed(w)) > 0 {
+				t.Fatalf("stopped: %v, %v, %q", err, w.Oem, changed(w))
+			}
+			answers["verify"] = "unproven"
 			if cut != "" {
 				w.Fault = func(op string) error {
 					if op == cut {

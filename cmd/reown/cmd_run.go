@@ -126,19 +126,13 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeDevices()
-	trigger, err := m.Boot.Triggered(ctx)
-	if err != nil {
-		return err
+	var lost func(context.Context) error
+	if b, ok := m.Boot.(*bootAdapter); ok && r.lostKey {
+		lost = oemBoot{b}.Trigger
 	}
-	if !trigger && r.lostKey {
-		b, ok := m.Boot.(*bootAdapter)
-		if !ok {
-			return errForeignMachine
-		}
-		if err := (oemBoot{b}).Trigger(ctx); err != nil {
-			return err
-		}
-	} else if !trigger {
+	if trigger, err := m.Boot.Triggered(ctx); err != nil {
+		return err
+	} else if !trigger && (lost == nil || r.onlyContinued) {
 		fmt.Fprintln(e.stderr, "reown: there is no /boot/oem: nothing to do")
 		return nil
 	}
@@ -162,16 +156,13 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	keys, closeKeys := keyboard()
 	defer closeKeys()
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: r.lostKey,
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: lost,
 		Explain: func(err error) (what, data, do string) {
 			t := explain(err)
 			return t.What, t.Data, t.Do
 		},
 	})
 	closeUI()
-	if errors.Is(err, ui.ErrLeft) && r.lostKey && !trigger { // before anything was changed
-		err = errors.Join(err, m.Boot.RemoveTrigger(ctx))
-	}
 	return ended(err)
 }
 

@@ -67,6 +67,20 @@ func (s *signer) Info(context.Context) (wizard.CardInfo, error) {
 	return wizard.CardInfo{Serial: "1", Vendor: "x", Algorithms: []string{"p256"}, Fingerprints: fprs}, err
 }
 
+// planFor is the image that trusts a certificate alone.
+func planFor(t *testing.T, cert, from []byte) *rom.Plan {
+	t.Helper()
+	kbx, db, err := keyring(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := rom.NewPlan(from, rom.Changes{Pubring: kbx, TrustDB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // TestForgedBlocks: whoever can write to /boot signs it with his own key, trigger and all,
 // and says beside it that the owner's chip had trusted that key before a write that was
 // cut. Only the key on the card can say so.
@@ -89,22 +103,10 @@ func TestForgedBlocks(t *testing.T) {
 	put("initrd.img", "the maid's initrd")
 	put("grub/grub.cfg", "menuentry 'Debian' {\n linux /vmlinuz root=/dev/sda1\n initrd /initrd.img\n}\n")
 	put("oem", "")
-	plan := func(cert, from []byte) *rom.Plan {
-		t.Helper()
-		kbx, db, err := keyring(cert)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := rom.NewPlan(from, rom.Changes{Pubring: kbx, TrustDB: db})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	owned := plan(owner.cert, romtest.Layouts[2].Build()).New
-	evil := plan(maid.cert, owned).New
-	undo := oldBlocks(plan(owner.cert, evil)) // from evil to owned: what "was" before is evil
-	clear(undo[32:64])                        // the chip is not what came of it, either
+	owned := planFor(t, owner.cert, romtest.Layouts[2].Build()).New
+	evil := planFor(t, maid.cert, owned).New
+	undo := oldBlocks(planFor(t, owner.cert, evil)) // from evil to owned: what "was" before is evil
+	clear(undo[32:64])                              // the chip is not what came of it, either
 	if err := os.WriteFile(chip, owned, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -211,20 +213,8 @@ func TestATornChipWithItsNewKey(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(bootDir, "grub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	plan := func(cert, from []byte) *rom.Plan {
-		t.Helper()
-		kbx, db, err := keyring(cert)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := rom.NewPlan(from, rom.Changes{Pubring: kbx, TrustDB: db})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	sold := plan(seller.cert, romtest.Layouts[2].Build()).New
-	p := plan(owner.cert, sold)
+	sold := planFor(t, seller.cert, romtest.Layouts[2].Build()).New
+	p := planFor(t, owner.cert, sold)
 	receipt := []byte(`{"type":"reown/receipt/v1","volumes":[]}` + "\n")
 	for name, doc := range map[string][]byte{blocksHint: oldBlocks(p), "kexec_reown.receipt": receipt} {
 		sig, err := owner.sign(doc)
