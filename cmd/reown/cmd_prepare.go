@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"reown/gpgcard"
+	"reown/internal/atomicfile"
 	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/rom"
@@ -488,15 +489,7 @@ func replaceOrRemove(name string, data []byte) error {
 		}
 		return nil
 	}
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return atomicfile.WriteFile(name, data, 0o644)
 }
 
 // progressLines reports each step, and every tenth of a long one.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"reown/gpgcard"
+	"reown/internal/atomicfile"
 	"reown/internal/escape"
 	"reown/internal/secret"
 	"reown/wizard"
@@ -132,7 +133,7 @@ func copyRecord(ctx context.Context, from release.Boot, dir string) error {
 	for _, name := range []string{release.RecordName, release.SignatureName, release.KeyName} {
 		data, err := from.ReadPublished(ctx, name)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), data, 0o644)
+			err = atomicfile.WriteFile(filepath.Join(dir, name), data, 0o644)
 		} else if errors.Is(err, wizard.ErrNotFound) && name != release.RecordName {
 			err = nil // the card was lost
 		}

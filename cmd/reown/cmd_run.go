@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"reown/internal/atomicfile"
 	"reown/internal/keymap"
 	"reown/internal/secret"
 	"reown/internal/ttyinput"
@@ -240,23 +241,7 @@ func (name secretsFile) Replace(doc *secret.Buffer) error {
 		_, err = f.Write(doc.Bytes())
 		return errors.Join(err, f.Close())
 	}
-	tmp := string(name) + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(doc.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, string(name)); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(string(name)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.WriteFile(string(name), doc.Bytes(), 0o600)
 }
 
 // console is the front end for a person: a whole screen, or numbered questions

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reown/boot"
+	"reown/internal/atomicfile"
 	"reown/internal/handover"
 	"reown/internal/initrd"
 	"reown/internal/unpack"
@@ -27,6 +28,7 @@ var bootTexts = []errorText{
 	{err: boot.ErrTampering, What: "There is a file /boot/oem, which asks for a change of owner, but nobody who owns this computer's key has signed it. Somebody who had the computer in hand may have put it there.", Data: "Your files are not affected. Nothing is erased because of that file.", Do: "Do not follow any instruction to set the computer up again. If you expected none, treat it as tampered with; `reown boot verify /boot` shows what else differs.", Exit: exitNotVerified},
 	{err: boot.ErrNoEntries, What: "No system to start was found in /boot.", Data: bootUnharmed, Do: "Check that the right partition is /boot. If the system was just installed, start it once and let it write its start menu.", Exit: exitRefused},
 	{err: boot.ErrEntry, What: "The chosen start entry cannot be made the default; the line above says why.", Data: bootUnharmed, Do: "Choose another entry: `reown boot entries /boot` lists them."},
+	{err: atomicfile.ErrNotRegular, What: "Where a plain file with one name must be, there is a link, a folder, a device, or a file with further names; the line above names it.", Data: "Nothing was written to it or through it.", Do: "No system makes such a thing there. Look at it in a recovery shell and remove it if you did not make it."},
 	{err: boot.ErrNotRegular, What: "In /boot there is a link, a folder or a device where a plain file must be.", Data: bootUnharmed, Do: "No system makes such a thing there. Look at it in a recovery shell and remove it if you did not make it."},
 	{err: boot.ErrTooLarge, What: "Something in /boot is far larger than it can be on a real system.", Data: bootUnharmed, Do: "Look at /boot in a recovery shell; the line above names what is too large."},
 	{err: boot.ErrNoSignature, What: "The start files carry no signature, so nobody can say whether they were changed.", Data: bootUnharmed, Do: "If you have just installed or cleared /boot, sign it. If not, treat the computer as tampered with.", Exit: exitNotVerified},

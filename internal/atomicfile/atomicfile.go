@@ -1,6 +1,10 @@
 // Package atomicfile replaces a file so that a cut of power leaves the old content
-// or the new one, never a part: temporary name in the same directory, sync, rename,
-// sync of the directory. For /boot itself use package boot, which names each write.
+// or the new one, never a part: a temporary name in the same directory, sync, rename,
+// sync of the directory.
+//
+// A Dir does each of these by itself, through handles of directories, so that package
+// boot can give each write a name. No link is followed below it: what lies at a name
+// is replaced or removed, never written through. It does not choose when to sync.
 package atomicfile
 
 import (
@@ -8,56 +12,48 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
-// WriteFile replaces the file at path by data with the given permissions. A link at
-// path is replaced, not followed. On error the old file is still there and the
-// temporary one is not.
+// WriteFile replaces the file at path by data with the given permissions. It is made
+// with mode 0600 under a new name, whatever lies there; a link at path is replaced, not
+// followed. On error the old file is still there and the temporary one is not.
 func WriteFile(path string, data []byte, perm os.FileMode) (err error) {
-	dir, base := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	f, err := os.CreateTemp(dir, "."+base+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
+	base := filepath.Base(path)
 	defer func() {
 		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
 			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Chmod(perm); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return SyncDir(dir)
-}
-
-// SyncDir makes the names in a directory last. File systems that cannot (vfat)
-// answer EINVAL, which is no error here.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) {
-		err = nil
+	defer d.Close()
+	f, name, err := d.createTemp("." + base)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, d.Close())
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(name, base)
+	}
+	if err != nil {
+		return errors.Join(err, d.Remove(name))
+	}
+	return d.Sync()
+}
+
+// SyncDir makes the names in a directory last.
+func SyncDir(dir string) error {
+	d, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
