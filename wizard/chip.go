@@ -20,8 +20,8 @@ func (f *flow) chip(ctx context.Context, body []ui.Block) ([]ui.Block, string) {
 	if c.Shared > 0 {
 		body = append(body, ui.R(ui.Note, "", f.t(msg.ChipShared, c.Shared)))
 	}
-	if len(c.Removed)+len(c.Rejected) > 0 || c.LostConfig {
-		body = append(body, ui.R(ui.Note, "", f.t(msg.ChipGoes, len(c.Removed), len(c.Rejected))))
+	if len(c.Removed)+len(c.Dropped)+len(c.Taken) > 0 || c.LostConfig {
+		body = append(body, ui.R(ui.Note, "", f.t(msg.ChipGoes, len(c.Removed), len(c.Dropped), len(c.Taken))))
 	}
 	var d strings.Builder
 	if c.LostConfig {
@@ -30,8 +30,22 @@ func (f *flow) chip(ctx context.Context, body []ui.Block) ([]ui.Block, string) {
 	for _, name := range c.Removed {
 		fmt.Fprintf(&d, "- %s\n", escape.Text(name))
 	}
-	for _, line := range c.Rejected {
-		fmt.Fprintf(&d, "- %s\n", escape.Text(line))
+	for _, s := range c.Dropped {
+		fmt.Fprintf(&d, "- %s  (%s)\n", escape.Text(s.Line), f.t(whyDropped(s.Why)))
+	}
+	for _, s := range c.Taken {
+		fmt.Fprintf(&d, "= %s  (%s)\n", escape.Text(s), f.t(msg.ChipTaken))
 	}
 	return body, d.String()
+}
+
+// whyDropped says why a setting of the firmware does not stay.
+func whyDropped(why string) msg.M {
+	switch why {
+	case "command":
+		return msg.ChipWhyCommand
+	case "value":
+		return msg.ChipWhyValue
+	}
+	return msg.ChipWhySetting
 }

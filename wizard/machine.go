@@ -254,11 +254,16 @@ type FirmwarePlan struct {
 
 // FirmwareChange is what becomes of the chip's other content.
 type FirmwareChange struct {
-	Shared     int      // blocks to rewrite that also hold other parts of the firmware
-	Removed    []string // names of files below "heads/" that go
-	Rejected   []string // lines of its settings that are not kept
-	LostConfig bool     // its settings cannot be read
+	Shared     int              // blocks to rewrite that also hold other parts of the firmware
+	Removed    []string         // names of files below "heads/" that go
+	Taken      []string         // its settings that stay, NAME=VALUE
+	Dropped    []DroppedSetting // lines of its settings that go
+	LostConfig bool             // its settings cannot be read
 }
+
+// A DroppedSetting is a line of the firmware's settings that goes, and why: "command",
+// "setting" or "value" (see rom.Reason).
+type DroppedSetting struct{ Line, Why string }
 
 // Firmware is the flash chip.
 type Firmware interface {

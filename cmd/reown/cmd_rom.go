@@ -40,7 +40,7 @@ func romCommand() *command {
 			long: strings.TrimSpace(`The file's bytes are erased and its place becomes free.` + style)},
 		{name: "own", args: "IMAGE|--flash --pubring FILE --trustdb FILE --out FILE", short: "make the image that trusts one key only", run: romOwn,
 			long: help(`Removes every file below heads/, whoever put it there, and adds the keyring and the trust database on
-erase blocks of their own. config.user stays, without lines that could run a command.
+erase blocks of their own. Of config.user only what says what the machine is stays.
   --set CONFIG_X=VALUE    set a value in config.user; may be repeated
   --keep NAME             let a further file below heads/ stay; may be repeated
 Nothing is written but --out; see "rom write".`)},
@@ -389,6 +389,7 @@ type planReport struct {
 	Added      []string `json:"added"`
 	Kept       []string `json:"kept"`
 	Rejected   []string `json:"rejected_settings"`
+	Taken      []string `json:"taken_settings"`
 	PCR7SHA1   string   `json:"pcr7_sha1"`
 	PCR7SHA256 string   `json:"pcr7_sha256"`
 }
@@ -396,8 +397,14 @@ type planReport struct {
 func reportPlan(e *env, p *rom.Plan, asJSON bool) error {
 	r := planReport{
 		Blocks: []string{}, Shared: p.Shared, Aligned: p.Aligned,
-		Removed: orEmpty(p.Removed), Added: orEmpty(p.Added), Kept: orEmpty(p.Kept), Rejected: orEmpty(p.Rejected),
+		Removed: orEmpty(p.Removed), Added: orEmpty(p.Added), Kept: orEmpty(p.Kept), Rejected: []string{}, Taken: []string{},
 		PCR7SHA1: hex.EncodeToString(p.PCR7SHA1[:]), PCR7SHA256: hex.EncodeToString(p.PCR7SHA256[:]),
+	}
+	for _, d := range p.Dropped {
+		r.Rejected = append(r.Rejected, d.Line)
+	}
+	for _, s := range p.Taken {
+		r.Taken = append(r.Taken, s.Name+"="+s.Value)
 	}
 	for _, b := range p.Blocks {
 		r.Blocks = append(r.Blocks, fmt.Sprintf("0x%08x", b.Start))
@@ -408,7 +415,7 @@ func reportPlan(e *env, p *rom.Plan, asJSON bool) error {
 	for _, l := range []struct {
 		what  string
 		names []string
-	}{{"removed", r.Removed}, {"added", r.Added}, {"kept", r.Kept}, {"dropped from config.user", r.Rejected}} {
+	}{{"removed", r.Removed}, {"added", r.Added}, {"kept", r.Kept}, {"kept in config.user", r.Taken}, {"dropped from config.user", r.Rejected}} {
 		for _, n := range l.names {
 			fmt.Fprintf(e.stdout, "%s: %q\n", l.what, n)
 		}

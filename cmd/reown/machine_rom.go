@@ -140,7 +140,14 @@ func (f *firmware) CheckSpace(ctx context.Context, n int) (wizard.FirmwareChange
 	if err != nil {
 		return wizard.FirmwareChange{}, err
 	}
-	return wizard.FirmwareChange{Shared: p.Shared, Removed: p.Removed, Rejected: p.Rejected, LostConfig: p.LostConfig}, flash.CheckWritable(f.backend, p)
+	change := wizard.FirmwareChange{Shared: p.Shared, Removed: p.Removed, LostConfig: p.LostConfig}
+	for _, s := range p.Taken {
+		change.Taken = append(change.Taken, s.Name+"="+s.Value)
+	}
+	for _, d := range p.Dropped {
+		change.Dropped = append(change.Dropped, wizard.DroppedSetting{Line: d.Line, Why: string(d.Why)})
+	}
+	return change, flash.CheckWritable(f.backend, p)
 }
 
 func (f *firmware) Plan(ctx context.Context, cert []byte) (*wizard.FirmwarePlan, error) {

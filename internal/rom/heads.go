@@ -1,7 +1,6 @@
 package rom
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
 	"errors"
@@ -177,46 +176,4 @@ func (s Setting) check() error {
 		return fmt.Errorf("%w: %q", ErrBadSetting, s.Name)
 	}
 	return nil
-}
-
-// UpdateConfig sets values in a config.user: in place where the name is already
-// set, at the end otherwise. Other settings and comments stay to the byte;
-// rejected lines (see ParseConfig) are dropped and returned.
-func UpdateConfig(old []byte, set []Setting) (updated []byte, rejected []string, err error) {
-	if len(old) > MaxConfig {
-		return nil, nil, fmt.Errorf("%w: config.user has %d bytes, more than %d", ErrUnknownLayout, len(old), MaxConfig)
-	}
-	values := map[string]string{}
-	for _, s := range set {
-		if err := s.check(); err != nil {
-			return nil, nil, err
-		}
-		values[s.Name] = s.Value
-	}
-	done := map[string]bool{}
-	var out bytes.Buffer
-	put := func(name string) {
-		if !done[name] {
-			fmt.Fprintf(&out, "export %s=\"%s\"\n", name, values[name])
-			done[name] = true
-		}
-	}
-	for _, line := range configLines(old) {
-		s, ok := parseSetting(line)
-		switch _, mine := values[s.Name]; {
-		case ok && mine:
-			put(s.Name)
-		case ok || isComment(line):
-			out.WriteString(line + "\n")
-		default:
-			rejected = append(rejected, line)
-		}
-	}
-	for _, s := range set {
-		put(s.Name)
-	}
-	if out.Len() > MaxConfig {
-		return nil, nil, fmt.Errorf("%w: config.user would grow beyond %d bytes", ErrNoSpace, MaxConfig)
-	}
-	return out.Bytes(), rejected, nil
 }

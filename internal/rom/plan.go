@@ -28,7 +28,7 @@ type NewFile struct {
 type Changes struct {
 	Pubring []byte // the owner's pubring.kbx; not empty
 	TrustDB []byte // the owner's trustdb.gpg; not empty
-	// Settings are set in config.user, whose other settings stay.
+	// Settings are the owner's in config.user; of the others see OwnConfig.
 	Settings []Setting
 	// Keep names further files below "heads/" that stay.
 	Keep []string
@@ -54,11 +54,12 @@ type Plan struct {
 	// their own, so that every later change has Shared == 0.
 	Aligned bool
 
-	Removed  []string  // names of files that are gone
-	Kept     []string  // names of files below "heads/" with the same data as before
-	Added    []string  // names of files that are new or changed
-	Settings []Setting // all settings of the new config.user
-	Rejected []string  // lines of the old config.user that were dropped
+	Removed  []string      // names of files that are gone
+	Kept     []string      // names of files below "heads/" with the same data as before
+	Added    []string      // names of files that are new or changed
+	Settings []Setting     // all settings of the new config.user
+	Taken    []Setting     // those of them that were taken over from the old one
+	Dropped  []DroppedLine // lines of the old config.user that were dropped
 	// LostConfig says that an interrupted write has left no readable config.user,
 	// so that its old settings are not in the new one.
 	LostConfig bool
@@ -80,7 +81,7 @@ func NewPlan(old []byte, c Changes) (*Plan, error) {
 		return nil, fmt.Errorf("%w: the keyring and the trust database must not be empty", ErrBadName)
 	}
 	oldConfig, lost := im.config()
-	config, rejected, err := UpdateConfig(oldConfig, c.Settings)
+	config, takenOver, dropped, err := OwnConfig(oldConfig, c.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func NewPlan(old []byte, c Changes) (*Plan, error) {
 		return nil, err
 	}
 	p.Settings, _ = ParseConfig(config)
-	p.Rejected, p.LostConfig = rejected, lost
+	p.Taken, p.Dropped, p.LostConfig = takenOver, dropped, lost
 	return p, nil
 }
 

@@ -80,7 +80,7 @@ var Conversations = []Conversation{
 		w.Full = true
 	}, Say: map[string]string{"problems": ui.Leave}, Want: ui.ErrLeft},
 	{Name: "chip", Keep: "check", World: func(w *World) {
-		w.Change = wizard.FirmwareChange{Shared: 2, LostConfig: true, Rejected: []string{"$(reboot)"},
+		w.Change = wizard.FirmwareChange{Shared: 2, LostConfig: true, Dropped: []wizard.DroppedSetting{{Line: "$(reboot)", Why: "command"}},
 			Removed: []string{"heads/initrd/.gnupg/keys/seller.asc", "heads/initrd/etc/motd", "heads/initrd/bin/hello", "heads/initrd/bin/x\x1b[2J"}}
 	}},
 	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},

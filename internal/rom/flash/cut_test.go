@@ -55,7 +55,7 @@ func cuts(t *testing.T, p *rom.Plan, n int, ways ...torn) (steps, erases, bad in
 					t.Fatalf("cut %d (%s) in %q: writing anew: %v", cut, how, c.names[cut], err)
 				}
 				files, want := small.Coreboot(again.data), small.Coreboot(p.New)
-				if next.LostConfig || len(next.Rejected) > 0 {
+				if next.LostConfig || len(next.Dropped) > 0 {
 					delete(files, rom.NameConfig)
 					delete(want, rom.NameConfig)
 				}
