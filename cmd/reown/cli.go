@@ -1,15 +1,5 @@
 package main
 
-// Rules of this command line (a contract; scripts and our own tests rely on it):
-//
-//   - a report goes to stdout, everything else to stderr;
-//   - `--json` on whatever reports, one JSON document, no secret in it;
-//   - secrets come from files, file descriptors or the terminal, never from
-//     flags or the environment;
-//   - exit codes are those of the constants below and no others;
-//   - an error is printed as: what happened, what it means for the data, what
-//     to do now (text.go).
-
 import (
 	"context"
 	"errors"
@@ -19,6 +9,7 @@ import (
 	"strings"
 
 	"reown/internal/escape"
+	"reown/internal/laptop"
 )
 
 // Exit codes.
@@ -91,8 +82,8 @@ func run(ctx context.Context, e *env, args []string) int {
 	case "version", "--version":
 		fmt.Fprintln(e.stdout, versionLine())
 		return exitDone
-	case restartVerb: // how a run ends; see platform.Restart
-		return finish(e, restartNow())
+	case laptop.RestartVerb: // how a run ends
+		return finish(e, laptop.RestartNow())
 	}
 	cmd, rest, err := find(root(), args)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"reown/boot"
 	"reown/gpgcard"
+	"reown/internal/laptop"
 )
 
 func bootCommand() *command {
@@ -254,8 +255,7 @@ func cardSignature(ctx context.Context, e *env, spec, serial, pinFile string, ce
 		return nil, err
 	}
 	defer pin.Wipe()
-	c := card{sel: gpgcard.Selector{Serial: serial}, buses: buses}
-	return c.Sign(ctx, cert, pin, data)
+	return laptop.Card(serial, buses...).Sign(ctx, cert, pin, data)
 }
 
 // certVerifier checks by the certificate in a file, armoured or binary.
@@ -263,7 +263,13 @@ func certVerifier(file string) (cert []byte, verify boot.Verifier, err error) {
 	if cert, err = os.ReadFile(file); err != nil {
 		return nil, nil, fmt.Errorf("reading the public key: %w", err)
 	}
-	return cert, func(sig, data []byte) error { return openPGP{}.Verify(cert, data, sig) }, nil
+	return cert, func(sig, data []byte) error {
+		c, err := gpgcard.ParseCert(cert)
+		if err == nil {
+			_, err = gpgcard.VerifyDetached(c, sig, data)
+		}
+		return err
+	}, nil
 }
 
 func bootVerify(ctx context.Context, e *env, args []string) error {

@@ -15,7 +15,8 @@ import (
 	"reown/internal/atomicfile"
 	"reown/internal/escape"
 	"reown/internal/handover"
-	"reown/internal/rom"
+	"reown/internal/laptop"
+	"reown/internal/words"
 	"reown/wizard"
 	"reown/wizard/prepare"
 	"reown/wizard/ui/answers"
@@ -134,7 +135,7 @@ func (p *preparation) check() error {
 		return usagef("reown prepare: --shop-pin-file, --shop-serial and --shop-card are for a security key that is plugged in; with --shop-later it is elsewhere")
 	case !elsewhere && (p.shopCert == "") != (p.shopPIN == "") || p.shopCert == "" && p.shopSerial+p.shopCard != "":
 		return usagef("reown prepare: --shop-cert and --shop-pin-file belong together, or --shop-cert and --shop-later")
-	case p.restart && p.noRestart:
+	case p.restart && p.NoRestart:
 		return usagef("reown prepare: --restart and --no-restart exclude each other")
 	}
 	return nil
@@ -224,30 +225,27 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return err
 	}
 	l.Order = order.ID
-	if p.tpm == "auto" {
-		if err := p.resolve(); err != nil {
+	if p.TPM == "auto" {
+		if err := p.Resolve(); err != nil {
 			return err
 		}
-		if p.tpm == "none" {
+		if p.TPM == "none" {
 			return prepare.ErrNoTPM
 		}
 	}
 	// The restart is the worker's; what this leaves is that the TPM is told of it.
-	p.noRestart = true
-	unlock, err := p.lock()
+	p.NoRestart = true
+	unlock, err := laptop.Lock(p.Boot)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	m, closeDevices, err := p.machine(ctx)
+	machine, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closeDevices()
-	laptop, err := oemMachine(m)
-	if err != nil {
-		return err
-	}
+	defer machine.Close()
+	m := machine.Seller()
 	o := prepare.Options{
 		Order: order, Signer: wizard.Fingerprint(p.signer), Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
 		Report: progressLines(e), Touch: func(n, of int) {
@@ -266,9 +264,9 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return err
 	}
 	defer o.Known.Wipe()
-	res, err := p.prepare(ctx, e, laptop, o)
+	res, err := p.prepare(ctx, e, m, o)
 	if errors.Is(err, prepare.ErrRestart) {
-		return errors.Join(err, p.beforeRestart(ctx, e, m))
+		return errors.Join(err, p.beforeRestart(ctx, e, m.Machine, machine.Restart))
 	}
 	if err != nil {
 		return err
@@ -277,10 +275,10 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		return fmt.Errorf("writing what is to be sent: %w", err)
 	}
 	*l = label{
-		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, fourWords), "-"), Fingerprint: res.Fingerprint,
+		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, words.Four), "-"), Fingerprint: res.Fingerprint,
 		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
 	}
-	if l.Aligned = aligned(laptop); !l.Aligned {
+	if l.Aligned = machine.Aligned(); !l.Aligned {
 		fmt.Fprintln(e.stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
 	}
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !res.Unsigned {
@@ -290,15 +288,15 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 }
 
 // prepare does the part that the flags ask for.
-func (p *preparation) prepare(ctx context.Context, e *env, laptop *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
+func (p *preparation) prepare(ctx context.Context, e *env, m *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
 	if p.shopSignature == "" {
-		return prepare.Run(ctx, laptop, o)
+		return prepare.Run(ctx, m, o)
 	}
 	sigs, err := readFile(e, p.shopSignature, handover.MaxStatement)
 	if err != nil {
 		return nil, fmt.Errorf("reading the shop's signature: %w", err)
 	}
-	return prepare.Sign(ctx, laptop, o, sigs)
+	return prepare.Sign(ctx, m, o, sigs)
 }
 
 const (
@@ -306,9 +304,9 @@ const (
 	maxRestarts  = 3
 )
 
-// beforeRestart gets the laptop ready to be restarted by the worker, or by --restart: not
-// again and again, should the TPM never be content.
-func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machine) error {
+// beforeRestart gets the laptop ready to be restarted by the worker, or by --restart with
+// again: not again and again, should the TPM never be content.
+func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machine, again func(context.Context) error) error {
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !p.restart {
 		return err
 	}
@@ -323,20 +321,8 @@ func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machi
 	if err := m.Boot.AppendHint(ctx, restartsHint, []byte(".")); err != nil {
 		return err
 	}
-	if laptop, ok := m.Platform.(*platform); ok {
-		p.again = func() error { laptop.noRestart = false; return laptop.Restart(ctx) }
-	}
+	p.again = func() error { return again(ctx) }
 	return nil
-}
-
-// aligned says whether a later change of the key touches no other file's erase block.
-func aligned(m *prepare.Machine) bool {
-	fw, ok := m.Firmware.(*firmware)
-	if !ok || fw.chip == nil {
-		return false
-	}
-	img, err := rom.Parse(fw.chip)
-	return err == nil && img.Aligned(rom.EraseSize)
 }
 
 func (p *preparation) readOrder(e *env) (*prepare.Order, error) {
@@ -379,7 +365,7 @@ func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
 	}
 	where := p.shopCard
 	if where == "" {
-		where = p.card
+		where = p.Card
 	}
 	buses, err := cardBuses(where)
 	if err != nil {
@@ -389,7 +375,7 @@ func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
 	if err != nil {
 		return nil, none, err
 	}
-	k := &card{sel: gpgcard.Selector{Serial: p.shopSerial}, buses: buses}
+	k := laptop.Card(p.shopSerial, buses...)
 	sign := func(ctx context.Context, data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) }
 	return &prepare.Shop{Cert: cert.Bytes(), Fingerprint: cert.Fingerprint(), Sign: sign}, pin.Wipe, nil
 }

@@ -11,6 +11,7 @@ import (
 	"reown/gpgcard"
 	"reown/internal/atomicfile"
 	"reown/internal/escape"
+	"reown/internal/laptop"
 	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/prepare"
@@ -61,23 +62,20 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 	case (*pin == "") != *lost:
 		return usagef("reown release needs either --pin-file or --lost-card")
 	}
-	unlock, err := d.lock()
+	unlock, err := laptop.Lock(d.Boot)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	m, closeDevices, err := d.machine(ctx)
+	l, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closeDevices()
-	if err := confirmed(ctx, m, *confirm); err != nil {
+	defer l.Close()
+	if err := confirmed(ctx, l.Buyer(), *confirm); err != nil {
 		return err
 	}
-	laptop, err := releaseMachine(m)
-	if err != nil {
-		return err
-	}
+	m := l.Release()
 	o := release.Options{LostCard: *lost, Battery: *battery, Armor: armored, Report: progressLines(e)}
 	if *to != "" {
 		if o.To, err = readRecipient(e, *to); err != nil {
@@ -92,12 +90,12 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 		defer p.Wipe()
 		o.PIN = p
 	}
-	rec, err := release.Run(ctx, laptop, o)
+	rec, err := release.Run(ctx, m, o)
 	if err != nil {
 		return err
 	}
 	if *record != "" {
-		if err := copyRecord(ctx, laptop.Boot, *record); err != nil {
+		if err := copyRecord(ctx, m.Boot, *record); err != nil {
 			return err
 		}
 	}
@@ -107,6 +105,15 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 		err = printRecord(e, rec)
 	}
 	return errors.Join(err, m.Platform.WipeSecrets())
+}
+
+// armored is a certificate as it is sent to people.
+func armored(cert []byte) ([]byte, error) {
+	c, err := gpgcard.ParseCert(cert)
+	if err != nil {
+		return nil, err
+	}
+	return c.Armored(), nil
 }
 
 // readRecipient returns the fingerprint of a certificate in a file.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"reown/internal/atomicfile"
+	"reown/internal/laptop"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 )
@@ -85,14 +86,14 @@ func (c *chipFlag) Set(s string) error {
 
 // open returns the chip's backend.
 func (c *chipFlag) open() (flash.Backend, error) {
-	d := devices{flash: c.spec, config: headsConfig, tpm: "none"}
-	if d.flash == "" {
-		d.flash = "auto"
+	d := laptop.Config{Flash: c.spec, Heads: laptop.HeadsConfig, TPM: "none"}
+	if d.Flash == "" {
+		d.Flash = "auto"
 	}
-	if err := d.resolve(); err != nil {
+	if err := d.Resolve(); err != nil {
 		return nil, err
 	}
-	return flash.Open(d.flash)
+	return flash.Open(d.Flash)
 }
 
 // romFlags are the flags of all rom commands.

@@ -13,6 +13,7 @@ import (
 
 	"reown/internal/atomicfile"
 	"reown/internal/keymap"
+	"reown/internal/laptop"
 	"reown/internal/secret"
 	"reown/internal/ttyinput"
 	"reown/wizard"
@@ -109,7 +110,7 @@ func runInit(ctx context.Context, e *env) error {
 	if _, err := parse(fs, nil, 0, 0); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(filepath.Join(r.boot, "oem")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(r.Boot, "oem")); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return r.run(ctx, e)
@@ -117,19 +118,20 @@ func runInit(ctx context.Context, e *env) error {
 
 // run does a whole run with the front end that the flags choose.
 func (r *runFlags) run(ctx context.Context, e *env) error {
-	release, err := r.lock()
+	unlock, err := laptop.Lock(r.Boot)
 	if err != nil {
 		return ended(err)
 	}
-	defer release()
-	m, closeDevices, err := r.machine(ctx)
+	defer unlock()
+	l, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closeDevices()
+	defer l.Close()
+	m := l.Buyer()
 	var lost func(context.Context) error
-	if b, ok := m.Boot.(*bootAdapter); ok && r.lostKey {
-		lost = oemBoot{b}.Trigger
+	if r.lostKey {
+		lost = l.Trigger
 	}
 	if trigger, err := m.Boot.Triggered(ctx); err != nil {
 		return err
@@ -151,13 +153,11 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 		return err
 	}
 	closeUI = sync.OnceFunc(closeUI)
-	if p, ok := m.Platform.(*platform); ok {
-		p.leave = closeUI
-	}
+	l.OnRestart(closeUI)
 	keys, closeKeys := keyboard()
 	defer closeKeys()
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.noRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: lost,
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.NoRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: lost,
 		Explain: func(err error) (what, data, do string) {
 			t := explain(err)
 			return t.What, t.Data, t.Do

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"reown/gpgcard"
 	"reown/internal/escape"
 	"reown/internal/handover"
+	"reown/internal/laptop"
 	"reown/wizard"
 	"reown/wizard/ui"
 )
@@ -46,7 +46,8 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&r.pinFile, "pin-file", "-", "")
 	fs.StringVar(&r.serial, "my-serial", "", "")
 	fs.StringVar(&r.bus, "my-card", "", "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, d *devices, _ []string) error {
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, d *devices, _ []string) error {
+		m := l.Buyer()
 		if *signer+*me+r.cert == "" {
 			// Only then: who asks about the seller is not answered by what some owner says.
 			if c, err := wizard.Certified(ctx, m); err != nil {
@@ -64,7 +65,7 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 		}
 		verdict := withExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
 		if before := h.Accepted; verdict == nil && r.cert != "" {
-			if verdict = r.countersign(ctx, e, m, d, &h); verdict == nil && !before && !*asJSON {
+			if verdict = r.countersign(ctx, e, l, d, &h); verdict == nil && !before && !*asJSON {
 				fmt.Fprintf(e.stdout, "     accepted   %s\n", grouped(h.To))
 			}
 		}
@@ -76,7 +77,7 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 }
 
 // countersign adds the receiver's signature to a hand-over that was verified.
-func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d *devices, h *wizard.Handover) error {
+func (r *receiver) countersign(ctx context.Context, e *env, l *laptop.Laptop, d *devices, h *wizard.Handover) error {
 	cert, err := readCert(r.cert)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 		return nil
 	}
 	if r.bus == "" {
-		r.bus = d.card
+		r.bus = d.Card
 	}
 	buses, err := cardBuses(r.bus)
 	if err != nil {
@@ -102,21 +103,13 @@ func (r *receiver) countersign(ctx context.Context, e *env, m *wizard.Machine, d
 		return err
 	}
 	defer pin.Wipe()
-	unlock, err := d.lock()
+	unlock, err := laptop.Lock(d.Boot)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	reader, b, err := readerOf(m)
-	if err != nil {
-		return err
-	}
-	ring, err := reader.firmware.ring(ctx)
-	if err != nil {
-		return err
-	}
-	k := &card{sel: gpgcard.Selector{Serial: r.serial}, buses: buses}
-	err = reader.accept(b, ring, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
+	k := laptop.Card(r.serial, buses...)
+	err = l.Accept(ctx, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
 	h.Accepted = err == nil
 	return err
 }

@@ -10,20 +10,11 @@ import (
 	"time"
 
 	"reown/internal/escape"
+	"reown/internal/laptop"
 	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/ui"
 )
-
-const deviceHelp = `
-Where the devices are (right by default inside the firmware):
-  --boot DIR            the mounted boot directory (/boot)
-  --disk PATH[@OFF+LEN] a LUKS container; repeatable; default: all that are found
-  --card BUS            auto, usb, pcsc or pcsc:SOCKET; --card-serial S chooses one
-  --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
-  --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
-  --stick DIR           a mounted directory to use instead of a USB stick
-  --config FILE         Heads' configuration (/tmp/config)`
 
 func statusCommand() *command {
 	return &command{name: "status", args: "[--json] [devices]", short: "what the machine is in; writes nothing", run: runStatus, long: `
@@ -68,27 +59,27 @@ the shop.
 ` + deviceHelp}
 }
 
-// withMachine parses a command's flags and opens the machine for f.
-func withMachine(ctx context.Context, fs *flag.FlagSet, args []string, min, max int, f func(m *wizard.Machine, d *devices, operands []string) error) error {
+// withLaptop parses a command's flags and opens the laptop for f.
+func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max int, f func(l *laptop.Laptop, d *devices, operands []string) error) error {
 	var d devices
 	d.bind(fs)
 	operands, err := parse(fs, args, min, max)
 	if err != nil {
 		return err
 	}
-	m, release, err := d.machine(ctx)
+	l, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer release()
-	return f(m, &d, operands)
+	defer l.Close()
+	return f(l, &d, operands)
 }
 
 func runStatus(ctx context.Context, e *env, args []string) error {
 	fs := newFlags("reown status")
 	asJSON := fs.Bool("json", false, "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
-		r, err := wizard.Status(ctx, m)
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
+		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
 			return err
 		}
@@ -131,8 +122,8 @@ func printStatus(e *env, r *wizard.Report) {
 func runPlan(ctx context.Context, e *env, args []string) error {
 	fs := newFlags("reown plan")
 	asJSON := fs.Bool("json", false, "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
-		r, err := wizard.Status(ctx, m)
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
+		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
 			return err
 		}
@@ -160,8 +151,8 @@ func runLog(ctx context.Context, e *env, args []string) error {
 	fs := newFlags("reown log")
 	asJSON := fs.Bool("json", false, "")
 	fs.Bool("export", false, "")
-	return withMachine(ctx, fs, args, 0, 0, func(m *wizard.Machine, _ *devices, _ []string) error {
-		entries, skipped, err := wizard.Log(ctx, m)
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
+		entries, skipped, err := wizard.Log(ctx, l.Buyer())
 		if err != nil {
 			return err
 		}
@@ -190,12 +181,13 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&choice.Identity.Email, "email", "", "")
 	fs.StringVar(&choice.Algorithm, "algorithm", "", "")
 	fs.BoolVar(&choice.DUK, "duk", false, "")
-	return withMachine(ctx, fs, args, 1, 1, func(m *wizard.Machine, d *devices, operands []string) error {
-		release, err := d.lock()
+	return withLaptop(ctx, fs, args, 1, 1, func(l *laptop.Laptop, d *devices, operands []string) error {
+		unlock, err := laptop.Lock(d.Boot)
 		if err != nil {
 			return err
 		}
-		defer release()
+		defer unlock()
+		m := l.Buyer()
 		if err := confirmed(ctx, m, *confirm); err != nil {
 			return err
 		}

@@ -1,70 +1,22 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"reown/internal/laptop"
 )
 
-func TestHeadsConfig(t *testing.T) {
-	m, err := parseHeadsConfig(strings.NewReader("# c\nexport CONFIG_BOARD_NAME=\"ThinkPad X230-hotp\"\nCONFIG_TPM=y\nFOO=1\nexport CONFIG_X='a b'\nrm -rf /\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"CONFIG_BOARD_NAME": "ThinkPad X230-hotp", "CONFIG_TPM": "y", "CONFIG_X": "a b"}
-	if len(m) != len(want) {
-		t.Fatalf("got %v", m)
-	}
-	for k, v := range want {
-		if m[k] != v {
-			t.Errorf("%s = %q, want %q", k, m[k], v)
+func TestParseDisk(t *testing.T) {
+	for s, want := range map[string]laptop.DiskSpec{
+		"/dev/sda2": {Path: "/dev/sda2"}, "disk.img@1048576+4096": {Path: "disk.img", Offset: 1 << 20, Size: 4096}, "disk.img@512": {Path: "disk.img", Offset: 512},
+	} {
+		if d, err := parseDisk(s); err != nil || d != want {
+			t.Errorf("%s: %+v, %v", s, d, err)
 		}
 	}
-	if _, err := parseHeadsConfig(strings.NewReader(strings.Repeat("x", maxConfig+1))); err == nil {
-		t.Error("an oversized file was accepted")
-	}
-}
-
-func TestDiskSpec(t *testing.T) {
-	var l diskList
-	for _, s := range []string{"/dev/sda2", "disk.img@1048576+4096", "disk@home.img"} {
-		err := l.Set(s)
-		if (err != nil) != (s == "disk@home.img") {
-			t.Errorf("%s: %v", s, err)
+	for _, s := range []string{"disk@home.img", "", "disk@1+-1"} {
+		if d, err := parseDisk(s); err == nil {
+			t.Errorf("%s: %+v", s, d)
 		}
-	}
-	if l[0] != (diskSpec{path: "/dev/sda2"}) || l[1] != (diskSpec{"disk.img", 1 << 20, 4096}) {
-		t.Errorf("got %v", l)
-	}
-}
-
-func TestFindLUKSSkipsUSB(t *testing.T) {
-	root := t.TempDir()
-	for name, where := range map[string]string{"sda2": "pci/ata1/block/sda/sda2", "sdb1": "pci/usb1/block/sdb/sdb1", "dm-0": "virtual/block/dm-0", "sda1": "pci/ata1/block/sda/sda1"} {
-		dir := filepath.Join(root, "sys/devices", where)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Join(root, "sys/class/block"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(dir, filepath.Join(root, "sys/class/block", name)); err != nil {
-			t.Fatal(err)
-		}
-		magic := "LUKS\xba\xbe"
-		if name == "sda1" {
-			magic = "\x00\x00\x00\x00\x00\x00"
-		}
-		if err := os.MkdirAll(filepath.Join(root, "dev"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(root, "dev", name), []byte(magic), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	found, err := findLUKS(filepath.Join(root, "sys"), filepath.Join(root, "dev"))
-	if err != nil || len(found) != 2 || filepath.Base(found[0].path) != "dm-0" || filepath.Base(found[1].path) != "sda2" {
-		t.Fatalf("%v %v", found, err)
 	}
 }

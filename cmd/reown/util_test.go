@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,5 +63,36 @@ func TestSecretAtATerminalIsNotShown(t *testing.T) {
 	_, _ = slave.Write([]byte("done"))
 	if s := <-shown; strings.Contains(s, "4711") || !strings.Contains(s, "not shown") {
 		t.Fatalf("the terminal shows %q", s)
+	}
+}
+
+// An older result stays whole until the new one is on the disk; what is no file is
+// written to as it is.
+func TestResultsReplaceAFile(t *testing.T) {
+	dir := t.TempDir()
+	file, older, link := filepath.Join(dir, "backup"), filepath.Join(dir, "older"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("an older backup"), 0o644), os.Link(file, older), os.Symlink(older, link)); err != nil {
+		t.Fatal(err)
+	}
+	is := func(name, want string) {
+		t.Helper()
+		if b, err := os.ReadFile(name); err != nil || string(b) != want {
+			t.Errorf("%s holds %q, %v", name, b, err)
+		}
+	}
+	if err := writeResult(&env{}, file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	is(file, "new")
+	is(older, "an older backup")
+	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi.Mode(), err)
+	}
+	if err := writeResult(&env{}, link, []byte("newer"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	is(older, "newer")
+	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link was replaced: %v, %v", fi.Mode(), err)
 	}
 }

@@ -35,6 +35,20 @@ var load = sync.OnceValue(func() []string { return strings.Fields(list) })
 // List returns the words, sorted. It must not be changed.
 func List() []string { return load() }
 
+// Four are the first 40 bits of a digest, of at least five bytes, as four words.
+func Four(digest []byte) []string {
+	all := List()
+	n := uint64(0)
+	for _, b := range digest[:5] {
+		n = n<<8 | uint64(b)
+	}
+	var out []string
+	for i := range 4 {
+		out = append(out, all[n>>(Bits*(3-i))&(1<<Bits-1)])
+	}
+	return out
+}
+
 // Generate returns n words with one space between them.
 func Generate(n int) *secret.Buffer {
 	all := load()

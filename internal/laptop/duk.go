@@ -1,13 +1,10 @@
-package main
+package laptop
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,91 +52,13 @@ type diskUnlock struct {
 	tabs  *crypttabs
 }
 
-// diskUnlock returns the wizard's view of the disk unlock key, nil where Heads would not
-// offer it.
-func (d *devices) diskUnlock(t *tpmAdapter, disks []wizard.Disk, tabs *crypttabs) wizard.DUK {
-	if t == nil || d.heads["CONFIG_TPM_NO_LUKS_DISK_UNLOCK"] == "y" || d.heads["CONFIG_BASIC"] == "y" {
+// newDiskUnlock returns the disk unlock key, nil where Heads would not offer it.
+func newDiskUnlock(t *tpmAdapter, heads map[string]string, disks []*disk, tabs *crypttabs) *diskUnlock {
+	if t == nil || heads["CONFIG_TPM_NO_LUKS_DISK_UNLOCK"] == "y" || heads["CONFIG_BASIC"] == "y" {
 		return nil
 	}
-	k := &diskUnlock{tpm: t, heads: d.heads, root: "/", sysfs: "/sys", tabs: tabs}
-	for _, x := range disks {
-		k.disks = append(k.disks, x.(*disk))
-	}
-	return k
+	return &diskUnlock{tpm: t, disks: disks, heads: heads, root: "/", sysfs: "/sys", tabs: tabs}
 }
-
-// usbModules is what Heads' enable_usb loads, in that order, and companionModules what it
-// loads after the first of them on boards that say so.
-var (
-	usbModules       = []string{"ehci-hcd", "ehci-pci", "xhci-hcd", "xhci-pci"}
-	companionModules = []string{"uhci-hcd", "ohci-hcd", "ohci-pci"}
-)
-
-// pcr5 is what Heads will find in PCR 5 when it opens the disk: what the firmware leaves
-// there, and the kernel modules that its init and its menu load on every start. Where
-// there are such modules it is known only if this start has come to the same value:
-// whatever else was loaded (drivers of a stick, say) will not be there next time.
-func (k *diskUnlock) pcr5(ctx context.Context, log *tpm.EventLog, size int) ([]byte, error) {
-	v, err := log.Replay(size, 5)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, err)
-	}
-	keyboard := k.heads["CONFIG_USB_KEYBOARD_REQUIRED"] == "y" || k.heads["CONFIG_USER_USB_KEYBOARD"] == "y"
-	hotp := k.isFile("bin/hotp_verification")
-	if !keyboard && !hotp && !k.isFile("lib/modules/libata.ko") {
-		return v, nil
-	}
-	var names []string
-	if keyboard || hotp {
-		names = slices.Clone(usbModules)
-		if k.heads["CONFIG_LINUX_USB_COMPANION_CONTROLLER"] == "y" {
-			names = slices.Insert(names, 1, companionModules...)
-		}
-	}
-	if keyboard {
-		names = append(names, "usbhid")
-	}
-	for _, n := range names {
-		module, err := readSmall(filepath.Join(k.root, "lib/modules", n+".ko"), maxModule)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, err)
-		}
-		v = tpm.Extend(v, tpm.Hash(size, module))
-	}
-	now, err := k.tpm.t.ReadPCRs(ctx, 5)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(now[5], v) {
-		return nil, fmt.Errorf("%w: other kernel modules were loaded in this start than in each (PCR 5)", wizard.ErrLeftToFirmware)
-	}
-	return v, nil
-}
-
-// maxModule bounds a kernel module, in bytes.
-const maxModule = 16 << 20
-
-// readSmall reads a file of at most max bytes.
-func readSmall(name string, max int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(b)) > max {
-		err = fmt.Errorf("%s: more than %d bytes", name, max)
-	}
-	return b, err
-}
-
-func (k *diskUnlock) isFile(name string) bool {
-	st, err := os.Stat(filepath.Join(k.root, name))
-	return err == nil && st.Mode().IsRegular()
-}
-
-// anyPCR7 stands for a PCR 7 that does not matter to the question.
-var anyPCR7 = wizard.Measurement{"sha1": make([]byte, 20), "sha256": make([]byte, 32)}
 
 func (k *diskUnlock) Possible(ctx context.Context) error {
 	if _, _, err := k.names(k.disks); err != nil {
@@ -162,23 +81,6 @@ func (k *diskUnlock) Possible(ctx context.Context) error {
 	}
 	_, err = k.pcr5(ctx, log, len(otp[7]))
 	return err
-}
-
-// values are the registers as Heads will have them when it unseals the key.
-func (k *diskUnlock) values(ctx context.Context, pcr7 wizard.Measurement, devs []tpm.DUKDevice) (tpm.PCRValues, error) {
-	otp, log, err := k.tpm.otpPCRs(ctx, pcr7)
-	if err != nil {
-		return nil, err
-	}
-	five, err := k.pcr5(ctx, log, len(otp[7]))
-	if err != nil {
-		return nil, err
-	}
-	v, err := tpm.PredictDUK(otp, log, nil, devs)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", wizard.ErrLeftToFirmware, err)
-	}
-	return v.With(5, five), nil
 }
 
 // chosen are the disks that carry the given volumes.
@@ -204,7 +106,7 @@ func (k *diskUnlock) chosen(ctx context.Context, uuids []string) (all []*disk, i
 // it must activate first, if any.
 func (k *diskUnlock) names(disks []*disk) (paths []string, group string, err error) {
 	for _, d := range disks {
-		path := d.spec.path
+		path := d.spec.Path
 		base := filepath.Base(path)
 		switch {
 		case strings.HasPrefix(base, "dm-"):
@@ -247,7 +149,7 @@ func (k *diskUnlock) devices(ctx context.Context, disks []*disk, infos []*luks.I
 	for n, d := range disks {
 		h := sha256.New()
 		if err := d.with(ctx, true, func(v *luks.Volume) error { return v.Backup(ctx, h) }); err != nil {
-			return nil, "", fmt.Errorf("reading the header of %s: %w", d.spec.path, err)
+			return nil, "", fmt.Errorf("reading the header of %s: %w", d.spec.Path, err)
 		}
 		devs = append(devs, tpm.DUKDevice{Path: paths[n], UUID: infos[n].UUID, HeaderSHA256: [32]byte(h.Sum(nil))})
 	}
@@ -314,7 +216,7 @@ func (k *diskUnlock) Set(ctx context.Context, uuids []string, diskPass, owner, p
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("giving %s the key: %w", d.spec.path, err)
+			return fmt.Errorf("giving %s the key: %w", d.spec.Path, err)
 		}
 	}
 	devs, _, err := k.devices(ctx, disks, infos)
@@ -357,7 +259,7 @@ func (k *diskUnlock) Remove(ctx context.Context, uuids []string, diskPass, owner
 			continue
 		}
 		if err := d.with(ctx, false, func(v *luks.Volume) error { return freeSlot(ctx, v, dukSlot(infos[n]), diskPass) }); err != nil {
-			return fmt.Errorf("taking the key from %s: %w", d.spec.path, err)
+			return fmt.Errorf("taking the key from %s: %w", d.spec.Path, err)
 		}
 	}
 	return k.tpm.t.RemoveDUK(ctx, owner)

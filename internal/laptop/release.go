@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"reown/boot"
-	"reown/gpgcard"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 	"reown/luks"
@@ -110,36 +109,4 @@ func (b releaseBoot) ReadPublished(_ context.Context, name string) ([]byte, erro
 		return nil, fmt.Errorf("%s: %w", name, boot.ErrTooLarge)
 	}
 	return data, err
-}
-
-// releaseMachine is the machine as a release needs it.
-func releaseMachine(m *wizard.Machine) (*release.Machine, error) {
-	b, ok1 := m.Boot.(*bootAdapter)
-	fw, ok2 := m.Firmware.(*firmware)
-	if !ok1 || !ok2 {
-		return nil, errForeignMachine
-	}
-	// Whom the chip trusted before does not matter any more, and the card may be lost.
-	fw.mine = nil
-	out := &release.Machine{Card: m.Card, PGP: m.PGP, Firmware: releaseFirmware{fw}, Boot: releaseBoot{b}, Platform: m.Platform}
-	for _, d := range m.Disks {
-		own, ok := d.(*disk)
-		if !ok {
-			return nil, errForeignMachine
-		}
-		out.Disks = append(out.Disks, releaseDisk{own})
-	}
-	if t, ok := m.TPM.(*tpmAdapter); ok {
-		out.TPM = releaseTPM{t}
-	}
-	return out, nil
-}
-
-// armored is a certificate as it is sent to people.
-func armored(cert []byte) ([]byte, error) {
-	c, err := gpgcard.ParseCert(cert)
-	if err != nil {
-		return nil, err
-	}
-	return c.Armored(), nil
 }

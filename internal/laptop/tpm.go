@@ -1,13 +1,9 @@
-package main
+package laptop
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha1"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 
 	"reown/internal/secret"
 	"reown/tpm"
@@ -41,13 +37,6 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 	info.Recovery = impossible(anyPCR7)
 	info.Shell = info.Recovery && impossible(wizard.Measurement{"sha1": i.PCRs[7], "sha256": i.PCRs[7]})
 	return info, nil
-}
-
-// spoilt says whether PCR 4 holds more than the firmware's own measurements and the
-// mark that Heads leaves once the USB drivers are loaded. The recovery shell adds
-// its own mark.
-func spoilt(firmware, now []byte) bool {
-	return !bytes.Equal(now, firmware) && !bytes.Equal(now, tpm.Extend(firmware, tpm.Hash(len(now), []byte("usb"))))
 }
 
 func (a *tpmAdapter) Reset(ctx context.Context, owner *secret.Buffer) error {
@@ -95,64 +84,6 @@ func (a *tpmAdapter) Counter(ctx context.Context, owner *secret.Buffer) ([]byte,
 
 func (a *tpmAdapter) PrimaryHash(ctx context.Context) ([]byte, error) {
 	return a.t.PrimaryHashFile(ctx)
-}
-
-// otpPCRs are the registers as they will be when Heads unseals at the next start:
-// 0 to 3 as they are, 4 as the firmware alone leaves it, 7 as the new image makes
-// it. What the firmware leaves in 4 is read from its event log, which is returned;
-// without one it is known only while nothing, or Heads' own mark, stands there.
-//
-// A log that does not lead to the present values is a reason not to predict. Once the
-// chip holds the image and this start has measured it there is nothing to predict:
-// then such a log is passed over.
-func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.PCRValues, *tpm.EventLog, error) {
-	bank, size := "sha256", sha256.Size
-	if a.t.Family() == tpm.V12 {
-		bank, size = "sha1", sha1.Size
-	}
-	if len(pcr7[bank]) != size {
-		return nil, nil, fmt.Errorf("%w: PCR 7 is not known in the %s bank", wizard.ErrSealImpossible, bank)
-	}
-	now, err := a.t.ReadPCRs(ctx, tpm.OTPPCRs()...)
-	if err != nil {
-		return nil, nil, err
-	}
-	measured := bytes.Equal(now[7], pcr7[bank])
-	if !measured && a.whole != nil {
-		all, err := a.whole(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(all) > 0 && !slices.ContainsFunc(all, func(m wizard.Measurement) bool { return bytes.Equal(now[7], m[bank]) }) {
-			return nil, nil, fmt.Errorf("%w: this start measured a chip that was half written (PCR 7)", wizard.ErrSealImpossible)
-		}
-	}
-	log := &tpm.EventLog{}
-	next := now.With(4, make([]byte, size)).With(7, pcr7[bank])
-	if a.log != nil {
-		raw, err := a.log(ctx)
-		switch {
-		case errors.Is(err, tpm.ErrNoEventLog):
-		case err != nil:
-			return nil, nil, err
-		default:
-			l, err := tpm.ParseEventLog(raw)
-			var v tpm.PCRValues
-			if err == nil {
-				v, err = tpm.PredictOTP(now, l, pcr7[bank])
-			}
-			switch {
-			case err == nil:
-				next, log = v, l
-			case !measured:
-				return nil, nil, fmt.Errorf("%w: %w", wizard.ErrSealImpossible, err)
-			}
-		}
-	}
-	if spoilt(next[4], now[4]) {
-		return nil, nil, fmt.Errorf("%w: this start went through the recovery shell (PCR 4)", wizard.ErrSealImpossible)
-	}
-	return next, log, nil
 }
 
 func (a *tpmAdapter) SealOTP(ctx context.Context, owner, otp *secret.Buffer, pcr7 wizard.Measurement) error {

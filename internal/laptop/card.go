@@ -1,87 +1,19 @@
-package main
+package laptop
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"reown/gpgcard"
-	"reown/internal/ccid"
-	"reown/internal/pcsc"
 	"reown/internal/secret"
-	"reown/internal/usb"
 	"reown/wizard"
 )
 
-// cardBuses are the ways to a card that a --card flag names: "auto" is a running
-// pcscd first, which then owns the USB readers, and USB itself.
-func cardBuses(spec string) ([]gpgcard.Bus, error) {
-	kind, socket, _ := strings.Cut(spec, ":")
-	switch kind {
-	case "auto":
-		return []gpgcard.Bus{pcsc.Bus{}, usbCards{usb.System()}}, nil
-	case "usb":
-		return []gpgcard.Bus{usbCards{usb.System()}}, nil
-	case "pcsc":
-		return []gpgcard.Bus{pcsc.Bus{Socket: socket}}, nil
-	}
-	return nil, usagef("--card takes auto, usb, pcsc or pcsc:SOCKET, not %q", spec)
-}
-
-// usbCards offers the CCID readers on a USB bus to gpgcard.
-type usbCards struct{ bus usb.Bus }
-
-func (u usbCards) Readers(context.Context) ([]gpgcard.Reader, error) {
-	found, err := ccid.Find(u.bus)
-	if err != nil {
-		return nil, err
-	}
-	var list []gpgcard.Reader
-	for _, i := range found {
-		list = append(list, gpgcard.Reader{Bus: "usb", Name: usbName(i), Present: true, VID: i.Descriptors.Vendor, PID: i.Descriptors.Product})
-	}
-	return list, nil
-}
-
-func usbName(i usb.Info) string { return fmt.Sprintf("%d-%d", i.Bus, i.Address) }
-
-func (u usbCards) Connect(ctx context.Context, r gpgcard.Reader) (gpgcard.Link, error) {
-	found, err := ccid.Find(u.bus)
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range found {
-		if usbName(i) != r.Name {
-			continue
-		}
-		conn, err := ccid.Connect(ctx, u.bus, i)
-		if err != nil {
-			return nil, removed(err)
-		}
-		return usbLink{conn}, nil
-	}
-	return nil, gpgcard.ErrRemoved
-}
-
-// usbLink gives an unplugged token, and an empty reader, the name that gpgcard knows.
-type usbLink struct{ *ccid.Conn }
-
-func (l usbLink) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
-	reply, err := l.Conn.Transmit(ctx, apdu)
-	return reply, removed(err)
-}
-
-func (l usbLink) PowerCycle(ctx context.Context) error { return removed(l.Conn.PowerCycle(ctx)) }
-
-func removed(err error) error {
-	switch {
-	case errors.Is(err, usb.ErrGone), errors.Is(err, ccid.ErrNoCard):
-		return fmt.Errorf("%w: %w", gpgcard.ErrRemoved, err)
-	case errors.Is(err, usb.ErrBusy):
-		return fmt.Errorf("%w: %w", gpgcard.ErrBusy, err)
-	}
-	return err
+// Card is the one card with that serial number ("": the only one) on some buses: a key that
+// is none of the laptop's own.
+func Card(serial string, buses ...gpgcard.Bus) wizard.Card {
+	return &card{sel: gpgcard.Selector{Serial: serial}, buses: buses}
 }
 
 // card shows an OpenPGP card to the wizard. The card is held only while a method
@@ -213,60 +145,4 @@ func (c *card) Sign(ctx context.Context, cert []byte, userPIN *secret.Buffer, da
 		return err
 	})
 	return sig, err
-}
-
-// userID is the name on the key. A key must have one; an owner need not.
-func userID(id wizard.Identity) gpgcard.Identity {
-	if id.Name == "" && id.Email == "" {
-		return gpgcard.Identity{Name: "Owner"}
-	}
-	return gpgcard.Identity{Name: id.Name, Email: id.Email}
-}
-
-// keySet shows keys in memory to the wizard.
-type keySet struct{ *gpgcard.KeySet }
-
-func (k keySet) Certificate() []byte { return k.Cert().Bytes() }
-
-// openPGP reads certificates, makes keys in memory and checks signatures for the wizard.
-type openPGP struct{}
-
-func (openPGP) Fingerprints(cert []byte) ([3]string, error) {
-	var out [3]string
-	c, err := gpgcard.ParseCert(cert)
-	if err != nil {
-		return out, err
-	}
-	for _, k := range c.Keys() {
-		for i, use := range []string{"S", "E", "A"} {
-			if out[i] == "" && strings.Contains(k.Usage, use) {
-				out[i] = k.Fingerprint
-			}
-		}
-	}
-	return out, nil
-}
-
-func (openPGP) Verify(cert, data, sig []byte) error {
-	c, err := gpgcard.ParseCert(cert)
-	if err != nil {
-		return err
-	}
-	_, err = gpgcard.VerifyDetached(c, sig, data)
-	return err
-}
-
-func (openPGP) NewKeySet(ctx context.Context, spec wizard.KeySpec, id wizard.Identity) (wizard.KeySet, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	alg, err := gpgcard.ParseAlgorithm(spec.Algorithm)
-	if err != nil {
-		return nil, err
-	}
-	set, err := gpgcard.NewKeySet(alg, userID(id), spec.Created)
-	if err != nil {
-		return nil, err
-	}
-	return keySet{set}, nil
 }

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"bytes"
@@ -17,7 +17,6 @@ import (
 	"reown/boot"
 	"reown/gpgcard"
 	"reown/internal/handover"
-	"reown/wizard/wizardtest"
 )
 
 // A party of a chain signs with a key in memory.
@@ -150,47 +149,6 @@ func TestFilesAreBounded(t *testing.T) {
 		change(c)
 		if _, err := c.reader().open(ring); !errors.Is(err, handover.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// TestRestartsEnd: a laptop whose TPM is never content is not restarted for ever, and not
-// at all unless that was asked for.
-func TestRestartsEnd(t *testing.T) {
-	w := wizardtest.New()
-	m := w.Machine()
-	m.Platform = &platform{noRestart: true}
-	var errs bytes.Buffer
-	e := &env{stderr: &errs}
-	for n, want := range []bool{true, true, true, false, false} {
-		p := &preparation{restart: true}
-		if err := p.beforeRestart(t.Context(), e, m); err != nil || (p.again != nil) != want {
-			t.Errorf("restart %d: %v, %v", n+1, p.again != nil, err)
-		}
-	}
-	if !strings.Contains(errs.String(), "did not help") {
-		t.Errorf("nothing is said: %q", errs.String())
-	}
-	p := &preparation{}
-	if err := p.beforeRestart(t.Context(), e, wizardtest.New().Machine()); err != nil || p.again != nil {
-		t.Errorf("%v, %v", p.again != nil, err)
-	}
-}
-
-// TestPrepareFlags: what does not belong together is a wrong call, before anything is read.
-func TestPrepareFlags(t *testing.T) {
-	base := []string{"prepare", "--order", "o", "--secrets-out", "s"}
-	for _, more := range [][]string{
-		{"--shop-later"}, {"--shop-later", "--shop-cert", "c"}, {"--shop-later", "--mail-out", "m"},
-		{"--shop-signature", "f", "--shop-cert", "c"},
-		{"--shop-later", "--shop-signature", "f", "--shop-cert", "c", "--mail-out", "m"},
-		{"--shop-later", "--shop-cert", "c", "--mail-out", "m", "--shop-pin-file", "p"},
-		{"--shop-signature", "f", "--shop-cert", "c", "--mail-out", "m", "--shop-serial", "1"},
-		{"--shop-cert", "c"}, {"--shop-pin-file", "p"}, {"--buyer", "b"}, {"--restart", "--no-restart"},
-	} {
-		var out, errs bytes.Buffer
-		if code := run(t.Context(), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
-			t.Errorf("%q: exit code %d\n%s%s", more, code, &out, &errs)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"bytes"
@@ -122,7 +122,7 @@ func TestForgedBlocks(t *testing.T) {
 		}
 		m := &wizard.Machine{PGP: openPGP{}, Card: card, Platform: &platform{board: "b", sysfs: "/sys"}}
 		b := &bootAdapter{dir: d, verify: m.PGP.Verify}
-		fw := &firmware{backend: nor, board: "b", boot: b, keyring: keyring, certs: certsIn, mine: ofTheCard(m)}
+		fw := &firmware{backend: nor, board: "b", boot: b, keyring: keyring, certs: certsIn, mine: signedByCard(m.Card)}
 		h := &handoverReader{dir: d, firmware: fw, card: m.Card, verify: m.PGP.Verify}
 		b.hand = h.read
 		m.Boot, m.Firmware = b, fw
@@ -250,7 +250,7 @@ func TestATornChipWithItsNewKey(t *testing.T) {
 		}
 		m := &wizard.Machine{PGP: openPGP{}, Card: owner, Platform: &platform{board: "b", sysfs: "/sys"}}
 		b := &bootAdapter{dir: d, verify: m.PGP.Verify}
-		fw := &firmware{backend: nor, board: "b", boot: b, keyring: keyring, certs: certsIn, mine: ofTheCard(m)}
+		fw := &firmware{backend: nor, board: "b", boot: b, keyring: keyring, certs: certsIn, mine: signedByCard(m.Card)}
 		h := &handoverReader{dir: d, firmware: fw, card: m.Card, verify: m.PGP.Verify}
 		got, err := h.read(ctx)
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -15,30 +15,16 @@ import (
 // instead of any stick.
 type sticks struct {
 	kernel  *stick.System
-	folders stickList
-}
-
-// stickList collects the directories that --stick names.
-type stickList []string
-
-func (l *stickList) String() string { return strings.Join(*l, " ") }
-
-// Set adds a directory.
-func (l *stickList) Set(s string) error {
-	if s == "" {
-		return errors.New("empty path")
-	}
-	*l = append(*l, s)
-	return nil
+	folders []string
 }
 
 // newSticks leaves out the disks of the machine, and the one that /boot is on.
-func newSticks(d *devices, disks []diskSpec) *sticks {
+func newSticks(folders []string, disks []DiskSpec) *sticks {
 	var mine []string
 	for _, x := range disks {
-		mine = append(mine, x.path)
+		mine = append(mine, x.Path)
 	}
-	return &sticks{stick.Kernel(mine...), d.sticks}
+	return &sticks{stick.Kernel(mine...), folders}
 }
 
 func (s *sticks) List(ctx context.Context) (all []wizard.Stick, err error) {

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // disk shows one LUKS container to the wizard. The container is open only while a
 // method runs.
 type disk struct {
-	spec  diskSpec
+	spec  DiskSpec
 	sysfs string
 	door  func() (*luks.Volume, error) // a test's own way in; nil: the path
 }
@@ -24,7 +24,7 @@ func (d *disk) open(ctx context.Context, readOnly bool) (*luks.Volume, error) {
 	if d.door != nil {
 		return d.door()
 	}
-	return luks.Open(ctx, d.spec.path, luks.Options{Offset: d.spec.offset, Size: d.spec.size, ReadOnly: readOnly})
+	return luks.Open(ctx, d.spec.Path, luks.Options{Offset: d.spec.Offset, Size: d.spec.Size, ReadOnly: readOnly})
 }
 
 // with runs f on the opened container and gives a wrong passphrase the wizard's name.
@@ -46,7 +46,7 @@ func (d *disk) Info(ctx context.Context) (wizard.DiskInfo, error) {
 	err := d.with(ctx, true, func(v *luks.Volume) error {
 		i := v.Info()
 		info = wizard.DiskInfo{
-			Path: d.spec.path, Size: i.DataSize, UUID: i.UUID, Format: fmt.Sprintf("LUKS%d", i.Version), KeyDigest: i.KeyDigest,
+			Path: d.spec.Path, Size: i.DataSize, UUID: i.UUID, Format: fmt.Sprintf("LUKS%d", i.Version), KeyDigest: i.KeyDigest,
 			Reencrypting: i.Reencryption.Active, Done: i.Reencryption.Done, Total: i.Reencryption.Total,
 		}
 		info.DUK = hasDUK(&i)
@@ -61,7 +61,7 @@ func (d *disk) Info(ctx context.Context) (wizard.DiskInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	info.Model, info.Serial = driveIdentity(d.sysfs, d.spec.path)
+	info.Model, info.Serial = driveIdentity(d.sysfs, d.spec.Path)
 	if info.Serial == "" {
 		info.Serial = info.UUID // images and drives without one: still proves that the right header was read
 	}

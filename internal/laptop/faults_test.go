@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -67,24 +67,22 @@ func (i *injector) do(name string, write func() error) error {
 	return fmt.Errorf("%s: %w", id, errDevice)
 }
 
-// between puts the injector between the adapters and the devices of a machine.
-func (i *injector) between(m *wizard.Machine, l *lab.Laptop) error {
-	c := m.Card.(*card)
-	for k, b := range c.buses {
-		c.buses[k] = faultyBus{b, i}
+// between puts the injector between the adapters and the devices of a laptop.
+func (i *injector) between(m *Laptop, l *lab.Laptop) (err error) {
+	for k, b := range m.card.buses {
+		m.card.buses[k] = faultyBus{b, i}
 	}
-	var err error
-	if m.TPM.(*tpmAdapter).t, err = tpm.New(func() (tpm.Device, error) { return dialTPM(l.TPM.Socket, i) }); err != nil {
+	if m.tpm.t, err = tpm.New(func() (tpm.Device, error) { return dialTPM(l.TPM.Socket, i) }); err != nil {
 		return err
 	}
-	d := m.Disks[0].(*disk)
+	d := m.disks[0]
 	d.door = func() (*luks.Volume, error) {
-		return luks.OpenDevice(d.spec.path, faultyDisk{d.spec, i}, nil)
+		return luks.OpenDevice(d.spec.Path, faultyDisk{d.spec, i}, nil)
 	}
-	nor := m.Firmware.(*firmware).backend.(*flash.NOR)
+	nor := m.chip.backend.(*flash.NOR)
 	nor.Device = faultyChip{nor.Device, i}
-	b := m.Boot.(*bootAdapter)
-	b.dir, err = boot.OpenFS(b.dir.Path(), faultyFS{boot.System(b.dir.Path()), i})
+	path := m.boot.dir.Path()
+	m.boot.dir, err = boot.OpenFS(path, faultyFS{boot.System(path), i})
 	return err
 }
 
@@ -159,12 +157,12 @@ func (d faultyTPM) Transmit(cmd []byte) (reply []byte, err error) {
 
 // faultyDisk is a part of a disk image.
 type faultyDisk struct {
-	spec diskSpec
+	spec DiskSpec
 	i    *injector
 }
 
 func (d faultyDisk) with(f func(*os.File) error) error {
-	file, err := os.OpenFile(d.spec.path, os.O_RDWR, 0)
+	file, err := os.OpenFile(d.spec.Path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -172,19 +170,19 @@ func (d faultyDisk) with(f func(*os.File) error) error {
 }
 
 func (d faultyDisk) ReadAt(p []byte, off int64) error {
-	return d.with(func(f *os.File) error { _, err := f.ReadAt(p, d.spec.offset+off); return err })
+	return d.with(func(f *os.File) error { _, err := f.ReadAt(p, d.spec.Offset+off); return err })
 }
 
 func (d faultyDisk) WriteAt(name string, p []byte, off int64) error {
 	return d.i.do("disk: "+name, func() error {
-		return d.with(func(f *os.File) error { _, err := f.WriteAt(p, d.spec.offset+off); return err })
+		return d.with(func(f *os.File) error { _, err := f.WriteAt(p, d.spec.Offset+off); return err })
 	})
 }
 
 func (d faultyDisk) Sync(name string) error {
 	return d.i.do("disk: flush "+name, func() error { return nil })
 }
-func (d faultyDisk) Size() int64    { return d.spec.size }
+func (d faultyDisk) Size() int64    { return d.spec.Size }
 func (d faultyDisk) BlockSize() int { return 512 }
 
 // faultyChip is a flash chip.
@@ -242,21 +240,19 @@ func (n notes) Replace(doc *secret.Buffer) error { return json.Unmarshal(doc.Byt
 // takeOver runs the wizard on the laptop, in this process, with the injector between
 // it and the devices.
 func takeOver(ctx context.Context, l *lab.Laptop, n notes, i *injector) error {
-	d := &devices{}
-	fs := newFlags("reown wizard")
-	d.bind(fs)
-	if _, err := parse(fs, l.Flags(), 0, 0); err != nil {
-		return err
-	}
-	m, release, err := d.machine(ctx)
+	offset, size := l.Window()
+	m, err := Open(ctx, Config{
+		Boot: l.BootDir(), Disks: []DiskSpec{{l.Disk(), offset, size}}, TPM: l.TPM.Socket, Flash: "file:" + l.ROM(),
+		Card: "pcsc:" + l.PCSC.Socket, Heads: filepath.Join(l.Dir, "config"), NoRestart: true,
+	})
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer m.Close()
 	if err := i.between(m, l); err != nil {
 		return err
 	}
-	info, err := m.Disks[0].Info(ctx)
+	info, err := m.disks[0].Info(ctx)
 	if err != nil {
 		return err
 	}
@@ -270,7 +266,7 @@ func takeOver(ctx context.Context, l *lab.Laptop, n notes, i *injector) error {
 	u := &answers.UI{Answers: map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org",
 		"confirm": info.Serial[len(info.Serial)-4:]}, Secrets: known, Out: n}
 	defer u.Close()
-	return wizard.Run(ctx, m, u, wizard.Options{Language: "en"})
+	return wizard.Run(ctx, m.Buyer(), u, wizard.Options{Language: "en"})
 }
 
 // shop is a laptop as its seller ships it, switched off, with a key derivation that
@@ -424,10 +420,6 @@ func failOnce(t *testing.T, from, id string, late bool) (stopped bool) {
 	case err == nil:
 	case !errors.As(err, &step), !errors.Is(err, errDevice):
 		t.Errorf("%s: the run does not say so: %v", what, err)
-	default:
-		if text := explain(err); text.What == "" || text.Data == "" || text.Do == "" {
-			t.Errorf("%s: there is no text for %v", what, err)
-		}
 	}
 	if restart := l.PowerCycle(t.Context()); restart != nil {
 		t.Fatal(restart)

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -149,14 +149,15 @@ func (p *platform) Restart(ctx context.Context) error {
 	}
 	// Libraries keep copies of what they were given where nothing can wipe them. A
 	// new program in the place of this one makes the kernel take all its memory back.
-	_ = unix.Exec("/proc/self/exe", []string{"reown", restartVerb}, os.Environ())
-	return restartNow()
+	_ = unix.Exec("/proc/self/exe", []string{"reown", RestartVerb}, os.Environ())
+	return RestartNow()
 }
 
-// restartVerb is the command line of the program that only restarts the computer.
-const restartVerb = "restart-now"
+// RestartVerb is the command line of the program that only restarts the computer.
+const RestartVerb = "restart-now"
 
-func restartNow() error {
+// RestartNow restarts the computer. It returns only on failure.
+func RestartNow() error {
 	unix.Sync()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
 		return fmt.Errorf("restarting: %w", err)

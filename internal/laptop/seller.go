@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -210,27 +210,4 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 		m.Reference.SRKName = "" // TPM 1.2 has none
 	}
 	return m, nil
-}
-
-var errForeignMachine = errors.New("the machine is not made of this program's devices")
-
-// readerOf is the reader of a machine's hand-over files, and the /boot that they lie in.
-func readerOf(m *wizard.Machine) (*handoverReader, *bootAdapter, error) {
-	b, ok1 := m.Boot.(*bootAdapter)
-	fw, ok2 := m.Firmware.(*firmware)
-	if !ok1 || !ok2 {
-		return nil, nil, errForeignMachine
-	}
-	h := &handoverReader{dir: b.dir, firmware: fw, card: m.Card, disks: m.Disks, verify: m.PGP.Verify}
-	h.tpm, _ = m.TPM.(*tpmAdapter)
-	return h, b, nil
-}
-
-// oemMachine is the machine as a seller's run needs it.
-func oemMachine(m *wizard.Machine) (*prepare.Machine, error) {
-	h, b, err := readerOf(m)
-	if err != nil {
-		return nil, err
-	}
-	return &prepare.Machine{Machine: m, OEM: oemBoot{b}, Measure: h.measureAll, Handed: h.handed, Reads: h.reads, Key: h.key}, nil
 }

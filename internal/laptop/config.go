@@ -1,0 +1,154 @@
+package laptop
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// HeadsConfig is where Heads leaves its combined configuration at run time.
+const HeadsConfig = "/tmp/config"
+
+// maxConfig bounds the configuration file, in bytes.
+const maxConfig = 64 << 10
+
+// Config says where the machine's devices are. Paths only: nothing here can choose an
+// emulator.
+type Config struct {
+	Boot   string     // the mounted /boot
+	Disks  []DiskSpec // LUKS containers; empty: all that are found
+	Card   string     // see CardBuses
+	Serial string     // the card's serial number, when several are plugged in
+	TPM    string     // character device or socket; "none"; "auto": the kernel's, if it has one
+	Flash  string     // see flash.Open; "none"; "auto": as Heads' configuration says
+	Heads  string     // Heads' configuration; it must be there unless it is HeadsConfig
+	Sticks []string   // mounted directories that stand for USB sticks; empty: those that are plugged in
+	// NoRestart leaves the computer on at the end of a run.
+	NoRestart bool
+
+	heads map[string]string // what Heads holds; nil: not read yet
+}
+
+// A DiskSpec names a LUKS container: a block device or file, or a part of one.
+type DiskSpec struct {
+	Path         string
+	Offset, Size int64 // bytes; size 0: to the end
+}
+
+// Resolve reads Heads' configuration and puts what is found in the place of "auto". Open does
+// so, too.
+func (c *Config) Resolve() error {
+	c.heads = map[string]string{}
+	f, err := os.Open(c.Heads)
+	switch {
+	case err == nil:
+		defer f.Close()
+		if c.heads, err = parseHeadsConfig(f); err != nil {
+			return fmt.Errorf("reading %s: %w", c.Heads, err)
+		}
+	case !os.IsNotExist(err) || c.Heads != HeadsConfig:
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	if c.TPM == "auto" {
+		c.TPM = "none"
+		for _, p := range []string{"/dev/tpmrm0", "/dev/tpm0"} {
+			if _, err := os.Stat(p); err == nil {
+				c.TPM = p
+				break
+			}
+		}
+	}
+	if c.Flash == "auto" {
+		c.Flash = "none"
+		if o := c.heads["CONFIG_FLASH_OPTIONS"]; o != "" {
+			c.Flash = o
+		}
+	}
+	return nil
+}
+
+// board is the board's name as Heads knows it.
+func (c *Config) board() string {
+	if b := c.heads["CONFIG_BOARD_NAME"]; b != "" {
+		return b
+	}
+	return "laptop"
+}
+
+// secretDir is where Heads keeps secrets at run time: beside its configuration.
+func (c *Config) secretDir() string {
+	if c.Heads != HeadsConfig {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(HeadsConfig), "secret")
+}
+
+// parseHeadsConfig reads lines of the form `export CONFIG_X="y"` or CONFIG_X=y.
+// Anything else is ignored, as a shell would not fail on it either; nothing is
+// executed or expanded.
+func parseHeadsConfig(r io.Reader) (map[string]string, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("larger than %d bytes", maxConfig)
+	}
+	m := map[string]string{}
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	sc.Buffer(nil, maxConfig+1)
+	for sc.Scan() {
+		line := strings.TrimPrefix(strings.TrimSpace(sc.Text()), "export ")
+		name, value, ok := strings.Cut(line, "=")
+		if !ok || !strings.HasPrefix(name, "CONFIG_") {
+			continue
+		}
+		if n := len(value); n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+			value = value[1 : n-1]
+		}
+		m[name] = value
+	}
+	return m, sc.Err()
+}
+
+// findLUKS lists the block devices below sysfs that carry a LUKS header and are
+// not on USB: whole disks, partitions, LVM and MD volumes.
+func findLUKS(sysfs, dev string) ([]DiskSpec, error) {
+	links, err := filepath.Glob(filepath.Join(sysfs, "class/block/*"))
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(links)
+	var found []DiskSpec
+	for _, l := range links {
+		target, err := filepath.EvalSymlinks(l)
+		if err != nil || strings.Contains(target, "/usb") {
+			continue
+		}
+		path := filepath.Join(dev, strings.ReplaceAll(filepath.Base(l), "!", "/"))
+		if isLUKS(path) {
+			found = append(found, DiskSpec{Path: path})
+		}
+	}
+	return found, nil
+}
+
+// isLUKS looks for the LUKS magic at the start of a device. An unreadable device
+// is none.
+func isLUKS(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [6]byte
+	if _, err := io.ReadFull(f, magic[:]); err != nil {
+		return false
+	}
+	return string(magic[:]) == "LUKS\xba\xbe"
+}
