@@ -59,7 +59,9 @@ type Info struct {
 	HasDUK      bool       `json:"has_duk"` // and for the disk unlock key
 	Counters    []string   `json:"counters"`
 	Lockout     Lockout    `json:"lockout"`
-	PCRs        PCRValues  `json:"pcrs"` // 0 to 7
+	// Anchor is as the TPM says now; what it proves is told by Reader.Anchor only.
+	Anchor Anchor    `json:"anchor"`
+	PCRs   PCRValues `json:"pcrs"` // 0 to 7
 }
 
 // Lockout is the protection against guessing passphrases. TPM 1.2 tells about the
@@ -142,6 +144,11 @@ type family interface {
 	readCounter(*conn, string) (Counter, error)
 	readPCRs(*conn, []int) (PCRValues, error)
 	extendPCR(*conn, int, []byte) error
+	anchor(*conn) (Anchor, error)
+	anchorRemove(*conn, *secret.Buffer) error
+	anchorDefine(*conn, *secret.Buffer) error
+	anchorWrite(*conn, *secret.Buffer, []byte) error
+	anchorLock(*conn, *secret.Buffer) error
 	shutdown(*conn) error
 }
 
@@ -356,6 +363,9 @@ func (t *TPM) PrimaryHandleFile(ctx context.Context) (b []byte, err error) {
 	return b, wrap("reading the TPM's primary key", err)
 }
 
+// primaryHandleName is what Heads calls the file that it hashes.
+const primaryHandleName = "/tmp/secret/primary.handle"
+
 // PrimaryHashFile returns the content of /boot/kexec_primhdl_hash.txt; nil for
 // TPM 1.2.
 func (t *TPM) PrimaryHashFile(ctx context.Context) ([]byte, error) {
@@ -363,7 +373,7 @@ func (t *TPM) PrimaryHashFile(ctx context.Context) ([]byte, error) {
 	if b == nil || err != nil {
 		return nil, err
 	}
-	return sumLine(b, "/tmp/secret/primary.handle"), nil
+	return sumLine(b, primaryHandleName), nil
 }
 
 // ReadPCRs returns the present values of the given registers (0 to 23).

@@ -5,11 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"reown/internal/secret"
 )
@@ -34,101 +32,6 @@ func passwordAuth(p *secret.Buffer) digest {
 		return digest{}
 	}
 	return sha1.Sum(p.Bytes())
-}
-
-// flags of TPM_PERMANENT_FLAGS and TPM_STCLEAR_FLAGS (part 2, 7.1 and 7.2).
-type v1Flags struct {
-	disabled, deactivated             bool // from the next start on
-	lifetimeLock, cmdEnable           bool // of physical presence
-	nowDeactivated, noForceClear      bool // until the next start
-	present, presenceLocked, hwEnable bool
-}
-
-func (c *conn) flags() (f v1Flags, err error) {
-	p, err := c.capability(v1CapFlag, uint32(v1PermanentFlags))
-	if err != nil {
-		return f, err
-	}
-	b := p.take(2 + 9)
-	if p.bad {
-		return f, ErrProtocol
-	}
-	f.disabled, f.deactivated = b[2] != 0, b[4] != 0
-	f.lifetimeLock, f.hwEnable, f.cmdEnable = b[8] != 0, b[9] != 0, b[10] != 0
-	p, err = c.capability(v1CapFlag, uint32(v1VolatileFlags))
-	if err != nil {
-		return f, err
-	}
-	if b = p.take(2 + 4); p.bad {
-		return f, ErrProtocol
-	}
-	f.nowDeactivated, f.noForceClear, f.present, f.presenceLocked = b[2] != 0, b[3] != 0, b[4] != 0, b[5] != 0
-	return f, nil
-}
-
-// canReset says whether software can claim physical presence and clear the TPM.
-func (f v1Flags) canReset() bool {
-	claim := !f.presenceLocked && (f.cmdEnable || !f.lifetimeLock)
-	return (f.present || claim) && !f.noForceClear
-}
-
-func (v *v1) info(c *conn) (*Info, error) {
-	i := &Info{Family: V12, Counters: []string{}}
-	p, err := c.capability(v1CapProperty, uint32(v1PropManufacturer))
-	if err != nil {
-		return nil, err
-	}
-	i.Manufacturer = vendorName(p.u32())
-	if p, err = c.capability(v1CapProperty, uint32(v1PropOwner)); err != nil {
-		return nil, err
-	}
-	i.Owned = p.u8() != 0
-	f, err := c.flags()
-	if err != nil {
-		return nil, err
-	}
-	i.CanReset = f.canReset()
-	i.SetUp = i.Owned && !f.disabled && !f.deactivated && !f.nowDeactivated
-	if l, err := c.daLogic(); err == nil { // optional in the specification
-		i.Lockout = l
-	}
-	if f.disabled || f.nowDeactivated {
-		return i, nil // such a TPM answers nothing else
-	}
-	if i.Owned {
-		if i.PrimaryName, err = v.rootName(c); err != nil {
-			return nil, err
-		}
-	}
-	for s, has := range map[*slot]*bool{&otpSlot: &i.HasOTP, &dukSlot: &i.HasDUK} {
-		b, err := v.readBlob(c, *s)
-		if err != nil && !isNotSealed(err) {
-			return nil, err
-		}
-		*has = b != nil
-	}
-	ids, err := c.v1Handles(v1ResourceCounter)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		i.Counters = append(i.Counters, strconv.FormatUint(uint64(id), 10))
-	}
-	i.PCRs, err = v.readPCRs(c, DUKPCRs())
-	return i, err
-}
-
-// daLogic reads the guessing protection of the owner passphrase (part 2, 21.10).
-func (c *conn) daLogic() (Lockout, error) {
-	p, err := c.capability(v1CapDALogic, uint16(v1EntityOwner))
-	if err != nil {
-		return Lockout{}, err
-	}
-	p.u16() // structure tag
-	l := Lockout{Locked: p.u8() != 0, Tries: uint32(p.u16()), Max: uint32(p.u16())}
-	p.take(2 + 4) // what happens at the threshold
-	l.Interval = p.u32()
-	return l, p.err()
 }
 
 // reset does what Heads' `tpmr.sh reset` does. ForceClear leaves the TPM
@@ -313,21 +216,6 @@ func (v *v1) showRoot(c *conn, owner digest) error {
 	return err
 }
 
-// rootName is the hash of the storage root's public key in hex, "" where the TPM does
-// not show it.
-func (v *v1) rootName(c *conn) (string, error) {
-	p, err := c.call(v1GetPubKey, uint32(v1SRK))
-	var refused *CommandError
-	switch {
-	case err == nil:
-		h := sha1.Sum(p.b)
-		return hex.EncodeToString(h[:]), nil
-	case errors.As(err, &refused) && c.io == nil:
-		return "", nil
-	}
-	return "", err
-}
-
 // checkOwner reads the storage root's public key, which only the owner may.
 func (v *v1) checkOwner(c *conn, owner *secret.Buffer) error {
 	s, err := c.oiap(passwordAuth(owner))
@@ -335,11 +223,16 @@ func (v *v1) checkOwner(c *conn, owner *secret.Buffer) error {
 		return err
 	}
 	_, err = c.authorised(v1OwnerReadPub, s, nil, pack(uint32(v1SRK)))
-	return v1OwnerError(err)
+	return v.ownerError(c, err)
 }
 
-func v1OwnerError(err error) error {
+// ownerError names the refusal of the owner passphrase. A TPM without an owner refuses
+// every one in the same words.
+func (v *v1) ownerError(c *conn, err error) error {
 	if refused(err, v1AuthFail) || refused(err, v1Auth2Fail) {
+		if p, perr := c.capability(v1CapProperty, uint32(v1PropOwner)); perr == nil && p.u8() == 0 && !p.bad {
+			return fmt.Errorf("%w (%w)", ErrNotSetUp, err)
+		}
 		return fmt.Errorf("%w (%w)", ErrWrongOwner, err)
 	}
 	return v1SetUpError(err)
@@ -402,15 +295,19 @@ func (v *v1) seal(c *conn, s slot, owner, data, pass *secret.Buffer, values PCRV
 // defineNV makes an area of 312 bytes that everybody may read and write, as Heads
 // does: what protects the content is the seal.
 func (v *v1) defineNV(c *conn, owner *secret.Buffer, index uint32) error {
+	return v.defineArea(c, owner, index, v1NVAuthNone, v1BlobSize)
+}
+
+func (v *v1) defineArea(c *conn, owner *secret.Buffer, index, permission, size uint32) error {
 	s, err := c.osap(v1EntityOwner, v1Owner, passwordAuth(owner))
 	if err != nil {
 		return err
 	}
 	anyPCR := pack(uint16(0), byte(v1LocalityZero), digest{})
 	public := pack(uint16(v1TagNVDataPublic), index, anyPCR, anyPCR,
-		uint16(v1TagNVAttributes), uint32(v1NVAuthNone), byte(0), byte(0), byte(0), uint32(v1BlobSize))
+		uint16(v1TagNVAttributes), permission, byte(0), byte(0), byte(0), size)
 	_, err = c.authorised(v1NVDefine, s, nil, pack(public, s.hide(digest{})))
-	return v1OwnerError(err)
+	return v.ownerError(c, err)
 }
 
 // sealedBlob is TPM_STORED_DATA (part 2, 9.1).
@@ -507,101 +404,6 @@ func (v *v1) open(c *conn, b *sealedBlob, pass *secret.Buffer) (*secret.Buffer, 
 	}
 	out := secret.From(p.sized())
 	return out, p.err()
-}
-
-// createCounter makes Heads' counter, or uses the one that is there under its label:
-// a TPM 1.2 has room for four, and Clear removes them.
-func (v *v1) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
-	ids, err := c.v1Handles(v1ResourceCounter)
-	if err != nil {
-		return Counter{}, err
-	}
-	for _, id := range ids {
-		p, err := c.call(v1ReadCounter, id)
-		if err != nil {
-			continue
-		}
-		p.u16()
-		if p.u32() != v1CounterLabel {
-			continue
-		}
-		if n, err := v.increment(c, id); err == nil || c.io != nil || refused(err, v1BadCounter) { // busy: it was read above
-			return n, err
-		}
-	}
-	s, err := c.osap(v1EntityOwner, v1Owner, passwordAuth(owner))
-	if err != nil {
-		return Counter{}, v1SetUpError(err)
-	}
-	p, err := c.authorised(v1CreateCounter, s, nil, pack(s.hide(sha1.Sum(nil)), uint32(v1CounterLabel)))
-	if err != nil {
-		return Counter{}, v1OwnerError(err)
-	}
-	id := p.u32()
-	if p.bad {
-		return Counter{}, ErrProtocol
-	}
-	return v.increment(c, id)
-}
-
-// v1Counter makes a Counter of TPM_COUNTER_VALUE: tag, label, count.
-func v1Counter(id uint32, p *parser) (Counter, error) {
-	raw := bytes.Clone(p.take(10))
-	if p.bad {
-		return Counter{}, ErrProtocol
-	}
-	q := parser{b: raw[6:]}
-	return Counter{ID: strconv.FormatUint(uint64(id), 10), Line: fmt.Sprintf("%d: %x", id, raw), Value: uint64(q.u32())}, nil
-}
-
-func (v *v1) increment(c *conn, id uint32) (Counter, error) {
-	s, err := c.oiap(sha1.Sum(nil)) // Heads' `-pwdc ''`
-	if err != nil {
-		return Counter{}, err
-	}
-	p, err := c.authorised(v1IncrementCounter, s, nil, pack(id))
-	if refused(err, v1BadCounter) {
-		// Either it does not exist, or another one was the first of this start.
-		if _, rerr := c.call(v1ReadCounter, id); rerr == nil {
-			return Counter{}, fmt.Errorf("%w (%w)", ErrCounterBusy, err)
-		}
-		return Counter{}, fmt.Errorf("%w (%w)", ErrNoCounter, err)
-	}
-	if err != nil {
-		return Counter{}, err
-	}
-	return v1Counter(id, p)
-}
-
-func v1CounterID(id string) (uint32, error) {
-	n, err := strconv.ParseUint(id, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %q is no counter's number", ErrNoCounter, id)
-	}
-	return uint32(n), nil
-}
-
-func (v *v1) incrementCounter(c *conn, id string) (Counter, error) {
-	n, err := v1CounterID(id)
-	if err != nil {
-		return Counter{}, err
-	}
-	return v.increment(c, n)
-}
-
-func (v *v1) readCounter(c *conn, id string) (Counter, error) {
-	n, err := v1CounterID(id)
-	if err != nil {
-		return Counter{}, err
-	}
-	p, err := c.call(v1ReadCounter, n)
-	if refused(err, v1BadCounter) {
-		return Counter{}, fmt.Errorf("%w (%w)", ErrNoCounter, err)
-	}
-	if err != nil {
-		return Counter{}, err
-	}
-	return v1Counter(n, p)
 }
 
 func (v *v1) readPCRs(c *conn, pcrs []int) (PCRValues, error) {

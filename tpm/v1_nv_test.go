@@ -38,6 +38,18 @@ func (a area) define(t *testing.T, p *TPM, index uint32) {
 	}))
 }
 
+// enforceNV sets nvLocked, as makers ship their chips: what an area's public part says is
+// enforced.
+func enforceNV(t *testing.T, p *TPM) {
+	t.Helper()
+	check(t, p.with(context.Background(), func(c *conn) error {
+		anyPCR := pack(uint16(0), byte(v1LocalityZero), digest{})
+		_, err := c.call(v1NVDefine, pack(uint16(v1TagNVDataPublic), ^uint32(0), anyPCR, anyPCR,
+			uint16(v1TagNVAttributes), uint32(0), byte(0), byte(0), byte(0), uint32(0)), digest{})
+		return err
+	}))
+}
+
 // Areas of another form where Heads' are stand in nobody's way: they hold nothing of
 // ours, and the first sealing puts Heads' own in their place.
 func TestForeignAreas12(t *testing.T) {
@@ -55,13 +67,7 @@ func TestForeignAreas12(t *testing.T) {
 		t.Run(a.what, func(t *testing.T) {
 			s := startSim(t, tpmtest.V12)
 			p := mustOpen(t, s.Socket)
-			// As makers ship their chips: what an area's public part says is enforced.
-			check(t, p.with(ctx, func(c *conn) error {
-				anyPCR := pack(uint16(0), byte(v1LocalityZero), digest{})
-				_, err := c.call(v1NVDefine, pack(uint16(v1TagNVDataPublic), ^uint32(0), anyPCR, anyPCR,
-					uint16(v1TagNVAttributes), uint32(0), byte(0), byte(0), byte(0), uint32(0)), digest{})
-				return err
-			}))
+			enforceNV(t, p)
 			check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{}))
 			for _, slot := range []slot{otpSlot, dukSlot} {
 				a.define(t, p, slot.v1)

@@ -4,12 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -51,6 +46,10 @@ func (k *key) encryptIn() tpm2.Session {
 	return k.session(tpm2.AESEncryption(128, tpm2.EncryptIn))
 }
 
+// audit is an additional session that authenticates the reply to a command that needs
+// no authorisation.
+func (k *key) audit() tpm2.Session { return k.session(tpm2.Audit()) }
+
 // owner authorises by the owner passphrase.
 func (k *key) owner(p *secret.Buffer) tpm2.AuthHandle {
 	return tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: k.session(tpm2.Auth(p.Bytes()))}
@@ -79,31 +78,10 @@ func (v *v2) tidy(c *conn) error {
 	return nil
 }
 
-// handles lists the handles of one kind (the kind is the first handle's top byte).
-func (v *v2) handles(c *conn, first uint32) ([]uint32, error) {
-	r, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 254}.Execute(c)
-	if err != nil {
-		return nil, c.check(err)
-	}
-	l, err := r.CapabilityData.Data.Handles()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrProtocol, err)
-	}
-	var hs []uint32
-	for _, h := range l.Handle {
-		// Loaded sessions are listed with the type they were started with, HMAC
-		// (0x02) or policy (0x03).
-		if top := uint32(h) >> 24; top == first>>24 || first>>24 == 2 && top == 3 {
-			hs = append(hs, uint32(h))
-		}
-	}
-	return hs, nil
-}
-
 // readPublic returns an object's public area, checked against its Name; refused
 // with v2Handle when there is none.
-func (v *v2) readPublic(c *conn, h tpm2.TPMHandle) (*key, error) {
-	r, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(c)
+func (v *v2) readPublic(c *conn, h named, s ...tpm2.Session) (*key, error) {
+	r, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(c, s...)
 	if err != nil {
 		return nil, c.check(err)
 	}
@@ -118,7 +96,28 @@ func (v *v2) readPublic(c *conn, h tpm2.TPMHandle) (*key, error) {
 	if !bytes.Equal(name.Buffer, r.Name.Buffer) {
 		return nil, fmt.Errorf("%w: an object's name is not that of its content", ErrTampered)
 	}
-	return &key{h, r.Name, *pub}, nil
+	return &key{tpm2.TPMHandle(h.HandleValue()), r.Name, *pub}, nil
+}
+
+// named is a handle, with the name of what it stands for where that is known.
+type named interface {
+	HandleValue() uint32
+	KnownName() *tpm2.TPM2BName
+}
+
+// object returns the object at a persistent handle, read in a session salted to k; nil
+// when a list that the TPM has authenticated says that there is none. It is read twice,
+// because a session authenticates the name of what a command is about, too.
+func (v *v2) object(c *conn, k *key, handle tpm2.TPMHandle) (*key, error) {
+	there, err := v.listed(c, k, uint32(handle))
+	if err != nil || !there {
+		return nil, err
+	}
+	first, err := v.readPublic(c, handle)
+	if err != nil {
+		return nil, err
+	}
+	return v.readPublic(c, tpm2.NamedHandle{Handle: handle, Name: first.name}, k.audit())
 }
 
 // primary returns the storage primary; ErrNotSetUp when there is none that serves.
@@ -376,7 +375,7 @@ func (v *v2) checkOwner(c *conn, owner *secret.Buffer) error {
 		return err
 	}
 	defer done()
-	return ownerError(v.policySecret(c, k.owner(owner)))
+	return v.ownerError(c, v.policySecret(c, k.owner(owner)))
 }
 
 func (v *v2) policySecret(c *conn, who tpm2.AuthHandle) error {
@@ -390,8 +389,13 @@ func (v *v2) policySecret(c *conn, who tpm2.AuthHandle) error {
 	return err
 }
 
-func ownerError(err error) error {
+// ownerError names the refusal of the owner passphrase. A TPM whose owner has none
+// refuses every one in the same words.
+func (v *v2) ownerError(c *conn, err error) error {
 	if refused(err, v2BadAuth) || refused(err, v2AuthFail) {
+		if _, perm, perr := v.lockoutState(c); perr == nil && perm&permOwnerAuth == 0 {
+			return fmt.Errorf("%w (%w)", ErrNotSetUp, err)
+		}
 		return fmt.Errorf("%w (%w)", ErrWrongOwner, err)
 	}
 	return err
@@ -407,119 +411,6 @@ func (v *v2) handleFile(c *conn) ([]byte, error) {
 	b = append(b, tpm2.Marshal(k.name)...)
 	b = binary.BigEndian.AppendUint32(b, 1)
 	return append(b, tpm2.Marshal(tpm2.New2B(k.pub))...), nil
-}
-
-func (v *v2) properties(c *conn, first, n uint32) (map[uint32]uint32, error) {
-	r, err := tpm2.GetCapability{Capability: tpm2.TPMCapTPMProperties, Property: first, PropertyCount: n}.Execute(c)
-	if err != nil {
-		return nil, c.check(err)
-	}
-	l, err := r.CapabilityData.Data.TPMProperties()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrProtocol, err)
-	}
-	m := map[uint32]uint32{}
-	for _, p := range l.TPMProperty {
-		m[uint32(p.Property)] = p.Value
-	}
-	return m, nil
-}
-
-// Properties of part 2, 6.13.
-const (
-	ptManufacturer    = 0x105
-	ptPermanent       = 0x200
-	ptLockoutCounter  = 0x20e
-	ptMaxAuthFail     = 0x20f
-	ptLockoutInterval = 0x210
-	ptLockoutRecovery = 0x211
-
-	permOwnerAuth, permEndorsementAuth, permLockoutAuth, permInLockout = 1, 2, 4, 1 << 9
-)
-
-func (v *v2) lockoutState(c *conn) (Lockout, uint32, error) {
-	p, err := v.properties(c, ptPermanent, 0x20)
-	if err != nil {
-		return Lockout{}, 0, err
-	}
-	return Lockout{
-		Locked:   p[ptPermanent]&permInLockout != 0,
-		Tries:    p[ptLockoutCounter],
-		Max:      p[ptMaxAuthFail],
-		Interval: p[ptLockoutInterval],
-		Recovery: p[ptLockoutRecovery],
-	}, p[ptPermanent], nil
-}
-
-// lockout makes the error for TPM_RC_LOCKOUT, with the numbers where they can be had.
-func (c *conn) lockout() error {
-	l, _, err := (&v2{}).lockoutState(c)
-	if err != nil {
-		return &LockoutError{}
-	}
-	return &LockoutError{Tries: l.Tries, Max: l.Max, Wait: time.Duration(l.Interval) * time.Second}
-}
-
-func (v *v2) info(c *conn) (*Info, error) {
-	if err := v.tidy(c); err != nil {
-		return nil, err
-	}
-	i := &Info{Family: V20}
-	p, err := v.properties(c, ptManufacturer, 1)
-	if err != nil {
-		return nil, err
-	}
-	i.Manufacturer = vendorName(p[ptManufacturer])
-	var perm uint32
-	if i.Lockout, perm, err = v.lockoutState(c); err != nil {
-		return nil, err
-	}
-	i.Owned = perm&permOwnerAuth != 0
-	persistent, err := v.handles(c, 0x81000000)
-	if err != nil {
-		return nil, err
-	}
-	i.HasOTP = slices.Contains(persistent, otpSlot.v2)
-	i.HasDUK = slices.Contains(persistent, dukSlot.v2)
-	switch k, err := v.primary(c); {
-	case err == nil:
-		i.PrimaryName, i.PrimaryAlg = hex.EncodeToString(k.name.Buffer), algOf(&k.pub)
-	case !isNotSetUp(err):
-		return nil, err
-	}
-	const auths = permOwnerAuth | permEndorsementAuth | permLockoutAuth
-	i.SetUp = i.PrimaryName != "" && perm&auths == auths &&
-		i.Lockout.Max == daMaxTries && i.Lockout.Interval == daRecovery
-	switch err := v.policySecret(c, tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)}); {
-	case err == nil:
-		i.CanReset = true
-	case !errors.Is(platformLocked(err), ErrPlatformLocked):
-		return nil, err
-	}
-	if i.Counters, err = v.counters(c); err != nil {
-		return nil, err
-	}
-	i.PCRs, err = v.readPCRs(c, DUKPCRs())
-	return i, err
-}
-
-// vendorName turns a TCG vendor id, four padded characters, into text.
-func vendorName(id uint32) string {
-	b := binary.BigEndian.AppendUint32(nil, id)
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return -1
-		}
-		return r
-	}, string(b)))
-}
-
-// v2GetCapability is the command itself, for a TPM of unknown family.
-func v2GetCapability(capability, property, count uint32) []byte {
-	b := []byte{0x80, 0x01, 0, 0, 0, 22, 0, 0, 0x01, 0x7a}
-	b = binary.BigEndian.AppendUint32(b, capability)
-	b = binary.BigEndian.AppendUint32(b, property)
-	return binary.BigEndian.AppendUint32(b, count)
 }
 
 func selection(pcrs []int) tpm2.TPMLPCRSelection {
@@ -540,11 +431,16 @@ func (v *v2) readPCRs(c *conn, pcrs []int) (PCRValues, error) {
 	if err != nil && !isNotSetUp(err) {
 		return nil, err
 	}
+	return v.pcrsIn(c, k, pcrs)
+}
+
+// pcrsIn reads in sessions salted to k, or in none for nil.
+func (v *v2) pcrsIn(c *conn, k *key, pcrs []int) (PCRValues, error) {
 	out := PCRValues{}
 	for _, p := range pcrs { // one at a time: a reply holds eight at most, and may hold fewer
 		var s []tpm2.Session
 		if k != nil {
-			s = append(s, k.session(tpm2.Audit()))
+			s = append(s, k.audit())
 		}
 		r, err := tpm2.PCRRead{PCRSelectionIn: selection([]int{p})}.Execute(c, s...)
 		if err != nil {

@@ -31,8 +31,10 @@ type index struct {
 }
 
 // counterIndex says whether an index is one of Heads', but none of 0x01c0xxxx, where
-// the TCG's registry keeps endorsement certificates.
-func counterIndex(h uint32) bool { return h>>24 == counterPrefix && h>>16 != 0x01c0 }
+// the TCG's registry keeps endorsement certificates, and not the anchor's.
+func counterIndex(h uint32) bool {
+	return h>>24 == counterPrefix && h>>16 != 0x01c0 && h != v2AnchorIndex
+}
 
 func (i *index) isCounter() bool {
 	a := i.pub.Attributes
@@ -42,8 +44,8 @@ func (i *index) isCounter() bool {
 
 func (i *index) id() string { return fmt.Sprintf("%07x", uint32(i.handle)) }
 
-func (v *v2) nvPublic(c *conn, h tpm2.TPMHandle) (*index, error) {
-	r, err := tpm2.NVReadPublic{NVIndex: h}.Execute(c)
+func (v *v2) nvPublic(c *conn, h named, s ...tpm2.Session) (*index, error) {
+	r, err := tpm2.NVReadPublic{NVIndex: h}.Execute(c, s...)
 	if err != nil {
 		return nil, c.check(err)
 	}
@@ -51,7 +53,20 @@ func (v *v2) nvPublic(c *conn, h tpm2.TPMHandle) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrProtocol, err)
 	}
-	return &index{h, r.NVName, *pub}, nil
+	return &index{tpm2.TPMHandle(h.HandleValue()), r.NVName, *pub}, nil
+}
+
+// area is object for NV indices.
+func (v *v2) area(c *conn, k *key, h tpm2.TPMHandle) (*index, error) {
+	there, err := v.listed(c, k, uint32(h))
+	if err != nil || !there {
+		return nil, err
+	}
+	first, err := v.nvPublic(c, h)
+	if err != nil {
+		return nil, err
+	}
+	return v.nvPublic(c, tpm2.NamedHandle{Handle: h, Name: first.name}, k.audit())
 }
 
 // counterIndices returns the NV indices that are counters as Heads makes them.
@@ -110,7 +125,7 @@ func (v *v2) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 			NVIndex: h, NameAlg: tpm2.TPMAlgSHA256, Attributes: counterAttributes(), DataSize: counterSize,
 		}),
 	}.Execute(c)
-	if err := ownerError(c.check(err)); err != nil {
+	if err := v.ownerError(c, c.check(err)); err != nil {
 		return Counter{}, err
 	}
 	return v.increment(c, k, h)

@@ -26,12 +26,20 @@ func (t *TPM) EndorsementKey(ctx context.Context) (digest string, err error) {
 		if refused(err, v2Handle) {
 			return nil
 		}
-		if err == nil && len(k.name.Buffer) == 2+32 {
-			digest = hex.EncodeToString(k.name.Buffer[2:])
+		if err == nil {
+			digest = k.digest()
 		}
 		return err
 	})
 	return digest, wrap("reading the TPM's endorsement key", err)
+}
+
+// digest is a SHA-256 Name without its algorithm, in hex.
+func (k *key) digest() string {
+	if len(k.name.Buffer) != 2+32 {
+		return ""
+	}
+	return hex.EncodeToString(k.name.Buffer[2:])
 }
 
 // keepEndorsementKey makes the endorsement key by the TCG's template (EK Credential

@@ -96,7 +96,7 @@ func (v *v2) evict(c *conn, k *key, owner *secret.Buffer, obj *key, at tpm2.TPMH
 		ObjectHandle:     &tpm2.NamedHandle{Handle: obj.handle, Name: obj.name},
 		PersistentHandle: at,
 	}.Execute(c)
-	return ownerError(c.check(err))
+	return v.ownerError(c, c.check(err))
 }
 
 // remove evicts the object that is sealed for a slot.
@@ -131,7 +131,11 @@ func (v *v2) sealedTo(c *conn, s slot, passphrase bool, values PCRValues) (bool,
 	if err != nil {
 		return false, err
 	}
-	return obj.pub.Type == tpm2.TPMAlgKeyedHash && bytes.Equal(obj.pub.AuthPolicy.Buffer, policy), nil
+	return sealedWith(obj, policy), nil
+}
+
+func sealedWith(obj *key, policy []byte) bool {
+	return obj.pub.Type == tpm2.TPMAlgKeyedHash && bytes.Equal(obj.pub.AuthPolicy.Buffer, policy)
 }
 
 // unseal reads a sealed secret through one policy session that is salted to the

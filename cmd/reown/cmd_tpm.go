@@ -87,6 +87,7 @@ func tpmStatus(ctx context.Context, e *env, args []string) error {
 	if i.Lockout.Locked {
 		fmt.Fprintf(e.stdout, "  locked against guessing\n")
 	}
+	fmt.Fprintf(e.stdout, "  %-24s %s %x\n", "mark of a run (anchor)", i.Anchor.State, []byte(i.Anchor.Digest))
 	fmt.Fprintf(e.stdout, "  %-24s %s\n", "counters", strings.Join(i.Counters, " "))
 	printTPMPCRs(e.stdout, i.PCRs)
 	return nil

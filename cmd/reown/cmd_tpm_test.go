@@ -82,6 +82,9 @@ func TestTPMCommands(t *testing.T) {
 				}
 				return i
 			}
+			if out := c.run(exitDone, "status"); !strings.Contains(out, map[tpmtest.Version]string{tpmtest.V20: "(anchor)   absent", tpmtest.V12: "(anchor)   unavailable"}[v]) {
+				t.Errorf("status: %s", out)
+			}
 			if i := status(); i.Owned || string(i.Family) != name {
 				t.Errorf("%+v", i)
 			}
