@@ -6,237 +6,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"reown/internal/secret"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
 
-// Backup says where else than in the security key its keys are kept.
-type Backup string
-
-// The kinds of backup.
-const (
-	NoBackup    Backup = ""      // the keys are made inside the security key and exist nowhere else
-	StickBackup Backup = "stick" // in a file on a USB stick, protected by a passphrase
-	SpareBackup Backup = "card"  // in a second security key
-)
-
-// KeySet is a certificate with its secret keys in locked memory: keys that are
-// given to more than one place.
-type KeySet interface {
-	// Certificate is the OpenPGP certificate, binary, without the secret keys.
-	Certificate() []byte
-	// Export is the whole set protected by a passphrase, in the form that gpg
-	// --import takes.
-	Export(passphrase *secret.Buffer) ([]byte, error)
-	// Wipe clears the secret keys.
-	Wipe()
-}
-
-// Sticks are the USB sticks that are plugged in.
-type Sticks interface {
-	// List names the file systems on sticks that can be written; none is no error.
-	List(ctx context.Context) ([]Stick, error)
-	// Write puts files into the root of the file system with this ID, each
-	// replaced as a whole, reads them back from the medium and compares. When it
-	// returns, the stick may be pulled out. ErrNoStick when it is not there.
-	Write(ctx context.Context, id string, files []File) error
-}
-
-// Stick is a file system on a USB stick.
-type Stick struct {
-	ID    string // names it for Write, as long as it stays plugged in
-	Model string // vendor and model, as the stick says
-	Size  int64  // bytes
-	FS    string // "vfat"
-}
-
-// ErrNoStick says that a USB stick is not there any more.
-var ErrNoStick = errors.New("the USB stick is not plugged in")
-
-// ErrSeveralCards says that it cannot be told which of two security keys is meant.
-var ErrSeveralCards = errors.New("more than one security key is plugged in")
-
-// ErrOtherKeys says that a card which was given keys shows others.
-var ErrOtherKeys = errors.New("the security key does not hold the keys that it was given")
-
-// waitError is returned by a step that cannot go on before the person has plugged
-// something in. The run asks for it and does the step again.
-type waitError struct{ page string } // plugSpare, plugMain, plugStick
-
-// Pages during the run.
-const (
-	plugSpare = "plug.spare"
-	plugMain  = "plug.main"
-	plugStick = "plug.stick"
-)
-
-func (e *waitError) Error() string { return "waiting for the page " + e.page }
-
-// copies is how far the making of a backup is. It lives as long as the run waits
-// for the security keys, and is wiped as soon as the last of them has its keys.
-type copies struct {
-	set   KeySet
-	stick bool   // the stick has been written
-	main  string // serial number of the security key
-	spare string // serial number of the second one, "" until it was seen
-	done  bool   // the second one has its keys
-
-	algorithms []string // of the first one
-	found      CardInfo // the second one, which the person may still exchange
-}
-
-func (c *copies) wipe() {
-	if c.set != nil {
-		c.set.Wipe()
-	}
-	*c = copies{}
-}
-
-// backupFiles are what a stick gets: the names tell the security key, so that
-// sticks may be shared between laptops and a run that is repeated leaves one file.
-func backupFiles(serial string, key, cert []byte) []File {
-	return []File{{"reown-" + serial + "-secret-key.asc", key}, {"reown-" + serial + "-public-key.gpg", cert}}
-}
-
-// newKeysWithBackup makes the keys in memory, gives them to the backup first and to
-// the security key last, so that nothing of the machine has changed while the
-// backup can still fail, and a certificate in /boot means that both are there.
-func newKeysWithBackup(ctx context.Context, j *Job) ([]byte, error) {
-	c := &j.copies
-	info, err := j.M.Card.Info(ctx)
-	if c.main != "" {
-		err = nil // the second one may be in the reader now
-	} else if err == nil && info.Terminated {
-		// It cannot tell its number, and is lost already.
-		if err = j.M.Card.Reset(ctx); err == nil {
-			info, err = j.M.Card.Info(ctx)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.main == "" {
-		c.main, c.algorithms = info.Serial, info.Algorithms
-	}
-	if j.Choice.Backup == SpareBackup && c.spare == "" {
-		return nil, &waitError{plugSpare}
-	}
-	if c.set == nil {
-		if err := j.makeSet(ctx); err != nil {
-			return nil, err
-		}
-	}
-	cert := c.set.Certificate()
-	switch {
-	case j.Choice.Backup == StickBackup && !c.stick:
-		if err := j.writeStick(ctx, cert); errors.Is(err, ErrNoStick) {
-			return nil, &waitError{plugStick}
-		} else if err != nil {
-			j.Choice.Stick = "" // asked again
-			return nil, fmt.Errorf("writing the backup: %w", err)
-		}
-		c.stick = true
-	case j.Choice.Backup == SpareBackup && !c.done:
-		if err := j.fill(ctx, c.spare); err != nil {
-			c.set.Wipe() // another one may want another kind of keys
-			c.set, c.spare = nil, ""
-			return nil, fmt.Errorf("the second security key: %w", err)
-		}
-		c.done = true
-		return nil, &waitError{plugMain}
-	}
-	if err := j.fill(ctx, c.main); errors.Is(err, ErrNoCard) && j.Choice.Backup == SpareBackup {
-		return nil, &waitError{plugMain}
-	} else if err != nil {
-		return nil, err
-	}
-	if err := j.M.Boot.WriteHint(ctx, hintCert, cert); err != nil {
-		return nil, fmt.Errorf("storing the certificate: %w", err)
-	}
-	j.spare = c.spare
-	c.wipe()
-	return cert, nil
-}
-
-// makeSet makes keys of a kind that the cards take.
-func (j *Job) makeSet(ctx context.Context) error {
-	c := &j.copies
-	spec := KeySpec{Algorithm: j.Choice.Algorithm, Created: j.M.Platform.Now().UTC().Truncate(time.Second)}
-	kinds := c.algorithms
-	if j.Choice.Backup == SpareBackup {
-		kinds = common(kinds, c.found.Algorithms, "")
-	}
-	if spec.Algorithm == "" && len(kinds) > 0 {
-		spec.Algorithm = kinds[0]
-	}
-	set, err := j.M.PGP.NewKeySet(ctx, spec, j.Choice.Identity)
-	if err != nil {
-		return fmt.Errorf("making keys: %w", err)
-	}
-	c.set = set
-	return nil
-}
-
-func (j *Job) writeStick(ctx context.Context, cert []byte) error {
-	if j.M.Sticks == nil || j.Choice.Stick == "" {
-		return ErrNoStick
-	}
-	key, err := j.copies.set.Export(j.Secrets.Backup)
-	if err != nil {
-		return err
-	}
-	return j.M.Sticks.Write(ctx, j.Choice.Stick, backupFiles(j.copies.main, key, cert))
-}
-
-// fill gives the keys to the card with this serial number, with the owner's PINs,
-// and has it prove that it can use them.
-func (j *Job) fill(ctx context.Context, serial string) error {
-	card, cert := j.M.Card.At(serial), j.copies.set.Certificate()
-	if err := card.Reset(ctx); err != nil {
-		return fmt.Errorf("resetting the security key: %w", err)
-	}
-	if err := card.Import(ctx, j.copies.set, j.Progress); err != nil {
-		return fmt.Errorf("giving the keys to the security key: %w", err)
-	}
-	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
-		return fmt.Errorf("setting the PINs: %w", err)
-	}
-	if err := j.afterReset(ctx); err != nil {
-		return err
-	}
-	fprs, err := j.M.PGP.Fingerprints(cert)
-	if err != nil {
-		return fmt.Errorf("checking the new certificate: %w", err)
-	}
-	info, err := card.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if info.Fingerprints != fprs || info.Serial != serial {
-		return ErrOtherKeys
-	}
-	if j.Touch != nil && info.Touch != "" {
-		j.Touch(1, 1)
-	}
-	proof := []byte("reown: " + serial + "\n")
-	sig, err := card.Sign(ctx, cert, j.Secrets.User, proof)
-	if err != nil {
-		return fmt.Errorf("trying the new keys: %w", err)
-	}
-	if err := j.M.PGP.Verify(cert, proof, sig); err != nil {
-		return fmt.Errorf("%w: %w", ErrOtherKeys, err)
-	}
-	return nil
-}
-
 // ---------------------------------------------------------------- questions
 
 // backup asks where else the keys are to be kept.
 func (f *flow) backup(ctx context.Context) (move, error) {
-	if st := probe(stepOf("card"), f.s); finished(st) || st.Detail == msg.CardNoReceipt {
+	if st := probe(stepCard(), f.s); finished(st) || st.Detail == msg.CardNoReceipt {
 		return skipped, nil
 	}
 	p := &ui.Page{Key: "backup", Step: 3, Preset: "none", Help: f.t(msg.BackupHelp), Body: []ui.Block{
@@ -356,10 +136,10 @@ func (f *flow) touches(ctx context.Context) int {
 // ---------------------------------------------------------------- during the run
 
 // plug asks for what a step waits for.
-func (f *flow) plug(ctx context.Context, j *Job, page string) error {
+func (f *flow) plug(ctx context.Context, j *Job, page Wait) error {
 	without := ui.Choice{ID: "without", Label: f.t(msg.ButtonWithout), Letter: 'w'}
-	if page == plugStick {
-		id, _, err := f.chooseStick(ctx, page, f.t(msg.StickMissing), nil, []ui.Choice{without})
+	if page == WaitStick {
+		id, _, err := f.chooseStick(ctx, page.String(), f.t(msg.StickMissing), nil, []ui.Choice{without})
 		if err != nil {
 			return err
 		}
@@ -370,7 +150,7 @@ func (f *flow) plug(ctx context.Context, j *Job, page string) error {
 		return nil
 	}
 	c := &j.copies
-	if page == plugMain {
+	if page == WaitMain {
 		in := ui.R(ui.NoMark, f.t(msg.PlugInLabel), f.t(msg.PlugSerial, c.main))
 		p := &ui.Page{Key: "plug.main", NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{f.button()}, Body: []ui.Block{
 			ui.S(f.t(msg.PlugMain)), ui.R(ui.OK, f.t(msg.PlugOutLabel), f.t(msg.PlugSerial, c.spare)), in, ui.G(), ui.T(f.t(msg.PlugMainWhat))}}
@@ -427,12 +207,7 @@ func (f *flow) findSpare(ctx context.Context, j *Job) error {
 // onlyCard is the one security key that is plugged in. A reset of it that was cut is
 // finished, or it could not tell its number.
 func (f *flow) onlyCard(ctx context.Context, j *Job) (CardInfo, error) {
-	i, err := j.M.Card.Info(ctx)
-	if err == nil && i.Terminated {
-		if err = j.M.Card.Reset(ctx); err == nil {
-			i, err = j.M.Card.Info(ctx)
-		}
-	}
+	i, _, err := KnownCard(ctx, j.M.Card)
 	switch {
 	case errors.Is(err, ErrNoCard):
 		return i, ui.Problem(f.t(msg.PlugNone))
@@ -440,17 +215,6 @@ func (f *flow) onlyCard(ctx context.Context, j *Job) (CardInfo, error) {
 		return i, ui.Problem(f.t(msg.PlugSeveral))
 	}
 	return i, err
-}
-
-// common lists the algorithms that two cards take, those of the first in its order;
-// only says which one it must be, "" for any.
-func common(a, b []string, only string) (both []string) {
-	for _, x := range a {
-		if slices.Contains(b, x) && (only == "" || only == x) {
-			both = append(both, x)
-		}
-	}
-	return both
 }
 
 // eraseSpare has the person confirm the card that will be erased.
@@ -497,10 +261,4 @@ func (f *flow) copyCertificate(ctx context.Context, c *Certificate) error {
 	p.Body = append(p.Body, ui.G(), ui.T(f.t(msg.CopyNext)))
 	_, _, err = f.ask(ctx, p)
 	return err
-}
-
-// stepOf is the step with this ID.
-func stepOf(id string) Step {
-	all := Steps()
-	return all[slices.IndexFunc(all, func(s Step) bool { return s.ID == id })]
 }

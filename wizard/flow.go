@@ -734,31 +734,31 @@ func (f *flow) check(ctx context.Context) (move, error) {
 	}
 	for _, st := range Steps() {
 		state := probe(st, f.s)
-		if finished(state) && !(st.ID == "duk" && f.choice.DUK) || st.ID == "preflight" || st.ID == "boot" {
+		chosen := st.Chosen != nil && st.Chosen(f.choice)
+		if finished(state) && !chosen || st.Looks || st.Follows {
 			continue
 		}
 		text := f.t(st.Does)
 		if l := f.t(st.Loses); l != "" {
 			text = l
 		}
-		if c, err := f.s.Card(); st.ID == "card" && err == nil && c.Serial != "" {
-			text = c.Serial + ": " + text
-		}
-		if st.ID == "seal" {
+		var rows []ui.Block
+		switch st.Shows {
+		case ShowCard:
+			if c, err := f.s.Card(); err == nil && c.Serial != "" {
+				text = c.Serial + ": " + text
+			}
+			rows = f.backupRow()
+		case ShowDisks:
+			rows = f.diskRows(ctx)
+		case ShowTouches:
 			if n := f.touches(ctx); n > 0 {
 				text = f.t(msg.CheckTouch, n)
 			}
+		case ShowChip:
+			rows, details = f.chip(ctx, nil)
 		}
-		body = append(body, ui.R(ui.NoMark, f.t(st.Title), text))
-		switch st.ID {
-		case "card":
-			body = append(body, f.backupRow()...)
-		case "disk":
-			body = append(body, f.diskRows(ctx)...)
-		}
-		if st.ID == "firmware" {
-			body, details = f.chip(ctx, body)
-		}
+		body = append(append(body, ui.R(ui.NoMark, f.t(st.Title), text)), rows...)
 	}
 	body = append(body, ui.G(), ui.T(f.t(msg.CheckRecorded)), ui.T(f.t(msg.CheckPower)))
 	if f.sealsLater() {
@@ -901,10 +901,10 @@ func (f *flow) resumePage(ctx context.Context) (move, error) {
 	f.need = 0
 	var current string
 	for _, st := range Steps() {
-		state := probe(st, f.s)
-		if st.ID == "preflight" {
+		if st.Looks {
 			continue
 		}
+		state := probe(st, f.s)
 		mark := ui.NoMark
 		switch {
 		case finished(state):
@@ -1005,35 +1005,31 @@ func (f *flow) work(ctx context.Context) error {
 	}
 	f.running = true
 	for {
-		r := newRunner(ctx, j, f.lang)
-		err := f.u.Watch(ctx, f.t(msg.RunTitle), r.run)
-		if err == nil {
-			break
-		}
-		if errors.Is(err, ErrPaused) {
+		switch end := newRunner(ctx, j, f.lang).watch(ctx, f.u); end.Outcome {
+		case Done:
+			return f.end(ctx, j.cert)
+		case Paused:
 			_ = f.tell(ctx, "paused", f.t(msg.PausedText))
 			return ErrPaused
-		}
-		if errors.Is(err, ErrRestart) {
-			return f.restart(ctx, err)
-		}
-		var wait *waitError
-		if errors.As(err, &wait) {
-			if err := f.plug(ctx, j, wait.page); err != nil {
+		case Later, Restarts:
+			return f.restart(ctx, end.AsError())
+		case Waits:
+			if err := f.plug(ctx, j, end.Wait); err != nil {
 				return err
 			}
-			continue
-		}
-		again, askErr := f.failed(ctx, err)
-		if askErr != nil {
-			return errors.Join(err, askErr)
-		}
-		if !again {
-			return err
+		case Failed:
+			again, err := f.failed(ctx, end.Err)
+			if err != nil || !again {
+				return errors.Join(end.Err, err)
+			}
 		}
 	}
+}
+
+// end is what follows a run in which every step was done.
+func (f *flow) end(ctx context.Context, c *Certificate) error {
 	f.keys.Wipe()
-	if err := f.finish(ctx, j.cert); err != nil {
+	if err := f.finish(ctx, c); err != nil {
 		return err
 	}
 	if err := f.m.Platform.WipeSecrets(); err != nil {

@@ -85,20 +85,6 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	return r, nil
 }
 
-// probe measures one step; an error becomes the state "problem".
-func probe(st Step, s *Snapshot) State {
-	state, err := st.Probe(s)
-	if err != nil {
-		return State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}}
-	}
-	return state
-}
-
-func finished(s State) bool { return s.Status == ui.Completed || s.Status == ui.NotNeeded }
-
-// Detect says whether /boot/oem asks for a run. It is fast and touches nothing else.
-func Detect(ctx context.Context, m *Machine) (bool, error) { return m.Boot.Triggered(ctx) }
-
 // phase decides what the machine is in, from what is measured alone.
 //
 // The firmware is rewritten only after every other step but the last is done. So

@@ -124,6 +124,8 @@ type run struct {
 	opens []*secret.Buffer // by disk: what opens it now
 	made  *answers.Secrets
 	keys  wizard.Keys // Disk, User, Admin and Owner belong to made
+	job   wizard.Job
+	seq   wizard.Sequence
 	step  string
 
 	cert     []byte
@@ -132,34 +134,29 @@ type run struct {
 	signed   []signature // of the statement
 	plan     *wizard.FirmwarePlan
 	later    bool // only the new firmware's first start can seal
-	set      wizard.BootSpec
 	res      Result
 }
 
 // A signature is armoured, and verifies by its certificate.
 type signature struct{ cert, sig []byte }
 
-type step struct {
-	name string
-	do   func(context.Context) error
-}
-
 // Run makes the laptop ready to ship. The error of a step is a *wizard.StepError;
 // then nothing about the machine is certain, and it must not be shipped.
 func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
-	r := &run{m: m, o: &o}
-	steps := []step{
-		{"preflight", r.preflight},
-		{"secrets", func(context.Context) error { return r.makeSecrets() }},
-		{"card", r.makeKeys},
-		{"disk", r.disks},
-		{"tpm", r.tpm},
-		{"seal", r.seal},
-		{"boot", r.boot},
-		{"firmware", r.firmware},
-		{"commit", r.commit},
-		{"handover", r.handover},
-		{"measure", func(ctx context.Context) error {
+	r := newRun(m, &o)
+	r.seq.Note = wizard.Notes(ctx, m.Machine)
+	r.seq.Tasks = []wizard.Task{
+		{ID: "preflight", Looks: true, Do: r.preflight},
+		{ID: "secrets", Looks: true, Do: func(context.Context) error { return r.makeSecrets() }},
+		{ID: "card", Do: r.makeKeys},
+		{ID: "disk", Pausable: true, Do: r.disks},
+		{ID: "tpm", Do: r.tpm},
+		{ID: "seal", Do: r.seal},
+		{ID: "boot", Do: r.boot},
+		{ID: "firmware", Do: func(ctx context.Context) error { return r.job.WriteChip(ctx, r.plan, r.cert) }},
+		{ID: "commit", Do: r.commit},
+		{ID: "handover", Do: r.handover},
+		{ID: "measure", Looks: true, Do: func(ctx context.Context) error {
 			if err := r.readBack(ctx); err != nil {
 				return err
 			}
@@ -167,30 +164,41 @@ func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
 		}},
 	}
 	if !o.Shop.later() {
-		steps = append(steps, step{"message", r.encrypt})
+		r.seq.Tasks = append(r.seq.Tasks, wizard.Task{ID: "message", Looks: true, Do: r.encrypt})
 	}
-	return r.all(ctx, steps)
+	return r.all(ctx)
 }
 
-func (r *run) all(ctx context.Context, steps []step) (*Result, error) {
-	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
-	for _, s := range steps {
-		r.step = s.name
+func newRun(m *Machine, o *Options) *run {
+	r := &run{m: m, o: o}
+	r.seq.Hold = m.Boot.Hold
+	r.seq.Begun = func(i int) {
+		r.step = r.seq.Tasks[i].ID
 		r.report(0, 0)
-		err := ctx.Err()
-		if err == nil {
-			// Each time /boot becomes writable, the superblock is written.
-			let := r.m.Boot.Hold()
-			err = errors.Join(s.do(ctx), let())
-		}
-		if errors.Is(err, wizard.ErrRestart) {
-			err = fmt.Errorf("%w: %w", ErrRestart, err)
-		}
-		if err != nil {
-			return nil, &wizard.StepError{Step: s.name, Err: err}
+	}
+	r.job = wizard.Job{M: m.Machine, Choice: wizard.Choices{Algorithm: o.Algorithm}, Secrets: &r.keys, Progress: r.report}
+	if o.Order != nil {
+		r.job.Choice.Identity = o.Order.Seller
+	}
+	if o.Touch != nil {
+		r.job.Touch = func(n, of int) {
+			_ = r.seq.Release() // it is told at the end
+			o.Touch(n, of)
 		}
 	}
-	return &r.res, nil
+	return r
+}
+
+func (r *run) all(ctx context.Context) (*Result, error) {
+	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
+	end := r.seq.Run(ctx)
+	switch end.Outcome {
+	case wizard.Done:
+		return &r.res, nil
+	case wizard.Restarts:
+		return nil, fmt.Errorf("%w: %w", ErrRestart, end.Err)
+	}
+	return nil, end.Err
 }
 
 func (r *run) report(done, total int64) {
@@ -213,18 +221,8 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	if now := m.Platform.Now(); now.Before(m.Platform.Built()) {
 		return fmt.Errorf("%w: it shows %s", ErrClock, now.UTC().Format("2006-01-02 15:04"))
 	}
-	if r.card, err = m.Card.Info(ctx); err != nil {
+	if r.card, _, err = wizard.KnownCard(ctx, m.Card); err != nil {
 		return err
-	}
-	if r.card.Terminated {
-		// Who it is shows only once the reset that was begun has ended; there is
-		// nothing on it any more that this could erase.
-		if err := m.Card.Reset(ctx); err != nil {
-			return fmt.Errorf("ending the security key's reset: %w", err)
-		}
-		if r.card, err = m.Card.Info(ctx); err != nil {
-			return err
-		}
 	}
 	if err := r.fits(); err != nil {
 		return err
@@ -341,160 +339,78 @@ func (r *run) makeKeys(ctx context.Context) error {
 	if r.earlierKeys(ctx) {
 		return nil
 	}
-	card := r.m.Card.At(r.card.Serial) // and no other that is plugged in meanwhile
-	if err := card.Reset(ctx); err != nil {
-		return fmt.Errorf("resetting the security key: %w", err)
-	}
-	info, err := card.Info(ctx)
+	cert, info, err := r.job.MakeCard(ctx, r.card.Serial, nil)
 	if err != nil {
 		return err
 	}
-	spec := wizard.KeySpec{Algorithm: r.o.Algorithm, Created: r.m.Platform.Now().UTC().Truncate(time.Second)}
-	if spec.Algorithm == "" && len(info.Algorithms) > 0 {
-		spec.Algorithm = info.Algorithms[0]
-	}
-	if r.o.Touch != nil && info.Touch != "" {
-		r.o.Touch(1, 1)
-	}
-	if err := card.Generate(ctx, spec, r.report); err != nil {
-		return fmt.Errorf("making keys in the security key: %w", err)
-	}
-	if err := card.SetPINs(ctx, r.keys.User, r.keys.Admin); err != nil {
-		return fmt.Errorf("setting the PINs: %w", err)
-	}
-	if token := r.m.HOTP(ctx); token != nil {
-		if err := token.AfterReset(ctx, r.keys.Admin); err != nil {
-			return fmt.Errorf("after the security key's reset: %w", err)
-		}
-	}
-	if r.cert, err = card.Certify(ctx, r.o.Order.Seller, r.keys.User); err != nil {
-		return fmt.Errorf("making the certificate: %w", err)
-	}
-	fprs, err := r.m.PGP.Fingerprints(r.cert)
-	if err != nil {
-		return fmt.Errorf("checking the new certificate: %w", err)
-	}
-	if info, err = card.Info(ctx); err != nil {
-		return err
-	}
-	if fprs != info.Fingerprints || fprs[0] == "" {
-		return fmt.Errorf("%w: the certificate is not that of the keys on the card", ErrNotAsStated)
-	}
-	r.res.Certificate, r.res.Fingerprint, r.res.CardSerial = r.cert, fprs[0], info.Serial
-	if err := r.m.Boot.WriteHint(ctx, keysHint, append(r.purpose(), r.cert...)); err != nil {
+	r.cert = cert
+	r.res.Certificate, r.res.Fingerprint, r.res.CardSerial = cert, info.Fingerprints[0], info.Serial
+	if err := r.m.Boot.WriteHint(ctx, keysHint, append(r.purpose(), cert...)); err != nil {
 		return fmt.Errorf("keeping the certificate: %w", err)
 	}
 	return nil
 }
 
 // disks gives each disk its passphrase, and if wanted a volume key of its own: all
-// laptops that were written from one image have the same.
+// laptops that were written from one image have the same. A re-encryption that was
+// begun is an interrupted run's, and is not done twice.
 func (r *run) disks(ctx context.Context) error {
+	var work []wizard.DiskWork
 	for i, d := range r.m.Disks {
 		info, err := d.Info(ctx)
 		if err != nil {
 			return err
 		}
-		rekeyed := info.Reencrypting // an interrupted run's, finished first
-		if rekeyed {
-			if err := d.Reencrypt(ctx, r.opens[i], r.report); err != nil {
-				return fmt.Errorf("finishing to re-encrypt %s: %w", info.Path, err)
-			}
-		}
-		if err := d.SetPassphrase(ctx, r.opens[i], r.keys.Disk); err != nil {
-			return fmt.Errorf("setting the passphrase of %s: %w", info.Path, err)
-		}
-		if r.o.Reencrypt && !rekeyed {
-			if err := d.Reencrypt(ctx, r.keys.Disk, r.report); err != nil {
-				return fmt.Errorf("re-encrypting %s: %w", info.Path, err)
-			}
-		}
+		work = append(work, wizard.DiskWork{Disk: d, Info: info, Old: r.opens[i], Rekey: r.o.Reencrypt && !info.Reencrypting})
 		r.res.Volumes = append(r.res.Volumes, info.UUID)
 	}
-	return nil
+	return r.job.OwnDisks(ctx, work)
 }
 
-func (r *run) tpm(ctx context.Context) (err error) {
-	t := r.m.TPM
-	if t == nil {
+// tpm makes the rollback counter at once, since an older TPM may want a restart for it.
+func (r *run) tpm(ctx context.Context) error {
+	if r.m.TPM == nil {
 		return nil
 	}
-	if err := t.Reset(ctx, r.keys.Owner); err != nil {
-		return fmt.Errorf("resetting the TPM: %w", err)
+	if err := r.job.OwnTPM(ctx); err != nil {
+		return err
 	}
-	if r.set.Rollback, err = t.Counter(ctx, r.keys.Owner); err != nil {
+	if _, err := r.m.TPM.Counter(ctx, r.keys.Owner); err != nil {
 		return fmt.Errorf("making the rollback counter: %w", err)
-	}
-	if r.set.PrimaryHash, err = t.PrimaryHash(ctx); err != nil {
-		return fmt.Errorf("reading the TPM's storage root: %w", err)
 	}
 	return nil
 }
 
-// seal gives the TOTP secret to the TPM for the start after the flash, and to the
-// token. Without a TPM the token's secret is the digest of the firmware, as Heads
-// has it.
+// seal goes on where only the new firmware's first start can seal.
 func (r *run) seal(ctx context.Context) (err error) {
 	if r.plan, err = r.m.Firmware.Plan(ctx, r.cert); err != nil {
 		return err
 	}
-	if r.m.TPM != nil {
-		_, err := r.m.TPM.OTPSealed(ctx, r.plan.PCR7)
-		if r.later = errors.Is(err, wizard.ErrSealImpossible); r.later {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-	if token := r.m.HOTP(ctx); token != nil {
-		s := r.keys.OTP
-		if r.m.TPM == nil {
-			s = secret.From(bytes.Clone(r.plan.Image[:20]))
-			defer s.Wipe()
-		}
-		if err := token.Set(ctx, s, r.keys.Admin, r.o.Touch); err != nil {
-			return fmt.Errorf("giving the secret to the security key: %w", err)
-		}
-		r.set.HOTPCounter = token.CounterFile()
-	}
-	if r.m.TPM == nil {
-		return nil
-	}
-	if err := r.m.TPM.SealOTP(ctx, r.keys.Owner, r.keys.OTP, r.plan.PCR7); err != nil {
-		return fmt.Errorf("sealing the secret in the TPM: %w", err)
-	}
-	return nil
+	err = r.job.Seal(ctx, r.plan)
+	r.later = errors.Is(err, wizard.ErrSealImpossible)
+	return err
 }
 
 func (r *run) boot(ctx context.Context) error {
 	if err := r.m.OEM.Trigger(ctx); err != nil {
 		return err
 	}
-	r.set.Cert, r.set.Entry = r.cert, r.entry
-	return r.m.OEM.Stage(ctx, r.set, r.sign(ctx), r.report)
+	return r.job.StageBoot(ctx, wizard.BootSpec{Cert: r.cert, Entry: r.entry}, r.m.OEM.Stage)
 }
 
 func (r *run) sign(ctx context.Context) func([]byte) ([]byte, error) {
 	return func(data []byte) ([]byte, error) { return r.m.Card.Sign(ctx, r.cert, r.keys.User, data) }
 }
 
-func (r *run) firmware(ctx context.Context) error {
-	if err := wizard.PowerForFlash(ctx, r.m.Platform); err != nil {
-		return err
-	}
-	if err := r.m.Firmware.Write(ctx, r.plan, r.cert, r.sign(ctx), r.report); err != nil {
-		return fmt.Errorf("writing the firmware chip: %w", err)
-	}
-	return nil
-}
-
 func (r *run) commit(ctx context.Context) error {
-	if err := r.m.OEM.Install(ctx, r.cert); err != nil {
+	err := r.job.InstallBoot(ctx, r.cert, func(ctx context.Context) error { return r.m.OEM.Install(ctx, r.cert) })
+	if err != nil {
 		return err
 	}
 	if r.later {
-		return ErrRestart // with the note of the keys, so that the image stays the same
+		return wizard.ErrRestart // with the note of the keys, so that the image stays the same
 	}
+	r.seq.Note = nil // what is noted from here on would reach the buyer
 	return r.m.OEM.Clean(ctx)
 }
 

@@ -27,14 +27,15 @@ var (
 // options of the Run, and needs the secrets that it handed out. signatures is what the
 // shop's program made: detached signatures, armoured or not.
 func Sign(ctx context.Context, m *Machine, o Options, signatures []byte) (*Result, error) {
-	r := &run{m: m, o: &o}
-	return r.all(ctx, []step{
-		{"secrets", r.takeSecrets},
-		{"signature", func(ctx context.Context) error { return r.waiting(ctx, signatures) }},
-		{"measure", r.measure},
-		{"handover", r.addSignature},
-		{"message", r.encrypt},
-	})
+	r := newRun(m, &o)
+	r.seq.Tasks = []wizard.Task{
+		{ID: "secrets", Looks: true, Do: r.takeSecrets},
+		{ID: "signature", Looks: true, Do: func(ctx context.Context) error { return r.waiting(ctx, signatures) }},
+		{ID: "measure", Looks: true, Do: r.measure},
+		{ID: "handover", Do: r.addSignature},
+		{ID: "message", Looks: true, Do: r.encrypt},
+	}
+	return r.all(ctx)
 }
 
 // takeSecrets takes those of the Run.

@@ -78,6 +78,8 @@ type Boot interface {
 	Clean(ctx context.Context) error
 	// IsClean says whether Clean would find nothing.
 	IsClean(ctx context.Context) (bool, error)
+	// Hold is wizard.Boot's.
+	Hold() (release func() error)
 	// Publish writes one of the files of a release, ReadPublished reads it
 	// (wizard.ErrNotFound).
 	Publish(ctx context.Context, name string, data []byte) error
@@ -133,28 +135,23 @@ type run struct {
 func Run(ctx context.Context, m *Machine, o Options) (*Record, error) {
 	r := &run{m: m, o: &o}
 	var rec *Record
-	for _, s := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"preflight", r.preflight},
-		{"disk", r.disks},
-		{"tpm", r.tpm},
-		{"firmware", r.firmware},
-		{"boot", m.Boot.Clean},
-		{"record", r.record},
-		{"card", r.resetCard},
-		{"measure", func(ctx context.Context) (err error) { rec, err = r.measure(ctx); return err }},
-	} {
-		r.step = s.name
+	// No journal: nothing of the owner's stays in /boot, and the record says what was done.
+	q := wizard.Sequence{Hold: m.Boot.Hold, Tasks: []wizard.Task{
+		{ID: "preflight", Looks: true, Do: r.preflight},
+		{ID: "disk", Do: r.disks},
+		{ID: "tpm", Do: r.tpm},
+		{ID: "firmware", Do: r.firmware},
+		{ID: "boot", Do: m.Boot.Clean},
+		{ID: "record", Do: r.record},
+		{ID: "card", Do: r.resetCard},
+		{ID: "measure", Looks: true, Do: func(ctx context.Context) (err error) { rec, err = r.measure(ctx); return err }},
+	}}
+	q.Begun = func(i int) {
+		r.step = q.Tasks[i].ID
 		r.report(0, 0)
-		err := ctx.Err()
-		if err == nil {
-			err = s.do(ctx)
-		}
-		if err != nil {
-			return nil, &wizard.StepError{Step: s.name, Err: err}
-		}
+	}
+	if end := q.Run(ctx); end.Outcome != wizard.Done {
+		return nil, end.Err
 	}
 	return rec, nil
 }
@@ -258,7 +255,15 @@ func (r *run) tpm(ctx context.Context) error {
 	return r.m.TPM.Clear(ctx)
 }
 
-func (r *run) firmware(ctx context.Context) error { return r.m.Firmware.Clean(ctx, r.report) }
+func (r *run) firmware(ctx context.Context) error {
+	if clean, err := r.m.Firmware.IsClean(ctx); err != nil || clean {
+		return err
+	}
+	if err := wizard.PowerForFlash(ctx, r.m.Platform); err != nil {
+		return err
+	}
+	return r.m.Firmware.Clean(ctx, r.report)
+}
 
 // remains is what no program on the laptop can take back.
 func (r *run) remains() []string {
@@ -338,7 +343,11 @@ func (r *run) resetCard(ctx context.Context) error {
 	if !r.there {
 		return nil
 	}
-	return r.m.Card.Reset(ctx)
+	card := r.m.Card
+	if r.card.Serial != "" { // one in the middle of a reset does not tell it
+		card = card.At(r.card.Serial) // and no other that is plugged in meanwhile
+	}
+	return card.Reset(ctx)
 }
 
 // left lists what the machine still holds of its owner's, apart from the card.

@@ -106,6 +106,7 @@ func (b fakeBoot) Clean(context.Context) error {
 func (b fakeBoot) IsClean(context.Context) (bool, error) {
 	return !b.Oem && b.Set == wizardtest.BootSet{}, nil
 }
+func (b fakeBoot) Hold() (release func() error) { return b.World.Machine().Boot.Hold() }
 func (b fakeBoot) Publish(_ context.Context, name string, data []byte) error {
 	return b.write("boot.publish:"+name, func() { b.published[name] = data })
 }

@@ -1,0 +1,83 @@
+package wizard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"reown/wizard/msg"
+)
+
+func stepFirmware() Step {
+	return Step{
+		ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware,
+		Needs: NeedUser, Unsafe: true, Shows: ShowChip,
+		Probe: probeFirmware, Apply: applyFirmware,
+	}
+}
+
+func probeFirmware(s *Snapshot) (State, error) {
+	ok, err := s.Holds()
+	if err != nil {
+		return State{}, err
+	}
+	if ok {
+		return completed(msg.FirmwareDone), nil
+	}
+	return notStarted(msg.FirmwareNotYours), nil
+}
+
+func applyFirmware(ctx context.Context, j *Job) error {
+	s := j.measure(ctx)
+	cert, err := s.Owner()
+	if err != nil {
+		return err
+	}
+	plan, err := s.Plan()
+	if err != nil {
+		return err
+	}
+	if _, err := s.putOff(); err != nil {
+		return err
+	}
+	return j.WriteChip(ctx, plan, cert)
+}
+
+// WriteChip puts the planned image into the chip, and has the chip read again. After
+// this the machine starts only what cert's key has signed: it looks once more that
+// there is something (ErrNotPrepared), and that there is power (ErrPowerUnreliable).
+func (j *Job) WriteChip(ctx context.Context, plan *FirmwarePlan, cert []byte) error {
+	if ok, err := j.M.Boot.Staged(ctx, cert); err != nil {
+		return err
+	} else if live, err := j.M.Boot.Live(ctx, cert); err != nil {
+		return err
+	} else if !ok && !live {
+		return ErrNotPrepared
+	}
+	if err := PowerForFlash(ctx, j.M.Platform); err != nil {
+		return err
+	}
+	if err := j.M.Firmware.Write(ctx, plan, cert, j.sign(ctx, cert), j.Progress); err != nil {
+		return fmt.Errorf("writing the firmware chip: %w", err)
+	}
+	if ok, err := j.M.Firmware.Holds(ctx, cert); err != nil {
+		return fmt.Errorf("checking the firmware chip: %w", err)
+	} else if !ok {
+		return errors.New("the firmware chip does not hold the new key after writing")
+	}
+	return nil
+}
+
+// minFlash is the charge below which the chip is not written on the battery, in percent.
+const minFlash = 30
+
+// PowerForFlash looks once more before the seconds in which a cut is unsafe: hours may
+// have passed. It returns ErrPowerUnreliable.
+func PowerForFlash(ctx context.Context, p Platform) error {
+	if now, err := p.Power(ctx); err != nil {
+		return err
+	} else if now.Known && !now.Mains && now.Percent < minFlash {
+		return ErrPowerUnreliable
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package wizard
+
+import (
+	"context"
+
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+func stepPreflight() Step {
+	return Step{
+		ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight,
+		Looks: true,
+		Probe: probePreflight, Apply: applyPreflight,
+	}
+}
+
+func probePreflight(s *Snapshot) (State, error) {
+	p := preflight(s, false)
+	if len(p) == 0 {
+		return completed(msg.M{}), nil
+	}
+	return State{Status: ui.Trouble, Detail: p[0].What, Args: p[0].Args}, nil
+}
+
+func applyPreflight(ctx context.Context, j *Job) error {
+	if j.copies.main != "" {
+		return nil // found no problem in this run; another security key may be in the reader now
+	}
+	if p := preflight(j.measure(ctx), j.battery); len(p) > 0 {
+		return &PreflightError{Problems: p}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package wizard
+
+import (
+	"context"
+	"fmt"
+
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+func stepTPM() Step {
+	return Step{
+		ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM,
+		Needs: NeedOwner | NeedUser,
+		Probe: probeTPM, Apply: applyTPM,
+	}
+}
+
+func probeTPM(s *Snapshot) (State, error) {
+	if s.m.TPM == nil {
+		return State{Status: ui.NotNeeded, Detail: msg.TPMNone}, nil
+	}
+	t, err := s.TPM()
+	if err != nil {
+		return State{}, err
+	}
+	if r, err := s.Receipt(); err == nil && r.SRK != "" && r.SRK == t.root() && t.Owned && t.SetUp {
+		return completed(msg.TPMDone, t.Family), nil
+	}
+	return notStarted(msg.TPMNotYours, t.Family), nil
+}
+
+func applyTPM(ctx context.Context, j *Job) error {
+	s := j.measure(ctx)
+	cert, r, err := s.ownership()
+	if err != nil {
+		return err
+	}
+	if err := j.OwnTPM(ctx); err != nil {
+		return err
+	}
+	t, err := j.M.TPM.Info(ctx)
+	if err != nil {
+		return err
+	}
+	r.SRK = t.root()
+	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+}
+
+// OwnTPM clears the TPM, takes ownership and tries the passphrase.
+func (j *Job) OwnTPM(ctx context.Context) error {
+	if err := j.M.TPM.Reset(ctx, j.Secrets.Owner); err != nil {
+		return fmt.Errorf("resetting the TPM: %w", err)
+	}
+	if err := j.M.TPM.CheckOwner(ctx, j.Secrets.Owner); err != nil {
+		return fmt.Errorf("checking the TPM's new passphrase: %w", err)
+	}
+	return nil
+}
