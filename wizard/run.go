@@ -43,7 +43,7 @@ func newRunner(ctx context.Context, j *Job, lang msg.Lang) *runner {
 		r.Tasks = append(r.Tasks, Task{ID: st.ID, Looks: st.Looks, Pausable: st.Pausable,
 			Probe: func(ctx context.Context) State { return probe(st, j.measure(ctx)) },
 			Do: func(ctx context.Context) error {
-				defer r.tell()
+				defer r.say()
 				return st.Apply(ctx, j)
 			}})
 	}
@@ -71,9 +71,9 @@ func (r *runner) set(i int, s State) {
 	r.show(r.tasks())
 }
 
-// tell shows what the person must know while a step is at work, in the place of what
+// say shows what the person must know while a step is at work, in the place of what
 // was told before.
-func (r *runner) tell(notes ...note) {
+func (r *runner) say(notes ...note) {
 	r.screen.Lock()
 	r.notes = notes
 	r.screen.Unlock()
@@ -91,11 +91,11 @@ func (r *runner) begin(i int) {
 	r.screen.Unlock()
 	switch {
 	case st.Unsafe:
-		r.tell(note{m: msg.NoteUnsafe})
+		r.say(note{m: msg.NoteUnsafe})
 	case st.Pausable:
-		r.tell(note{m: msg.NoteMayLeave}, note{m: msg.NotePause})
+		r.say(note{m: msg.NoteMayLeave}, note{m: msg.NotePause})
 	default:
-		r.tell(note{m: msg.NoteSafe})
+		r.say(note{m: msg.NoteSafe})
 	}
 }
 
@@ -103,9 +103,9 @@ func (r *runner) begin(i int) {
 func (r *runner) touch(n, of int) {
 	_ = r.Release() // it is told at the end
 	if of > 1 {
-		r.tell(note{m: msg.NoteTouchOf, args: []any{n, of}})
+		r.say(note{m: msg.NoteTouchOf, args: []any{n, of}})
 	} else {
-		r.tell(note{m: msg.NoteTouch})
+		r.say(note{m: msg.NoteTouch})
 	}
 }
 

@@ -185,14 +185,14 @@ func (q *Sequence) ended(ctx context.Context, i int, err error) Ended {
 		end.Outcome = Paused
 	case errors.Is(err, ErrSealImpossible) && !t.Looks:
 		q.note("later", t, "")
-		q.tell(i, afterRestart())
+		q.show(i, afterRestart())
 		return Ended{Outcome: Later}
 	case errors.As(err, &wait):
 		q.note("wait", t, wait.what.String())
 		end.Outcome, end.Wait = Waits, wait.what
 	default:
 		q.note("fail", t, err.Error())
-		q.tell(i, State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}})
+		q.show(i, State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}})
 		if end.Outcome = Failed; errors.Is(err, ErrRestart) {
 			end.Outcome = Restarts
 		}
@@ -211,11 +211,11 @@ func (q *Sequence) measure(ctx context.Context, i int, acted bool) State {
 	case t.Probe != nil:
 		s = t.Probe(context.WithoutCancel(ctx))
 	}
-	q.tell(i, s)
+	q.show(i, s)
 	return s
 }
 
-func (q *Sequence) tell(i int, s State) {
+func (q *Sequence) show(i int, s State) {
 	if q.State != nil {
 		q.State(i, s)
 	}
