@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/pcscdtest"
 )
@@ -51,7 +52,7 @@ func TestCardCommands(t *testing.T) {
 		if args[1] != "verify" && args[1] != "backup" {
 			args = append(args, "--card", "pcsc:"+d.Socket)
 		}
-		if got := run(context.Background(), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args); got != code {
+		if got := run(context.Background(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, args); got != code {
 			t.Fatalf("reown %v: exit %d, want %d\n%s%s", args, got, code, &out, &errs)
 		}
 		for _, s := range []string{"correct horse", "battery staple", "another horse", "no such PIN", "a passphrase"} {

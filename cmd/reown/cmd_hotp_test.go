@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"reown/cmd/reown/internal/cli"
+	"reown/cmd/reown/internal/plumbing"
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
 	"reown/internal/hotpkey"
@@ -20,12 +22,12 @@ import (
 func hotpRun(t *testing.T, bus usb.Bus, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
-	cmd, rest, err := find(hotpTool{bus}.command(), args)
+	e := &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+	cmd, rest, err := plumbing.HOTP(bus).Find(args)
 	if err != nil {
 		return finish(e, err), out.String(), errs.String()
 	}
-	code = finish(e, cmd.run(context.Background(), e, rest))
+	code = finish(e, cmd.Run(context.Background(), e, rest))
 	return code, out.String(), errs.String()
 }
 

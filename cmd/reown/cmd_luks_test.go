@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/luks"
 	"reown/luks/lukstest"
 )
@@ -31,10 +32,10 @@ func luksImage(t *testing.T, p *lukstest.Peer, name string, size int64) string {
 	return img
 }
 
-// cli runs a command line in this process.
-func cli(stdin string, args ...string) (int, string, string) {
+// inProcess runs a command line in this process.
+func inProcess(stdin string, args ...string) (int, string, string) {
 	var out, errs bytes.Buffer
-	code := run(context.Background(), &env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}, args)
+	code := run(context.Background(), &cli.Env{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs}, args)
 	return code, out.String(), errs.String()
 }
 
@@ -43,7 +44,7 @@ func TestLuksCommands(t *testing.T) {
 	img, key, second := luksImage(t, p, "img", 1<<20), p.Path("key"), p.Path("second")
 	info := func() (in luks.Info) {
 		t.Helper()
-		code, out, errs := cli("", "luks", "info", "--json", img)
+		code, out, errs := inProcess("", "luks", "info", "--json", img)
 		if err := json.Unmarshal([]byte(out), &in); code != exitDone || err != nil {
 			t.Fatalf("info: %d, %v, %s", code, err, errs)
 		}
@@ -76,7 +77,7 @@ func TestLuksCommands(t *testing.T) {
 		{"backup of the old key", "", []string{"restore", img, p.Path("backup")}, exitRefused},
 		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size", "4096"}, exitDone},
 	} {
-		code, out, errs := cli(c.stdin, append([]string{"luks"}, c.args...)...)
+		code, out, errs := inProcess(c.stdin, append([]string{"luks"}, c.args...)...)
 		if code != c.code {
 			t.Errorf("%s: exit code %d, not %d\n%s%s", c.name, code, c.code, out, errs)
 		}
@@ -90,13 +91,13 @@ func TestLuksCommands(t *testing.T) {
 	}
 	p.Run("open", "--test-passphrase", "--key-file", key, img)
 	for _, args := range [][]string{{}, {"--confirm", "yes"}} {
-		if code, _, errs := cli("", append([]string{"luks", "erase", img}, args...)...); code != exitUsage {
+		if code, _, errs := inProcess("", append([]string{"luks", "erase", img}, args...)...); code != exitUsage {
 			t.Errorf("erase %q: exit code %d: %s", args, code, errs)
 		}
 	}
 	p.Run("open", "--test-passphrase", "--key-file", key, img) // nothing happened
 	for range 2 {
-		if code, _, errs := cli("", "luks", "erase", img, "--confirm", "disk"); code != exitDone {
+		if code, _, errs := inProcess("", "luks", "erase", img, "--confirm", "disk"); code != exitDone {
 			t.Errorf("erase: exit code %d: %s", code, errs)
 		}
 	}

@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"reown/cmd/reown/internal/cli"
+	"reown/cmd/reown/internal/plumbing"
 	"reown/gpgcard"
-	"reown/internal/atomicfile"
 	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/laptop"
@@ -48,8 +47,8 @@ const prepareHelp = `
   --json              one line of JSON instead of the label
 ` + deviceHelp
 
-func prepareCommand() *command {
-	return &command{name: "prepare", args: "--order FILE --secrets-out FILE [flags] [devices]", short: "the seller's side: make the laptop ready to ship", run: runPrepare, long: `
+func prepareCommand() *cli.Command {
+	return &cli.Command{Name: "prepare", Args: "--order FILE --secrets-out FILE [flags] [devices]", Short: "the seller's side: make the laptop ready to ship", Run: runPrepare, Long: `
 Makes a laptop ready to ship, without asking anything: random secrets of its own, new
 keys on the security key, the disk's passphrase, the TPM, the key in the firmware,
 /boot with the trigger /boot/oem under its signature, and the signed hand-over file.
@@ -71,9 +70,9 @@ type preparation struct {
 	again                                                   func() error // restarts the laptop; nil: the worker does
 }
 
-func runPrepare(ctx context.Context, e *env, args []string) error {
+func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	p := preparation{}
-	fs := newFlags("reown prepare")
+	fs := cli.NewFlags("reown prepare")
 	p.devices.bind(fs)
 	fs.StringVar(&p.order, "order", "", "")
 	fs.StringVar(&p.secretsIn, "secrets-in", "", "")
@@ -92,7 +91,7 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 	fs.BoolVar(&p.reencrypt, "reencrypt", false, "")
 	fs.BoolVar(&p.battery, "battery", false, "")
 	fs.BoolVar(&p.json, "json", false, "")
-	if _, err := parse(fs, args, 0, 0); err != nil {
+	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -116,7 +115,7 @@ func runPrepare(ctx context.Context, e *env, args []string) error {
 	if label.Wants == wantsRestart && p.again != nil {
 		err = errors.Join(err, p.again())
 	}
-	return withExit(code, err)
+	return cli.WithExit(code, err)
 }
 
 // check finds what is wrong with the flags alone.
@@ -124,90 +123,21 @@ func (p *preparation) check() error {
 	elsewhere := p.shopLater || p.shopSignature != ""
 	switch {
 	case p.order == "" || p.secretsOut == "":
-		return usagef("reown prepare needs --order and --secrets-out")
+		return cli.Usagef("reown prepare needs --order and --secrets-out")
 	case p.buyer != "" && p.mailOut == "":
-		return usagef("reown prepare: --buyer needs --mail-out, where its message goes")
+		return cli.Usagef("reown prepare: --buyer needs --mail-out, where its message goes")
 	case p.shopLater && p.shopSignature != "":
-		return usagef("reown prepare: --shop-later comes first, --shop-signature in its place when the signature is there")
+		return cli.Usagef("reown prepare: --shop-later comes first, --shop-signature in its place when the signature is there")
 	case elsewhere && (p.shopCert == "" || p.mailOut == ""):
-		return usagef("reown prepare: --shop-later and --shop-signature need --shop-cert and --mail-out")
+		return cli.Usagef("reown prepare: --shop-later and --shop-signature need --shop-cert and --mail-out")
 	case elsewhere && p.shopPIN+p.shopSerial+p.shopCard != "":
-		return usagef("reown prepare: --shop-pin-file, --shop-serial and --shop-card are for a security key that is plugged in; with --shop-later it is elsewhere")
+		return cli.Usagef("reown prepare: --shop-pin-file, --shop-serial and --shop-card are for a security key that is plugged in; with --shop-later it is elsewhere")
 	case !elsewhere && (p.shopCert == "") != (p.shopPIN == "") || p.shopCert == "" && p.shopSerial+p.shopCard != "":
-		return usagef("reown prepare: --shop-cert and --shop-pin-file belong together, or --shop-cert and --shop-later")
+		return cli.Usagef("reown prepare: --shop-cert and --shop-pin-file belong together, or --shop-cert and --shop-later")
 	case p.restart && p.NoRestart:
-		return usagef("reown prepare: --restart and --no-restart exclude each other")
+		return cli.Usagef("reown prepare: --restart and --no-restart exclude each other")
 	}
 	return nil
-}
-
-// label is what is printed for one laptop; nothing in it is secret.
-type label struct {
-	OK          bool     `json:"ok"`
-	Wants       string   `json:"wants"` // what is missing of a laptop that is not ready yet: "signature", "restart", or ""
-	Order       string   `json:"order"`
-	Words       string   `json:"words"`
-	Fingerprint string   `json:"fingerprint"`
-	Seller      string   `json:"seller"`   // fingerprint that the buyer must know
-	Handover    int      `json:"handover"` // number of the statement in its chain, from 0
-	Card        string   `json:"card"`
-	Volumes     []string `json:"volumes"`
-	ROM         string   `json:"rom"`       // SHA-256 of the flash chip
-	Aligned     bool     `json:"aligned"`   // the owner's files lie on erase blocks of their own
-	Statement   string   `json:"statement"` // SHA-256 of the hand-over file
-	Seconds     int64    `json:"seconds"`
-	Step        string   `json:"step"`  // that failed
-	Error       string   `json:"error"` // of it
-}
-
-const (
-	wantsSignature = "signature"
-	wantsRestart   = "restart"
-)
-
-func (l *label) fail(err error) {
-	*l = label{Order: l.Order, Seconds: l.Seconds, Step: "start", Error: err.Error()}
-	var step *wizard.StepError
-	if errors.As(err, &step) {
-		l.Step, l.Error = step.Step, step.Err.Error()
-	}
-}
-
-func (p *preparation) print(e *env, l *label) error {
-	if p.json {
-		return json.NewEncoder(e.stdout).Encode(l)
-	}
-	switch {
-	case l.Wants == wantsSignature:
-		_, err := fmt.Fprintf(e.stdout, `NOT READY: shop signature missing
-order         %s
-to be signed  %s
-SHA-256       %s
-words         %s
-by the key    %s
-
-there   compare the SHA-256, then: gpg --detach-sign --armor %s
-here    the same command, with --shop-signature FILE for --shop-later
-`, l.Order, p.mailed(handover.FileName(l.Handover)), l.Statement, l.Words, grouped(l.Seller), handover.FileName(l.Handover))
-		return err
-	case l.Wants == wantsRestart:
-		_, err := fmt.Fprintf(e.stdout, "NOT READY: restart the laptop, then the same command again\norder         %s\n", l.Order)
-		return err
-	case !l.OK:
-		_, err := fmt.Fprintf(e.stdout, "DO NOT SHIP\norder         %s\nfailed step   %s\n", orNone(l.Order), l.Step)
-		return err
-	}
-	_, err := fmt.Fprintf(e.stdout, `order         %s
-words         %s
-seller's key  %s
-laptop's key  %s
-security key  %s
-
-laptop parcel   the laptop
-key parcel      the security key
-e-mail          the words, the seller's key, and what --mail-out holds
-`, l.Order, l.Words, grouped(l.Seller), grouped(l.Fingerprint), l.Card)
-	return err
 }
 
 // grouped is a fingerprint as gpg prints it.
@@ -219,7 +149,7 @@ func grouped(fpr string) string {
 	return strings.Join(out, " ")
 }
 
-func (p *preparation) run(ctx context.Context, e *env, l *label) error {
+func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	order, err := p.readOrder(e)
 	if err != nil {
 		return err
@@ -249,7 +179,7 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 	o := prepare.Options{
 		Order: order, Signer: wizard.Fingerprint(p.signer), Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
 		Report: progressLines(e), Touch: func(n, of int) {
-			fmt.Fprintf(e.stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
+			fmt.Fprintf(e.Stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
 		},
 	}
 	if o.Buyer, err = p.readBuyer(e, m.Platform.Now()); err != nil {
@@ -279,7 +209,7 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
 	}
 	if l.Aligned = machine.Aligned(); !l.Aligned {
-		fmt.Fprintln(e.stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
+		fmt.Fprintln(e.Stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
 	}
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !res.Unsigned {
 		return err
@@ -288,11 +218,11 @@ func (p *preparation) run(ctx context.Context, e *env, l *label) error {
 }
 
 // prepare does the part that the flags ask for.
-func (p *preparation) prepare(ctx context.Context, e *env, m *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
+func (p *preparation) prepare(ctx context.Context, e *cli.Env, m *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
 	if p.shopSignature == "" {
 		return prepare.Run(ctx, m, o)
 	}
-	sigs, err := readFile(e, p.shopSignature, handover.MaxStatement)
+	sigs, err := e.Read(p.shopSignature, handover.MaxStatement)
 	if err != nil {
 		return nil, fmt.Errorf("reading the shop's signature: %w", err)
 	}
@@ -306,7 +236,7 @@ const (
 
 // beforeRestart gets the laptop ready to be restarted by the worker, or by --restart with
 // again: not again and again, should the TPM never be content.
-func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machine, again func(context.Context) error) error {
+func (p *preparation) beforeRestart(ctx context.Context, e *cli.Env, m *wizard.Machine, again func(context.Context) error) error {
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !p.restart {
 		return err
 	}
@@ -315,7 +245,7 @@ func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machi
 		return err
 	}
 	if len(n) >= maxRestarts {
-		fmt.Fprintf(e.stderr, "note: %d restarts did not help; not restarted once more\n", maxRestarts)
+		fmt.Fprintf(e.Stderr, "note: %d restarts did not help; not restarted once more\n", maxRestarts)
 		return nil
 	}
 	if err := m.Boot.AppendHint(ctx, restartsHint, []byte(".")); err != nil {
@@ -325,8 +255,8 @@ func (p *preparation) beforeRestart(ctx context.Context, e *env, m *wizard.Machi
 	return nil
 }
 
-func (p *preparation) readOrder(e *env) (*prepare.Order, error) {
-	data, err := readFile(e, p.order, prepare.MaxOrder)
+func (p *preparation) readOrder(e *cli.Env) (*prepare.Order, error) {
+	data, err := e.Read(p.order, prepare.MaxOrder)
 	if err != nil {
 		return nil, fmt.Errorf("reading the order: %w", err)
 	}
@@ -336,11 +266,11 @@ func (p *preparation) readOrder(e *env) (*prepare.Order, error) {
 // maxBuyer bounds the buyer's certificate, in bytes.
 const maxBuyer = 1 << 20
 
-func (p *preparation) readBuyer(e *env, now time.Time) (*prepare.Buyer, error) {
+func (p *preparation) readBuyer(e *cli.Env, now time.Time) (*prepare.Buyer, error) {
 	if p.buyer == "" {
 		return nil, nil
 	}
-	data, err := readFile(e, p.buyer, maxBuyer)
+	data, err := e.Read(p.buyer, maxBuyer)
 	if err != nil {
 		return nil, fmt.Errorf("reading the buyer's certificate: %w", err)
 	}
@@ -351,7 +281,7 @@ func (p *preparation) readBuyer(e *env, now time.Time) (*prepare.Buyer, error) {
 }
 
 // shop is the shop's own key, and what wipes its PIN.
-func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
+func (p *preparation) shop(e *cli.Env) (*prepare.Shop, func(), error) {
 	none := func() {}
 	if p.shopCert == "" {
 		return nil, none, nil
@@ -367,11 +297,11 @@ func (p *preparation) shop(e *env) (*prepare.Shop, func(), error) {
 	if where == "" {
 		where = p.Card
 	}
-	buses, err := cardBuses(where)
+	buses, err := plumbing.CardBuses(where)
 	if err != nil {
 		return nil, none, err
 	}
-	pin, err := readSecretFile(e, p.shopPIN)
+	pin, err := e.Secret(p.shopPIN)
 	if err != nil {
 		return nil, none, err
 	}
@@ -395,7 +325,7 @@ func readCert(name string) (*gpgcard.Cert, error) {
 
 // known are the secrets that a cut run has left where this one will write, and those
 // from --secrets-in.
-func (p *preparation) known(e *env) (prepare.Known, error) {
+func (p *preparation) known(e *cli.Env) (prepare.Known, error) {
 	var names []string
 	if st, err := os.Stat(p.secretsOut); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
 		names = append(names, p.secretsOut)
@@ -417,7 +347,7 @@ func (p *preparation) known(e *env) (prepare.Known, error) {
 	return all, nil
 }
 
-func readKnown(e *env, name string) (*answers.Secrets, error) {
+func readKnown(e *cli.Env, name string) (*answers.Secrets, error) {
 	doc, err := readSecrets(e, name)
 	if err != nil {
 		return nil, err
@@ -426,69 +356,17 @@ func readKnown(e *env, name string) (*answers.Secrets, error) {
 	return answers.ParseSecrets(doc)
 }
 
-// mail writes what the seller sends to the buyer; or, of a statement that waits for the
-// shop's signature, what is to be signed, and nothing that could be sent by mistake.
-func (p *preparation) mail(res *prepare.Result) error {
-	if p.mailOut == "" {
-		return nil
-	}
-	if err := os.MkdirAll(p.mailOut, 0o755); err != nil {
-		return err
-	}
-	cert, err := gpgcard.ParseCert(res.Certificate)
-	if err != nil {
-		return err
-	}
-	keys := cert.Armored()
-	if o := p.shopCert; o != "" {
-		shop, err := readCert(o)
-		if err != nil {
-			return err
-		}
-		keys = append(shop.Armored(), keys...)
-	}
-	name := handover.FileName(res.Seq)
-	signature := res.Signature
-	if res.Unsigned {
-		signature, keys = nil, nil
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{name + ".asc", signature}, {"key.asc", keys}, {"secrets.asc", res.Message}, {name, res.Statement}} {
-		if err := replaceOrRemove(p.mailed(f.name), f.data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mailed is a file in --mail-out.
-func (p *preparation) mailed(name string) string { return filepath.Join(p.mailOut, name) }
-
-// replaceOrRemove makes a file hold data, at once; or removes what a former run has left,
-// if there is none.
-func replaceOrRemove(name string, data []byte) error {
-	if data == nil {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	return atomicfile.WriteFile(name, data, 0o644)
-}
-
 // progressLines reports each step, and every tenth of a long one.
-func progressLines(e *env) func(step string, done, total int64) {
+func progressLines(e *cli.Env) func(step string, done, total int64) {
 	last, tenth := "", int64(-1)
 	return func(step string, done, total int64) {
 		if step != last {
-			fmt.Fprintf(e.stderr, "%s\n", escape.Text(step))
+			fmt.Fprintf(e.Stderr, "%s\n", escape.Text(step))
 			last, tenth = step, 0
 		}
 		if total > 0 && done*10/total > tenth {
 			tenth = done * 10 / total
-			fmt.Fprintf(e.stderr, "%s %d%%\n", escape.Text(step), tenth*10)
+			fmt.Fprintf(e.Stderr, "%s %d%%\n", escape.Text(step), tenth*10)
 		}
 	}
 }

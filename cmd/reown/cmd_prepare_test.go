@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/wizard/wizardtest"
 )
 
@@ -15,7 +16,7 @@ func TestRestartsEnd(t *testing.T) {
 	w := wizardtest.New()
 	m := w.Machine()
 	var errs bytes.Buffer
-	e := &env{stderr: &errs}
+	e := &cli.Env{Stderr: &errs}
 	again := func(context.Context) error { return nil }
 	for n, want := range []bool{true, true, true, false, false} {
 		p := &preparation{restart: true}
@@ -44,7 +45,7 @@ func TestPrepareFlags(t *testing.T) {
 		{"--shop-cert", "c"}, {"--shop-pin-file", "p"}, {"--buyer", "b"}, {"--restart", "--no-restart"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
+		if code := run(t.Context(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
 			t.Errorf("%q: exit code %d\n%s%s", more, code, &out, &errs)
 		}
 	}

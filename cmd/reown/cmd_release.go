@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
 	"reown/internal/atomicfile"
 	"reown/internal/escape"
@@ -18,8 +19,8 @@ import (
 	"reown/wizard/release"
 )
 
-func releaseCommand() *command {
-	return &command{name: "release", args: "(--to CERT | --to-nobody) (--pin-file F | --lost-card) --confirm TAIL [flags] [devices]", short: "resale or end of life: give the machine up", run: runRelease, long: `
+func releaseCommand() *cli.Command {
+	return &cli.Command{Name: "release", Args: "(--to CERT | --to-nobody) (--pin-file F | --lost-card) --confirm TAIL [flags] [devices]", Short: "resale or end of life: give the machine up", Run: runRelease, Long: `
 Makes the laptop nobody's: destroys every keyslot of its encrypted disks, and with them
 the only keys to the files; clears the TPM; removes the keyring and settings from the
 firmware; removes all signatures and notes from /boot; resets the security key. Then it
@@ -41,9 +42,9 @@ After an interruption, run the same command again.
 ` + deviceHelp}
 }
 
-func runRelease(ctx context.Context, e *env, args []string) error {
+func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 	d := devices{}
-	fs := newFlags("reown release")
+	fs := cli.NewFlags("reown release")
 	d.bind(fs)
 	to := fs.String("to", "", "")
 	nobody := fs.Bool("to-nobody", false, "")
@@ -53,14 +54,14 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 	record := fs.String("record", "", "")
 	battery := fs.Bool("battery", false, "")
 	asJSON := fs.Bool("json", false, "")
-	if _, err := parse(fs, args, 0, 0); err != nil {
+	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
 	switch {
 	case (*to == "") != *nobody:
-		return usagef("reown release needs either --to CERT or --to-nobody")
+		return cli.Usagef("reown release needs either --to CERT or --to-nobody")
 	case (*pin == "") != *lost:
-		return usagef("reown release needs either --pin-file or --lost-card")
+		return cli.Usagef("reown release needs either --pin-file or --lost-card")
 	}
 	unlock, err := laptop.Lock(d.Boot)
 	if err != nil {
@@ -84,7 +85,7 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 	}
 	var p *secret.Buffer
 	if *pin != "" {
-		if p, err = readSecretFile(e, *pin); err != nil {
+		if p, err = e.Secret(*pin); err != nil {
 			return err
 		}
 		defer p.Wipe()
@@ -100,7 +101,7 @@ func runRelease(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	if *asJSON {
-		err = json.NewEncoder(e.stdout).Encode(rec)
+		err = json.NewEncoder(e.Stdout).Encode(rec)
 	} else {
 		err = printRecord(e, rec)
 	}
@@ -117,8 +118,8 @@ func armored(cert []byte) ([]byte, error) {
 }
 
 // readRecipient returns the fingerprint of a certificate in a file.
-func readRecipient(e *env, name string) (string, error) {
-	data, err := readFile(e, name, maxBuyer)
+func readRecipient(e *cli.Env, name string) (string, error) {
+	data, err := e.Read(name, maxBuyer)
 	if err != nil {
 		return "", err
 	}
@@ -151,9 +152,9 @@ func copyRecord(ctx context.Context, from release.Boot, dir string) error {
 	return nil
 }
 
-func printRecord(e *env, r *release.Record) error {
+func printRecord(e *cli.Env, r *release.Record) error {
 	p := func(name, value string) {
-		fmt.Fprintf(e.stdout, "%-14s %s\n", name, escape.Text(orNone(value)))
+		fmt.Fprintf(e.Stdout, "%-14s %s\n", name, escape.Text(cli.OrNone(value)))
 	}
 	p("released", r.Time)
 	p("by", grouped(r.Owner))
@@ -171,6 +172,6 @@ func printRecord(e *env, r *release.Record) error {
 	for _, s := range r.Remains {
 		p("remains", s)
 	}
-	_, err := fmt.Fprintf(e.stdout, "record         /boot/%s\n", release.RecordName)
+	_, err := fmt.Fprintf(e.Stdout, "record         /boot/%s\n", release.RecordName)
 	return err
 }

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/internal/atomicfile"
 	"reown/internal/keymap"
 	"reown/internal/laptop"
@@ -41,16 +41,16 @@ const runHelp = `
                       before they are used anywhere; mode 0600
 ` + deviceHelp
 
-func wizardCommand() *command {
-	return &command{name: "wizard", args: "[flags] [devices]", short: "take ownership, or continue an interrupted run", run: runWizard, long: `
+func wizardCommand() *cli.Command {
+	return &cli.Command{Name: "wizard", Args: "[flags] [devices]", Short: "take ownership, or continue an interrupted run", Run: runWizard, Long: `
 Walks through making this computer yours: checks the hand-over, asks all questions,
 shows every secret and has it typed back, lists what cannot be undone, and then does
 it. Interrupted anywhere, the same command goes on.
 ` + runHelp}
 }
 
-func resumeCommand() *command {
-	return &command{name: "resume", args: "[flags] [devices]", short: "finish an interrupted run", run: runResume, long: `
+func resumeCommand() *cli.Command {
+	return &cli.Command{Name: "resume", Args: "[flags] [devices]", Short: "finish an interrupted run", Run: runResume, Long: `
 Goes on with a run that was interrupted, and refuses to begin one. It asks only for
 the secrets that the remaining steps need.
 ` + runHelp}
@@ -81,21 +81,21 @@ func (r *runFlags) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&r.battery, "battery", false, "")
 }
 
-func runWizard(ctx context.Context, e *env, args []string) error {
+func runWizard(ctx context.Context, e *cli.Env, args []string) error {
 	var r runFlags
-	fs := newFlags("reown wizard")
+	fs := cli.NewFlags("reown wizard")
 	r.bind(fs)
-	if _, err := parse(fs, args, 0, 0); err != nil {
+	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
 	return r.run(ctx, e)
 }
 
-func runResume(ctx context.Context, e *env, args []string) error {
+func runResume(ctx context.Context, e *cli.Env, args []string) error {
 	r := runFlags{onlyContinued: true}
-	fs := newFlags("reown resume")
+	fs := cli.NewFlags("reown resume")
 	r.bind(fs)
-	if _, err := parse(fs, args, 0, 0); err != nil {
+	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
 	return r.run(ctx, e)
@@ -103,11 +103,11 @@ func runResume(ctx context.Context, e *env, args []string) error {
 
 // runInit is `reown` alone, what the firmware's init calls. Without /boot/oem it
 // touches nothing. Whatever happens, init goes on with its own menu.
-func runInit(ctx context.Context, e *env) error {
+func runInit(ctx context.Context, e *cli.Env) error {
 	var r runFlags
-	fs := newFlags("reown")
+	fs := cli.NewFlags("reown")
 	r.bind(fs)
-	if _, err := parse(fs, nil, 0, 0); err != nil {
+	if _, err := cli.Parse(fs, nil, 0, 0); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(r.Boot, "oem")); errors.Is(err, os.ErrNotExist) {
@@ -117,7 +117,7 @@ func runInit(ctx context.Context, e *env) error {
 }
 
 // run does a whole run with the front end that the flags choose.
-func (r *runFlags) run(ctx context.Context, e *env) error {
+func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 	unlock, err := laptop.Lock(r.Boot)
 	if err != nil {
 		return ended(err)
@@ -136,7 +136,7 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 	if trigger, err := m.Boot.Triggered(ctx); err != nil {
 		return err
 	} else if !trigger && (lost == nil || r.onlyContinued) {
-		fmt.Fprintln(e.stderr, "reown: there is no /boot/oem: nothing to do")
+		fmt.Fprintln(e.Stderr, "reown: there is no /boot/oem: nothing to do")
 		return nil
 	}
 	if r.onlyContinued {
@@ -145,7 +145,7 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 			return err
 		}
 		if status.Phase != wizard.Interrupted {
-			return withExit(exitRefused, fmt.Errorf("%w: `reown wizard` begins one", errNoRun))
+			return cli.WithExit(exitRefused, fmt.Errorf("%w: `reown wizard` begins one", errNoRun))
 		}
 	}
 	front, closeUI, err := r.frontEnd(e)
@@ -171,18 +171,18 @@ func (r *runFlags) run(ctx context.Context, e *env) error {
 var errNoRun = errors.New("no run was interrupted")
 
 // frontEnd makes the front end that the flags choose; the returned function ends it.
-func (r *runFlags) frontEnd(e *env) (ui.UI, func(), error) {
+func (r *runFlags) frontEnd(e *cli.Env) (ui.UI, func(), error) {
 	if !r.noInput && r.answers == "" {
 		return r.console(e)
 	}
-	u := &answers.UI{Answers: map[string]string{}, Log: e.stderr}
+	u := &answers.UI{Answers: map[string]string{}, Log: e.Stderr}
 	if r.answers != "" {
-		data, err := readFile(e, r.answers, answers.MaxFile)
+		data, err := e.Read(r.answers, answers.MaxFile)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading the answers: %w", err)
 		}
 		if u.Answers, err = answers.Parse(data); err != nil {
-			return nil, nil, withExit(exitUsage, err)
+			return nil, nil, cli.WithExit(exitUsage, err)
 		}
 	}
 	if r.secretsIn != "" {
@@ -192,7 +192,7 @@ func (r *runFlags) frontEnd(e *env) (ui.UI, func(), error) {
 		}
 		defer doc.Wipe()
 		if u.Secrets, err = answers.ParseSecrets(doc); err != nil {
-			return nil, nil, withExit(exitUsage, err)
+			return nil, nil, cli.WithExit(exitUsage, err)
 		}
 	}
 	if r.secretsOut != "" {
@@ -201,22 +201,8 @@ func (r *runFlags) frontEnd(e *env) (ui.UI, func(), error) {
 	return u, func() { u.Close(); u.Secrets.Wipe() }, nil
 }
 
-// readFile reads a small file, or standard input for "-".
-func readFile(e *env, name string, max int64) ([]byte, error) {
-	in := e.stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	return io.ReadAll(io.LimitReader(in, max+1))
-}
-
-func readSecrets(e *env, name string) (*secret.Buffer, error) {
-	in := e.stdin
+func readSecrets(e *cli.Env, name string) (*secret.Buffer, error) {
+	in := e.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -246,7 +232,7 @@ func (name secretsFile) Replace(doc *secret.Buffer) error {
 
 // console is the front end for a person: a whole screen, or numbered questions
 // where no screen can be drawn. Failing to draw never ends the program.
-func (r *runFlags) console(e *env) (ui.UI, func(), error) {
+func (r *runFlags) console(e *cli.Env) (ui.UI, func(), error) {
 	if r.ui == "auto" || r.ui == "tui" {
 		screen, err := tui.Open("")
 		if err == nil {
@@ -257,13 +243,13 @@ func (r *runFlags) console(e *env) (ui.UI, func(), error) {
 		}
 	}
 	if r.ui != "auto" && r.ui != "line" {
-		return nil, nil, usagef("--ui takes auto, tui or line, not %q", r.ui)
+		return nil, nil, cli.Usagef("--ui takes auto, tui or line, not %q", r.ui)
 	}
 	fd := -1
-	if f, ok := e.stdin.(*os.File); ok {
+	if f, ok := e.Stdin.(*os.File); ok {
 		fd = int(f.Fd())
 	}
-	return line.New(e.stdin, e.stdout, fd), func() { _ = ttyinput.Forget(fd) }, nil
+	return line.New(e.Stdin, e.Stdout, fd), func() { _ = ttyinput.Forget(fd) }, nil
 }
 
 // keyboard is the console's keyboard; nil where there is none whose layout could be

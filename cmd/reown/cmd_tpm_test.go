@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/internal/rom"
 	"reown/internal/rom/romtest"
 	"reown/tpm"
@@ -55,7 +56,7 @@ func (c *tpmCLI) file(name, content string) string {
 func (c *tpmCLI) run(want int, args ...string) string {
 	c.t.Helper()
 	var out, errs bytes.Buffer
-	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+	e := &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
 	args = append([]string{"tpm"}, append(args, "--device", c.socket)...)
 	if got := run(context.Background(), e, args); got != want {
 		c.t.Fatalf("reown %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, want, out.Bytes(), errs.Bytes())
@@ -111,12 +112,14 @@ func TestTPMCommands(t *testing.T) {
 			c.run(exitFailed, "unseal", "--duk", "--passphrase-file", pass, "--output", back) // never overwritten
 
 			// What changes something tells it as JSON as well, without the secret.
+			type sealed struct {
+				Object, Output string
+				Bytes          int
+				PCRs           map[string]string
+			}
 			told := func(args ...string) (s sealed) {
 				t.Helper()
-				if err := json.Unmarshal([]byte(c.run(exitDone, append(args, "--json")...)), &struct {
-					*sealed
-					PCRs map[string]string `json:"pcrs"`
-				}{sealed: &s}); err != nil {
+				if err := json.Unmarshal([]byte(c.run(exitDone, append(args, "--json")...)), &s); err != nil {
 					t.Error(err)
 				}
 				return s

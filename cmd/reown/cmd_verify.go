@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/cmd/reown/internal/cli"
+	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/laptop"
@@ -12,8 +14,8 @@ import (
 	"reown/wizard/ui"
 )
 
-func verifyCommand() *command {
-	return &command{name: "verify", args: "[--signer FPR] [--me FPR] [--countersign CERT] [--json] [devices]", short: "check the hand-over, or the certificate of a finished run", run: runVerify, long: `
+func verifyCommand() *cli.Command {
+	return &cli.Command{Name: "verify", Args: "[--signer FPR] [--me FPR] [--countersign CERT] [--json] [devices]", Short: "check the hand-over, or the certificate of a finished run", Run: runVerify, Long: `
 Compares the machine with the seller's signed hand-over file: security key, firmware
 measurements, start files, disk header, one line for each value. On a machine that
 was made its owner's, compares it with the certificate of that run instead, unless one
@@ -36,8 +38,8 @@ match, or when there is nothing to compare with.
 // A receiver signs that he has accepted.
 type receiver struct{ cert, pinFile, serial, bus string }
 
-func runVerify(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown verify")
+func runVerify(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown verify")
 	asJSON := fs.Bool("json", false, "")
 	signer := fs.String("signer", "", "")
 	me := fs.String("me", "", "")
@@ -63,21 +65,21 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 		if !*asJSON {
 			printHandover(e, &h, *signer == "" && h.Claimed())
 		}
-		verdict := withExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
+		verdict := cli.WithExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
 		if before := h.Accepted; verdict == nil && r.cert != "" {
 			if verdict = r.countersign(ctx, e, l, d, &h); verdict == nil && !before && !*asJSON {
-				fmt.Fprintf(e.stdout, "     accepted   %s\n", grouped(h.To))
+				fmt.Fprintf(e.Stdout, "     accepted   %s\n", grouped(h.To))
 			}
 		}
 		if *asJSON {
-			return errors.Join(printJSON(e, h), verdict)
+			return errors.Join(e.JSON(h), verdict)
 		}
 		return verdict
 	})
 }
 
 // countersign adds the receiver's signature to a hand-over that was verified.
-func (r *receiver) countersign(ctx context.Context, e *env, l *laptop.Laptop, d *devices, h *wizard.Handover) error {
+func (r *receiver) countersign(ctx context.Context, e *cli.Env, l *laptop.Laptop, d *devices, h *wizard.Handover) error {
 	cert, err := readCert(r.cert)
 	if err != nil {
 		return err
@@ -94,11 +96,11 @@ func (r *receiver) countersign(ctx context.Context, e *env, l *laptop.Laptop, d 
 	if r.bus == "" {
 		r.bus = d.Card
 	}
-	buses, err := cardBuses(r.bus)
+	buses, err := plumbing.CardBuses(r.bus)
 	if err != nil {
 		return err
 	}
-	pin, err := readSecretFile(e, r.pinFile)
+	pin, err := e.Secret(r.pinFile)
 	if err != nil {
 		return err
 	}
@@ -118,28 +120,28 @@ var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: u
 
 // printHandover is for people. hide leaves out the fingerprints that they must know from
 // elsewhere: what is copied from the screen proves nothing.
-func printHandover(e *env, h *wizard.Handover, hide bool) {
+func printHandover(e *cli.Env, h *wizard.Handover, hide bool) {
 	for _, i := range h.Items {
-		fmt.Fprintf(e.stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
+		fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
 	}
 	for _, t := range h.Chain {
 		fpr := grouped(t.From)
 		if hide {
 			fpr = "(not shown)"
 		}
-		fmt.Fprintf(e.stdout, "     from       %s  %s\n", fpr, escape.Text(t.Name))
+		fmt.Fprintf(e.Stdout, "     from       %s  %s\n", fpr, escape.Text(t.Name))
 	}
 	if h.To != "" {
-		fmt.Fprintf(e.stdout, "     to         %s\n", grouped(h.To))
+		fmt.Fprintf(e.Stdout, "     to         %s\n", grouped(h.To))
 	}
 	if h.Accepted {
-		fmt.Fprintf(e.stdout, "     accepted   by that key\n")
+		fmt.Fprintf(e.Stdout, "     accepted   by that key\n")
 	}
 	if h.Words != "" {
-		fmt.Fprintf(e.stdout, "     words      %s\n", h.Words)
+		fmt.Fprintf(e.Stdout, "     words      %s\n", h.Words)
 	}
 	for _, l := range h.Lines {
-		fmt.Fprintf(e.stdout, "     %-14s %-12s %s\n", escape.Text(l.Status), escape.Text(l.Name), escape.Text(l.Label))
+		fmt.Fprintf(e.Stdout, "     %-14s %-12s %s\n", escape.Text(l.Status), escape.Text(l.Name), escape.Text(l.Label))
 	}
 }
 
@@ -164,19 +166,19 @@ func handedOver(h *wizard.Handover, signer, me string) error {
 }
 
 // verifyCertificate shows what of a certificate still holds.
-func verifyCertificate(e *env, c *wizard.Recheck, asJSON bool) error {
+func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 	if asJSON {
-		if err := printJSON(e, c); err != nil {
+		if err := e.JSON(c); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(e.stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), grouped(c.Owner))
+		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), grouped(c.Owner))
 		for _, i := range c.Items {
-			fmt.Fprintf(e.stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
+			fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
 		}
 	}
 	if !c.Holds() {
-		return withExit(exitNotVerified, wizard.ErrChangedSince)
+		return cli.WithExit(exitNotVerified, wizard.ErrChangedSince)
 	}
 	return nil
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/internal/escape"
 	"reown/internal/laptop"
 	"reown/internal/secret"
@@ -16,23 +16,23 @@ import (
 	"reown/wizard/ui"
 )
 
-func statusCommand() *command {
-	return &command{name: "status", args: "[--json] [devices]", short: "what the machine is in; writes nothing", run: runStatus, long: `
+func statusCommand() *cli.Command {
+	return &cli.Command{Name: "status", Args: "[--json] [devices]", Short: "what the machine is in; writes nothing", Run: runStatus, Long: `
 Measures the card, the disk headers, the TPM, the flash chip and /boot, and prints one
 line for each step of a run. Nothing is remembered and nothing is written.
 The fields of --json are described in docs/wizard.md.
 ` + deviceHelp}
 }
 
-func planCommand() *command {
-	return &command{name: "plan", args: "[--json] [devices]", short: "what would be done; writes nothing", run: runPlan, long: `
+func planCommand() *cli.Command {
+	return &cli.Command{Name: "plan", Args: "[--json] [devices]", Short: "what would be done; writes nothing", Run: runPlan, Long: `
 Prints what a run would do on this machine, step by step, what of it cannot be undone,
 and what stands in its way.
 ` + deviceHelp}
 }
 
-func stepCommand() *command {
-	return &command{name: "step", args: "NAME --confirm XXXX [secrets] [devices]", short: "do one step", run: runStep, long: `
+func stepCommand() *cli.Command {
+	return &cli.Command{Name: "step", Args: "NAME --confirm XXXX [secrets] [devices]", Short: "do one step", Run: runStep, Long: `
 Does one step of a run and checks that the machine then shows it as done. A step that
 is done does nothing. Steps: preflight, card, disk, tpm, seal, duk, boot, firmware, commit.
 
@@ -51,8 +51,8 @@ is done does nothing. Steps: preflight, card, disk, tpm, seal, duk, boot, firmwa
 ` + deviceHelp}
 }
 
-func logCommand() *command {
-	return &command{name: "log", args: "[--export] [--json] [devices]", short: "the log, with nothing secret in it", run: runLog, long: `
+func logCommand() *cli.Command {
+	return &cli.Command{Name: "log", Args: "[--export] [--json] [devices]", Short: "the log, with nothing secret in it", Run: runLog, Long: `
 Prints the journal of the run: what was attempted, and when. It is a help for people;
 no decision is taken from it, and nothing in it is secret, so that it can be sent to
 the shop.
@@ -63,7 +63,7 @@ the shop.
 func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max int, f func(l *laptop.Laptop, d *devices, operands []string) error) error {
 	var d devices
 	d.bind(fs)
-	operands, err := parse(fs, args, min, max)
+	operands, err := cli.Parse(fs, args, min, max)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max i
 	return f(l, &d, operands)
 }
 
-func runStatus(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown status")
+func runStatus(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown status")
 	asJSON := fs.Bool("json", false, "")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
@@ -84,16 +84,16 @@ func runStatus(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		if *asJSON {
-			return printJSON(e, r)
+			return e.JSON(r)
 		}
 		printStatus(e, &r)
 		return nil
 	})
 }
 
-func printStatus(e *env, r *wizard.Report) {
+func printStatus(e *cli.Env, r *wizard.Report) {
 	line := func(name, status, detail string) {
-		fmt.Fprintln(e.stdout, strings.TrimRight(fmt.Sprintf("%-10s  %-12s  %s", name, status, escape.Text(detail)), " "))
+		fmt.Fprintln(e.Stdout, strings.TrimRight(fmt.Sprintf("%-10s  %-12s  %s", name, status, escape.Text(detail)), " "))
 	}
 	line("machine", string(r.Phase), r.Board)
 	if r.Why != "" {
@@ -119,8 +119,8 @@ func printStatus(e *env, r *wizard.Report) {
 	}
 }
 
-func runPlan(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown plan")
+func runPlan(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown plan")
 	asJSON := fs.Bool("json", false, "")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
@@ -128,27 +128,27 @@ func runPlan(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		if *asJSON {
-			return printJSON(e, r)
+			return e.JSON(r)
 		}
 		for i, s := range r.Steps {
 			state := "will be done"
 			if s.Status == "completed" || s.Status == "not needed" {
 				state = s.Status
 			}
-			fmt.Fprintf(e.stdout, "%d. %s (%s): %s\n   %s\n", i+1, s.Title, s.ID, state, escape.Text(s.Does))
+			fmt.Fprintf(e.Stdout, "%d. %s (%s): %s\n   %s\n", i+1, s.Title, s.ID, state, escape.Text(s.Does))
 			if s.Loses != "" {
-				fmt.Fprintf(e.stdout, "   Cannot be undone: %s\n", escape.Text(s.Loses))
+				fmt.Fprintf(e.Stdout, "   Cannot be undone: %s\n", escape.Text(s.Loses))
 			}
 		}
 		for _, p := range r.Problems {
-			fmt.Fprintf(e.stdout, "First: %s %s\n", escape.Text(p.What), escape.Text(p.Remedy))
+			fmt.Fprintf(e.Stdout, "First: %s %s\n", escape.Text(p.What), escape.Text(p.Remedy))
 		}
 		return nil
 	})
 }
 
-func runLog(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown log")
+func runLog(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown log")
 	asJSON := fs.Bool("json", false, "")
 	fs.Bool("export", false, "")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
@@ -157,20 +157,20 @@ func runLog(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		if *asJSON {
-			return printJSON(e, map[string]any{"schema": "reown/log/v1", "entries": entries, "skipped": skipped})
+			return e.JSON(map[string]any{"schema": "reown/log/v1", "entries": entries, "skipped": skipped})
 		}
 		for _, x := range entries {
-			fmt.Fprintf(e.stdout, "%s  %-10s %-10s %s\n", x.Time, escape.Text(x.Event), escape.Text(x.Step), escape.Text(x.Text))
+			fmt.Fprintf(e.Stdout, "%s  %-10s %-10s %s\n", x.Time, escape.Text(x.Event), escape.Text(x.Step), escape.Text(x.Text))
 		}
 		if skipped > 0 {
-			fmt.Fprintf(e.stdout, "(%d lines could not be read)\n", skipped)
+			fmt.Fprintf(e.Stdout, "(%d lines could not be read)\n", skipped)
 		}
 		return nil
 	})
 }
 
-func runStep(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown step")
+func runStep(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown step")
 	confirm := fs.String("confirm", "", "")
 	files := map[string]*string{}
 	for _, n := range []string{"disk-file", "old-disk-file", "pin-file", "admin-pin-file", "owner-file", "totp-file", "duk-file"} {
@@ -197,17 +197,17 @@ func runStep(ctx context.Context, e *env, args []string) error {
 			if *files[n] == "" {
 				continue
 			}
-			if *dst, err = readSecretFile(e, *files[n]); err != nil {
+			if *dst, err = e.Secret(*files[n]); err != nil {
 				return err
 			}
 		}
 		if f := *files["totp-file"]; f != "" {
-			if keys.OTP, err = readKeyFile(e, f); err != nil {
+			if keys.OTP, err = e.Key(f); err != nil {
 				return err
 			}
 		}
 		if f := *files["old-disk-file"]; f != "" {
-			old, err := readSecretFile(e, f)
+			old, err := e.Secret(f)
 			if err != nil {
 				return err
 			}
@@ -234,13 +234,13 @@ func confirmed(ctx context.Context, m *wizard.Machine, typed string) error {
 	}
 	tail := i.Serial[max(0, len(i.Serial)-4):]
 	if !strings.EqualFold(typed, tail) {
-		return withExit(exitRefused, usagef("this cannot be undone: repeat the command with --confirm %s", tail))
+		return cli.WithExit(exitRefused, cli.Usagef("this cannot be undone: repeat the command with --confirm %s", tail))
 	}
 	return nil
 }
 
 // stepProgress prints one line to stderr whenever a step moves on.
-func stepProgress(e *env) func(ui.Tasks) {
+func stepProgress(e *cli.Env) func(ui.Tasks) {
 	last, at := "", time.Time{}
 	return func(t ui.Tasks) {
 		for _, k := range t.Tasks {
@@ -252,21 +252,11 @@ func stepProgress(e *env) func(ui.Tasks) {
 				line += fmt.Sprintf(" %d%%", k.Done*100/k.Total)
 			}
 			if line != last && time.Since(at) > time.Second {
-				fmt.Fprintln(e.stderr, escape.Text(line))
+				fmt.Fprintln(e.Stderr, escape.Text(line))
 				last, at = line, time.Now()
 			}
 		}
 	}
-}
-
-// isTerminal says whether a person sits there.
-func isTerminal(f any) bool {
-	file, ok := f.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := file.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
 // ended turns the way a run ended into an exit code.
@@ -279,15 +269,15 @@ func ended(err error) error {
 	case err == nil, errors.Is(err, wizard.ErrNothingToDo):
 		return nil
 	case errors.Is(err, wizard.ErrTampering), errors.Is(err, wizard.ErrNotVerified):
-		return withExit(exitNotVerified, err)
+		return cli.WithExit(exitNotVerified, err)
 	case errors.As(err, &missing), errors.As(err, &bad):
-		return withExit(exitNoAnswer, err)
+		return cli.WithExit(exitNoAnswer, err)
 	case errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, context.Canceled):
-		return withExit(exitStopped, err)
+		return cli.WithExit(exitStopped, err)
 	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft) && !errors.Is(err, wizard.ErrNoCard):
-		return withExit(exitRefused, err)
+		return cli.WithExit(exitRefused, err)
 	case errors.As(err, &step): // whatever the cause: the next run goes on
-		return withExit(exitStopped, err)
+		return cli.WithExit(exitStopped, err)
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"reown/gpgcard"
+	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/laptop"
 )
 
@@ -51,19 +51,10 @@ func (d *devices) bind(fs *flag.FlagSet) {
 
 // open puts the machine together.
 func (d *devices) open(ctx context.Context) (*laptop.Laptop, error) {
-	if _, err := cardBuses(d.Card); err != nil {
+	if _, err := plumbing.CardBuses(d.Card); err != nil {
 		return nil, err
 	}
 	return laptop.Open(ctx, d.Config)
-}
-
-// cardBuses are the ways to a card that a --card flag names.
-func cardBuses(spec string) ([]gpgcard.Bus, error) {
-	buses, err := laptop.CardBuses(spec)
-	if err != nil {
-		return nil, usagef("%v", err)
-	}
-	return buses, nil
 }
 
 // parseDisk parses PATH or PATH@OFFSET+SIZE, in bytes.

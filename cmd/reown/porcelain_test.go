@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
 	"reown/wizard"
 	"reown/wizard/ui"
@@ -87,7 +88,7 @@ func TestHowARunEnds(t *testing.T) {
 		{&wizard.StepError{Step: "tpm", Err: errors.New("something else")}, exitStopped, "A step failed"},
 	} {
 		var out, errs bytes.Buffer
-		code := finish(&env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, ended(c.err))
+		code := finish(&cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, ended(c.err))
 		if code != c.code || !strings.Contains(errs.String(), c.says) {
 			t.Errorf("%v: exit code %d, want %d\n%s", c.err, code, c.code, errs.String())
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 )
@@ -16,7 +17,7 @@ var romTexts = []errorText{
 	{err: flash.ErrNoProgram, What: "The firmware does not say how the firmware chip of this board is written (CONFIG_FLASH_OPTIONS is empty).", Data: chipUntouched, Do: "On boards that cannot write their own chip, re-own the firmware image on another computer with `reown rom own` and write it with a programmer.", Exit: exitRefused},
 	{err: flash.ErrPower, What: "The computer might run out of power while the firmware is being written.", Data: chipUntouched, Do: "Connect the charger and try again.", Exit: exitRefused},
 
-	{err: errImagesDiffer, What: "The two firmware images are not the same.", Data: "Nothing was changed.", Do: "`reown rom diff OLD NEW` lists what differs."},
+	{err: plumbing.ErrImagesDiffer, What: "The two firmware images are not the same.", Data: "Nothing was changed.", Do: "`reown rom diff OLD NEW` lists what differs."},
 
 	{err: rom.ErrUnsafeChange, What: "The new firmware image differs from the old one in more than the owner's files.", Data: chipUntouched, Do: "Use Heads' own firmware update for a new firmware. If the image was made by this program, please report the fault.", Exit: exitRefused},
 	{err: rom.ErrVerified, What: "This firmware checks its own files at each start. With another key in it, it would refuse to start.", Data: chipUntouched, Do: "Ask the maker of the computer for a firmware without that check, or for their way of exchanging the key.", Exit: exitRefused},

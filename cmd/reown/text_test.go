@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
 	"reown/luks"
 	"reown/wizard"
@@ -125,24 +126,24 @@ func TestTextsAreWhole(t *testing.T) {
 
 func TestAnUnknownErrorIsNotRenamed(t *testing.T) {
 	var out bytes.Buffer
-	code := finish(&env{stderr: &out}, fmt.Errorf("reading block 7: %w", errors.New("input/output error")))
+	code := finish(&cli.Env{Stderr: &out}, fmt.Errorf("reading block 7: %w", errors.New("input/output error")))
 	if code != exitFailed || !strings.Contains(out.String(), "reading block 7: input/output error") {
 		t.Errorf("code %d: %s", code, out.String())
 	}
 }
 
 func TestHelpCoversEveryCommand(t *testing.T) {
-	var walk func(c *command, path []string)
-	walk = func(c *command, path []string) {
+	var walk func(c *cli.Command, path []string)
+	walk = func(c *cli.Command, path []string) {
 		var out bytes.Buffer
-		if code := run(t.Context(), &env{stdout: &out, stderr: os.Stderr}, append([]string{"help"}, path...)); code != 0 || c.short == "" {
+		if code := run(t.Context(), &cli.Env{Stdout: &out, Stderr: os.Stderr}, append([]string{"help"}, path...)); code != 0 || c.Short == "" {
 			t.Errorf("help %v: code %d", path, code)
 		}
-		if c.run == nil && len(c.sub) == 0 {
+		if c.Run == nil && len(c.Sub) == 0 {
 			t.Errorf("%v does nothing", path)
 		}
-		for _, s := range c.sub {
-			walk(s, append(path, s.name))
+		for _, s := range c.Sub {
+			walk(s, append(path, s.Name))
 		}
 	}
 	walk(root(), nil)

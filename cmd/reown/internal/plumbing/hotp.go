@@ -1,4 +1,4 @@
-package main
+package plumbing
 
 import (
 	"context"
@@ -9,29 +9,31 @@ import (
 	"strconv"
 	"strings"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/internal/hotpkey"
 	"reown/internal/otp"
 	"reown/internal/secret"
 	"reown/internal/usb"
 )
 
-func hotpCommand() *command { return hotpTool{usb.System()}.command() }
+// HOTP is the command hotp for the keys on a USB bus.
+func HOTP(bus usb.Bus) *cli.Command { return hotpTool{bus}.command() }
 
 // hotpTool is the hotp command on some bus.
 type hotpTool struct{ bus usb.Bus }
 
-func (h hotpTool) command() *command {
+func (h hotpTool) command() *cli.Command {
 	const which = `
   --serial S              the key's serial number, when several are plugged in
   --json                  report as one JSON document`
 	const secretHelp = `
   --secret-file FILE      the secret, 16 to 40 bytes; "-" is standard input
   --base32                the file holds the secret in base32 instead`
-	return &command{name: "hotp", short: "the green light: info, set, check, reset", sub: []*command{
-		{name: "info", args: "[--serial S] [--json]", short: "which key is plugged in, and what is stored on it", run: h.info,
-			long: strings.TrimSpace(`Costs no try of any PIN.` + which)},
-		{name: "set", args: "--pin-file FILE --secret-file FILE", short: "store the secret on the key", run: h.set,
-			long: strings.TrimSpace(`
+	return &cli.Command{Name: "hotp", Short: "the green light: info, set, check, reset", Sub: []*cli.Command{
+		{Name: "info", Args: "[--serial S] [--json]", Short: "which key is plugged in, and what is stored on it", Run: h.info,
+			Long: strings.TrimSpace(`Costs no try of any PIN.` + which)},
+		{Name: "set", Args: "--pin-file FILE --secret-file FILE", Short: "store the secret on the key", Run: h.set,
+			Long: strings.TrimSpace(`
 Stores the secret from counter 0 on and proves it with the code of counter 1, as Heads does; the counter file is
 then to hold 2. A wrong PIN changes nothing but the number of tries. The PIN is the admin PIN of the OpenPGP card
 on Nitrokey Pro, Storage and Librem Key (8 to 25 characters), and the secrets PIN on a Nitrokey 3, which also
@@ -41,20 +43,20 @@ wants to be touched: once, or three times to replace a secret.
   --counter N             start at N instead, and prove nothing
   --new-pin               if the Nitrokey 3 has no secrets PIN yet, make this one its PIN
   --last-try              use the last try of the PIN, if only one is left` + secretHelp + which)},
-		{name: "check", args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", short: "show the key a code", run: h.check,
-			long: strings.TrimSpace(`
+		{Name: "check", Args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", Short: "show the key a code", Run: h.check,
+			Long: strings.TrimSpace(`
 Exit code 0 and a green light: the code is right. With a counter file, the code is computed, and the file moves on
 only after the key has accepted it.
   --counter N             the counter to compute the code for
   --counter-file FILE     where it is kept
   --resync                if the code is wrong, look for a counter up to 50 away whose code is right` + secretHelp + which)},
-		{name: "regenerate", args: "--pin-file FILE", short: "make the key's AES keys anew, after a reset of its card", run: h.regenerate,
-			long: strings.TrimSpace(`
+		{Name: "regenerate", Args: "--pin-file FILE", Short: "make the key's AES keys anew, after a reset of its card", Run: h.regenerate,
+			Long: strings.TrimSpace(`
 A factory reset of the OpenPGP card destroys the AES keys of Nitrokey Pro, Storage and Librem Key, and with them what is
 in the password safe and on the encrypted volume. Both work again after this. Other keys are left alone.
   --pin-file FILE         the admin PIN` + which)},
-		{name: "reset", args: "[--pin-file FILE] --confirm SERIAL", short: "remove the secret from the key", run: h.reset,
-			long: strings.TrimSpace(`
+		{Name: "reset", Args: "[--pin-file FILE] --confirm SERIAL", Short: "remove the secret from the key", Run: h.reset,
+			Long: strings.TrimSpace(`
 Nitrokey Pro, Storage, Librem Key: erases that one secret; needs the admin PIN. Nitrokey 3: erases EVERYTHING in the
 secrets app, other one-time passwords and its PIN included, but not the OpenPGP keys; needs a touch.
   --pin-file FILE         the admin PIN
@@ -70,7 +72,7 @@ type hotpFlags struct {
 }
 
 func newHotpFlags(name string) *hotpFlags {
-	f := &hotpFlags{FlagSet: newFlags("reown hotp " + name)}
+	f := &hotpFlags{FlagSet: cli.NewFlags("reown hotp " + name)}
 	f.StringVar(&f.serial, "serial", "", "")
 	f.BoolVar(&f.json, "json", false, "")
 	return f
@@ -84,8 +86,8 @@ func (f *hotpFlags) bindSecret() {
 }
 
 // secret reads the HOTP secret.
-func (f *hotpFlags) secret(e *env) (*secret.Buffer, error) {
-	key, err := readKeyFile(e, f.key)
+func (f *hotpFlags) secret(e *cli.Env) (*secret.Buffer, error) {
+	key, err := e.Key(f.key)
 	if err != nil || !f.base32 {
 		return key, err
 	}
@@ -94,19 +96,19 @@ func (f *hotpFlags) secret(e *env) (*secret.Buffer, error) {
 }
 
 // open opens the key; touches are announced on standard error.
-func (h hotpTool) open(ctx context.Context, e *env, f *hotpFlags) (*hotpkey.Token, error) {
+func (h hotpTool) open(ctx context.Context, e *cli.Env, f *hotpFlags) (*hotpkey.Token, error) {
 	return hotpkey.Find(ctx, h.bus, hotpkey.Options{Serial: f.serial, Touch: func(t hotpkey.Touch) {
 		again := ""
 		if t.Again {
 			again = " once more: the last touch came too late"
 		}
-		fmt.Fprintf(e.stderr, "Touch the security key now, %s (touch %d of %d)%s.\n", t.Why, t.N, t.Of, again)
+		fmt.Fprintf(e.Stderr, "Touch the security key now, %s (touch %d of %d)%s.\n", t.Why, t.N, t.Of, again)
 	}})
 }
 
-func (h hotpTool) info(ctx context.Context, e *env, args []string) error {
+func (h hotpTool) info(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("info")
-	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
 	k, err := h.open(ctx, e, f)
@@ -119,7 +121,7 @@ func (h hotpTool) info(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if f.json {
-		return printJSON(e, i)
+		return e.JSON(i)
 	}
 	tries := func(n int) string {
 		if n < 0 {
@@ -127,20 +129,20 @@ func (h hotpTool) info(ctx context.Context, e *env, args []string) error {
 		}
 		return strconv.Itoa(n)
 	}
-	fmt.Fprintf(e.stdout, "%s, serial number %s, firmware %s\n", i.Model, i.Serial, i.Firmware)
+	fmt.Fprintf(e.Stdout, "%s, serial number %s, firmware %s\n", i.Model, i.Serial, i.Firmware)
 	if i.SecretsApp != "" {
-		fmt.Fprintf(e.stdout, "secrets app:   %s\n", i.SecretsApp)
+		fmt.Fprintf(e.Stdout, "secrets app:   %s\n", i.SecretsApp)
 	}
-	fmt.Fprintf(e.stdout, "HOTP secret:   %s\n", i.Slot)
+	fmt.Fprintf(e.Stdout, "HOTP secret:   %s\n", i.Slot)
 	if i.Counter >= 0 {
-		fmt.Fprintf(e.stdout, "HOTP counter:  %d\n", i.Counter)
+		fmt.Fprintf(e.Stdout, "HOTP counter:  %d\n", i.Counter)
 	}
 	if i.PINSet {
-		fmt.Fprintf(e.stdout, "PIN for HOTP:  the %s, tries left: %s\n", i.PIN, tries(i.PINTries))
+		fmt.Fprintf(e.Stdout, "PIN for HOTP:  the %s, tries left: %s\n", i.PIN, tries(i.PINTries))
 	} else {
-		fmt.Fprintf(e.stdout, "PIN for HOTP:  no %s has been set\n", i.PIN)
+		fmt.Fprintf(e.Stdout, "PIN for HOTP:  no %s has been set\n", i.PIN)
 	}
-	fmt.Fprintf(e.stdout, "OpenPGP card:  tries left: user PIN %s, admin PIN %s\n", tries(i.UserTries), tries(i.AdminTries))
+	fmt.Fprintf(e.Stdout, "OpenPGP card:  tries left: user PIN %s, admin PIN %s\n", tries(i.UserTries), tries(i.AdminTries))
 	return nil
 }
 
@@ -151,30 +153,30 @@ type hotpResult struct {
 	Drift *int64  `json:"drift,omitempty"` // of the key's counter against the file, when it was found again
 }
 
-func (h hotpTool) set(ctx context.Context, e *env, args []string) error {
+func (h hotpTool) set(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("set")
 	f.bindSecret()
 	f.StringVar(&f.pin, "pin-file", "", "")
 	var o hotpkey.SetOptions
 	f.BoolVar(&o.NewPIN, "new-pin", false, "")
 	f.BoolVar(&o.LastTry, "last-try", false, "")
-	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
 	if f.pin == "" || f.key == "" || f.pin == f.key {
-		return usagef("%s needs --pin-file and --secret-file, and they must be two files", f.Name())
+		return cli.Usagef("%s needs --pin-file and --secret-file, and they must be two files", f.Name())
 	}
 	if f.counter != "" && f.counterFile != "" {
-		return usagef("%s takes --counter or --counter-file", f.Name())
+		return cli.Usagef("%s takes --counter or --counter-file", f.Name())
 	}
 	var start uint64
 	if f.counter != "" {
 		var err error
 		if start, err = hotpkey.ParseCounter([]byte(f.counter)); err != nil {
-			return usagef("%s: %v", f.Name(), err)
+			return cli.Usagef("%s: %v", f.Name(), err)
 		}
 	}
-	pin, err := readSecretFile(e, f.pin)
+	pin, err := e.Secret(f.pin)
 	if err != nil {
 		return err
 	}
@@ -194,7 +196,7 @@ func (h hotpTool) set(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if i.PINSet && i.PINTries >= 0 {
-		fmt.Fprintf(e.stderr, "Tries left for the %s: %d.\n", i.PIN, i.PINTries)
+		fmt.Fprintf(e.Stderr, "Tries left for the %s: %d.\n", i.PIN, i.PINTries)
 	}
 	next := start
 	if f.counter != "" {
@@ -211,23 +213,23 @@ func (h hotpTool) set(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	if f.json {
-		return printJSON(e, hotpResult{OK: true, Next: &next})
+		return e.JSON(hotpResult{OK: true, Next: &next})
 	}
-	fmt.Fprintf(e.stdout, "The secret is stored on the %s. The next counter is %d.\n", k.Model().Name, next)
+	fmt.Fprintf(e.Stdout, "The secret is stored on the %s. The next counter is %d.\n", k.Model().Name, next)
 	return nil
 }
 
-func (h hotpTool) check(ctx context.Context, e *env, args []string) error {
+func (h hotpTool) check(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("check")
 	f.bindSecret()
 	resync := f.Bool("resync", false, "")
-	operands, err := parse(f.FlagSet, args, 0, 1)
+	operands, err := cli.Parse(f.FlagSet, args, 0, 1)
 	if err != nil {
 		return err
 	}
 	if (len(operands) == 1) == (f.key != "") || f.key == "" && (*resync || f.counter != "" || f.counterFile != "") ||
 		f.key != "" && (f.counter != "") == (f.counterFile != "") {
-		return usagef("%s takes a CODE, or --secret-file with --counter or --counter-file", f.Name())
+		return cli.Usagef("%s takes a CODE, or --secret-file with --counter or --counter-file", f.Name())
 	}
 	var r hotpResult
 	if f.key == "" {
@@ -248,21 +250,21 @@ func (h hotpTool) check(ctx context.Context, e *env, args []string) error {
 	}
 	r.OK = true
 	if f.json {
-		return printJSON(e, r)
+		return e.JSON(r)
 	}
 	if r.Drift != nil {
-		fmt.Fprintf(e.stdout, "The counters had drifted apart by %+d and agree again.\n", *r.Drift)
+		fmt.Fprintf(e.Stdout, "The counters had drifted apart by %+d and agree again.\n", *r.Drift)
 	}
-	fmt.Fprintln(e.stdout, "The code is right.")
+	fmt.Fprintln(e.Stdout, "The code is right.")
 	if r.Next != nil {
-		fmt.Fprintf(e.stdout, "The next counter is %d.\n", *r.Next)
+		fmt.Fprintf(e.Stdout, "The next counter is %d.\n", *r.Next)
 	}
 	return nil
 }
 
 // checkCounter computes the code of a counter, shows it to the key, and moves the
 // counter file on after success.
-func (h hotpTool) checkCounter(ctx context.Context, e *env, f *hotpFlags, resync bool) (hotpResult, error) {
+func (h hotpTool) checkCounter(ctx context.Context, e *cli.Env, f *hotpFlags, resync bool) (hotpResult, error) {
 	var r hotpResult
 	counter, err := hotpkey.ParseCounter([]byte(f.counter))
 	if f.counterFile != "" {
@@ -301,16 +303,16 @@ func (h hotpTool) checkCounter(ctx context.Context, e *env, f *hotpFlags, resync
 	return r, err
 }
 
-func (h hotpTool) regenerate(ctx context.Context, e *env, args []string) error {
+func (h hotpTool) regenerate(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("regenerate")
 	f.StringVar(&f.pin, "pin-file", "", "")
-	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
 	if f.pin == "" {
-		return usagef("%s needs --pin-file", f.Name())
+		return cli.Usagef("%s needs --pin-file", f.Name())
 	}
-	pin, err := readSecretFile(e, f.pin)
+	pin, err := e.Secret(f.pin)
 	if err != nil {
 		return err
 	}
@@ -324,17 +326,17 @@ func (h hotpTool) regenerate(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if f.json {
-		return printJSON(e, hotpResult{OK: true})
+		return e.JSON(hotpResult{OK: true})
 	}
-	fmt.Fprintln(e.stdout, "Done. If the key does not answer, pull it out and plug it in again.")
+	fmt.Fprintln(e.Stdout, "Done. If the key does not answer, pull it out and plug it in again.")
 	return nil
 }
 
-func (h hotpTool) reset(ctx context.Context, e *env, args []string) error {
+func (h hotpTool) reset(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("reset")
 	f.StringVar(&f.pin, "pin-file", "", "")
 	confirm := f.String("confirm", "", "")
-	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
 	k, err := h.open(ctx, e, f)
@@ -352,9 +354,9 @@ func (h hotpTool) reset(ctx context.Context, e *env, args []string) error {
 	var pin *secret.Buffer
 	if k.NeedsPIN() {
 		if f.pin == "" {
-			return usagef("%s needs --pin-file for this key", f.Name())
+			return cli.Usagef("%s needs --pin-file for this key", f.Name())
 		}
-		if pin, err = readSecretFile(e, f.pin); err != nil {
+		if pin, err = e.Secret(f.pin); err != nil {
 			return err
 		}
 		defer pin.Wipe()
@@ -363,8 +365,8 @@ func (h hotpTool) reset(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if f.json {
-		return printJSON(e, hotpResult{OK: true})
+		return e.JSON(hotpResult{OK: true})
 	}
-	fmt.Fprintf(e.stdout, "The HOTP secret on the %s is gone.\n", i.Model)
+	fmt.Fprintf(e.Stdout, "The HOTP secret on the %s is gone.\n", i.Model)
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package plumbing
 
 import (
 	"bytes"
@@ -12,16 +12,17 @@ import (
 	"strings"
 
 	"reown/boot"
+	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
 	"reown/internal/laptop"
 )
 
-func bootCommand() *command {
-	return &command{name: "boot", short: "/boot: hash, sign, verify, entries", sub: []*command{
-		{name: "hash", args: "[--entry N] [--json] DIR", short: "the hashes, names and bytes to sign", run: bootHash, long: bootHashHelp},
-		{name: "sign", args: "[flags] DIR", short: "sign and replace the signed set", run: bootSign, long: bootSignHelp},
-		{name: "verify", args: "[--cert FILE] [--json] DIR", short: "check as Heads checks before it starts a system", run: bootVerify, long: bootVerifyHelp},
-		{name: "entries", args: "[--json] DIR", short: "the systems that can be started, with Heads's numbers", run: bootEntries, long: bootEntriesHelp},
+func bootCommand() *cli.Command {
+	return &cli.Command{Name: "boot", Short: "/boot: hash, sign, verify, entries", Sub: []*cli.Command{
+		{Name: "hash", Args: "[--entry N] [--json] DIR", Short: "the hashes, names and bytes to sign", Run: bootHash, Long: bootHashHelp},
+		{Name: "sign", Args: "[flags] DIR", Short: "sign and replace the signed set", Run: bootSign, Long: bootSignHelp},
+		{Name: "verify", Args: "[--cert FILE] [--json] DIR", Short: "check as Heads checks before it starts a system", Run: bootVerify, Long: bootVerifyHelp},
+		{Name: "entries", Args: "[--json] DIR", Short: "the systems that can be started, with Heads's numbers", Run: bootEntries, Long: bootEntriesHelp},
 	}}
 }
 
@@ -73,7 +74,7 @@ func (s *setFlags) register(fs *flag.FlagSet) {
 }
 
 // build makes the set that the flags describe.
-func (s *setFlags) build(ctx context.Context, e *env, d *boot.Dir) (*boot.Set, error) {
+func (s *setFlags) build(ctx context.Context, e *cli.Env, d *boot.Dir) (*boot.Set, error) {
 	extra := make(map[string][]byte)
 	if !s.fresh {
 		st, err := d.State()
@@ -97,7 +98,7 @@ func (s *setFlags) build(ctx context.Context, e *env, d *boot.Dir) (*boot.Set, e
 	for _, x := range s.extra {
 		name, file, ok := strings.Cut(x, "=")
 		if !ok {
-			return nil, usagef("--extra wants NAME=FILE, not %q", x)
+			return nil, cli.Usagef("--extra wants NAME=FILE, not %q", x)
 		}
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -109,8 +110,8 @@ func (s *setFlags) build(ctx context.Context, e *env, d *boot.Dir) (*boot.Set, e
 }
 
 // progressLine shows percent on a terminal only.
-func progressLine(e *env, what string) func(done, total int64) {
-	f, ok := e.stderr.(*os.File)
+func progressLine(e *cli.Env, what string) func(done, total int64) {
+	f, ok := e.Stderr.(*os.File)
 	if !ok {
 		return nil
 	}
@@ -131,12 +132,12 @@ func progressLine(e *env, what string) func(done, total int64) {
 	}
 }
 
-func bootHash(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown boot hash")
+func bootHash(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown boot hash")
 	var set setFlags
 	set.register(fs)
 	asJSON := fs.Bool("json", false, "")
-	dirs, err := parse(fs, args, 1, 1)
+	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -164,27 +165,27 @@ func bootHash(ctx context.Context, e *env, args []string) error {
 			}
 			out.Files[n] = f
 		}
-		return printJSON(e, out)
+		return e.JSON(out)
 	}
-	_, err = e.stdout.Write(s.SignedBytes())
+	_, err = e.Stdout.Write(s.SignedBytes())
 	return err
 }
 
-func bootSign(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown boot sign")
+func bootSign(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown boot sign")
 	var set setFlags
 	set.register(fs)
 	sigFile, certFile := fs.String("sig", "", ""), fs.String("cert", "", "")
 	cardSpec, serial, pinFile := fs.String("card", "auto", ""), fs.String("serial", "", ""), fs.String("pin-file", "", "")
-	dirs, err := parse(fs, args, 1, 1)
+	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
 	if *certFile == "" {
-		return usagef("reown boot sign needs --cert, the public key to check the signature by")
+		return cli.Usagef("reown boot sign needs --cert, the public key to check the signature by")
 	}
 	if *sigFile == "" && *pinFile == "" {
-		return usagef("reown boot sign needs --sig, or --pin-file to sign with the card")
+		return cli.Usagef("reown boot sign needs --sig, or --pin-file to sign with the card")
 	}
 	cert, verify, err := certVerifier(*certFile)
 	if err != nil {
@@ -231,8 +232,8 @@ func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier) erro
 // maxSignature bounds a detached signature's file, in bytes.
 const maxSignature = 64 << 10
 
-func readSignature(e *env, file string) ([]byte, error) {
-	r := e.stdin
+func readSignature(e *cli.Env, file string) ([]byte, error) {
+	r := e.Stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -245,12 +246,12 @@ func readSignature(e *env, file string) ([]byte, error) {
 }
 
 // cardSignature signs with the key on the card that cert describes.
-func cardSignature(ctx context.Context, e *env, spec, serial, pinFile string, cert, data []byte) ([]byte, error) {
-	buses, err := cardBuses(spec)
+func cardSignature(ctx context.Context, e *cli.Env, spec, serial, pinFile string, cert, data []byte) ([]byte, error) {
+	buses, err := CardBuses(spec)
 	if err != nil {
 		return nil, err
 	}
-	pin, err := readSecretFile(e, pinFile)
+	pin, err := e.Secret(pinFile)
 	if err != nil {
 		return nil, err
 	}
@@ -272,10 +273,10 @@ func certVerifier(file string) (cert []byte, verify boot.Verifier, err error) {
 	}, nil
 }
 
-func bootVerify(ctx context.Context, e *env, args []string) error {
-	fs := newFlags("reown boot verify")
+func bootVerify(ctx context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown boot verify")
 	certFile, asJSON := fs.String("cert", "", ""), fs.Bool("json", false, "")
-	dirs, err := parse(fs, args, 1, 1)
+	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -300,10 +301,10 @@ func bootVerify(ctx context.Context, e *env, args []string) error {
 			Verified  bool   `json:"verified"`
 			Signature string `json:"signature"`
 		}{r, bad == nil, signatureWord(r)}
-		return withExit(exitNotVerified, errors.Join(printJSON(e, out), bad))
+		return cli.WithExit(cli.ExitNotVerified, errors.Join(e.JSON(out), bad))
 	}
 	printReport(e, r)
-	return withExit(exitNotVerified, bad)
+	return cli.WithExit(cli.ExitNotVerified, bad)
 }
 
 // errNotChecked stands for a signature that nobody gave a key for.
@@ -323,7 +324,7 @@ func signatureWord(r *boot.Report) string {
 	return "bad"
 }
 
-func printReport(e *env, r *boot.Report) {
+func printReport(e *cli.Env, r *boot.Report) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "signature      %s\n", signatureWord(r))
 	fmt.Fprintf(&b, "covers         %s\n", strings.Join(r.Listed, " "))
@@ -354,13 +355,13 @@ func printReport(e *env, r *boot.Report) {
 	default:
 		fmt.Fprintf(&b, "default entry  %d, which is no longer what was signed\n", r.Default)
 	}
-	e.stdout.Write(b.Bytes())
+	e.Stdout.Write(b.Bytes())
 }
 
-func bootEntries(_ context.Context, e *env, args []string) error {
-	fs := newFlags("reown boot entries")
+func bootEntries(_ context.Context, e *cli.Env, args []string) error {
+	fs := cli.NewFlags("reown boot entries")
 	asJSON := fs.Bool("json", false, "")
-	dirs, err := parse(fs, args, 1, 1)
+	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -374,7 +375,7 @@ func bootEntries(_ context.Context, e *env, args []string) error {
 	}
 	best := boot.Suggest(entries)
 	if *asJSON {
-		return printJSON(e, struct {
+		return e.JSON(struct {
 			Suggested int          `json:"suggested"`
 			Entries   []boot.Entry `json:"entries"`
 		}{best, entries})
@@ -384,9 +385,9 @@ func bootEntries(_ context.Context, e *env, args []string) error {
 		if x.Index == best {
 			mark = "*"
 		}
-		fmt.Fprintf(e.stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, strings.Join(x.Files, " "))
+		fmt.Fprintf(e.Stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, strings.Join(x.Files, " "))
 		if x.Uncertain != "" {
-			fmt.Fprintf(e.stdout, "      cannot be the default: %s\n", x.Uncertain)
+			fmt.Fprintf(e.Stdout, "      cannot be the default: %s\n", x.Uncertain)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package plumbing
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"reown/cmd/reown/internal/cli"
 	"reown/internal/otp"
 	"reown/internal/qr"
 	"reown/internal/secret"
@@ -18,31 +19,31 @@ const totpSecretHelp = `
   --at TIME               another time than now, as 2006-01-02T15:04:05Z
   --json                  report as one JSON document`
 
-func totpCommand() *command {
-	return &command{name: "totp", short: "six digits for the phone: new, code, verify", sub: []*command{
-		{name: "new", args: "--board NAME --out FILE", short: "make a secret and show it as a QR code", run: totpNew,
-			long: strings.TrimSpace(`
+func totpCommand() *cli.Command {
+	return &cli.Command{Name: "totp", Short: "six digits for the phone: new, code, verify", Sub: []*cli.Command{
+		{Name: "new", Args: "--board NAME --out FILE", Short: "make a secret and show it as a QR code", Run: totpNew,
+			Long: strings.TrimSpace(`
 Writes 20 random bytes to FILE, which must not exist, and prints the QR code that a phone reads, and the same
 in letters. Whoever sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.
   --board NAME            the name that the phone will show
   --ink light|dark        is text light on dark (default, as on a console) or dark on light?
   --no-qr                 letters only, for screens without block characters`)},
-		{name: "code", args: "--secret-file FILE", short: "the six digits of this moment", run: totpCode, long: strings.TrimSpace(totpSecretHelp)},
-		{name: "verify", args: "--secret-file FILE CODE", short: "compare with the six digits of a phone", run: totpVerify,
-			long: strings.TrimSpace(`Also says how far the phone's clock is ahead of this one.
+		{Name: "code", Args: "--secret-file FILE", Short: "the six digits of this moment", Run: totpCode, Long: strings.TrimSpace(totpSecretHelp)},
+		{Name: "verify", Args: "--secret-file FILE CODE", Short: "compare with the six digits of a phone", Run: totpVerify,
+			Long: strings.TrimSpace(`Also says how far the phone's clock is ahead of this one.
   --window N              steps of 30 s to look back and ahead (default 1)` + totpSecretHelp)},
 	}}
 }
 
-func totpNew(_ context.Context, e *env, args []string) error {
-	f := newFlags("reown totp new")
+func totpNew(_ context.Context, e *cli.Env, args []string) error {
+	f := cli.NewFlags("reown totp new")
 	board, out := f.String("board", "", ""), f.String("out", "", "")
 	ink, noQR := f.String("ink", "light", ""), f.Bool("no-qr", false, "")
-	if _, err := parse(f, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f, args, 0, 0); err != nil {
 		return err
 	}
 	if *board == "" || *out == "" || *ink != "light" && *ink != "dark" {
-		return usagef("%s needs --board and --out; --ink is light or dark", f.Name())
+		return cli.Usagef("%s needs --board and --out; --ink is light or dark", f.Name())
 	}
 	key := otp.NewSecret()
 	defer key.Wipe()
@@ -63,16 +64,16 @@ func totpNew(_ context.Context, e *env, args []string) error {
 		const quiet = 2 // leaves room for the letters on 25 lines
 		text := code.Text(quiet, *ink == "light")
 		defer text.Wipe()
-		if _, err := e.stdout.Write(text.Bytes()); err != nil {
+		if _, err := e.Stdout.Write(text.Bytes()); err != nil {
 			return fmt.Errorf("showing the secret: %w", err)
 		}
 	}
 	letters := otp.Base32Groups(key)
 	defer letters.Wipe()
-	if _, err := e.stdout.Write(letters.Bytes()); err != nil {
+	if _, err := e.Stdout.Write(letters.Bytes()); err != nil {
 		return fmt.Errorf("showing the secret: %w", err)
 	}
-	fmt.Fprintln(e.stdout)
+	fmt.Fprintln(e.Stdout)
 	return nil
 }
 
@@ -84,7 +85,7 @@ type totpFlags struct {
 }
 
 func newTotpFlags(name string) *totpFlags {
-	f := &totpFlags{FlagSet: newFlags("reown totp " + name)}
+	f := &totpFlags{FlagSet: cli.NewFlags("reown totp " + name)}
 	f.StringVar(&f.file, "secret-file", "", "")
 	f.StringVar(&f.at, "at", "", "")
 	f.BoolVar(&f.base32, "base32", false, "")
@@ -93,19 +94,19 @@ func newTotpFlags(name string) *totpFlags {
 }
 
 // secret reads the secret and the time to compute for.
-func (f *totpFlags) secret(e *env) (*secret.Buffer, time.Time, error) {
+func (f *totpFlags) secret(e *cli.Env) (*secret.Buffer, time.Time, error) {
 	now := time.Now()
 	if f.file == "" {
-		return nil, now, usagef("%s needs --secret-file", f.Name())
+		return nil, now, cli.Usagef("%s needs --secret-file", f.Name())
 	}
 	if f.at != "" {
 		t, err := time.Parse(time.RFC3339, f.at)
 		if err != nil {
-			return nil, now, usagef("%s: --at is a time such as 2006-01-02T15:04:05Z", f.Name())
+			return nil, now, cli.Usagef("%s: --at is a time such as 2006-01-02T15:04:05Z", f.Name())
 		}
 		now = t
 	}
-	key, err := readKeyFile(e, f.file)
+	key, err := e.Key(f.file)
 	if err != nil || !f.base32 {
 		return key, now, err
 	}
@@ -114,9 +115,9 @@ func (f *totpFlags) secret(e *env) (*secret.Buffer, time.Time, error) {
 	return key, now, err
 }
 
-func totpCode(_ context.Context, e *env, args []string) error {
+func totpCode(_ context.Context, e *cli.Env, args []string) error {
 	f := newTotpFlags("code")
-	if _, err := parse(f.FlagSet, args, 0, 0); err != nil {
+	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
 	key, now, err := f.secret(e)
@@ -129,20 +130,20 @@ func totpCode(_ context.Context, e *env, args []string) error {
 		return err
 	}
 	if f.json {
-		return printJSON(e, struct {
+		return e.JSON(struct {
 			Code    string `json:"code"`
 			UTC     string `json:"utc"`
 			Seconds int    `json:"seconds_left"`
 		}{c.String(), now.UTC().Format(time.RFC3339), int(otp.Remaining(now) / time.Second)})
 	}
-	fmt.Fprintln(e.stdout, c)
+	fmt.Fprintln(e.Stdout, c)
 	return nil
 }
 
-func totpVerify(_ context.Context, e *env, args []string) error {
+func totpVerify(_ context.Context, e *cli.Env, args []string) error {
 	f := newTotpFlags("verify")
 	window := f.Int("window", 1, "")
-	typed, err := parse(f.FlagSet, args, 1, otp.Digits)
+	typed, err := cli.Parse(f.FlagSet, args, 1, otp.Digits)
 	if err != nil {
 		return err
 	}
@@ -157,15 +158,15 @@ func totpVerify(_ context.Context, e *env, args []string) error {
 	}
 	seconds := ahead * int(otp.Step/time.Second)
 	if f.json {
-		return printJSON(e, struct {
+		return e.JSON(struct {
 			OK    bool   `json:"ok"`
 			UTC   string `json:"utc"`
 			Ahead int    `json:"phone_ahead_seconds"`
 		}{true, now.UTC().Format(time.RFC3339), seconds})
 	}
-	fmt.Fprintln(e.stdout, "the six digits are right")
+	fmt.Fprintln(e.Stdout, "the six digits are right")
 	if seconds != 0 {
-		fmt.Fprintf(e.stdout, "the phone's clock is about %+d s ahead of this one (%s)\n", seconds, now.UTC().Format("2006-01-02 15:04:05 UTC"))
+		fmt.Fprintf(e.Stdout, "the phone's clock is about %+d s ahead of this one (%s)\n", seconds, now.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -17,15 +17,15 @@ func TestReadSecretFile(t *testing.T) {
 	if err := os.WriteFile(name, []byte("marker pin\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b, err := readSecretFile(&env{}, name)
+	b, err := (&Env{}).Secret(name)
 	if err != nil || string(b.Bytes()) != "marker pin" {
 		t.Fatalf("%q %v", b.Bytes(), err)
 	}
-	b, err = readSecretFile(&env{stdin: strings.NewReader("from a pipe")}, "-")
+	b, err = (&Env{Stdin: strings.NewReader("from a pipe")}).Secret("-")
 	if err != nil || string(b.Bytes()) != "from a pipe" {
 		t.Fatalf("%q %v", b.Bytes(), err)
 	}
-	if _, err := readSecretFile(&env{stdin: strings.NewReader(strings.Repeat("x", maxSecretFile+1))}, "-"); err == nil {
+	if _, err := (&Env{Stdin: strings.NewReader(strings.Repeat("x", maxSecretFile+1))}).Secret("-"); err == nil {
 		t.Fatal("a secret of any size is read")
 	}
 }
@@ -56,7 +56,7 @@ func TestSecretAtATerminalIsNotShown(t *testing.T) {
 		time.Sleep(200 * time.Millisecond) // after the echo is off, as a person would
 		_, _ = master.Write([]byte("marker 4711\r"))
 	}()
-	b, err := readSecretFile(&env{stdin: slave, stderr: slave}, "-")
+	b, err := (&Env{Stdin: slave, Stderr: slave}).Secret("-")
 	if err != nil || string(b.Bytes()) != "marker 4711" {
 		t.Fatalf("%q %v", b.Bytes(), err)
 	}
@@ -80,7 +80,7 @@ func TestResultsReplaceAFile(t *testing.T) {
 			t.Errorf("%s holds %q, %v", name, b, err)
 		}
 	}
-	if err := writeResult(&env{}, file, []byte("new"), 0o600); err != nil {
+	if err := new(Env).WriteResult(file, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	is(file, "new")
@@ -88,7 +88,7 @@ func TestResultsReplaceAFile(t *testing.T) {
 	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", fi.Mode(), err)
 	}
-	if err := writeResult(&env{}, link, []byte("newer"), 0o600); err != nil {
+	if err := new(Env).WriteResult(link, []byte("newer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	is(older, "newer")
