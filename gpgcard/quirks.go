@@ -3,6 +3,8 @@ package gpgcard
 import (
 	"context"
 	"slices"
+
+	"reown/internal/usbid"
 )
 
 // A Quirk is how one make of token differs from the specification, as data. Its
@@ -38,24 +40,24 @@ var quirks = []Quirk{
 		ID: "RQ001", Text: "Nitrokey Pro and Librem Key take PINs of at most 25 characters for HOTP", MaxPIN: 25,
 		Link: "https://github.com/linuxboot/heads/issues/1168",
 		applies: func(c *Card) bool {
-			return c.usb(0x20a0, 0x4108) || c.usb(0x316d, 0x4c4b) || c.usbUnknown() && c.make(0x0005)
+			return c.usb(usbid.NitrokeyPro) || c.usb(usbid.LibremKey) || c.usbUnknown() && c.make(0x0005)
 		},
 	},
 	{
 		ID: "RQ002", Text: "Nitrokey Storage takes PINs of at most 20 characters for its AES keys", MaxPIN: 20,
 		Link:    "https://github.com/Nitrokey/nitrokey-pro-firmware/issues/32",
-		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4109) },
+		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStorage) },
 	},
 	{
 		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: 14, NotWithKDF: true,
 		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
-		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4211) },
+		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) },
 	},
 	{
 		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
 		Link: "https://github.com/Nitrokey/nitrokey-start-firmware/issues/77",
 		applies: func(c *Card) bool {
-			return c.make(0xfffe) || c.make(0xf517) || c.usb(0x20a0, 0x4211) || c.usb(0x234b, 0x0000)
+			return c.make(0xfffe) || c.make(0xf517) || c.usb(usbid.NitrokeyStart) || c.usb(usbid.Gnuk)
 		},
 	},
 	{
@@ -66,7 +68,7 @@ var quirks = []Quirk{
 	{
 		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out; RSA takes minutes; switching it off forgets no PIN", AvoidKDF: true, KeepsPIN: true, Prefer: P256, Without: []Algorithm{RSA4096},
 		Link:    "https://github.com/Nitrokey/nitrokey-3-firmware/issues/267",
-		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(0x20a0, 0x4211) },
+		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(usbid.NitrokeyStart) },
 	},
 	{
 		ID: "RQ008", Text: "CanoKey makes no RSA keys above 2048 bits", Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
@@ -75,8 +77,10 @@ var quirks = []Quirk{
 	},
 	{
 		ID: "RQ007", Text: "Nitrokey Pro and Librem Key hang when CCID and HID commands are mixed; the card is switched off between",
-		Link:    "https://github.com/Nitrokey/nitrokey-pro-firmware/issues/54",
-		applies: func(c *Card) bool { return c.usb(0x20a0, 0x4108) || c.usb(0x316d, 0x4c4b) || c.usb(0x20a0, 0x4109) },
+		Link: "https://github.com/Nitrokey/nitrokey-pro-firmware/issues/54",
+		applies: func(c *Card) bool {
+			return c.usb(usbid.NitrokeyPro) || c.usb(usbid.LibremKey) || c.usb(usbid.NitrokeyStorage)
+		},
 	},
 }
 
@@ -91,9 +95,11 @@ func quirksOf(c *Card) []Quirk {
 	return out
 }
 
-func (c *Card) usb(vid, pid uint16) bool { return c.reader.VID == vid && c.reader.PID == pid }
-func (c *Card) usbUnknown() bool         { return c.reader.VID == 0 }
-func (c *Card) make(m uint16) bool       { return !c.terminated && c.serial.Manufacturer == m }
+func (c *Card) usb(id usbid.ID) bool {
+	return id == usbid.ID{Vendor: c.reader.VID, Product: c.reader.PID}
+}
+func (c *Card) usbUnknown() bool   { return c.reader.VID == 0 }
+func (c *Card) make(m uint16) bool { return !c.terminated && c.serial.Manufacturer == m }
 
 // algorithms lists what the card can make keys of in all three slots, the best for
 // this make first.

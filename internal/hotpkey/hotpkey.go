@@ -10,6 +10,7 @@ import (
 	"reown/internal/otp"
 	"reown/internal/secret"
 	"reown/internal/usb"
+	"reown/internal/usbid"
 )
 
 // Errors that callers decide on.
@@ -103,10 +104,10 @@ const (
 
 // A Model is a make of key, as data.
 type Model struct {
-	Name            string
-	Vendor, Product uint16
-	PIN             string // the PIN that Set needs: "admin PIN" (of the OpenPGP card) or "secrets PIN"
-	MinPIN, MaxPIN  int    // bytes, for a PIN to be set
+	Name           string
+	ID             usbid.ID
+	PIN            string // the PIN that Set needs: "admin PIN" (of the OpenPGP card) or "secrets PIN"
+	MinPIN, MaxPIN int    // bytes, for a PIN to be set
 
 	hid     bool
 	storage bool          // firmware of the Nitrokey Storage
@@ -118,11 +119,11 @@ type Model struct {
 func Models() []Model {
 	return []Model{
 		// The report has 25 bytes for a PIN (heads issue 1168); the card wants 8.
-		{Name: "Nitrokey Pro", Vendor: 0x20a0, Product: 0x4108, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
-		{Name: "Librem Key", Vendor: 0x316d, Product: 0x4c4b, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
+		{Name: "Nitrokey Pro", ID: usbid.NitrokeyPro, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
+		{Name: "Librem Key", ID: usbid.LibremKey, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
 		// Asked more often, it sometimes answers with nothing.
-		{Name: "Nitrokey Storage", Vendor: 0x20a0, Product: 0x4109, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true, since: 54, poll: 200 * time.Millisecond},
-		{Name: "Nitrokey 3", Vendor: 0x20a0, Product: 0x42b2, PIN: secretsPIN, MinPIN: 4, MaxPIN: 127},
+		{Name: "Nitrokey Storage", ID: usbid.NitrokeyStorage, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true, since: 54, poll: 200 * time.Millisecond},
+		{Name: "Nitrokey 3", ID: usbid.Nitrokey3, PIN: secretsPIN, MinPIN: 4, MaxPIN: 127},
 	}
 }
 
@@ -238,7 +239,7 @@ func List(bus usb.Bus) ([]usb.Info, error) {
 
 func modelOf(i usb.Info) (Model, bool) {
 	for _, m := range Models() {
-		if m.Vendor == i.Descriptors.Vendor && m.Product == i.Descriptors.Product {
+		if m.ID == (usbid.ID{Vendor: i.Descriptors.Vendor, Product: i.Descriptors.Product}) {
 			return m, true
 		}
 	}

@@ -13,11 +13,17 @@ import (
 	"reown/wizard"
 )
 
+// A hintStore keeps small public files where a later start finds them: /boot.
+type hintStore interface {
+	ReadHint(ctx context.Context, name string) ([]byte, error)
+	WriteHint(ctx context.Context, name string, data []byte) error
+}
+
 // firmware shows the flash chip to the wizard.
 type firmware struct {
 	backend flash.Backend
 	board   string
-	boot    wizard.Boot
+	boot    hintStore
 	// keyring makes the keybox and trust database for a certificate.
 	keyring func(cert []byte) (kbx, trustdb []byte, err error)
 	// certs returns the certificates in a keybox or other keyring file, binary,

@@ -20,10 +20,7 @@ import (
 )
 
 // hints is the part of /boot that the flash adapter uses.
-type hints struct {
-	wizard.Boot
-	files map[string][]byte
-}
+type hints struct{ files map[string][]byte }
 
 func (h *hints) WriteHint(_ context.Context, name string, data []byte) error {
 	h.files[name] = bytes.Clone(data)

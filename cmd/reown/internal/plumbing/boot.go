@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -233,16 +232,11 @@ func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier) erro
 const maxSignature = 64 << 10
 
 func readSignature(e *cli.Env, file string) ([]byte, error) {
-	r := e.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("reading the signature: %w", err)
-		}
-		defer f.Close()
-		r = f
+	sig, err := e.Read(file, maxSignature)
+	if err != nil {
+		return nil, fmt.Errorf("reading the signature: %w", err)
 	}
-	return io.ReadAll(io.LimitReader(r, maxSignature))
+	return sig, nil
 }
 
 // cardSignature signs with the key on the card that cert describes.

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"reown/cmd/reown/internal/cli"
@@ -271,16 +270,7 @@ const maxInput = 16 << 20
 
 // readInput reads a file, or standard input for "-".
 func readInput(e *cli.Env, name string) ([]byte, error) {
-	r := e.Stdin
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		r = file
-	}
-	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	b, err := e.Read(name, maxInput)
 	if err == nil && len(b) > maxInput {
 		err = fmt.Errorf("%s is larger than %d MiB", name, maxInput>>20)
 	}
