@@ -27,3 +27,6 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/xerrors v0.0.0-20200804184101-5ec99f83aff1 // indirect
 )
+
+// In place of tables that a console has no use for.
+replace github.com/rivo/uniseg => ./internal/uniseg

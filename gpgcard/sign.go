@@ -1,13 +1,12 @@
 package gpgcard
 
 import (
+	"bytes"
 	"context"
 	"crypto"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 
 	"github.com/ProtonMail/go-crypto/openpgp/eddsa"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -127,7 +126,22 @@ func (s *cardSigner) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) ([]by
 		return out, nil
 	}
 	n := len(out) / 2
-	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(out[:n]), new(big.Int).SetBytes(out[n:])})
+	return derIntegers(out[:n], out[n:]), nil
+}
+
+// derIntegers is a SEQUENCE of two INTEGERs of at most 66 bytes. (encoding/asn1 takes 12 KB of the packed program.)
+func derIntegers(r, s []byte) []byte {
+	var body []byte
+	for _, v := range [][]byte{r, s} {
+		if v = bytes.TrimLeft(v, "\x00"); len(v) == 0 || v[0] >= 0x80 {
+			v = append([]byte{0}, v...)
+		}
+		body = append(append(body, 0x02, byte(len(v))), v...)
+	}
+	if len(body) >= 0x80 {
+		return append([]byte{0x30, 0x81, byte(len(body))}, body...)
+	}
+	return append([]byte{0x30, byte(len(body))}, body...)
 }
 
 // privateKey is what go-crypto takes for a private key.

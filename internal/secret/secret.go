@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime"
 	"sync/atomic"
 
@@ -157,11 +156,8 @@ func Zero(p []byte) {
 	runtime.KeepAlive(&p)
 }
 
-// Format, LogValue, MarshalText and MarshalJSON never show the secret.
+// Format, MarshalText and MarshalJSON never show the secret.
 func (b *Buffer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue implements slog.LogValuer.
-func (b *Buffer) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (b *Buffer) MarshalText() ([]byte, error) { return []byte(redacted), nil }

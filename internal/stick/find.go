@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,8 +44,15 @@ func Kernel(exclude ...string) *System {
 	return &System{Sysfs: "/sys", Dev: "/dev", Proc: "/proc", Modules: "/lib/modules", Exclude: exclude, mount: mount, unmount: umount}
 }
 
-// onUSB is the part of a device's place in sysfs that says that it hangs on USB.
-var onUSB = regexp.MustCompile(`/usb\d+/`)
+// onUSB says whether a device's place in sysfs has a /usbN/ in it: it hangs on USB.
+func onUSB(place string) bool {
+	for part := range strings.SplitSeq(filepath.Dir(place), "/") {
+		if n, ok := strings.CutPrefix(part, "usb"); ok && n != "" && strings.Trim(n, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
+}
 
 // List returns the sticks that are plugged in, in the order of their names.
 func (s *System) List(ctx context.Context) ([]Volume, error) {
@@ -84,7 +90,7 @@ func (s *System) list() ([]Volume, error) {
 	busy, parts := map[string]bool{}, map[string]bool{} // by the place of the disk
 	for _, l := range links {
 		place, err := filepath.EvalSymlinks(l)
-		if err != nil || !onUSB.MatchString(place) {
+		if err != nil || !onUSB(place) {
 			continue
 		}
 		d := device{filepath.Base(l), place, place}

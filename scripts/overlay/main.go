@@ -1,150 +1,37 @@
-// Overlay prepares the source that the shipped binary is built from. It changes three
-// things in other people's code, at build time, and every replacement must match
-// exactly once: a new release that changes one of these files stops the build
-// instead of shipping something untested.
+// Overlay prepares the source that the shipped binary, and each test that make runs, is built
+// from. patches/MODULE/*.patch change other people's modules, patches/std Go itself; each says
+// at its top why. They are unified diffs, and apply exactly or not at all: a new release
+// that changes such a place stops the build instead of shipping something untested.
 //
-// The Go runtime: all x86 boards that Heads ships today have CONFIG_EVENTFD=n. Since
-// Go 1.23 the runtime wakes its network poller through an eventfd and dies when
-// the kernel has none. The patch falls back to a pipe, which the runtime used
-// before and still contains. It is applied by -overlay.
-//
-// go-tpm: its transport package offers wrappers that link the whole network stack
-// and a second TPM library (110 KB packed). reown has its own transport and uses
-// nothing but the interface. The patched module is used by -modfile, because Go
-// lets no overlay reach into the module cache.
-//
-// go-crypto: post-quantum keys and X448 are left out (110 KB packed). No card has such keys;
-// using one that is met in a certificate is an error.
+// The changed files of Go itself are used by -overlay. The changed modules are copies that
+// -modfile points to, because Go lets no overlay reach into the module cache.
 //
 // usage: go run ./scripts/overlay DIR
 // then:  go build -overlay DIR/overlay.json -modfile DIR/go.mod ...
+//
+// DIR is left alone when it was made from the same patches, modules and Go.
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"runtime"
+	"sort"
 	"strings"
 )
 
-// An edit replaces a text that must occur exactly once.
-type edit struct{ old, new string }
-
-// moduleEdits are the edits by module and file; nil: only the package clause stays.
-var moduleEdits = map[string]map[string][]edit{"github.com/google/go-tpm": {
-	"tpm2/transport/open_other.go": nil,
-	"legacy/tpm2/open_other.go":    nil, // tpm2 takes its key derivation from here
-	"tpmutil/run_other.go":         nil,
-	"tpm2/transport/tpm.go": {
-		{"\n\t\"github.com/google/go-tpm/tpmutil\"\n", "\n\t\"errors\"\n"},
-		{"(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRW) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
-		{"(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn tpmutil.RunCommandRaw(t.transport, input)\n", "(t *wrappedRWC) Send(input []byte) ([]byte, error) {\n\treturn nil, errors.ErrUnsupported\n"},
-	},
-}, "github.com/ProtonMail/go-crypto": {
-	"openpgp/packet/public_key.go": {
-		{"\tslhdsaCircl \"github.com/cloudflare/circl/sign/slhdsa\"\n", ""},
-		{"slhdsaCircl.SHAKE_128s.Scheme(), nil", "nil, " + leftOut},
-		{"slhdsaCircl.SHAKE_128f.Scheme(), nil", "nil, " + leftOut},
-		{"slhdsaCircl.SHAKE_256s.Scheme(), nil", "nil, " + leftOut},
-		{"return mldsa65.Scheme(), nil", "return nil, " + leftOut},
-		{"return mldsa87.Scheme(), nil", "return nil, " + leftOut},
-		{"return mlkem768.Scheme(), nil", "return nil, " + leftOut},
-		{"return mlkem1024.Scheme(), nil", "return nil, " + leftOut},
-	},
-	"openpgp/mldsa_eddsa/mldsa_eddsa.go": {
-		{"err = mldsa65.SignTo(key, message, nil, true, mldsaSig)", "_, err = key, " + leftOut},
-		{"err = mldsa87.SignTo(key, message, nil, true, mldsaSig)", "_, err = key, " + leftOut},
-	},
-	"openpgp/internal/ecc/x448.go": {
-		{"x448lib.KeyGen(&pk, &sk)", "err = " + noX448},
-		{"x448lib.KeyGen(&expectedPk, &sk)", "return " + noX448},
-		{"x448lib.Shared(&ss, &seed, &pk)", "_ = seed\n\treturn nil, nil, " + noX448},
-		{"x448lib.Shared(&ss, &sk, &e)", "return nil, " + noX448},
-	},
-	"openpgp/internal/ecc/ed448.go": {
-		{"pk, sk, err := ed448lib.GenerateKey(rand)", "pk, sk := []byte(nil), []byte(nil)\n\terr = " + noEd448},
-		{"sig = ed448lib.Sign(getEd448Sk(publicKey, privateKey), message, \"\")\n\n\treturn sig, nil", "return nil, " + noEd448},
-		{"return ed448lib.Verify(publicKey, message, sig, \"\")", "return false"},
-		{"ed448lib.NewKeyFromSeed(priv.Seed())", "priv[:0]"},
-	},
-	"openpgp/ed448/ed448.go": {
-		{"sk.Key = ed448lib.NewKeyFromSeed(seed)\n\treturn nil", "return " + noEd448},
-		{"ed448lib.GenerateKey(rand)", "[]byte(nil), []byte(nil), error(" + noEd448 + ")"},
-		{"return ed448lib.Sign(priv.Key, message, \"\"), nil", "return nil, " + noEd448},
-		{"return ed448lib.Verify(pub.Point, message, signature, \"\")", "return false"},
-		{"ed448lib.NewKeyFromSeed(priv.Seed())", "make([]byte, SeedSize)"},
-	},
-	// Making photo IDs takes an encoder of JPEG.
-	"openpgp/packet/userattribute.go": {
-		{"\t\"image\"\n\t\"image/jpeg\"\n", ""},
-		{"photos ...image.Image", "photos ...[]byte"},
-		{"err = jpeg.Encode(&buf, photo, nil)", "_, err = buf.Write(photo)"},
-	},
-	"openpgp/x448/x448.go": {
-		{"x448lib.KeyGen(&expectedPublicKey, &privateKey)", "return " + noX448},
-		{"x448lib.KeyGen(publicKey, privateKey)\n\treturn nil", "return " + noX448},
-		{"ok := x448lib.Shared(&shared, &ephemeralPrivate, &staticPublic)\n\tif !ok {\n", "if true {\n\t\treturn nil, nil, " + noX448 + "\n"},
-		{"ok := x448lib.Shared(&shared, &staticPrivate, &ephemeralPublic)\n\tif !ok {\n", "if true {\n\t\treturn nil, " + noX448 + "\n"},
-	},
-}}
-
-// What the edits return.
 const (
-	leftOut = `goerrors.New("a kind of key that this program leaves out")`
-	noEd448 = `errors.UnsupportedError("Ed448, which this program leaves out")`
-	noX448  = `errors.UnsupportedError("X448, which this program leaves out")`
+	patchDir = "scripts/overlay/patches"
+	std      = "std" // the module that stands for Go itself
+	stamp    = "stamp"
 )
-
-var runtimeEdits = []edit{
-	{
-		"	netpollEventFd uintptr            // eventfd for netpollBreak\n",
-		"	netpollEventFd uintptr            // eventfd for netpollBreak, or the read end of a pipe\n" +
-			"	netpollBreakFd uintptr            // where netpollBreak writes\n",
-	},
-	{
-		"	efd, errno := linux.Eventfd(0, linux.EFD_CLOEXEC|linux.EFD_NONBLOCK)\n	if errno != 0 {\n",
-		"	efd, errno := linux.Eventfd(0, linux.EFD_CLOEXEC|linux.EFD_NONBLOCK)\n" +
-			"	wfd := efd\n" +
-			"	if errno == 38 { // ENOSYS: CONFIG_EVENTFD=n\n" +
-			"		var perr int32\n" +
-			"		efd, wfd, perr = nonblockingPipe()\n" +
-			"		errno = uintptr(-perr)\n" +
-			"	}\n	if errno != 0 {\n",
-	},
-	{
-		"	netpollEventFd = uintptr(efd)\n",
-		"	netpollEventFd = uintptr(efd)\n	netpollBreakFd = uintptr(wfd)\n",
-	},
-	{
-		"fd == uintptr(epfd) || fd == netpollEventFd\n",
-		"fd == uintptr(epfd) || fd == netpollEventFd || fd == netpollBreakFd\n",
-	},
-	{
-		"write(netpollEventFd,",
-		"write(netpollBreakFd,",
-	},
-}
-
-// apply returns the patched text of a file.
-func apply(file, src string, edits []edit) (string, error) {
-	if edits == nil {
-		_, rest, ok := strings.Cut(src, "\npackage ")
-		if !ok {
-			return "", fmt.Errorf("%s has no package clause", file)
-		}
-		name, _, _ := strings.Cut(rest, "\n")
-		return "package " + name + "\n", nil
-	}
-	for i, e := range edits {
-		if n := strings.Count(src, e.old); n != 1 {
-			return "", fmt.Errorf("%s: edit %d matches %d times, not once: this release has another text", file, i+1, n)
-		}
-		src = strings.Replace(src, e.old, e.new, 1)
-	}
-	return src, nil
-}
 
 // goSays runs the go tool and returns what it prints.
 func goSays(args ...string) (string, error) {
@@ -159,113 +46,183 @@ func goSays(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// patchesIn returns the patches below a folder by module, and a sum of their texts.
+func patchesIn(root fs.FS) (map[string]map[string]string, string, error) {
+	byModule, sum := map[string]map[string]string{}, sha256.New()
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(name) != ".patch" {
+			return err
+		}
+		text, err := fs.ReadFile(root, name)
+		if err != nil {
+			return err
+		}
+		module := path.Dir(name)
+		if byModule[module] == nil {
+			byModule[module] = map[string]string{}
+		}
+		byModule[module][path.Base(name)] = string(text)
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
+		return nil
+	})
+	return byModule, fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// patchTree applies patches to the files below dir, in the order of the patches' names, and
+// returns the names of the files that are new or changed. Where it reads is the caller's
+// choice: a file that was not yet changed is read below from.
+func patchTree(from, dir string, patches map[string]string) ([]string, error) {
+	names, changed := make([]string, 0, len(patches)), map[string]bool{}
+	for name := range patches {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		changes, err := parsePatch(patches[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, c := range changes {
+			if err := patchFile(from, dir, c, changed); err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", name, c.from+c.to, err)
+			}
+		}
+	}
+	files := make([]string, 0, len(changed))
+	for f := range changed {
+		files = append(files, f)
+	}
+	sort.Strings(files)
+	return files, nil
+}
+
+func patchFile(from, dir string, c fileChange, changed map[string]bool) error {
+	file := c.to
+	if file == "" {
+		file = c.from
+	}
+	if !filepath.IsLocal(file) {
+		return errors.New("the name leads elsewhere")
+	}
+	where := from
+	if changed[file] {
+		where = dir
+	}
+	old, err := os.ReadFile(filepath.Join(where, file))
+	switch {
+	case c.from == "" && err == nil:
+		return errors.New("the new file is there already")
+	case c.from == "" && !errors.Is(err, fs.ErrNotExist), c.from != "" && err != nil:
+		return err
+	}
+	text, err := c.apply(string(old))
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(dir, file)
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	// A copy from the module cache is not writable.
+	if err := os.Remove(out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if c.to == "" {
+		return nil
+	}
+	changed[file] = true
+	return os.WriteFile(out, []byte(text), 0o644)
+}
+
 func run(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
+	said, err := goSays("env", "GOMOD", "GOROOT", "GOVERSION")
+	if err != nil {
+		return err
+	}
+	env := strings.Split(said, "\n")
+	if len(env) != 3 {
+		return fmt.Errorf("go env prints %q", said)
+	}
+	root := filepath.Dir(env[0])
+	patches, sum, err := patchesIn(os.DirFS(filepath.Join(root, patchDir)))
+	if err != nil {
+		return err
+	}
+	mods := map[string][]byte{}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		if mods[name], err = os.ReadFile(filepath.Join(root, name)); err != nil {
+			return err
+		}
+	}
+	made := fmt.Sprintf("%s\n%s\n%s\n%x\n", runtime.Version(), said, sum, sha256.Sum256(append(mods["go.mod"], mods["go.sum"]...)))
+	if old, err := os.ReadFile(filepath.Join(dir, stamp)); err == nil && string(old) == made {
+		return nil
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := patchRuntime(dir); err != nil {
-		return err
-	}
-	return patchModules(dir)
-}
-
-func patchRuntime(dir string) error {
-	root, err := goSays("env", "GOROOT")
-	if err != nil {
-		return err
-	}
-	orig, patched := filepath.Join(root, "src/runtime/netpoll_epoll.go"), filepath.Join(dir, "netpoll_epoll.go")
-	src, err := os.ReadFile(orig)
-	if err != nil {
-		return err
-	}
-	text, err := apply(orig, string(src), runtimeEdits)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(patched, []byte(text), 0o644); err != nil {
-		return err
-	}
-	js, err := json.Marshal(map[string]map[string]string{"Replace": {orig: patched}})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "overlay.json"), js, 0o644)
-}
-
-// patchModules copies the modules, patches the copies, and writes a go.mod that uses them.
-func patchModules(dir string) error {
-	gomod, err := goSays("env", "GOMOD")
-	if err != nil {
-		return err
-	}
-	replaced := ""
-	for module, edits := range moduleEdits {
-		local, err := patchModule(dir, module, edits)
+	for module, texts := range patches {
+		if module == std {
+			err = patchStd(env[1], filepath.Join(dir, std), texts)
+		} else {
+			err = patchModule(root, filepath.Join(dir, filepath.FromSlash(module)), module, texts, mods)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", module, err)
 		}
-		// Relative, because the path becomes part of the binary.
-		rel, err := filepath.Rel(filepath.Dir(gomod), local)
-		if err != nil {
-			return err
-		}
-		replaced += fmt.Sprintf("\nreplace %s => ./%s\n", module, rel)
 	}
-	for _, name := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(gomod), name))
-		if err != nil {
-			return err
-		}
-		if name == "go.mod" {
-			text = append(text, replaced...)
-		}
+	for name, text := range mods {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	return os.WriteFile(filepath.Join(dir, stamp), []byte(made), 0o644)
 }
 
-// patchModule returns where the patched copy of a module is.
-func patchModule(dir, module string, edits map[string][]edit) (string, error) {
+// patchStd writes the changed files of Go, and beside their folder the list that -overlay takes.
+func patchStd(goroot, dir string, texts map[string]string) error {
+	files, err := patchTree(goroot, dir, texts)
+	if err != nil {
+		return err
+	}
+	replace := map[string]string{}
+	for _, f := range files {
+		replace[filepath.Join(goroot, f)] = filepath.Join(dir, f)
+	}
+	js, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(dir), "overlay.json"), js, 0o644)
+}
+
+// patchModule makes a changed copy of a module, and go.mod use it.
+func patchModule(root, dir, module string, texts map[string]string, mods map[string][]byte) error {
 	said, err := goSays("mod", "download", "-json", module)
 	if err != nil {
-		return "", err
+		return err
 	}
 	var info struct{ Dir string }
 	if err := json.Unmarshal([]byte(said), &info); err != nil {
-		return "", err
+		return err
 	}
-	local := filepath.Join(dir, filepath.Base(module))
-	if err := os.CopyFS(local, os.DirFS(info.Dir)); err != nil {
-		return "", err
+	if err := os.CopyFS(dir, os.DirFS(info.Dir)); err != nil {
+		return err
 	}
-	for file, e := range edits {
-		path := filepath.Join(local, file)
-		src, err := os.ReadFile(path)
-		if err != nil {
-			return "", err
-		}
-		text, err := apply(file, string(src), e)
-		if err != nil {
-			return "", err
-		}
-		if err := os.Chmod(path, 0o644); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			return "", err
-		}
+	if _, err := patchTree(dir, dir, texts); err != nil {
+		return err
 	}
-	return local, nil
+	// Relative, because the path becomes part of the binary.
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return err
+	}
+	mods["go.mod"] = fmt.Appendf(mods["go.mod"], "\nreplace %s => ./%s\n", module, filepath.ToSlash(rel))
+	return nil
 }
 
 func main() {

@@ -12,7 +12,8 @@ import (
 
 	// Descriptions of the terminals, linked in: an initrd has no terminfo files.
 	_ "github.com/gdamore/tcell/v2/terminfo/base"
-	_ "github.com/gdamore/tcell/v2/terminfo/extended"
+	_ "github.com/gdamore/tcell/v2/terminfo/l/linux"
+	_ "github.com/gdamore/tcell/v2/terminfo/s/screen"
 
 	"reown/internal/ttyinput"
 )
