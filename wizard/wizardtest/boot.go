@@ -1,0 +1,175 @@
+package wizardtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"reown/wizard"
+)
+
+type boot struct{ *World }
+
+func (w boot) Hold() func() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds++
+	return func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.holds--; w.holds == 0 {
+			w.Writable = false
+		}
+		return nil
+	}
+}
+
+func (w boot) Triggered(context.Context) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Oem, w.read()
+}
+
+func (w boot) Info(context.Context) (wizard.BootInfo, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
+}
+
+func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+	w.mu.Lock()
+	c, err := w.parse(s.Cert)
+	if s.Entry < 0 || s.Entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[s.Entry] {
+		err = errors.Join(err, fmt.Errorf("wizardtest: entry %d cannot be the default", s.Entry))
+		s.Entry = 0
+	}
+	set := BootSet{Entry: w.Entries[s.Entry], Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
+	if s.DUK == nil {
+		set.DUK = ""
+	}
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	doc, _ := json.Marshal(set)
+	sig, err := sign(doc)
+	if err != nil {
+		return err
+	}
+	if err := (pgp(w)).Verify(s.Cert, doc, sig); err != nil {
+		return err
+	}
+	if progress != nil {
+		progress(214, 214)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("boot.stage", func() { w.World.Stage = &set })
+}
+
+func (w boot) good(s BootSet, cert []byte) bool {
+	c, err := w.parse(cert)
+	return err == nil && s.Signer == c.Fprs[0] && s.Files == w.Files
+}
+
+func (w boot) Staged(_ context.Context, cert []byte) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.World.Stage != nil && w.good(*w.World.Stage, cert), w.read()
+}
+
+func (w boot) Live(_ context.Context, cert []byte) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.good(w.Set, cert), w.read()
+}
+
+func (w boot) Install(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.World.Stage == nil {
+		return errors.New("wizardtest: nothing is staged")
+	}
+	if err := w.write("boot.install", func() { w.Set = *w.World.Stage }); err != nil {
+		return err
+	}
+	return w.write("boot.unstage", func() { w.World.Stage = nil })
+}
+
+func (w boot) RemoveTrigger(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("boot.oem", func() { w.Oem = false })
+}
+
+func (w boot) Handover(context.Context) (wizard.Handover, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.HandoverFunc != nil {
+		return w.HandoverFunc(), w.read()
+	}
+	h := w.Seller
+	verdict := func(ok bool) wizard.Verdict {
+		if ok {
+			return wizard.Pass
+		}
+		return wizard.Fail
+	}
+	rom, _ := w.parse(w.ROM[0])
+	h.Items = []wizard.CheckItem{
+		{ID: "card", Verdict: verdict(w.Serial == h.CardSerial), Detail: "Nitrokey 3, serial " + w.Serial},
+		{ID: "handover", Verdict: wizard.Pass, Detail: "NovaCustom 5E11 E200 ... 0000 5E11"},
+		{ID: "firmware", Verdict: verdict(rom.Fprs[0] == sellerCard), Detail: "PCR 2, PCR 7"},
+		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
+		{ID: "disk", Verdict: verdict(w.asListed(h.Volumes)), Detail: "1 encrypted volume"},
+	}
+	if w.Terminated {
+		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
+	}
+	return h, w.read()
+}
+
+// asListed says whether the volumes are under the keys that the seller lists.
+func (w *World) asListed(list []wizard.Volume) bool {
+	for _, l := range list {
+		for _, v := range w.Disks {
+			if v.UUID == l.UUID && (v.NewKey != "" || "digest-of-"+v.Key != l.KeyDigest) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w boot) ReadHint(_ context.Context, name string) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.read(); err != nil {
+		return nil, err
+	}
+	b, ok := w.Hints[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", name, wizard.ErrNotFound)
+	}
+	return slices.Clone(b), nil
+}
+
+func (w boot) WriteHint(_ context.Context, name string, data []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("hint."+name, func() { w.Hints[name] = slices.Clone(data) })
+}
+
+func (w boot) AppendHint(_ context.Context, name string, data []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("append."+name, func() { w.Hints[name] = append(slices.Clone(w.Hints[name]), data...) })
+}
+
+func (w boot) RemoveHint(_ context.Context, name string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write("remove."+name, func() { delete(w.Hints, name) })
+}

@@ -1,0 +1,102 @@
+package wizardtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"reown/internal/secret"
+	"reown/wizard"
+)
+
+// GB is the size of a chunk.
+const GB = 1_000_000_000
+
+type disk struct {
+	*World
+	i int
+}
+
+func (d disk) v() *Volume { return d.Disks[d.i] }
+
+func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.v()
+	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
+		Format: "LUKS2", Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
+	if v.NewKey != "" {
+		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, "digest-of-"+v.NewKey, int64(v.Done)*GB, i.Size
+	}
+	return i, d.read()
+}
+
+func (disk) ReadRate(context.Context) (int64, error) { return 20e6, nil }
+
+func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.read(); err != nil {
+		return err
+	}
+	if !slices.Contains(d.v().Slots, string(pass.Bytes())) {
+		return fmt.Errorf("disk %d: %w", d.i, wizard.ErrWrongSecret)
+	}
+	return nil
+}
+
+func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, p := d.v(), string(pass.Bytes())
+	if !slices.Contains(v.Slots, p) {
+		if !slices.Contains(v.Slots, string(old.Bytes())) {
+			return wizard.ErrWrongSecret
+		}
+		if err := d.write("disk.addslot", func() { v.Slots = append(v.Slots, p) }); err != nil {
+			return err
+		}
+	}
+	if v.DUK != "" {
+		if err := d.write("disk.killslot", func() { v.DUK = "" }); err != nil {
+			return err
+		}
+	}
+	for i := len(v.Slots) - 1; i >= 0; i-- {
+		if v.Slots[i] != p {
+			if err := d.write("disk.killslot", func() { v.Slots = slices.Delete(v.Slots, i, i+1) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizard.Progress) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.v()
+	if !slices.Contains(v.Slots, string(pass.Bytes())) {
+		return wizard.ErrWrongSecret
+	}
+	if v.NewKey == "" {
+		if err := d.write("disk.begin", func() { v.NewKey, v.Done = d.name("key"), 0 }); err != nil {
+			return err
+		}
+	}
+	for v.Done < len(v.Chunks) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := d.write("disk.chunk", func() { v.Chunks[v.Done] = v.NewKey; v.Done++ }); err != nil {
+			return err
+		}
+		if progress != nil {
+			done := v.Done
+			d.mu.Unlock()
+			progress(int64(done)*GB, int64(len(v.Chunks))*GB)
+			d.mu.Lock()
+		}
+	}
+	return d.write("disk.end", func() { v.Key, v.NewKey, v.DUK = v.NewKey, "", "" })
+}

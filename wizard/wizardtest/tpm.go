@@ -1,0 +1,115 @@
+package wizardtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"reown/internal/secret"
+	"reown/wizard"
+)
+
+type tpm struct{ *World }
+
+func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary,
+		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery}, w.read()
+}
+
+func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.write("tpm.clear", func() { w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter = "", "", nil, nil, 0 }); err != nil {
+		return err
+	}
+	if err := w.write("tpm.owner", func() { w.Owner = string(owner.Bytes()) }); err != nil {
+		return err
+	}
+	return w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false })
+}
+
+func (w tpm) CheckOwner(_ context.Context, owner *secret.Buffer) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.check(owner)
+}
+
+func (w tpm) check(owner *secret.Buffer) error {
+	if err := w.read(); err != nil {
+		return err
+	}
+	if string(owner.Bytes()) != w.Owner {
+		return fmt.Errorf("tpm: %w", wizard.ErrWrongSecret)
+	}
+	return nil
+}
+
+func (w tpm) Counter(_ context.Context, owner *secret.Buffer) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.check(owner); err != nil {
+		return nil, err
+	}
+	if w.World.Counter == 0 {
+		if err := w.write("tpm.counter", func() { w.next++; w.World.Counter = w.next }); err != nil {
+			return nil, err
+		}
+	}
+	return w.rollback(), nil
+}
+
+func (w *World) rollback() []byte { return fmt.Appendf(nil, "counter %d", w.Counter) }
+
+func (w tpm) PrimaryHash(context.Context) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []byte(hash(w.Primary)), w.read()
+}
+
+func (w *World) pcr7() string {
+	var all []string
+	for _, b := range w.ROM {
+		all = append(all, string(b))
+	}
+	return hash(all...)
+}
+
+// sealsLater says whether nothing can be sealed to this PCR 7 in this start.
+func (w *World) sealsLater(pcr7 string) bool { return w.Recovery || w.NoLog && pcr7 != w.measured }
+
+func (w tpm) SealOTP(_ context.Context, owner, otp *secret.Buffer, pcr7 wizard.Measurement) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sealsLater(string(pcr7["sha256"])) {
+		return wizard.ErrSealImpossible
+	}
+	if err := w.check(owner); err != nil {
+		return err
+	}
+	return w.write("tpm.seal", func() {
+		w.Sealed = &Sealed{OTP: string(otp.Bytes()), PCR7: string(pcr7["sha256"]), Primary: w.Primary}
+	})
+}
+
+func (w tpm) OTPSealed(_ context.Context, pcr7 wizard.Measurement) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sealsLater(string(pcr7["sha256"])) {
+		return false, wizard.ErrSealImpossible
+	}
+	return w.Sealed != nil && w.Sealed.PCR7 == string(pcr7["sha256"]) && w.Sealed.Primary == w.Primary, w.read()
+}
+
+func (w tpm) UnsealOTP(context.Context) (*secret.Buffer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.Sealed == nil {
+		return nil, wizard.ErrNoTPMState
+	}
+	if w.Sealed.PCR7 != w.pcr7() || w.Recovery {
+		return nil, errors.New("wizardtest: the PCRs do not match")
+	}
+	return secret.From([]byte(w.Sealed.OTP)), w.read()
+}
