@@ -31,6 +31,16 @@ func (e *PreflightError) Error() string {
 	return "not ready: " + strings.Join(t, "; ")
 }
 
+// Unwrap returns what of the problems programs know.
+func (e *PreflightError) Unwrap() (all []error) {
+	for _, p := range e.Problems {
+		if p.Err != nil {
+			all = append(all, p.Err)
+		}
+	}
+	return all
+}
+
 // StepError says which step failed.
 type StepError struct {
 	Step string

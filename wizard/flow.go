@@ -354,13 +354,13 @@ func (f *flow) problems(ctx context.Context) (move, error) {
 			Choices: []ui.Choice{{ID: "retry", Label: f.t(msg.ButtonRetry), Letter: 'r'}}}
 		battery := true
 		for _, x := range ps {
-			p.Body = append(p.Body, ui.R(ui.Bad, "", f.t(x.What, x.Args...)), ui.R(ui.NoMark, "", f.t(x.Remedy)))
-			battery = battery && x.Battery
+			p.Body = append(p.Body, ui.R(ui.Bad, "", f.t(x.What, x.Args...)), ui.R(ui.NoMark, "", f.t(x.Remedies[0].Text)))
+			battery = battery && x.Offers(UseBattery)
 		}
 		if battery {
 			p.Choices = append(p.Choices, ui.Choice{ID: "battery", Label: f.t(msg.ButtonBattery), Letter: 'b'})
 		}
-		if slices.ContainsFunc(ps, func(x Problem) bool { return x.ID == "clock" }) {
+		if slices.ContainsFunc(ps, func(x Problem) bool { return x.Offers(SetClock) }) {
 			p.Choices = append(p.Choices, ui.Choice{ID: "clock", Label: f.t(msg.ButtonClock), Letter: 'c'})
 		}
 		id, mv, err := f.ask(ctx, p)

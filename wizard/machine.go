@@ -28,13 +28,13 @@ type Machine struct {
 // Errors that an implementation of these interfaces returns (wrapped, if it likes)
 // so that the wizard can tell what to do next.
 var (
-	ErrNoCard          = errors.New("no security key is plugged in")
-	ErrWrongSecret     = errors.New("the secret is not the right one")
-	ErrNotFound        = errors.New("there is no such file")
-	ErrSealImpossible  = errors.New("sealing is not possible in this start")
-	ErrPowerUnreliable = errors.New("the computer runs on its battery")
-	ErrNoHOTP          = errors.New("the security key cannot show a green light")
-	ErrNoTPMState      = errors.New("nothing is sealed in the TPM")
+	ErrNoCard         = errors.New("no security key is plugged in")
+	ErrWrongSecret    = errors.New("the secret is not the right one")
+	ErrNotFound       = errors.New("there is no such file")
+	ErrSealImpossible = errors.New("sealing is not possible in this start")
+	ErrClock          = errors.New("the computer's clock is wrong")
+	ErrNoHOTP         = errors.New("the security key cannot show a green light")
+	ErrNoTPMState     = errors.New("nothing is sealed in the TPM")
 )
 
 // Progress is told how far a long operation is, in units of its own (bytes,

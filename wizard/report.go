@@ -49,9 +49,12 @@ type StepReport struct {
 
 // ProblemReport is something that must be put right before a run.
 type ProblemReport struct {
-	ID     string `json:"id"`
+	ID     string `json:"id"`   // which device
+	Kind   Kind   `json:"kind"` // a word that stays the same
 	What   string `json:"what"`
-	Remedy string `json:"remedy"`
+	Remedy string `json:"remedy"` // the first of the remedies, in words
+	// Remedies are what can be done, in the order in which to try it.
+	Remedies []Action `json:"remedies"`
 }
 
 var statusNames = map[ui.TaskState]string{
@@ -80,7 +83,11 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		r.Steps = append(r.Steps, row)
 	}
 	for _, p := range preflight(s, false) {
-		r.Problems = append(r.Problems, ProblemReport{p.ID, p.What.In(msg.EN, p.Args...), p.Remedy.In(msg.EN)})
+		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...), Remedy: p.Remedies[0].Text.In(msg.EN)}
+		for _, x := range p.Remedies {
+			row.Remedies = append(row.Remedies, x.Action)
+		}
+		r.Problems = append(r.Problems, row)
 	}
 	return r, nil
 }

@@ -17,8 +17,8 @@ type State struct {
 	Later       bool  // only another start can do it; the steps after it are done without it
 }
 
-// A Step changes one thing about the machine. Probe measures and never writes.
-// Apply may be repeated: it does what is missing, wherever it was cut. Each is made by
+// A Step changes one thing about the machine. Probe measures, Rehearse looks for what
+// could stop Apply, and neither writes. Apply may be repeated: it does what is missing, wherever it was cut. Each is made by
 // one file, step_ID.go.
 type Step struct {
 	ID       string
@@ -37,7 +37,10 @@ type Step struct {
 	// before the receipt; nil: it is not asked.
 	Chosen func(Choices) bool
 	Probe  func(*Snapshot) (State, error)
-	Apply  func(context.Context, *Job) error
+	// Rehearse adds every problem that could stop Apply and that is there before the
+	// run; it writes nothing. Nil: there is none.
+	Rehearse func(*Rehearsal)
+	Apply    func(context.Context, *Job) error
 }
 
 // Shown is what the last page before the run shows of a step.

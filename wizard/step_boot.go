@@ -12,7 +12,7 @@ func stepBoot() Step {
 	return Step{
 		ID: "boot", Title: msg.StepBoot, Does: msg.DoesBoot,
 		Needs: NeedUser | NeedOwner, Follows: true,
-		Probe: probeBoot, Apply: applyBoot,
+		Probe: probeBoot, Rehearse: rehearseBoot, Apply: applyBoot,
 	}
 }
 
@@ -53,6 +53,20 @@ func probeBoot(s *Snapshot) (State, error) {
 	return notStarted(msg.BootNotYours), nil
 }
 
+func rehearseBoot(r *Rehearsal) {
+	b, err := r.Boot()
+	if err != nil {
+		r.fail("boot", err)
+		return
+	}
+	if b.Default >= 0 {
+		return
+	}
+	if receipt, _ := r.Receipt(); r.anew || r.entry(receipt) < 0 {
+		r.add("entries", NoEntry, nil)
+	}
+}
+
 func applyBoot(ctx context.Context, j *Job) error {
 	s := j.measure(ctx)
 	cert, r, err := s.ownership()
@@ -72,7 +86,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 	}
 	spec := BootSpec{Cert: cert, Entry: s.entry(r)}
 	if spec.Entry < 0 {
-		return &PreflightError{[]Problem{noEntry}}
+		return &PreflightError{[]Problem{newProblem("entries", NoEntry, nil)}}
 	}
 	if spec.DUK, err = s.dukFiles(r); err != nil {
 		return fmt.Errorf("reading the disks' headers: %w", err)

@@ -15,7 +15,7 @@ func stepCard() Step {
 	return Step{
 		ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard,
 		Needs: NeedUser | NeedAdmin | NeedBackup, Shows: ShowCard,
-		Probe: probeCard, Apply: applyCard,
+		Probe: probeCard, Rehearse: rehearseCard, Apply: applyCard,
 	}
 }
 
@@ -38,6 +38,29 @@ func probeCard(s *Snapshot) (State, error) {
 		return State{}, err
 	}
 	return notStarted(msg.CardNotYours, card.Vendor, card.Serial), nil
+}
+
+func rehearseCard(r *Rehearsal) {
+	c, err := r.Card()
+	switch {
+	case errors.Is(err, ErrNoCard):
+		r.add("card", CardMissing, err)
+	case err != nil:
+		r.fail("card", err)
+	case len(c.Algorithms) == 0 && !c.Terminated:
+		r.add("card", CardOld, nil, c.Vendor)
+	case c.NoReset && r.erases():
+		r.add("card", CardNoReset, nil, c.Vendor)
+	}
+}
+
+// erases says whether the card in the reader will be erased.
+func (r *Rehearsal) erases() bool {
+	if r.anew {
+		return true
+	}
+	_, err := r.Owner()
+	return errors.Is(err, errNoOwner)
 }
 
 func applyCard(ctx context.Context, j *Job) error {

@@ -13,7 +13,7 @@ func stepDisk() Step {
 	return Step{
 		ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk,
 		Needs: NeedDisk, Pausable: true, Bytes: true, Shows: ShowDisks,
-		Probe: probeDisk, Apply: applyDisk,
+		Probe: probeDisk, Rehearse: rehearseDisk, Apply: applyDisk,
 	}
 }
 
@@ -51,6 +51,27 @@ func probeDisk(s *Snapshot) (State, error) {
 		return notStarted(msg.DiskNotYours, chosen, gigabytes(st.Total)), nil
 	}
 	return st, nil
+}
+
+// freeMemory must be left beside what the disk's keyslots need, in bytes.
+const freeMemory = 48 << 20
+
+func rehearseDisk(r *Rehearsal) {
+	disks, err := r.Disks()
+	if err != nil {
+		r.fail("disk", err)
+	}
+	for _, d := range disks {
+		if d.Format != "LUKS2" && d.Format != "" {
+			r.add("format", DiskFormat, nil, d.Path, d.Format)
+		}
+		if d.Keyslots == 0 && !d.Reencrypting {
+			r.add("keyslots", DiskNoKeyslot, nil, d.Path)
+		}
+		if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
+			r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
+		}
+	}
 }
 
 func applyDisk(ctx context.Context, j *Job) error {

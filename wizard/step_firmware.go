@@ -12,7 +12,7 @@ func stepFirmware() Step {
 	return Step{
 		ID: "firmware", Title: msg.StepFirmware, Does: msg.DoesFirmware, Loses: msg.LosesFirmware,
 		Needs: NeedUser, Unsafe: true, Shows: ShowChip,
-		Probe: probeFirmware, Apply: applyFirmware,
+		Probe: probeFirmware, Rehearse: rehearseFirmware, Apply: applyFirmware,
 	}
 }
 
@@ -25,6 +25,24 @@ func probeFirmware(s *Snapshot) (State, error) {
 		return completed(msg.FirmwareDone), nil
 	}
 	return notStarted(msg.FirmwareNotYours), nil
+}
+
+// certSpace is the room that a new certificate may need in the ROM, in bytes: the
+// largest that the card makes (RSA 4096, three keys), with half as much again.
+const certSpace = 8 << 10
+
+func rehearseFirmware(r *Rehearsal) {
+	holds := false
+	_, err := r.Firmware()
+	if err == nil && !r.anew {
+		holds, err = r.Holds()
+	}
+	if err == nil && !holds {
+		_, err = r.m.Firmware.CheckSpace(r.ctx, certSpace)
+	}
+	if err != nil {
+		r.fail("firmware", err)
+	}
 }
 
 func applyFirmware(ctx context.Context, j *Job) error {
@@ -64,20 +82,6 @@ func (j *Job) WriteChip(ctx context.Context, plan *FirmwarePlan, cert []byte) er
 		return fmt.Errorf("checking the firmware chip: %w", err)
 	} else if !ok {
 		return errors.New("the firmware chip does not hold the new key after writing")
-	}
-	return nil
-}
-
-// minFlash is the charge below which the chip is not written on the battery, in percent.
-const minFlash = 30
-
-// PowerForFlash looks once more before the seconds in which a cut is unsafe: hours may
-// have passed. It returns ErrPowerUnreliable.
-func PowerForFlash(ctx context.Context, p Platform) error {
-	if now, err := p.Power(ctx); err != nil {
-		return err
-	} else if now.Known && !now.Mains && now.Percent < minFlash {
-		return ErrPowerUnreliable
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"context"
+	"fmt"
 
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -11,7 +12,7 @@ func stepPreflight() Step {
 	return Step{
 		ID: "preflight", Title: msg.StepPreflight, Does: msg.DoesPreflight,
 		Looks: true,
-		Probe: probePreflight, Apply: applyPreflight,
+		Probe: probePreflight, Rehearse: rehearsePreflight, Apply: applyPreflight,
 	}
 }
 
@@ -21,6 +22,15 @@ func probePreflight(s *Snapshot) (State, error) {
 		return completed(msg.M{}), nil
 	}
 	return State{Status: ui.Trouble, Detail: p[0].What, Args: p[0].Args}, nil
+}
+
+// rehearsePreflight looks at what every step needs.
+func rehearsePreflight(r *Rehearsal) {
+	r.found = append(r.found, PowerProblem(r.ctx, r.m.Platform, r.battery)...)
+	if now := r.m.Platform.Now(); now.Before(r.m.Platform.Built()) {
+		shows := now.UTC().Format("2006-01-02 15:04")
+		r.add("clock", WrongClock, fmt.Errorf("%w: it shows %s", ErrClock, shows), shows)
+	}
 }
 
 func applyPreflight(ctx context.Context, j *Job) error {

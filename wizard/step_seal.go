@@ -16,7 +16,7 @@ func stepSeal() Step {
 	return Step{
 		ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal,
 		Needs: NeedOwner | NeedOTP | NeedAdmin, Shows: ShowTouches,
-		Probe: probeSeal, Apply: applySeal,
+		Probe: probeSeal, Rehearse: rehearseSeal, Apply: applySeal,
 	}
 }
 
@@ -55,6 +55,18 @@ func probeSeal(s *Snapshot) (State, error) {
 		return completed(msg.SealDone), nil
 	}
 	return notStarted(msg.SealNotYours), nil
+}
+
+// rehearseSeal finds what would only be found out when the seller's secret is gone.
+// Whatever else is the matter with the token, the step says.
+func rehearseSeal(r *Rehearsal) {
+	token := r.m.HOTP(r.ctx)
+	if token == nil {
+		return
+	}
+	if _, err := token.Info(r.ctx); errors.Is(err, ErrNoHOTP) {
+		r.add("token", TokenNoLight, err)
+	}
 }
 
 func applySeal(ctx context.Context, j *Job) error {

@@ -12,7 +12,7 @@ func stepTPM() Step {
 	return Step{
 		ID: "tpm", Title: msg.StepTPM, Does: msg.DoesTPM, Loses: msg.LosesTPM,
 		Needs: NeedOwner | NeedUser,
-		Probe: probeTPM, Apply: applyTPM,
+		Probe: probeTPM, Rehearse: rehearseTPM, Apply: applyTPM,
 	}
 }
 
@@ -28,6 +28,15 @@ func probeTPM(s *Snapshot) (State, error) {
 		return completed(msg.TPMDone, t.Family), nil
 	}
 	return notStarted(msg.TPMNotYours, t.Family), nil
+}
+
+func rehearseTPM(r *Rehearsal) {
+	if r.m.TPM == nil {
+		return
+	}
+	if _, err := r.TPM(); err != nil {
+		r.fail("tpm", err)
+	}
 }
 
 func applyTPM(ctx context.Context, j *Job) error {

@@ -29,6 +29,7 @@ var wizardTexts = []errorText{
 	{err: wizard.ErrNoStick, What: "The USB stick is not plugged in.", Data: "Nothing is lost.", Do: "Plug it in, wait five seconds, and try again."},
 	{err: wizard.ErrWrongSecret, What: "A passphrase or PIN was refused by the device that it is for.", Data: "Nothing was changed.", Do: "Look at your paper, check Caps Lock and the keyboard, and try again. A PIN has few tries; `reown card status` shows how many."},
 	{err: wizard.ErrNotFound, What: "A file that the program keeps in /boot is not there.", Data: "Nothing is lost; what was done is measured on the devices.", Do: "Run `reown resume`."},
+	{err: wizard.ErrClock, What: "The computer's clock is wrong. It would go into the key for ever.", Data: "Nothing was changed.", Do: "Set the clock and run the command again.", Exit: exitRefused},
 	{err: wizard.ErrPowerUnreliable, What: "The computer runs on its battery.", Data: "Nothing was changed.", Do: "Plug in the power supply and try again.", Exit: exitRefused},
 	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right first; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
 	{typ: typeOf[*wizard.NotDoneError](), What: "A device reported success, but measuring it shows that the step is not done.", Data: "Your files are intact.", Do: "Try again. If it stays so, export the log with `reown log --export` and ask for help."},

@@ -24,8 +24,6 @@ var (
 	ErrNoVolume = errors.New("no encrypted disk was found")
 	// ErrNoTPM says that no TPM was found, and nobody said that there is none.
 	ErrNoTPM = errors.New("no TPM was found")
-	// ErrClock says that the computer's clock is wrong: it would go into the key.
-	ErrClock = errors.New("the computer's clock is wrong")
 	// ErrCard says that another security key is plugged in than the order names.
 	ErrCard = errors.New("the security key is not the one of the order")
 	// ErrRestart says that the run goes on after a restart, with the same order and
@@ -207,31 +205,17 @@ func (r *run) report(done, total int64) {
 	}
 }
 
-// certSpace is the room that the new certificate may need in the ROM, in bytes.
-const certSpace = 8 << 10
-
 // preflight finds what would stop the run before anything is changed.
 func (r *run) preflight(ctx context.Context) (err error) {
 	m := r.m
-	if p, err := m.Platform.Power(ctx); err != nil {
-		return err
-	} else if p.Known && !p.Mains && !r.o.Battery {
-		return wizard.ErrPowerUnreliable
-	}
-	if now := m.Platform.Now(); now.Before(m.Platform.Built()) {
-		return fmt.Errorf("%w: it shows %s", ErrClock, now.UTC().Format("2006-01-02 15:04"))
+	if p := wizard.Rehearse(ctx, m.Machine, r.o.Battery); len(p) > 0 {
+		return &wizard.PreflightError{Problems: p}
 	}
 	if r.card, _, err = wizard.KnownCard(ctx, m.Card); err != nil {
 		return err
 	}
 	if err := r.fits(); err != nil {
 		return err
-	}
-	if token := m.HOTP(ctx); token != nil {
-		// Anything else that is the matter with it, its step says.
-		if _, err := token.Info(ctx); errors.Is(err, wizard.ErrNoHOTP) {
-			return err
-		}
 	}
 	if r.o.Shop != nil {
 		if err := r.o.Shop.try(ctx, m.PGP, r.card); err != nil {
@@ -251,15 +235,9 @@ func (r *run) preflight(ctx context.Context) (err error) {
 			return wizard.ErrSealImpossible
 		}
 	}
-	if _, err := m.Firmware.CheckSpace(ctx, certSpace); err != nil {
-		return err
-	}
 	b, err := m.Boot.Info(ctx)
 	if err != nil {
 		return err
-	}
-	if b.Default < 0 || b.Default >= len(b.Entries) {
-		return errors.New("/boot has no entry that could start by default")
 	}
 	r.entry = b.Default
 	return nil

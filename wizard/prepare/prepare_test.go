@@ -446,7 +446,7 @@ func TestRefusedBeforeAnyWrite(t *testing.T) {
 		spoil func(*shop, *Options)
 	}{
 		{"on the battery", wizard.ErrPowerUnreliable, func(s *shop, _ *Options) { s.PowerState.Mains = false }},
-		{"a wrong clock", ErrClock, func(s *shop, _ *Options) { s.Clock = s.Clock.AddDate(-10, 0, 0) }},
+		{"a wrong clock", wizard.ErrClock, func(s *shop, _ *Options) { s.Clock = s.Clock.AddDate(-10, 0, 0) }},
 		{"no card", wizard.ErrNoCard, func(s *shop, _ *Options) { s.CardIn = false }},
 		{"another card", ErrCard, func(_ *shop, o *Options) { o.Order = &Order{ID: "1", Seller: order.Seller, Card: "0000BEEF"} }},
 		{"a key without a green light", wizard.ErrNoHOTP, func(s *shop, _ *Options) { s.NoHOTP = true }},

@@ -165,21 +165,24 @@ func (r *run) report(done, total int64) {
 // preflight finds out what could stop the run before anything is destroyed, and has
 // the owner proven.
 func (r *run) preflight(ctx context.Context) error {
-	if p, err := r.m.Platform.Power(ctx); err == nil && p.Known && !p.Mains && !r.o.Battery {
-		return wizard.ErrPowerUnreliable
-	}
-	if _, err := r.m.Firmware.Info(ctx); err != nil {
-		return err
-	}
-	for _, d := range r.m.Disks {
-		if _, err := d.Info(ctx); err != nil {
-			return err
+	found := wizard.PowerProblem(ctx, r.m.Platform, r.o.Battery)
+	look := func(id string, err error) {
+		if err != nil {
+			found = append(found, wizard.DeviceProblem(id, err))
 		}
+	}
+	_, err := r.m.Firmware.Info(ctx)
+	look("firmware", err)
+	for _, d := range r.m.Disks {
+		_, err := d.Info(ctx)
+		look("disk", err)
 	}
 	if r.m.TPM != nil {
-		if _, err := r.m.TPM.Info(ctx); err != nil {
-			return err
-		}
+		_, err := r.m.TPM.Info(ctx)
+		look("tpm", err)
+	}
+	if len(found) > 0 {
+		return &wizard.PreflightError{Problems: found}
 	}
 	return r.prove(ctx)
 }
