@@ -13,7 +13,7 @@ import (
 // headerLen is the length of a command's or reply's header: tag, size, code.
 const headerLen = 10
 
-// maxWait bounds how long a TPM may keep answering "try again".
+// maxWait bounds how long a TPM may keep answering "try again" to one command.
 const maxWait = 30 * time.Second
 
 // conn is the device while one method runs. It implements go-tpm's transport.TPM.
@@ -25,6 +25,9 @@ type conn struct {
 	bad  string // name of the command that was refused last, cleaning up apart
 	code uint32 // its response code
 	io   error  // the device's own failure, kept apart from the TPM's answers
+
+	patience time.Duration // maxWait, but in tests
+	pending  chan struct{} // closed when a command that nobody waits for any more has ended
 }
 
 // Send carries one command. A TPM that asks to send the same bytes again gets
@@ -37,7 +40,7 @@ func (c *conn) Send(cmd []byte) ([]byte, error) {
 		if err != nil || !c.again() {
 			return reply, err
 		}
-		if total >= maxWait {
+		if total >= c.patience {
 			return reply, nil
 		}
 		if c.v1 && c.code == v1NeedsSelfTest {
@@ -57,9 +60,52 @@ func (c *conn) Send(cmd []byte) ([]byte, error) {
 
 func (c *conn) again() bool {
 	if c.v1 {
-		return c.code == v1Retry || c.code == v1NeedsSelfTest || c.code == v1DoingSelfTest
+		return v1Waits(c.code)
 	}
-	return c.code == v2Retry || c.code == v2Yielded || c.code == v2Testing || c.code == v2NVRate
+	return v2Waits(c.code)
+}
+
+func v1Waits(code uint32) bool {
+	return code == v1Retry || code == v1NeedsSelfTest || code == v1DoingSelfTest
+}
+
+func v2Waits(code uint32) bool {
+	return code == v2Retry || code == v2Yielded || code == v2Testing || code == v2NVRate
+}
+
+// transmit waits for the reply, or for the end of the context: a chip may never
+// answer, and the kernel's driver cannot be interrupted. The command goes on in the
+// TPM then, as with a power cut after it was sent.
+func (c *conn) transmit(cmd []byte) ([]byte, error) {
+	if c.ctx.Done() == nil {
+		return c.dev.Transmit(cmd)
+	}
+	var reply []byte
+	var err error
+	done := make(chan struct{})
+	go func() {
+		reply, err = c.dev.Transmit(cmd)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return reply, err
+	case <-c.ctx.Done():
+		c.pending = done
+		return nil, c.ctx.Err()
+	}
+}
+
+// close closes the device, after a command that nobody waits for any more.
+func (c *conn) close() {
+	if c.pending == nil {
+		c.dev.Close()
+		return
+	}
+	go func(dev Device, done chan struct{}) {
+		<-done
+		dev.Close()
+	}(c.dev, c.pending)
 }
 
 func (c *conn) sendOnce(cmd []byte) ([]byte, error) {
@@ -67,7 +113,7 @@ func (c *conn) sendOnce(cmd []byte) ([]byte, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, c.failed(err)
 	}
-	reply, err := c.dev.Transmit(cmd)
+	reply, err := c.transmit(cmd)
 	if err != nil {
 		return nil, c.failed(err)
 	}

@@ -110,7 +110,7 @@ func (f *file) Transmit(cmd []byte) ([]byte, error) {
 			return nil, fmt.Errorf("reading from %s: %w", f.path, err)
 		}
 		have += n
-		if have < headerLen {
+		if have < 2+4 {
 			continue
 		}
 		size := binary.BigEndian.Uint32(buf[2:])

@@ -28,6 +28,14 @@ var (
 	ErrNVFull          = errors.New("no room left in the TPM")
 	ErrNoBank          = errors.New("the TPM keeps no measurements in the needed hash")
 	ErrTooLarge        = errors.New("the secret is too large to seal")
+	ErrWait            = errors.New("the TPM asks to wait")
+	ErrPresence        = errors.New("the TPM is cleared only with somebody's hand at the machine")
+	ErrNoKeyType       = errors.New("the TPM makes no storage key of the needed kind")
+	ErrFewSlots        = errors.New("the TPM keeps too few keys at a time")
+	// ErrNoEndorsementKey and ErrGuessingRule may also be what a finished Reset could
+	// not make: Info.Missing.
+	ErrNoEndorsementKey = errors.New("the TPM has no endorsement key")
+	ErrGuessingRule     = errors.New("the TPM keeps its maker's rule against guessing")
 )
 
 // LockoutError says that the TPM refuses passphrases for a while because too
@@ -62,6 +70,10 @@ func (e *CommandError) Is(target error) bool {
 		return v1 && e.Code == v1InvalidPostInit || !v1 && e.Code == v2Initialize
 	case ErrBroken:
 		return v1 && e.Code == v1FailedSelfTest || !v1 && e.Code == v2Failure
+	case ErrWait:
+		return v1 && v1Waits(e.Code) || !v1 && v2Waits(e.Code)
+	case ErrPresence:
+		return !v1 && e.Code == v2Presence
 	case ErrNVFull:
 		return v1 && (e.Code == v1NoSpace || e.Code == v1Resources) || !v1 && e.Code == v2NVSpace
 	}
@@ -73,6 +85,8 @@ const (
 	v2Initialize    = 0x100
 	v2Failure       = 0x101
 	v2NVSpace       = 0x14b
+	v2CommandCode   = 0x143
+	v2Presence      = 0x090
 	v2NVUninit      = 0x14a
 	v2AuthFail      = 0x08e // format one, stripped of its position
 	v2BadAuth       = 0x0a2
@@ -99,6 +113,7 @@ const (
 	v1FailedSelfTest  = 0x1c
 	v1Auth2Fail       = 0x1d
 	v1InvalidPostInit = 0x26
+	v1NoEndorsement   = 0x23
 	v1BadPresence     = 0x2d
 	v1AuthConflict    = 0x3b
 	v1AreaLocked      = 0x3c

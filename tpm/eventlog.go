@@ -2,15 +2,13 @@ package tpm
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,6 +44,8 @@ type Event struct {
 	SHA1   Digest `json:"sha1,omitempty"` // extended into the SHA-1 bank, or nil
 	SHA256 Digest `json:"sha256,omitempty"`
 	Name   string `json:"name"` // printable part of the event's data
+
+	locality *byte // of a StartupLocality event
 }
 
 // digest returns what was extended into registers of the given size.
@@ -60,26 +60,14 @@ func (e *Event) digest(size int) []byte {
 type EventLog struct {
 	Format string // "TPM 1.2", "TPM 2.0", "coreboot", or one of these and " text"
 	Events []Event
-}
 
-// ReadEventLog gets the log from the kernel or, failing that, from coreboot's cbmem
-// tool. The result is for ParseEventLog. Error: ErrNoEventLog.
-func ReadEventLog(ctx context.Context) ([]byte, error) {
-	b, err := os.ReadFile("/sys/kernel/security/tpm0/binary_bios_measurements")
-	if err == nil && len(b) > 0 {
-		return b, nil
-	}
-	out, cerr := exec.CommandContext(ctx, "cbmem", "-L").Output()
-	if cerr != nil || len(out) == 0 {
-		return nil, fmt.Errorf("%w: %w", ErrNoEventLog, errors.Join(err, cerr))
-	}
-	return out, nil
+	locality byte // PCR 0 starts from it (StartupLocality event), 0, 3 or 4
 }
 
 // ParseEventLog reads a log in any of the forms coreboot makes: the table of TPM
 // 1.2 ("Spec ID Event00"), that of TPM 2.0 ("Spec ID Event03"), coreboot's own, and
-// the text that `cbmem -L` prints for each. Tables with empty slots behind the
-// used ones, as coreboot keeps them, are accepted. Error: ErrBadEventLog.
+// the text that `cbmem -L` prints for each; a log of TPM 1.2 may lack the event that
+// describes it. Empty slots (zero or 0xff) behind the used ones are accepted. Error: ErrBadEventLog.
 func ParseEventLog(b []byte) (*EventLog, error) {
 	if len(b) > MaxEventLog {
 		return nil, badLog("%d bytes", len(b))
@@ -103,6 +91,9 @@ func ParseEventLog(b []byte) (*EventLog, error) {
 	case bytes.HasPrefix(b, []byte("coreboot TPM log:\n")), bytes.HasPrefix(b, []byte("coreboot TCPA log:\n")):
 		l.Format = "coreboot text"
 		l.Events, err = parseCorebootText(string(b))
+	case plainTCG(b):
+		l.Format = "TPM 1.2"
+		l.Events, err = parseEvents(&logParser{parser{b: b}}, nil, maxEvents)
 	default:
 		l.Format = "coreboot"
 		l.Events, err = parseCoreboot(b)
@@ -110,7 +101,29 @@ func ParseEventLog(b []byte) (*EventLog, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, e := range l.Events {
+		if e.locality == nil {
+			continue
+		}
+		// TCG PC Client firmware profile, 10.4.5.3: once, before anything in PCR 0.
+		early := !slices.ContainsFunc(l.Events[:i], func(e Event) bool { return e.PCR == 0 && e.Type != eventNoAction || e.locality != nil })
+		if v := *e.locality; !early || v != 0 && v != 3 && v != 4 {
+			return nil, badLog("event %d: StartupLocality %d", i+1, v)
+		}
+		l.locality = *e.locality
+	}
 	return &l, nil
+}
+
+// plainTCG says whether a log is of TPM 1.2's form without the event that describes it:
+// it begins with a measurement. Coreboot's own table begins with two counts, and its
+// entries have no type.
+func plainTCG(b []byte) bool {
+	p := &logParser{parser{b: b}}
+	pcr, kind := p.u32le(), p.u32le()
+	p.take(sha1.Size)
+	size := p.u32le()
+	return !p.bad && pcr < 24 && (kind >= 1 && kind <= 0x12 || kind>>31 == 1) && int64(size) <= int64(len(p.b))
 }
 
 func badLog(format string, a ...any) error {
@@ -169,13 +182,21 @@ func parseTCG(b []byte, agile bool) ([]Event, error) {
 	if n, ok := corebootCount(vendor); ok {
 		left = n
 	}
+	if !agile {
+		sizes = nil
+	}
+	return parseEvents(p, sizes, left)
+}
+
+// parseEvents reads up to left events, of the agile form if the digests' sizes are given.
+func parseEvents(p *logParser, sizes map[uint16]int, left int) ([]Event, error) {
 	var events []Event
 	for ; left > 0 && len(p.b) > 0; left-- {
-		if len(bytes.Trim(p.b, "\x00")) == 0 {
-			break // nothing but empty slots
+		if padding(p.b) {
+			break // nothing but empty slots, or flash that was never written
 		}
 		e := Event{PCR: int(p.u32le()), Type: p.u32le()}
-		if agile {
+		if sizes != nil {
 			n := p.u32le()
 			if n > maxDigests {
 				return nil, badLog("event %d has %d digests", len(events)+1, n)
@@ -196,7 +217,14 @@ func parseTCG(b []byte, agile bool) ([]Event, error) {
 		} else {
 			e.SHA1 = p.take(sha1.Size)
 		}
-		e.Name = printable(p.sizedLE())
+		data := p.sizedLE()
+		e.Name = printable(data)
+		if v, ok := bytes.CutPrefix(data, []byte("StartupLocality\x00")); ok && e.Type == eventNoAction && e.PCR == 0 {
+			if len(v) != 1 {
+				return nil, badLog("event %d: StartupLocality of %d bytes", len(events)+1, len(v))
+			}
+			e.locality = &v[0]
+		}
 		if p.bad {
 			return nil, badLog("cut off in event %d", len(events)+1)
 		}
@@ -206,6 +234,16 @@ func parseTCG(b []byte, agile bool) ([]Event, error) {
 		return nil, badLog("more than %d events", maxEvents)
 	}
 	return events, checkEvents(events)
+}
+
+// padding says whether all bytes are zero, or all are 0xff.
+func padding(b []byte) bool {
+	for _, x := range b {
+		if x != b[0] {
+			return false
+		}
+	}
+	return b[0] == 0 || b[0] == 0xff
 }
 
 // corebootCount reads the number of used slots from coreboot's vendor block, which
@@ -370,10 +408,14 @@ func printable(b []byte) string {
 }
 
 // Replay returns the value a register of the given size (20 or 32 bytes) has after
-// the firmware's measurements alone; all zero when it made none. It fails when an
+// the firmware's measurements alone; when it made none, all zero but for the locality
+// of the start in PCR 0. It fails when an
 // event has no digest of that size.
 func (l *EventLog) Replay(size, pcr int) ([]byte, error) {
 	v := make([]byte, size)
+	if pcr == 0 {
+		v[size-1] = l.locality
+	}
 	for i, e := range l.Events {
 		if e.PCR != pcr || e.Type == eventNoAction {
 			continue

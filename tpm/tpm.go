@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"reown/internal/secret"
 )
@@ -46,8 +47,11 @@ type Info struct {
 	Manufacturer string `json:"manufacturer"` // TCG vendor id, e.g. "IFX"
 	Owned        bool   `json:"owned"`        // an owner passphrase is set
 	// SetUp says that Reset has run to its end: owner, storage root and, for 2.0,
-	// endorsement and lockout passphrases and Heads' lockout parameters.
+	// endorsement and lockout passphrases.
 	SetUp bool `json:"set_up"`
+	// Missing is what a TPM that is set up lacks, in words: those of ErrGuessingRule and
+	// ErrNoEndorsementKey.
+	Missing []string `json:"missing,omitempty"`
 	// CanReset says that Reset may clear this TPM now. Heads gives that power away
 	// when it starts the operating system.
 	CanReset bool `json:"can_reset"`
@@ -134,6 +138,7 @@ type family interface {
 	info(*conn) (*Info, error)
 	clear(*conn) error
 	reset(*conn, *secret.Buffer, ResetOptions) error
+	rehearse(*conn, RehearseOptions) ([]Problem, error)
 	checkOwner(*conn, *secret.Buffer) error
 	seal(*conn, slot, *secret.Buffer, *secret.Buffer, *secret.Buffer, PCRValues) error
 	remove(*conn, slot, *secret.Buffer) error
@@ -159,25 +164,33 @@ type TPM struct {
 	family Family
 	mu     sync.Mutex
 	impl   family
+
+	patience time.Duration // how long a TPM may answer "try again"
 }
 
 // Open finds out which family the TPM at path belongs to. Path is a character
 // device or a Unix socket that speaks plain TPM commands; "" means the first of
 // DevicePaths. Nothing stays open.
-func Open(path string) (*TPM, error) {
-	return New(func() (Device, error) { return openPath(path) })
+func Open(path string) (*TPM, error) { return OpenContext(context.Background(), path) }
+
+// OpenContext is Open with an end to the wait for a TPM that does not answer.
+func OpenContext(ctx context.Context, path string) (*TPM, error) {
+	return NewContext(ctx, func() (Device, error) { return openPath(path) })
 }
 
 // New is Open for a device of the caller's making: open is called at the start of
 // every method and the Device closed at its end.
-func New(open func() (Device, error)) (*TPM, error) {
-	t := &TPM{open: open}
+func New(open func() (Device, error)) (*TPM, error) { return NewContext(context.Background(), open) }
+
+// NewContext is New with an end to the wait for a TPM that does not answer.
+func NewContext(ctx context.Context, open func() (Device, error)) (*TPM, error) {
+	t := &TPM{open: open, patience: maxWait}
 	dev, err := open()
 	if err != nil {
 		return nil, err
 	}
-	defer dev.Close()
-	c := &conn{ctx: context.Background(), dev: dev}
+	c := &conn{ctx: ctx, dev: dev, patience: maxWait}
+	defer c.close()
 	// A TPM 1.2 does not know this command, and says so under its own tag.
 	reply, err := c.Send(v2GetCapability(capProperties, 0x100, 1))
 	if err != nil {
@@ -212,8 +225,9 @@ func (t *TPM) with(ctx context.Context, f func(*conn) error, used ...*secret.Buf
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	return f(&conn{ctx: ctx, dev: dev, v1: t.family == V12})
+	c := &conn{ctx: ctx, dev: dev, v1: t.family == V12, patience: t.patience}
+	defer c.close()
+	return f(c)
 }
 
 // Info measures the TPM's state and changes nothing.
@@ -226,11 +240,14 @@ func (t *TPM) Info(ctx context.Context) (*Info, error) {
 // Reset clears the TPM, so that everything sealed, every counter and the old
 // owner are gone, and sets it up as Heads' reset does: owner passphrase (and the
 // endorsement one, which is the same), storage root, lockout after 10 wrong tries
-// with one forgiven each hour, and a lockout passphrase that nobody knows.
+// with one forgiven each hour, and a lockout passphrase that nobody knows. A TPM
+// whose maker has fixed the rule for lockouts, or that has no room for the endorsement
+// key, is set up without; Info.Missing says so.
 //
+// What Rehearse finds to stop is returned before anything is cleared.
 // Owner is 1 to 32 bytes without a zero byte. It may be called again after an
 // interruption at any command; it starts by clearing. Errors: ErrPlatformLocked,
-// ErrRestartNeeded (TPM 1.2), ErrBadPassphrase.
+// ErrRestartNeeded (TPM 1.2), ErrBadPassphrase, and the problems of Rehearse.
 func (t *TPM) Reset(ctx context.Context, owner *secret.Buffer, o ResetOptions) error {
 	if err := checkPassphrase(owner); err != nil {
 		return err

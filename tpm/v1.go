@@ -17,6 +17,8 @@ const (
 	v1BlobSize = 312
 	// v1CounterLabel is what Heads' `-la 3135106223` becomes.
 	v1CounterLabel = 0xbaddecaf
+	// v1CounterLabelReset is what oem-factory-reset's `-la -3135106223` becomes.
+	v1CounterLabelReset = 0x45221351
 
 	v1SetPermFlags   = 1  // TPM_SET_PERM_FLAGS
 	v1FlagReadSRKPub = 17 // TPM_PF_READSRKPUB
@@ -49,6 +51,12 @@ func (v *v1) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 		return err
 	}
 	step(1)
+	// Without an endorsement key the cleared TPM could not be owned again.
+	if _, err := c.endorsementKey(); refused(err, v1NoEndorsement) {
+		return fmt.Errorf("%w (%w)", ErrNoEndorsementKey, err)
+	} else if c.io != nil {
+		return c.io
+	}
 	late, err := v.forceClear(c)
 	if err != nil {
 		return err

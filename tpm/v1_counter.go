@@ -9,7 +9,7 @@ import (
 	"reown/internal/secret"
 )
 
-// createCounter makes Heads' counter, or uses the one that is there under its label:
+// createCounter makes Heads' counter, or uses the one that is there under one of its labels:
 // a TPM 1.2 has room for four, and Clear removes them.
 func (v *v1) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 	ids, err := c.v1Handles(v1ResourceCounter)
@@ -22,7 +22,7 @@ func (v *v1) createCounter(c *conn, owner *secret.Buffer) (Counter, error) {
 			continue
 		}
 		p.u16()
-		if p.u32() != v1CounterLabel {
+		if l := p.u32(); l != v1CounterLabel && l != v1CounterLabelReset {
 			continue
 		}
 		if n, err := v.increment(c, id); err == nil || c.io != nil || refused(err, v1BadCounter) { // busy: it was read above

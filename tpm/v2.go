@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/google/go-tpm/tpm2"
@@ -215,6 +216,13 @@ func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 			o.Progress(done, total)
 		}
 	}
+	ps, err := v.rehearse(c, RehearseOptions{PrimaryAlg: o.PrimaryAlg})
+	if err == nil {
+		err = stopping(ps)
+	}
+	if err != nil {
+		return err
+	}
 	if err := v.allowClear(c); err != nil {
 		return err
 	}
@@ -257,7 +265,9 @@ func (v *v2) reset(c *conn, owner *secret.Buffer, o ResetOptions) error {
 	binary.BigEndian.PutUint32(da[0:], daMaxTries)
 	binary.BigEndian.PutUint32(da[4:], daRecovery)
 	binary.BigEndian.PutUint32(da[8:], daLockoutRecovery)
-	if err := v.raw(c, tpm2.TPMCCDictionaryAttackParameters, tpm2.TPMRHLockout, k.session(), da[:]); err != nil {
+	// As Heads does, go on with a chip that refuses: Info measures the rule that is left.
+	err = v.raw(c, tpm2.TPMCCDictionaryAttackParameters, tpm2.TPMRHLockout, k.session(), da[:])
+	if err != nil && (!errors.As(err, new(*CommandError)) || errors.Is(err, ErrWait)) {
 		return err
 	}
 	step()
@@ -321,6 +331,9 @@ func randomAuth(n int) *secret.Buffer {
 
 // platformLocked names the reason why the platform's empty passphrase is refused.
 func platformLocked(err error) error {
+	if refused(err, v2Presence) {
+		return fmt.Errorf("%w (%w)", ErrPresence, err)
+	}
 	if refused(err, v2BadAuth) || refused(err, v2AuthFail) || refused(err, v2HierarchyDown) || refused(err, v2AuthUnavail) {
 		return fmt.Errorf("%w (%w)", ErrPlatformLocked, err)
 	}

@@ -3,6 +3,7 @@ package tpm
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -78,6 +79,9 @@ func (v *v2) counterIndices(c *conn) ([]*index, error) {
 	var out []*index
 	for _, h := range hs {
 		i, err := v.nvPublic(c, tpm2.TPMHandle(h))
+		if errors.As(err, new(*CommandError)) {
+			continue // an area that is shown to nobody is no counter of Heads'
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -47,6 +47,14 @@ func (k *key) digest() string {
 // the hierarchy's passphrase is still empty. A TPM that refuses goes without: nothing
 // but a hand-over statement needs it.
 func (v *v2) keepEndorsementKey(c *conn) error {
+	// Where places are few, TOTP secret and disk unlock key have them.
+	p, err := v.properties(c, ptPersistentAvail, 1)
+	if err != nil {
+		return err
+	}
+	if avail, ok := p[ptPersistentAvail]; ok && avail < slotsWithEK-1 {
+		return nil
+	}
 	empty := tpm2.PasswordAuth(nil)
 	for _, template := range []tpm2.TPMTPublic{tpm2.ECCEKTemplate, tpm2.RSAEKTemplate} {
 		ek, err := tpm2.CreatePrimary{

@@ -126,8 +126,13 @@ func (v *v2) info(c *conn) (*Info, error) {
 		return nil, err
 	}
 	const auths = permOwnerAuth | permEndorsementAuth | permLockoutAuth
-	i.SetUp = i.PrimaryName != "" && perm&auths == auths &&
-		i.Lockout.Max == daMaxTries && i.Lockout.Interval == daRecovery
+	i.SetUp = i.PrimaryName != "" && perm&auths == auths
+	if i.SetUp && (i.Lockout.Max != daMaxTries || i.Lockout.Interval != daRecovery) {
+		i.Missing = append(i.Missing, ErrGuessingRule.Error())
+	}
+	if i.SetUp && !slices.Contains(persistent, uint32(endorsementHandle)) {
+		i.Missing = append(i.Missing, ErrNoEndorsementKey.Error())
+	}
 	switch err := v.policySecret(c, tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)}); {
 	case err == nil:
 		i.CanReset = true

@@ -39,7 +39,7 @@ type Laptop struct {
 
 // Open puts the devices together. Each is opened for itself when something is asked of it: a
 // device that cannot be reached now says so then, and is no error here. Close it at the end.
-func Open(_ context.Context, c Config) (*Laptop, error) {
+func Open(ctx context.Context, c Config) (*Laptop, error) {
 	if err := c.Resolve(); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func Open(_ context.Context, c Config) (*Laptop, error) {
 		l.token = &hotpToken{bus: usb.System()}
 	}
 	if c.TPM != "none" {
-		t, err := tpm.Open(c.TPM)
+		t, err := tpm.OpenContext(ctx, c.TPM)
 		if err != nil {
 			return nil, fmt.Errorf("opening the TPM %s: %w", c.TPM, err)
 		}

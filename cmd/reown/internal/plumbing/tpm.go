@@ -46,7 +46,7 @@ func newTPMFlags(name string) *tpmFlags {
 	return f
 }
 
-func (f *tpmFlags) open() (*tpm.TPM, error) { return tpm.Open(f.device) }
+func (f *tpmFlags) open(ctx context.Context) (*tpm.TPM, error) { return tpm.OpenContext(ctx, f.device) }
 
 // secret reads the secret that a flag names; the flag must be given.
 func (f *tpmFlags) secret(e *cli.Env, flag, file string) (*secret.Buffer, error) {
@@ -61,7 +61,7 @@ func tpmStatus(ctx context.Context, e *cli.Env, args []string) error {
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,9 @@ func tpmStatus(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	if i.PrimaryName != "" {
 		fmt.Fprintf(e.Stdout, "  %-24s %s %s\n", "primary key", i.PrimaryAlg, i.PrimaryName)
+	}
+	for _, m := range i.Missing {
+		fmt.Fprintf(e.Stdout, "  %-24s %s\n", "missing", m)
 	}
 	fmt.Fprintf(e.Stdout, "  %-24s %d of %d, one forgiven in %d s\n", "wrong tries", i.Lockout.Tries, i.Lockout.Max, i.Lockout.Interval)
 	if i.Lockout.Locked {
@@ -118,18 +121,24 @@ func tpmReset(ctx context.Context, e *cli.Env, args []string) error {
 		return err
 	}
 	defer owner.Wipe()
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.PrimaryAlg(*alg)}); err != nil || !f.json {
+	if err := t.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.PrimaryAlg(*alg)}); err != nil {
 		return err
 	}
 	i, err := t.Info(ctx)
 	if err != nil {
 		return err
 	}
-	return e.JSON(i)
+	if f.json {
+		return e.JSON(i)
+	}
+	for _, m := range i.Missing {
+		fmt.Fprintf(e.Stdout, "set up, but %s\n", m)
+	}
+	return nil
 }
 
 // sealed is what `seal --json` and `unseal --json` tell: never the secret.
@@ -184,7 +193,7 @@ func tpmSeal(ctx context.Context, e *cli.Env, args []string) error {
 		return err
 	}
 	defer data.Wipe()
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -245,7 +254,7 @@ func tpmUnseal(ctx context.Context, e *cli.Env, args []string) error {
 		object = "duk"
 		unseal = func(t *tpm.TPM) (*secret.Buffer, error) { return t.UnsealDUK(ctx, pass) }
 	}
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -292,7 +301,7 @@ func tpmCounter(ctx context.Context, e *cli.Env, args []string) error {
 	default:
 		return cli.Usagef("reown tpm counter: one of create, increment ID, read ID")
 	}
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}

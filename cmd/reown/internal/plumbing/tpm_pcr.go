@@ -34,7 +34,7 @@ func tpmPCR(ctx context.Context, e *cli.Env, args []string) error {
 	if (*extend >= 0) != (*file != "") {
 		return cli.Usagef("reown tpm pcr: --extend and --file belong together")
 	}
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func tpmEventLog(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	// The values are a service; a log can be read on a machine without the TPM.
 	size, now := tpm.V20.PCRSize(), tpm.PCRValues{}
-	if t, err := f.open(); err == nil {
+	if t, err := f.open(ctx); err == nil {
 		size = t.Family().PCRSize()
 		if now, err = t.ReadPCRs(ctx, tpm.DUKPCRs()...); err != nil {
 			return err
@@ -173,7 +173,7 @@ func tpmPredict(ctx context.Context, e *cli.Env, args []string) error {
 	if *image == "" {
 		return cli.Usagef("reown tpm predict: --image is needed")
 	}
-	t, err := f.open()
+	t, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
