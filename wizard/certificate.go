@@ -132,7 +132,35 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 
 // check tries what the seller had.
 func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt) error {
-	check := func(id string, ok bool) { c.Checks = append(c.Checks, Check{id, ok}) }
+	if err := c.checkDisks(ctx, j, s, r); err != nil {
+		return err
+	}
+	holds, err := s.Holds()
+	if err != nil {
+		return err
+	}
+	c.checked("firmware-key", holds)
+	live, err := s.Live()
+	if err != nil {
+		return err
+	}
+	c.checked("boot-signature", live && holds)
+	if j.M.TPM == nil {
+		return nil
+	}
+	t, err := s.TPM()
+	if err != nil {
+		return err
+	}
+	c.StorageRoot = t.PrimaryName
+	c.checked("tpm", t.root() == r.SRK && (t.PrimaryName == "" || t.PrimaryName != r.OldSRK))
+	return nil
+}
+
+func (c *Certificate) checked(id string, ok bool) { c.Checks = append(c.Checks, Check{id, ok}) }
+
+// checkDisks tries the passphrases that opened the disks before, and looks at their keys.
+func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Receipt) error {
 	disks, err := s.Disks()
 	if err != nil {
 		return err
@@ -162,31 +190,13 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 		keys = keys && s.rekeyed(d) && d.Keyslots == 1 && d.DUK == duk.Sealed
 	}
 	if olds != nil {
-		check("passphrase", passphrase)
+		c.checked("passphrase", passphrase)
 	}
 	if len(c.Volumes) > 0 {
-		check("volume-key", keys)
+		c.checked("volume-key", keys)
 	}
 	if c.LeftOut != nil {
-		check("left-out", false)
-	}
-	holds, err := s.Holds()
-	if err != nil {
-		return err
-	}
-	check("firmware-key", holds)
-	live, err := s.Live()
-	if err != nil {
-		return err
-	}
-	check("boot-signature", live && holds)
-	if j.M.TPM != nil {
-		t, err := s.TPM()
-		if err != nil {
-			return err
-		}
-		c.StorageRoot = t.PrimaryName
-		check("tpm", t.root() == r.SRK && (t.PrimaryName == "" || t.PrimaryName != r.OldSRK))
+		c.checked("left-out", false)
 	}
 	return nil
 }

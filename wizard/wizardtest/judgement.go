@@ -98,20 +98,17 @@ func (w *World) Owned(seen []string) error {
 		return errors.New("/boot is not signed by the card")
 	case !slices.Contains(seen, w.UserPIN) || !slices.Contains(seen, w.AdminPIN):
 		return errors.New("a PIN is not the owner's")
-	case w.HasTPM && !slices.Contains(seen, w.Owner):
-		return errors.New("the TPM is not the owner's")
-	case w.HasTPM && (w.Sealed == nil || w.Sealed.PCR7 != w.pcr7() || w.Sealed.Primary != w.Primary):
-		return errors.New("the TPM will not open its secret at the next start")
-	case w.HasTPM && w.Set.Rollback != string(w.rollback()):
-		return errors.New("/boot names another rollback counter")
-	case w.HasTPM && w.Set.Primary != hash(w.Primary):
-		return errors.New("/boot names another storage root")
-	case w.HasTPM && w.HasToken && w.TokenOTP != w.Sealed.OTP:
-		return errors.New("the token and the TPM have different secrets")
+	}
+	if err := w.ownedTPM(seen); err != nil {
+		return err
 	}
 	if err := w.ownedDUK(seen); err != nil {
 		return err
 	}
+	return w.ownedDisks(seen)
+}
+
+func (w *World) ownedDisks(seen []string) error {
 	for _, v := range w.Disks {
 		if len(v.Slots) != 1 || !slices.Contains(seen, v.Slots[0]) {
 			return fmt.Errorf("volume %s opens with %d passphrases", v.UUID, len(v.Slots))
@@ -119,6 +116,23 @@ func (w *World) Owned(seen []string) error {
 		if v.NewKey != "" || v.Key == "key-0" || v.Key == "key-1" {
 			return fmt.Errorf("volume %s is under its old key", v.UUID)
 		}
+	}
+	return nil
+}
+
+func (w *World) ownedTPM(seen []string) error {
+	switch {
+	case !w.HasTPM:
+	case !slices.Contains(seen, w.Owner):
+		return errors.New("the TPM is not the owner's")
+	case (w.Sealed == nil || w.Sealed.PCR7 != w.pcr7() || w.Sealed.Primary != w.Primary):
+		return errors.New("the TPM will not open its secret at the next start")
+	case w.Set.Rollback != string(w.rollback()):
+		return errors.New("/boot names another rollback counter")
+	case w.Set.Primary != hash(w.Primary):
+		return errors.New("/boot names another storage root")
+	case w.HasToken && w.TokenOTP != w.Sealed.OTP:
+		return errors.New("the token and the TPM have different secrets")
 	}
 	return nil
 }

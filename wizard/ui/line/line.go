@@ -275,7 +275,6 @@ func (u *UI) qr(s *secret.Buffer) {
 
 // choice prints the ways on and reads one. An empty line takes the default.
 func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
-	t := func(m msg.M) string { return m.In(p.Lang) }
 	first := 0
 	if p.Default < len(p.Choices) {
 		first = p.Default
@@ -283,27 +282,7 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	if len(p.Choices) == 1 && p.Choices[0].Checks && len(p.Inputs) > 0 && p.NoBack && p.NoLeave {
 		return p.Choices[0].ID, nil
 	}
-	for i, c := range p.Choices {
-		mark := " "
-		if i == first {
-			mark = "*"
-		}
-		u.say(fmt.Sprintf("%s%d %s", mark, i+1, escape.Text(c.Label)))
-	}
-	var more []string
-	for _, m := range []struct {
-		on   bool
-		key  string
-		text msg.M
-	}{{!p.NoBack, "<", msg.LineBack}, {!p.NoLeave, "!", msg.LineLeave}, {p.Help != "", "?", msg.LineHelp}, {p.Details != "", "=", msg.LineDetails}} {
-		if m.on {
-			more = append(more, m.key+" "+t(m.text))
-		}
-	}
-	if len(more) > 0 {
-		u.say("  (" + strings.Join(more, ", ") + ")")
-	}
-	_, _ = io.WriteString(u.out, t(msg.LineChoose)+" ["+strconv.Itoa(first+1)+"]: ")
+	u.offer(p, first)
 	b, err := u.line(ctx)
 	if err != nil {
 		return "", err
@@ -326,11 +305,35 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	if n, err := strconv.Atoi(word); err == nil && n >= 1 && n <= len(p.Choices) {
 		return p.Choices[n-1].ID, nil
 	}
-	if len(word) > 8 {
-		word = word[:8]
-	}
-	u.wrap("*** " + msg.LineNone.In(p.Lang, escape.Text(word)))
+	u.wrap("*** " + msg.LineNone.In(p.Lang, escape.Text(word[:min(len(word), 8)])))
 	return "", nil
+}
+
+// offer prints the choices, of which one is marked, and the other ways on.
+func (u *UI) offer(p *ui.Page, first int) {
+	for i, c := range p.Choices {
+		mark := " "
+		if i == first {
+			mark = "*"
+		}
+		u.say(fmt.Sprintf("%s%d %s", mark, i+1, escape.Text(c.Label)))
+	}
+	var more []string
+	for _, m := range []struct {
+		on   bool
+		key  string
+		text msg.M
+	}{
+		{!p.NoBack, "<", msg.LineBack}, {!p.NoLeave, "!", msg.LineLeave}, {p.Help != "", "?", msg.LineHelp}, {p.Details != "", "=", msg.LineDetails},
+	} {
+		if m.on {
+			more = append(more, m.key+" "+m.text.In(p.Lang))
+		}
+	}
+	if len(more) > 0 {
+		u.say("  (" + strings.Join(more, ", ") + ")")
+	}
+	_, _ = io.WriteString(u.out, msg.LineChoose.In(p.Lang)+" ["+strconv.Itoa(first+1)+"]: ")
 }
 
 // inputs reads every line of the page.
@@ -418,49 +421,56 @@ func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) error {
 	return nil
 }
 
-// Watch implements ui.UI: a line when a step changes, and now and then one about
-// the progress. "p" and Enter asks for a pause.
+// teller says how far a run is: a line when a step changes, and now and then one about
+// the progress.
+type teller struct {
+	u      *UI
+	every  time.Duration
+	last   map[string]ui.TaskState
+	notes  string
+	spoken time.Time
+}
+
+func (l *teller) show(t ui.Tasks) {
+	l.u.mu.Lock()
+	defer l.u.mu.Unlock()
+	for _, x := range t.Tasks {
+		if old, seen := l.last[x.Title]; x.State == old && seen && (!x.Bar || time.Since(l.spoken) < l.every) {
+			continue
+		}
+		l.last[x.Title] = x.State
+		if x.State == ui.NotStarted || x.State == ui.NotNeeded {
+			continue
+		}
+		text := x.Title + ": " + x.Status
+		if x.Bar && x.Total > 0 {
+			text += fmt.Sprintf(" %d%%", int(float64(x.Done)/float64(x.Total)*100))
+			l.spoken = time.Now()
+		}
+		if x.Detail != "" {
+			text += ", " + x.Detail
+		}
+		l.u.wrap(text)
+	}
+	if n := strings.Join(t.Notes, "\n"); n != l.notes {
+		if l.notes = n; n != "" {
+			l.u.wrap(n)
+		}
+	}
+}
+
+// Watch implements ui.UI. "p" and Enter asks for a pause.
 func (u *UI) Watch(ctx context.Context, title string, work func(context.Context, func(ui.Tasks)) error) error {
 	ctx, pause := context.WithCancel(ctx)
 	defer pause()
-	every := u.Every
-	if every == 0 {
-		every = 30 * time.Second
+	l := &teller{u: u, every: u.Every, last: map[string]ui.TaskState{}}
+	if l.every == 0 {
+		l.every = 30 * time.Second
 	}
 	u.say("")
 	u.say("== " + escape.Text(title))
-	last := map[string]ui.TaskState{}
-	var notes string
-	var spoken time.Time
-	show := func(t ui.Tasks) {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		for _, x := range t.Tasks {
-			if old, seen := last[x.Title]; x.State == old && seen && (!x.Bar || time.Since(spoken) < every) {
-				continue
-			}
-			last[x.Title] = x.State
-			if x.State == ui.NotStarted || x.State == ui.NotNeeded {
-				continue
-			}
-			text := x.Title + ": " + x.Status
-			if x.Bar && x.Total > 0 {
-				text += fmt.Sprintf(" %d%%", int(float64(x.Done)/float64(x.Total)*100))
-				spoken = time.Now()
-			}
-			if x.Detail != "" {
-				text += ", " + x.Detail
-			}
-			u.wrap(text)
-		}
-		if n := strings.Join(t.Notes, "\n"); n != notes {
-			if notes = n; n != "" {
-				u.wrap(n)
-			}
-		}
-	}
 	done := make(chan error, 1)
-	go func() { done <- work(ctx, show) }()
+	go func() { done <- work(ctx, l.show) }()
 	u.start.Do(func() { go u.read() })
 	lines := u.lines
 	for {
