@@ -1,7 +1,6 @@
 package wizard
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -10,33 +9,34 @@ import (
 	"reown/wizard/ui"
 )
 
-// chip adds to the check page what of the firmware chip's other content will change,
-// where anything will; the names of all that goes are the page's details.
-func (f *flow) chip(ctx context.Context, body []ui.Block) ([]ui.Block, string) {
-	c, err := f.m.Firmware.CheckSpace(ctx, certSpace)
-	if err != nil {
-		return body, "" // preflight says so
-	}
+// chipRows says what of the firmware chip's other content will change, where anything will.
+func (v *view) chipRows() (rows []ui.Block) {
+	c := v.chip
 	if c.Shared > 0 {
-		body = append(body, ui.R(ui.Note, "", f.t(msg.ChipShared, c.Shared)))
+		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipShared, c.Shared)))
 	}
 	if len(c.Removed)+len(c.Dropped)+len(c.Taken) > 0 || c.LostConfig {
-		body = append(body, ui.R(ui.Note, "", f.t(msg.ChipGoes, len(c.Removed), len(c.Dropped), len(c.Taken))))
+		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipGoes, len(c.Removed), len(c.Dropped), len(c.Taken))))
 	}
+	return rows
+}
+
+// chipDetails are the names of all that goes, and of the settings that stay.
+func (v *view) chipDetails() string {
 	var d strings.Builder
-	if c.LostConfig {
-		fmt.Fprintf(&d, "%s\n", f.t(msg.ChipLost))
+	if v.chip.LostConfig {
+		fmt.Fprintf(&d, "%s\n", v.t(msg.ChipLost))
 	}
-	for _, name := range c.Removed {
+	for _, name := range v.chip.Removed {
 		fmt.Fprintf(&d, "- %s\n", escape.Text(name))
 	}
-	for _, s := range c.Dropped {
-		fmt.Fprintf(&d, "- %s  (%s)\n", escape.Text(s.Line), f.t(whyDropped(s.Why)))
+	for _, s := range v.chip.Dropped {
+		fmt.Fprintf(&d, "- %s  (%s)\n", escape.Text(s.Line), v.t(whyDropped(s.Why)))
 	}
-	for _, s := range c.Taken {
-		fmt.Fprintf(&d, "= %s  (%s)\n", escape.Text(s), f.t(msg.ChipTaken))
+	for _, s := range v.chip.Taken {
+		fmt.Fprintf(&d, "= %s  (%s)\n", escape.Text(s), v.t(msg.ChipTaken))
 	}
-	return body, d.String()
+	return d.String()
 }
 
 // whyDropped says why a setting of the firmware does not stay.

@@ -1,7 +1,6 @@
 package wizard
 
 import (
-	"context"
 	"errors"
 
 	"reown/wizard/msg"
@@ -39,28 +38,4 @@ func (s *Snapshot) putOff() (bool, error) {
 		err = ErrNotPrepared
 	}
 	return st.Later, err
-}
-
-// restart says why the computer restarts before the run is over, and restarts it.
-func (f *flow) restart(ctx context.Context, cause error) error {
-	f.keys.Wipe()
-	why := f.t(msg.RestartSeal)
-	if step := (*StepError)(nil); errors.As(cause, &step) {
-		why = f.t(msg.RestartTPM)
-	}
-	_, err := f.u.Ask(ctx, &ui.Page{Key: "restart", Lang: f.lang, Title: f.t(msg.Title), Status: f.status(), NoBack: true, NoLeave: true, Preset: ui.Continue,
-		Body:    []ui.Block{ui.S(f.t(msg.RestartTitle)), ui.G(), ui.T(why), ui.T(f.t(msg.RestartThen))},
-		Choices: []ui.Choice{{ID: ui.Continue, Label: f.t(msg.ButtonRestart)}}})
-	if err != nil {
-		return errors.Join(cause, err)
-	}
-	if err := f.m.Platform.WipeSecrets(); err != nil {
-		return err
-	}
-	if f.o.Restart {
-		if err := f.m.Platform.Restart(ctx); err != nil {
-			return err
-		}
-	}
-	return ErrRestart
 }

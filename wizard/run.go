@@ -50,20 +50,6 @@ func newRunner(ctx context.Context, j *Job, lang msg.Lang) *runner {
 	return r
 }
 
-// watch does the run while a front end shows it.
-func (r *runner) watch(ctx context.Context, u ui.UI) (end Ended) {
-	err := u.Watch(ctx, msg.RunTitle.In(r.lang), func(ctx context.Context, show func(ui.Tasks)) error {
-		r.show = show
-		show(r.tasks())
-		end = r.Run(ctx)
-		return end.AsError()
-	})
-	if err != nil && end.Outcome == Done {
-		end = Ended{Outcome: Failed, Err: err} // the front end's
-	}
-	return end
-}
-
 func (r *runner) set(i int, s State) {
 	r.screen.Lock()
 	r.states[i] = s

@@ -14,7 +14,7 @@ import (
 func stepCard() Step {
 	return Step{
 		ID: "card", Title: msg.StepCard, Does: msg.DoesCard, Loses: msg.LosesCard,
-		Needs: NeedUser | NeedAdmin | NeedBackup, Shows: ShowCard,
+		Needs: NeedUser | NeedAdmin | NeedBackup, Shows: ShowCard, Waits: true,
 		Probe: probeCard, Rehearse: rehearseCard, Apply: applyCard,
 	}
 }

@@ -1,0 +1,228 @@
+package wizard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"reown/internal/otp"
+	"reown/internal/secret"
+	"reown/wizard/msg"
+	"reown/wizard/ui"
+)
+
+// The pages on which somebody sees whose computer it is, and those for a doubt.
+
+// IDs of what is compared with the seller's statement.
+const (
+	itemHandover = "handover"
+	itemFirmware = "firmware"
+	itemBoot     = "boot"
+)
+
+// lookVerify measures anew what the machine proves of itself before anything is changed.
+func lookVerify(f *flow, ctx context.Context) error {
+	f.s = measure(ctx, f.m)
+	h, err := f.s.Handover()
+	if err != nil {
+		return err
+	}
+	if f.a.Entry == 0 {
+		f.a.Entry = f.s.entry(nil) + 1
+	}
+	if f.o.Signer != "" && h.SoldBy(Fingerprint(f.o.Signer)) {
+		f.a.sold = true
+	}
+	return f.lookCode(ctx)
+}
+
+// lookCode takes the secret that makes the six digits, if there is one. changed says that
+// there is one and the TPM does not open it, because what was measured at this start is
+// not what it was sealed to.
+func (f *flow) lookCode(ctx context.Context) error {
+	if f.code, f.changed = nil, false; f.m.TPM == nil {
+		return nil
+	}
+	b, err := f.m.TPM.UnsealOTP(ctx)
+	f.code = f.hold(b)
+	f.changed = err != nil && !errors.Is(err, ErrNoTPMState)
+	return nil
+}
+
+func lookHandover(f *flow, _ context.Context) error {
+	_, err := f.s.Handover()
+	return err
+}
+
+// handover is the seller's statement as it was measured with the phase.
+func (v *view) handover() *Handover {
+	h, _ := v.s.Handover()
+	return &h
+}
+
+func drawVerify(v *view) (*ui.Page, error) {
+	h := v.handover()
+	from, said := v.sellerRows(h)
+	good := h.Verified() && !v.changed && said
+	body := func() []ui.Block {
+		b := []ui.Block{ui.S(v.t(msg.VerifyAsk)), ui.G()}
+		b = append(b, v.items(h.Items)...)
+		b = append(b, ui.G())
+		switch {
+		case v.code != nil:
+			b = append(b, v.digits(v.code))
+		case v.changed:
+			b = append(b, ui.R(ui.Bad, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyNoCode)))
+		default:
+			b = append(b, ui.R(ui.Note, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyNoSecret)))
+		}
+		if h.Words != "" {
+			b = append(b, ui.R(ui.Unsure, v.t(msg.VerifyWordsLabel), v.t(msg.VerifyWords, h.Words)))
+		}
+		b = append(append(b, from...), ui.G())
+		if good {
+			return append(b, ui.T(v.t(msg.VerifyQuestion)))
+		}
+		return append(b, ui.S(v.t(msg.VerifyBad)))
+	}
+	p := &ui.Page{Live: body, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: verifyDetails(h)}
+	no := ui.Choice{ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}
+	if !good {
+		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, true
+		return p, nil
+	}
+	p.Choices = []ui.Choice{{ID: "match", Label: v.t(msg.ButtonMatch), Letter: 'y'}, no}
+	if len(h.Chain) > 0 && !v.a.sold && !h.Claimed() { // otherwise it is asked for in any case
+		p.Choices = append(p.Choices, ui.Choice{ID: "type", Label: v.t(msg.ButtonFingerprint), Letter: 't'})
+	}
+	return p, nil
+}
+
+func (v *view) buttonUnproven() ui.Choice {
+	return ui.Choice{ID: "unproven", Label: v.t(msg.ButtonUnproven), Letter: 'u'}
+}
+
+func tookVerify(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	f.a.typing, f.a.doubts = id == "type", id == "unproven"
+	return doubt(id), nil
+}
+
+// doubt is what the choices mean that a page about a proof has.
+func doubt(id string) event {
+	switch id {
+	case "stop":
+		return evStop
+	case "unproven":
+		return evUnproven
+	}
+	return evAnswer
+}
+
+// items are the lines of a verification.
+func (v *view) items(items []CheckItem) (b []ui.Block) {
+	names := map[string]msg.M{"card": msg.ItemCard, itemHandover: msg.ItemHandover, itemFirmware: msg.ItemFirmware, itemBoot: msg.ItemBoot,
+		"disk": msg.ItemDisk, "tpm": msg.ItemTPM}
+	for _, i := range items {
+		name := i.ID
+		if m, ok := names[i.ID]; ok {
+			name = v.t(m)
+		}
+		switch i.Verdict {
+		case Pass:
+			b = append(b, ui.R(ui.OK, name, v.t(msg.ItemPass, i.Detail)))
+		case Fail:
+			b = append(b, ui.R(ui.Bad, name, v.t(msg.ItemFail, i.Detail)))
+		case NotProvided:
+			text := v.t(msg.ItemNone)
+			if i.Detail != "" && i.ID != itemHandover {
+				text = v.t(msg.CannotCompare, i.Detail)
+			}
+			b = append(b, ui.R(ui.Unsure, name, text))
+		}
+	}
+	return b
+}
+
+// digits is the line with the six digits that the phone must show as well.
+func (v *view) digits(key *secret.Buffer) ui.Block {
+	now := v.m.Platform.Now()
+	c, err := otp.TOTP(key, now)
+	if err != nil {
+		return ui.R(ui.Note, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyNoCode))
+	}
+	d := c.String()
+	return ui.R(ui.Unsure, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyCode, d[:3]+" "+d[3:], int(otp.Remaining(now).Seconds())))
+}
+
+func verifyDetails(h *Handover) string {
+	var b strings.Builder
+	if !h.Claimed() {
+		fmt.Fprintf(&b, "signer %s\n", h.Signer)
+	}
+	for _, i := range h.Items {
+		fmt.Fprintf(&b, "%-10s %-12s %s\n", i.ID, i.Verdict, i.Detail)
+	}
+	for _, l := range h.Lines {
+		fmt.Fprintf(&b, "%-10s %-12s %s\n", "", l.Status, l.Name)
+	}
+	return b.String()
+}
+
+// drawStop is where "no" and "not sure" lead: nothing has changed in this start.
+func drawStop(v *view) (*ui.Page, error) {
+	what := msg.StopNothing
+	if v.resuming() {
+		what = msg.StopNoMore
+	}
+	return &ui.Page{Alarm: true, NoLeave: true, Preset: "end", Body: []ui.Block{
+		ui.S(v.t(what)), ui.G(), ui.T(v.t(msg.StopClock)), ui.T(v.t(msg.StopNoSecrets)), ui.T(v.t(msg.StopPhoto)), ui.T(v.t(msg.StopContact)),
+	}, Choices: []ui.Choice{{ID: "end", Label: v.t(msg.ButtonEnd)}, {ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'}}}, nil
+}
+
+func tookStop(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	if id == "clock" {
+		return evClock, nil
+	}
+	return evStop, nil
+}
+
+// drawUnproven lets a person go on without proof, after typing the disk's serial.
+func drawUnproven(v *view) (*ui.Page, error) {
+	want := v.serial()
+	in := &ui.Input{Key: "unproven-serial", Label: v.typeLabel(want), Max: 16}
+	return &ui.Page{Alarm: true, Preset: ui.Continue, Body: []ui.Block{
+		ui.S(v.t(msg.UnprovenTitle)), ui.G(), ui.T(v.t(msg.UnprovenWhat)), ui.T(v.t(msg.UnprovenSerial)),
+	}, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
+}
+
+// serial is the tail of the first disk's serial number, which is typed to start.
+func (v *view) serial() string {
+	if d, err := v.s.Disks(); err == nil {
+		for _, x := range d {
+			if x.Serial != "" {
+				return strings.ToUpper(tail(x.Serial, 4))
+			}
+		}
+	}
+	return noSerial
+}
+
+// noSerial is typed where no disk has a serial number.
+const noSerial = "START"
+
+func (v *view) typeLabel(want string) string {
+	if want == noSerial {
+		return v.t(msg.TypeLabel, want)
+	}
+	return v.t(msg.SerialLabel, want)
+}
+
+func (v *view) typed(in *ui.Input, want string) func(context.Context) error {
+	return func(context.Context) error {
+		if !strings.EqualFold(strings.TrimSpace(in.Value), want) {
+			return ui.Problem(v.t(msg.SerialWrong, want))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,261 @@
+package wizard
+
+import "slices"
+
+// A row of the table: at from, when on happens and the guard holds, the way leads to to.
+// Of several rows that match the first counts.
+type row struct {
+	from place
+	on   event
+	when guard // zero: always
+	to   place
+}
+
+// chapter is what the person is told as "step 3 of 7".
+type chapter int
+
+// The chapters of the questions. Their numbers are those of the order in which the way
+// of a delivered machine comes to them.
+const (
+	unnumbered chapter = iota
+	chKeyboard
+	chMachine
+	chHow
+	chName
+	chDisks
+	chSecrets
+	chLast
+)
+
+// onTheWay are the questions to the owner of a machine that was delivered, in order.
+func onTheWay() []place {
+	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
+		pageSecrets, pageIdentity, pageDisks}
+	return append(append(way, secretPlaces()...), pageTOTP, pageCheck)
+}
+
+// onTheWayBack are the questions to one who comes back to an interrupted run.
+func onTheWayBack() []place {
+	way := []place{pageResume, pageKeyboard, pageProblems, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick, pageSecrets}
+	return append(append(way, secretPlaces()...), pageTOTP)
+}
+
+// secretPlaces are the pages for the secrets: of the three for each one is needed at most.
+func secretPlaces() (all []place) {
+	for _, k := range secretIDs {
+		all = append(all, pagePaper.of(k), pageChoose.of(k), pageRecord.of(k))
+	}
+	return all
+}
+
+var table = makeTable()
+
+// makeTable is the whole run.
+func makeTable() []row {
+	first := at(Steps()[0])
+	t := []row{
+		{pageLanguage, evPass, languageSaid, pageCard},
+		{pageLanguage, evAnswer, always, pageCard},
+		{pageCard, evPass, cardThere, pageTampering},
+		{pageCard, evAgain, always, pageCard},
+		{pageTampering, evPass, explained, pageResume},
+		{pageTampering, evAside, always, pageWhose},
+		{pageTampering, evLeave, always, endTampering},
+		{pageWhose, evAnswer, always, pageResume},
+		{pageWhose, evLeave, always, endTampering},
+		{pageResume, evPass, delivered, pageStart},
+	}
+	t = append(t, sequence(delivered, onTheWay(), first)...)
+	t = append(t, sequence(resuming, onTheWayBack(), first)...)
+	t = append(t, asides()...)
+	t = append(t, stepRows(first)...)
+	for _, p := range places() { // what is so everywhere
+		if p.end() {
+			continue
+		}
+		t = append(t, row{p, evGone, always, endFailed})
+		if p.step() < 0 && pages()[p].leave {
+			t = append(t, row{p, evLeave, resuming, endPaused}, row{p, evLeave, always, endLeft})
+		}
+	}
+	return t
+}
+
+// sequence are the rows of questions that follow each other, and past those that are not needed.
+func sequence(when guard, way []place, then place) (t []row) {
+	for i, p := range way {
+		next := then
+		if i+1 < len(way) {
+			next = way[i+1]
+		}
+		if i > 0 && i+1 < len(way) {
+			t = append(t, row{p, evKnown, both(when, answered(p)), next})
+		}
+		if no, ok := notNeeded[p]; ok {
+			t = append(t, row{p, evPass, both(when, no), next}, row{p, evPassBack, both(when, no), way[max(i-1, 0)]})
+		}
+		t = append(t, row{p, evAnswer, when, next})
+		if i > 1 || i == 1 && when.name == delivered.name {
+			t = append(t, row{p, evBack, when, way[i-1]})
+		}
+	}
+	return t
+}
+
+// asides are the pages beside the way.
+func asides() []row {
+	t := []row{
+		{pageKeyboard, evAgain, always, pageKeyboard},
+		{pageKeyboard, evAside, always, pageLayout},
+		{pageLayout, evReturn, always, pageKeyboard},
+		{pageProblems, evAgain, always, pageProblems},
+		{pageProblems, evClock, always, pageClock},
+		{pageTOTP, evAgain, always, pageTOTP},
+		{pageTOTP, evClock, always, pageClock},
+		{pageStop, evClock, always, pageClock},
+		{pageStop, evStop, always, endStopped},
+		{pageVerify, evStop, always, pageStop},
+		{pageVerify, evUnproven, always, pageUnproven},
+		{pageSeller, evStop, always, pageStop},
+		{pageResume, evStop, always, pageStop},
+		{pageResume, evUnproven, always, pageUnproven},
+		{pageResume, evAside, always, pageAnew},
+		{pageAnew, evReturn, always, pageResume},
+		{pageAnew, evBack, always, pageResume},
+		{pageUnproven, evAnswer, resuming, pageKeyboard},
+		{pageUnproven, evAnswer, always, pageSeller},
+		{pageCurrent, evAgain, always, pageCurrent},
+		{pageStick, evAgain, always, pageStick},
+		{pageDisks, evAgain, always, pageDisks},
+		{pageDisks, evJump, always, pageCurrent},
+		{pageBlocked, evJump, always, pageResume},
+		{pageCheck, evAside, always, pageChange},
+		{pageChange, evBack, always, pageCheck},
+		{pageChange, evAside, always, pageEntry},
+		{pageEntry, evReturn, always, pageCheck},
+		{pageEntry, evBack, always, pageCheck},
+	}
+	// Back to where one came from.
+	for _, p := range []place{pageProblems, pageTOTP, pageVerify, pageSeller, pageResume} {
+		t = append(t, row{pageClock, evBack, cameFrom(p), p}, row{pageClock, evReturn, cameFrom(p), p})
+	}
+	for _, p := range []place{pageVerify, pageSeller, pageResume} {
+		t = append(t, row{pageStop, evBack, cameFrom(p), p})
+	}
+	for _, p := range []place{pageVerify, pageResume} {
+		t = append(t, row{pageUnproven, evBack, cameFrom(p), p})
+	}
+	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks} {
+		t = append(t, row{pageChange, evJump, toChange(p), p})
+	}
+	for _, k := range secretIDs {
+		paper, choose, moves, record := pagePaper.of(k), pageChoose.of(k), pageMoves.of(k), pageRecord.of(k)
+		t = append(t, row{choose, evAside, always, moves}, row{moves, evBack, always, choose}, row{moves, evReturn, always, choose},
+			row{record, evAgain, always, record})
+		if stop, ok := noTriesLeft[k]; ok {
+			t = append(t, row{paper, evPass, stop, pageBlocked}, row{paper, evPassBack, stop, pageBlocked})
+		}
+	}
+	return append(t, keptRows()...)
+}
+
+// keptRows lead on from a secret that is kept although its characters move: to where its
+// own page would have led.
+func keptRows() (t []row) {
+	for i, way := range [][]place{onTheWay(), onTheWayBack()} {
+		for n, p := range way {
+			for _, k := range secretIDs {
+				if p == pageChoose.of(k) {
+					t = append(t, row{pageMoves.of(k), evAnswer, []guard{delivered, resuming}[i], way[n+1]})
+				}
+			}
+		}
+	}
+	return t
+}
+
+// stepRows are the work: the steps in their order, and what interrupts them. After an
+// interruption they are measured again from the first on.
+func stepRows(first place) (t []row) {
+	all := Steps()
+	for i, st := range all {
+		p := at(st)
+		if i+1 < len(all) {
+			t = append(t, row{p, evDone, always, at(all[i+1])}, row{p, evLater, always, at(all[i+1])})
+		} else {
+			t = append(t, row{p, evDone, putOff, pageRestart}, row{p, evDone, always, pageDone}, row{p, evLater, always, pageRestart})
+		}
+		if st.Waits {
+			for _, plug := range []place{pagePlugSpare, pagePlugMain, pagePlugStick} {
+				t = append(t, row{p, evWait, waitsFor(plug), plug})
+			}
+		}
+		t = append(t, row{p, evPaused, always, pagePaused}, row{p, evRestart, always, pageRestart}, row{p, evFailed, always, pageFailed})
+	}
+	return append(t,
+		row{pagePlugSpare, evAside, always, pageSpare},
+		row{pagePlugSpare, evAnswer, always, first},
+		row{pagePlugMain, evAnswer, always, first},
+		row{pagePlugStick, evAgain, always, pagePlugStick},
+		row{pagePlugStick, evAnswer, always, first},
+		row{pageSpare, evAnswer, always, first},
+		row{pagePlugSpare, evLeave, always, endPaused},
+		row{pagePlugMain, evLeave, always, endPaused},
+		row{pagePlugStick, evLeave, always, endPaused},
+		row{pageSpare, evLeave, always, endPaused},
+		row{pageFailed, evAnswer, always, first},
+		row{pageFailed, evStop, always, endFailed},
+		row{pageFailed, evLeave, always, endFailed},
+		row{pagePaused, evAnswer, always, endPaused},
+		row{pagePaused, evGone, always, endPaused},
+		row{pageRestart, evAnswer, always, endRestart},
+		row{pageDone, evPass, shownBefore, endFinished},
+		row{pageDone, evAnswer, always, endFinished},
+		row{pageDone, evAside, always, pageCopy},
+		row{pageCopy, evAgain, always, pageCopy},
+		row{pageCopy, evAnswer, always, pageCopied},
+		row{pageCopy, evReturn, always, endFinished},
+		row{pageCopy, evLeave, always, endFinished},
+		row{pageCopied, evAnswer, always, endFinished},
+	)
+}
+
+// next is where an event leads; false: nowhere from here.
+func (v *view) next(on event) (row, bool) {
+	for _, r := range table {
+		if r.from == v.at && r.on == on && (r.when.holds == nil || r.when.holds(v)) {
+			return r, true
+		}
+	}
+	return row{}, false
+}
+
+// places are all of them, the steps in their order.
+func places() []place {
+	all := []place{pageLanguage, pageCard, pageTampering, pageWhose, pageResume, pageAnew}
+	all = append(all, onTheWay()...)
+	for _, k := range secretIDs {
+		all = append(all, pageMoves.of(k))
+	}
+	all = append(all, pageLayout, pageClock, pageStop, pageUnproven, pageBlocked, pageChange, pageEntry)
+	for _, st := range Steps() {
+		all = append(all, at(st))
+	}
+	return append(all, pagePlugSpare, pagePlugMain, pagePlugStick, pageSpare, pageFailed, pagePaused, pageRestart, pageDone, pageCopy, pageCopied,
+		endLeft, endPaused, endStopped, endTampering, endRestart, endFailed, endFinished)
+}
+
+// number is which of how many chapters a page belongs to; 0, 0 for none.
+func number(p place) (n, of int) {
+	all := pages()
+	var seen []chapter
+	for _, q := range onTheWay() {
+		if c := all[q].chapter; c != unnumbered && !slices.Contains(seen, c) {
+			seen = append(seen, c)
+		}
+	}
+	if n = slices.Index(seen, all[p].chapter) + 1; n == 0 {
+		return 0, 0
+	}
+	return n, len(seen)
+}
