@@ -190,7 +190,7 @@ func (f *flow) fire(on event) bool {
 	if on != evLeave {
 		f.excuse = nil
 	}
-	if f.at == pageResume || slices.Contains(onTheWay(), f.at) {
+	if f.at == pageResume || slices.Contains(asked, f.at) {
 		f.whence = f.at
 	}
 	return true
@@ -202,7 +202,7 @@ func (f *flow) visit(ctx context.Context) error {
 	if forward && f.fire(evKnown) {
 		return nil
 	}
-	pg := pages()[f.at]
+	pg := pages[f.at]
 	defer f.wipe()
 	if pg.look != nil {
 		if err := pg.look(f, ctx); err != nil {

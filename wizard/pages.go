@@ -20,7 +20,9 @@ type page struct {
 }
 
 // pages are all of them.
-func pages() map[place]page {
+var pages = makePages()
+
+func makePages() map[place]page {
 	all := map[place]page{
 		pageLanguage:  {unnumbered, true, nil, drawLanguage, tookLanguage},
 		pageCard:      {unnumbered, true, lookCard, drawCard, tookCard},

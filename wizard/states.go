@@ -79,12 +79,8 @@ func (p place) end() bool { return strings.HasPrefix(string(p), endPrefix) }
 
 // step is the index of the step, or -1.
 func (p place) step() int {
-	if strings.HasPrefix(string(p), stepPrefix) {
-		for i, st := range Steps() {
-			if at(st) == p {
-				return i
-			}
-		}
+	if i, ok := steps[p]; ok {
+		return i
 	}
 	return -1
 }

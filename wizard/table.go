@@ -48,7 +48,29 @@ func secretPlaces() (all []place) {
 	return all
 }
 
-var table = makeTable()
+var (
+	table = makeTable()
+	rows  = byPlace(table)
+	steps = stepIndex()
+	asked = onTheWay()
+)
+
+// byPlace is the table by where its rows lead from.
+func byPlace(t []row) map[place][]row {
+	all := map[place][]row{}
+	for _, r := range t {
+		all[r.from] = append(all[r.from], r)
+	}
+	return all
+}
+
+func stepIndex() map[place]int {
+	all := map[place]int{}
+	for i, st := range Steps() {
+		all[at(st)] = i
+	}
+	return all
+}
 
 // makeTable is the whole run.
 func makeTable() []row {
@@ -74,7 +96,7 @@ func makeTable() []row {
 			continue
 		}
 		t = append(t, row{p, evGone, always, endFailed})
-		if p.step() < 0 && pages()[p].leave {
+		if pages[p].leave {
 			t = append(t, row{p, evLeave, resuming, endPaused}, row{p, evLeave, always, endLeft})
 		}
 	}
@@ -222,8 +244,8 @@ func stepRows(first place) (t []row) {
 
 // next is where an event leads; false: nowhere from here.
 func (v *view) next(on event) (row, bool) {
-	for _, r := range table {
-		if r.from == v.at && r.on == on && (r.when.holds == nil || r.when.holds(v)) {
+	for _, r := range rows[v.at] {
+		if r.on == on && (r.when.holds == nil || r.when.holds(v)) {
 			return r, true
 		}
 	}
@@ -247,14 +269,13 @@ func places() []place {
 
 // number is which of how many chapters a page belongs to; 0, 0 for none.
 func number(p place) (n, of int) {
-	all := pages()
 	var seen []chapter
 	for _, q := range onTheWay() {
-		if c := all[q].chapter; c != unnumbered && !slices.Contains(seen, c) {
+		if c := pages[q].chapter; c != unnumbered && !slices.Contains(seen, c) {
 			seen = append(seen, c)
 		}
 	}
-	if n = slices.Index(seen, all[p].chapter) + 1; n == 0 {
+	if n = slices.Index(seen, pages[p].chapter) + 1; n == 0 {
 		return 0, 0
 	}
 	return n, len(seen)
