@@ -95,7 +95,9 @@ func makeTable() []row {
 		if p.end() {
 			continue
 		}
-		t = append(t, row{p, evGone, always, endFailed})
+		if p != pagePaused {
+			t = append(t, row{p, evGone, always, endFailed})
+		}
 		if pages[p].leave {
 			t = append(t, row{p, evLeave, resuming, endPaused}, row{p, evLeave, always, endLeft})
 		}

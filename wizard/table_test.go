@@ -111,7 +111,7 @@ func TestEachPlaceHasWays(t *testing.T) {
 			t.Errorf("%s has no way back", p)
 		}
 	}
-	for _, p := range []place{pagePaused, pageRestart, pageDone, pageFailed} {
+	for _, p := range []place{pageRestart, pageDone, pageFailed} {
 		if !reach(p, table, nil)[endFailed] {
 			t.Errorf("%s cannot be told that the front end is gone", p)
 		}
@@ -261,7 +261,8 @@ func diagram() string {
 	way("A delivered machine, its questions forward and back ([ ]: passed where it is not needed):", onTheWay())
 	way("An interrupted run:", onTheWayBack())
 	b.WriteString("secrets*: for each of " + strings.Join(secretIDs, ", ") + " one of [paper.*], [choose.*], [record.*]\n\n")
-	b.WriteString("All other rows (every page also: gone -> end failed):\n")
+	b.WriteString("All other rows. Each place also: gone -> end failed. Each page of the questions also: leave -> end paused\n" +
+		"(a run was begun), or end left.\n")
 	onWay := map[[2]place]bool{}
 	for _, w := range [][]place{onTheWay(), onTheWayBack()} {
 		for i := range w[1:] {
@@ -269,20 +270,25 @@ func diagram() string {
 		}
 		onWay[[2]place{w[len(w)-1], at(Steps()[0])}] = true
 	}
-	seen := map[string]bool{}
+	var keys []string // from, to and guard
+	ons := map[string][]string{}
 	for _, r := range table {
-		if r.on == evGone && r.to == endFailed || onWay[[2]place{r.from, r.to}] && r.on != evAside {
+		if r.on == evGone && r.to == endFailed || r.on == evLeave && pages[r.from].leave || onWay[[2]place{r.from, r.to}] && r.on != evAside {
 			continue
 		}
-		when := ""
+		key := fmt.Sprintf("    %-15s %%-15s -> %s", short(r.from), short(r.to))
 		if r.when.holds != nil {
-			when = "  (" + r.when.name + ")"
+			key += "  (" + r.when.name + ")"
 		}
-		line := fmt.Sprintf("    %-15s %-10s -> %s%s\n", short(r.from), r.on, short(r.to), when)
-		if !seen[line] {
-			seen[line] = true
-			b.WriteString(line)
+		if ons[key] == nil {
+			keys = append(keys, key)
 		}
+		if on := r.on.String(); !slices.Contains(ons[key], on) {
+			ons[key] = append(ons[key], on)
+		}
+	}
+	for _, k := range keys {
+		fmt.Fprintf(&b, k+"\n", strings.Join(ons[k], ", "))
 	}
 	b.WriteString("```\n")
 	return b.String()
