@@ -143,7 +143,9 @@ func (t *TPM) LockAnchor(ctx context.Context, owner *secret.Buffer) error {
 // RemoveAnchor removes the anchor, closed or not, and whatever else stands in its
 // place. It may be repeated. Errors: ErrWrongOwner, ErrAnchorForeign.
 func (t *TPM) RemoveAnchor(ctx context.Context, owner *secret.Buffer) error {
-	return wrap("removing the TPM's anchor", t.with(ctx, func(c *conn) error { return t.impl.anchorRemove(c, owner) }, owner))
+	return wrap("removing the TPM's anchor", t.with(ctx, func(c *conn) error {
+		return t.impl.anchorRemove(c, owner)
+	}, owner))
 }
 
 // orUnreadable turns the TPM's refusal into a state; other errors stay.

@@ -208,7 +208,8 @@ func TestForeignAnchor20(t *testing.T) {
 		check(t, p.RemoveAnchor(ctx, owner))
 	}
 	// The right form with content that is not ours.
-	must(h.Tool("nvdefine", "0x180524f", "-s", "34", "-C", "o", "-P", hexOf(ownerPass), "-a", "ownerwrite|writedefine|authread|no_da"))(t)
+	must(h.Tool("nvdefine", "0x180524f", "-s", "34", "-C", "o", "-P", hexOf(ownerPass),
+		"-a", "ownerwrite|writedefine|authread|no_da"))(t)
 	isAnchor(t, p, AnchorAbsent, 0)
 	check(t, os.WriteFile(file, make([]byte, 34), 0o600))
 	must(h.Tool("nvwrite", "-i", file, "0x180524f", "-C", "o", "-P", hexOf(ownerPass)))(t)
@@ -262,6 +263,11 @@ func TestAnchor12(t *testing.T) {
 // Power is lost at every command of each write of the anchor's life: what is read
 // afterwards is the state before or after, or absent, and the run can go on.
 func TestPowerCutInAnchor(t *testing.T) {
+	define := func(p *TPM) error { return p.DefineAnchor(context.Background(), buf(ownerPass), digestOf(2)) }
+	closing := func(p *TPM) error {
+		return p.AdvanceAnchor(context.Background(), buf(ownerPass), AnchorClosing, digestOf(2))
+	}
+	lock := func(p *TPM) error { return p.LockAnchor(context.Background(), buf(ownerPass)) }
 	for _, f := range families {
 		for _, w := range []struct {
 			name   string
@@ -269,12 +275,10 @@ func TestPowerCutInAnchor(t *testing.T) {
 			do     func(*TPM) error
 			after  AnchorState
 		}{
-			{"define", AnchorAbsent, func(p *TPM) error { return p.DefineAnchor(context.Background(), buf(ownerPass), digestOf(2)) }, AnchorOpen},
-			{"define anew", AnchorClosed, func(p *TPM) error { return p.DefineAnchor(context.Background(), buf(ownerPass), digestOf(2)) }, AnchorOpen},
-			{"closing", AnchorOpen, func(p *TPM) error {
-				return p.AdvanceAnchor(context.Background(), buf(ownerPass), AnchorClosing, digestOf(2))
-			}, AnchorClosing},
-			{"lock", AnchorClosing, func(p *TPM) error { return p.LockAnchor(context.Background(), buf(ownerPass)) }, AnchorClosed},
+			{"define", AnchorAbsent, define, AnchorOpen},
+			{"define anew", AnchorClosed, define, AnchorOpen},
+			{"closing", AnchorOpen, closing, AnchorClosing},
+			{"lock", AnchorClosing, lock, AnchorClosed},
 		} {
 			t.Run(f.name+" "+w.name, func(t *testing.T) {
 				if f.v == tpmtest.V12 && w.name != "define anew" && os.Getenv("REOWN_SOAK") == "" {

@@ -17,6 +17,7 @@ var (
 	ErrTampered        = errors.New("the TPM's reply does not verify")
 	ErrNotSetUp        = errors.New("the TPM has no storage root key")
 	ErrPlatformLocked  = errors.New("the TPM can only be cleared by the firmware, right after a restart")
+	ErrSwitchedOff     = errors.New("the TPM is switched off")
 	ErrRestartNeeded   = errors.New("the TPM needs a restart of the computer")
 	ErrWrongOwner      = errors.New("wrong TPM owner passphrase")
 	ErrWrongPassphrase = errors.New("wrong passphrase for the sealed key")
@@ -72,6 +73,8 @@ func (e *CommandError) Is(target error) bool {
 		return v1 && e.Code == v1FailedSelfTest || !v1 && e.Code == v2Failure
 	case ErrWait:
 		return v1 && v1Waits(e.Code) || !v1 && v2Waits(e.Code)
+	case ErrSwitchedOff: // disabled or deactivated, with all that is in it
+		return v1 && (e.Code == v1Deactivated || e.Code == v1Disabled)
 	case ErrPresence:
 		return !v1 && e.Code == v2Presence
 	case ErrNVFull:

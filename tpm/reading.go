@@ -73,6 +73,8 @@ func readingError(what string, err error) error {
 	switch {
 	case errors.Is(err, ErrTampered), errors.Is(err, ErrProtocol):
 		kind = ReadingBadReply
+	case errors.Is(err, ErrSwitchedOff):
+		kind = ReadingRefused
 	case errors.Is(err, ErrNotSetUp):
 		kind = ReadingNoRoot
 	case errors.As(err, &ce) && ce.Command == "TPM2_StartAuthSession":
@@ -148,7 +150,10 @@ func (v *v1) root(c *conn, name string) error {
 	return err
 }
 
-func read[T any](ctx context.Context, r *Reader, what string, of20 func(*v2, *conn, *key) (T, error), of12 func(*v1, *conn) (T, error)) (Reading[T], error) {
+func read[T any](
+	ctx context.Context, r *Reader, what string,
+	of20 func(*v2, *conn, *key) (T, error), of12 func(*v1, *conn) (T, error),
+) (Reading[T], error) {
 	var out Reading[T]
 	err := r.t.with(ctx, func(c *conn) (err error) {
 		if r.t.family == V12 {

@@ -18,7 +18,8 @@ func anchorAttributes() tpm2.TPMANV {
 func (i *index) isAnchor() bool {
 	a := i.pub.Attributes
 	a.Written, a.WriteLocked = false, false
-	return i.pub.NameAlg == tpm2.TPMAlgSHA256 && a == anchorAttributes() && i.pub.DataSize == anchorSize && len(i.pub.AuthPolicy.Buffer) == 0
+	return i.pub.NameAlg == tpm2.TPMAlgSHA256 && a == anchorAttributes() &&
+		i.pub.DataSize == anchorSize && len(i.pub.AuthPolicy.Buffer) == 0
 }
 
 func (v *v2) anchor(c *conn) (Anchor, error) {
@@ -120,7 +121,8 @@ func (v *v2) anchorWrite(c *conn, owner *secret.Buffer, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = tpm2.NVWrite{AuthHandle: k.owner(owner), NVIndex: area, Data: tpm2.TPM2BMaxNVBuffer{Buffer: content}}.Execute(c)
+	data := tpm2.TPM2BMaxNVBuffer{Buffer: content}
+	_, err = tpm2.NVWrite{AuthHandle: k.owner(owner), NVIndex: area, Data: data}.Execute(c)
 	return v.ownerError(c, c.check(err))
 }
 

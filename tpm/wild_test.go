@@ -92,6 +92,9 @@ func TestRehearseFindsItBeforeClearing(t *testing.T) {
 			return nil
 		}
 	}
+	one := func(what byte, value ...byte) []byte { // a list of one value
+		return answer(V20, 0, append([]byte{0, 0, 0, 0, what, 0, 0, 0, 1}, value...)...)
+	}
 	testParms := func(alg byte) func(Device, []byte) []byte {
 		return func(_ Device, cmd []byte) []byte {
 			if CommandName(cmd) == "TPM2_TestParms" && cmd[headerLen+1] == alg {
@@ -106,11 +109,11 @@ func TestRehearseFindsItBeforeClearing(t *testing.T) {
 		relay  func(Device, []byte) []byte
 		detail string
 	}{
-		"no SHA-256 bank": {ECC, ErrNoBank, capability(5, answer(V20, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 4, 3, 0xff, 0xff, 0xff)), ""},
-		"bank in part":    {ECC, ErrNoBank, capability(5, answer(V20, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 11, 3, 0x7f, 0xff, 0xff)), ""},
+		"no SHA-256 bank": {ECC, ErrNoBank, capability(5, one(5, 0, 4, 3, 0xff, 0xff, 0xff)), ""},
+		"bank in part":    {ECC, ErrNoBank, capability(5, one(5, 0, 11, 3, 0x7f, 0xff, 0xff)), ""},
 		"no RSA":          {RSA, ErrNoKeyType, testParms(1), "rsa; it makes ecc"},
 		"no ECC":          {ECC, ErrNoKeyType, testParms(0x23), "ecc; it makes rsa"},
-		"presence":        {ECC, ErrPresence, capability(3, answer(V20, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1, 0x26)), "TPM2_Clear"},
+		"presence":        {ECC, ErrPresence, capability(3, one(3, 0, 0, 1, 0x26)), "TPM2_Clear"},
 		"presence, later": {ECC, ErrPresence, answers("TPM2_Clear", answer20(0x90)), "-"},
 		"no counter": {ECC, ErrNVFull, func(d Device, cmd []byte) []byte {
 			return property(t, d, cmd, map[uint32]uint32{ptCounters: 0, ptCountersAvail: 0})
@@ -167,7 +170,8 @@ func TestRehearseWritesNothing(t *testing.T) {
 			return all
 		}
 		before := state()
-		if stop, _ := kinds(must(p.Rehearse(context.Background(), RehearseOptions{PrimaryAlg: ECC, DUK: true}))(t)); len(stop) != 0 {
+		all := RehearseOptions{PrimaryAlg: ECC, DUK: true}
+		if stop, _ := kinds(must(p.Rehearse(context.Background(), all))(t)); len(stop) != 0 {
 			t.Errorf("%v", stop)
 		}
 		if len(before) == 0 || !bytes.Equal(state(), before) {
@@ -279,6 +283,42 @@ func TestOtherLabel12(t *testing.T) {
 	}
 }
 
+// A chip that is switched off is said to be that, and neither cleared nor without an owner.
+func TestSwitchedOff12(t *testing.T) {
+	ctx := context.Background()
+	s, p := setUp(t, tpmtest.V12)
+	check(t, p.with(ctx, func(c *conn) error {
+		if _, err := c.call(v1PhysicalPresence, uint16(v1PresenceCMDEnable)); c.io != nil {
+			return err
+		}
+		if _, err := c.call(v1PhysicalPresence, uint16(v1PresencePresent)); err != nil {
+			return err
+		}
+		_, err := c.call(v1SetDeactivated, []byte{1})
+		return err
+	}))
+	check(t, s.PowerCycle())
+	i := must(p.Info(ctx))(t)
+	if !i.Owned || i.SetUp || i.Anchor.State != AnchorUnreadable {
+		t.Errorf("%+v", i)
+	}
+	_, pcrs := p.ReadPCRs(ctx, 0)
+	_, read := p.Reader(i.PrimaryName).PCRs(ctx, 0)
+	define := p.DefineAnchor(ctx, buf(ownerPass), digestOf(1))
+	for _, err := range []error{p.CheckOwner(ctx, buf(ownerPass)), pcrs, read, define} {
+		wantErr(t, err, ErrSwitchedOff)
+	}
+	wantKind(t, read, ReadingRefused)
+	ps := must(p.Rehearse(ctx, RehearseOptions{}))(t)
+	if stop, miss := kinds(ps); len(stop) != 0 || !slices.Equal(miss, []error{ErrRestartNeeded}) {
+		t.Errorf("%+v", ps)
+	}
+	// The reset switches it on, and has cleared nothing until after the restart.
+	wantErr(t, p.Reset(ctx, buf("another"), ResetOptions{}), ErrRestartNeeded)
+	check(t, s.PowerCycle())
+	check(t, p.CheckOwner(ctx, buf(ownerPass)))
+}
+
 // Where no owner is, no passphrase is "wrong".
 func TestNoOwner(t *testing.T) {
 	for _, f := range families {
@@ -352,7 +392,8 @@ func TestSilentAndMalformed(t *testing.T) {
 		}
 	}()
 	for _, r := range [][]byte{
-		{0x80, 1, 0, 0, 0, 7, 0}, {0x80, 1, 0, 0, 0, 0}, {0x80, 1, 0xff, 0xff, 0xff, 0xff}, append([]byte{0x80, 1, 0, 0, 0, 10}, make([]byte, 20)...),
+		{0x80, 1, 0, 0, 0, 7, 0}, {0x80, 1, 0, 0, 0, 0}, {0x80, 1, 0xff, 0xff, 0xff, 0xff},
+		append([]byte{0x80, 1, 0, 0, 0, 10}, make([]byte, 20)...),
 	} {
 		reply = r
 		_, err := Open(path)
@@ -432,5 +473,25 @@ func TestSecurityFSForReal(t *testing.T) {
 	_, _ = kernelLog(dir, fs)
 	if fs.mounted(dir) {
 		t.Error("left mounted")
+	}
+}
+
+// Hierarchies that were switched off are described, and a reset switches them on.
+func TestHierarchiesOff(t *testing.T) {
+	ctx := context.Background()
+	s, p, _ := setUp20(t)
+	h := startHeads(t, s)
+	must(h.Tool("hierarchycontrol", "-C", "p", "ehEnable", "clear"))(t)
+	must(h.Tool("hierarchycontrol", "-C", "p", "shEnable", "clear"))(t)
+	p = mustOpen(t, s.Socket)
+	if i := must(p.Info(ctx))(t); i.SetUp || i.HasOTP {
+		t.Errorf("%+v", i)
+	}
+	if stop, _ := kinds(must(p.Rehearse(ctx, RehearseOptions{PrimaryAlg: ECC}))(t)); len(stop) != 0 {
+		t.Errorf("%v", stop)
+	}
+	check(t, p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
+	if i := must(p.Info(ctx))(t); !i.SetUp || len(i.Missing) != 0 {
+		t.Errorf("%+v", i)
 	}
 }
