@@ -1,12 +1,14 @@
 # `make demo` shows it, `make test` proves it. Everything else is detail.
 GO ?= go
 export CGO_ENABLED = 0
+# The Go that go.mod names, which another one fetches.
+export GOTOOLCHAIN = $(shell sed -n "s/^toolchain //p" go.mod)
 # Tests compile the same changed modules and the same changed Go as the program that is shipped.
-PATCHED = -overlay bin/_overlay/overlay.json -modfile bin/_overlay/go.mod
+PATCHED = -overlay bin/_overlay/overlay.json $(if $(wildcard vendor/modules.txt),-mod=vendor,-modfile bin/_overlay/go.mod)
 # For a package, on a machine that is slower or busier than most.
 TESTTIME ?= 25m
 
-.PHONY: all setup build lab demo demo-host test soak lint size fuzz clean
+.PHONY: all setup build lab demo demo-host test soak lint smoke size fuzz release clean
 all: build
 
 setup: ; @scripts/setup
@@ -26,8 +28,10 @@ demo-host: setup lab
 
 # The package that takes longest begins, so that the other core has work to the end.
 # -count=1: what tests do with the built binary is unknown to Go's cache.
-test: setup build lint
+test: setup build
+	@scripts/lint quick
 	@scripts/size check
+	@scripts/smoke
 	$(GO) test $(PATCHED) -count=1 -timeout $(TESTTIME) ./internal/lab/vm ./... github.com/rivo/uniseg
 
 # Everything that takes long: crash enumeration, fuzzing, many interruptions.
@@ -39,11 +43,13 @@ soak:
 
 fuzz: ; @scripts/fuzz $(or $(FUZZTIME),30s)
 
-lint:
-	@test -z "$$(gofmt -l cmd wizard tpm gpgcard luks boot internal scripts)" || { gofmt -l cmd wizard tpm gpgcard luks boot internal scripts; exit 1; }
-	$(GO) vet $(PATCHED) ./...
-	GOARCH=arm64 $(GO) vet $(PATCHED) ./...
-	GOARCH=ppc64le $(GO) vet $(PATCHED) ./...
+lint: build ; @scripts/lint
+# What the release for arm64 and ppc64le says under emulation.
+smoke: build ; @scripts/smoke
 
 size: build ; @scripts/size
+
+# Source, programs for three machines, their components and sums, in bin/release.
+release: ; @scripts/release
+
 clean: ; rm -rf bin .lab

@@ -2,6 +2,9 @@ module reown
 
 go 1.26.0
 
+// The release is the same everywhere with this Go; scripts/overlay/patches/std fit it.
+toolchain go1.26.8
+
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/anatol/luks.go v0.0.0-20260615185044-2658459c8ca5

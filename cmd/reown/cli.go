@@ -9,6 +9,7 @@ import (
 	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/escape"
 	"reown/internal/laptop"
+	"reown/internal/version"
 )
 
 // The exit codes, short for the tables of texts.
@@ -41,7 +42,7 @@ func run(ctx context.Context, e *cli.Env, args []string) int {
 	case "help", "--help", "-h":
 		return finish(e, root().Help(e, args[1:]))
 	case "version", "--version":
-		fmt.Fprintln(e.Stdout, versionLine())
+		fmt.Fprintln(e.Stdout, "reown", version.String())
 		return exitDone
 	case laptop.RestartVerb: // how a run ends
 		return finish(e, laptop.RestartNow())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reown/internal/rom/flash"
+	"reown/internal/version"
 	"reown/wizard"
 )
 
@@ -51,21 +51,8 @@ func readLine(path string) string {
 
 func (p *platform) Now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
-// Built is the commit's time, or a fixed moment before the first release when the
-// build does not know it.
-func (p *platform) Built() time.Time {
-	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.time" {
-				if t, err := time.Parse(time.RFC3339, s.Value); err == nil && t.After(floor) {
-					return t.UTC()
-				}
-			}
-		}
-	}
-	return floor
-}
+// Built is the commit's time.
+func (p *platform) Built() time.Time { return version.Time() }
 
 // SetClock sets the kernel's clock and, where there is one, the hardware clock.
 func (p *platform) SetClock(t time.Time) error {

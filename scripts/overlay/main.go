@@ -9,6 +9,7 @@
 // usage: go run ./scripts/overlay DIR
 // then:  go build -overlay DIR/overlay.json -modfile DIR/go.mod ...
 //
+// In the source of a release, where vendor/ has the changed modules, it is -mod=vendor.
 // DIR is left alone when it was made from the same patches, modules and Go.
 package main
 
@@ -165,10 +166,13 @@ func run(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
+	// A release's source has the changed modules in vendor/.
+	_, err = os.Stat(filepath.Join(root, "vendor/modules.txt"))
+	vendored := err == nil
 	for module, texts := range patches {
-		if module == std {
+		if err = nil; module == std {
 			err = patchStd(env[1], filepath.Join(dir, std), texts)
-		} else {
+		} else if !vendored {
 			err = patchModule(root, filepath.Join(dir, filepath.FromSlash(module)), module, texts, mods)
 		}
 		if err != nil {

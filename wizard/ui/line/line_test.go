@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,11 +26,19 @@ type reader struct {
 	lang msg.Lang
 	keys *io.PipeWriter // what is typed
 
+	mu    sync.Mutex      // guards the next three, which the goroutine that reads writes
 	all   strings.Builder // what was printed
 	words []string        // of the secret that was printed last
 	code  string          // that a phone would take
 	next  chan []string   // what to type, a line for each prompt
 	lines []string        // what is left of it
+}
+
+// printed is what has been printed up to now.
+func (r *reader) printed() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all.String()
 }
 
 // read types a line whenever the front end waits for one.
@@ -41,6 +50,7 @@ func (r *reader) read(from io.Reader, typed io.Writer) {
 		if err != nil {
 			return
 		}
+		r.mu.Lock()
 		r.all.WriteByte(c)
 		if c != '\n' {
 			line.WriteByte(c)
@@ -58,6 +68,7 @@ func (r *reader) read(from io.Reader, typed io.Writer) {
 			}
 			line.Reset()
 		}
+		r.mu.Unlock()
 		prompt := c != '\n' && in.Buffered() == 0 && strings.HasSuffix(text, ": ")
 		if !prompt && !(c == '\n' && text == msg.LineHidden.In(r.lang)) {
 			continue
@@ -70,12 +81,14 @@ func (r *reader) read(from io.Reader, typed io.Writer) {
 			}
 		}
 		if len(r.lines) == 0 {
-			r.t.Errorf("nothing to type at %q in\n%s", text, r.all.String())
+			r.t.Errorf("nothing to type at %q in\n%s", text, r.printed())
 			_ = r.keys.Close()
 			return
 		}
 		if prompt {
+			r.mu.Lock()
 			r.all.WriteByte('\n') // as a terminal echoes it
+			r.mu.Unlock()
 		}
 		go io.WriteString(typed, r.lines[0]+"\n")
 		r.lines = r.lines[1:]
@@ -121,6 +134,8 @@ func (r *reader) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	if err != nil {
 		return got, err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case got != id:
 		r.t.Errorf("page %s: chose %q, got %q", p.Key, id, got)
@@ -161,7 +176,7 @@ func TestEveryConversationLineByLine(t *testing.T) {
 			t.Run(l.Code+"/"+c.Name, func(t *testing.T) {
 				r := newReader(t, l.Lang)
 				if err := c.Talk(r.Person, l.Code, func() ui.UI { return r }); err != nil {
-					t.Fatalf("%v\n%s", err, r.all.String())
+					t.Fatalf("%v\n%s", err, r.printed())
 				}
 				want, err := c.Pages(l.Code)
 				if err != nil {
@@ -170,7 +185,7 @@ func TestEveryConversationLineByLine(t *testing.T) {
 				if !slices.Equal(r.Pages, want) {
 					t.Errorf("the pages\n%v, want\n%v", r.Pages, want)
 				}
-				all := r.all.String()
+				all := r.printed()
 				for _, l := range strings.Split(all, "\n") {
 					if len([]rune(l)) > 80 && !strings.Contains(l, "otpauth") {
 						t.Errorf("%d columns: %s", len([]rune(l)), l)

@@ -203,8 +203,10 @@ func (r *robot) answer(p *ui.Page, over chan struct{}) {
 	if _, seen := r.texts[p.Key]; !seen {
 		r.texts[p.Key], r.marks[p.Key] = text, r.looks()
 	}
-	if v.lines > v.room {
-		r.t.Errorf("page %s does not fit: %d lines in %d\n%s", p.Key, v.lines, v.room, text)
+	var lines, room int
+	r.update(func() { lines, room = v.lines, v.room })
+	if lines > room {
+		r.t.Errorf("page %s does not fit: %d lines in %d\n%s", p.Key, lines, room, text)
 	}
 	if r.look != nil {
 		r.look(p, text)
