@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 )
 
@@ -361,6 +362,7 @@ type CheckItem struct {
 	ID      string  `json:"id"` // card, handover, firmware, tpm, boot, disk
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"`
+	Unread  bool    `json:"unread,omitempty"` // the seller promised it, and it could not be measured
 }
 
 // Handover is what the seller says of the machine, and whether it is so.
@@ -386,6 +388,14 @@ type Handover struct {
 	SRKName string   `json:"srkName"`
 	// CardSerial is the serial number of the security key in the seller's list; "" for none.
 	CardSerial string `json:"cardSerial"`
+
+	// PromisesTPM says that the statement has values of a TPM, and Sealed that it has a secret for
+	// the six digits.
+	PromisesTPM bool `json:"-"`
+	Sealed      bool `json:"-"`
+	// Trigger and Tree are /boot/oem and the files that start the system, by the firmware's keys.
+	Trigger judge.Trigger `json:"-"`
+	Tree    judge.Tree    `json:"-"`
 
 	// Tampering says that /boot/oem lies on a machine whose firmware trusts a key
 	// that did not put it there; Why tells what was seen.

@@ -15,7 +15,8 @@ const (
 	Pass        Status = "pass"
 	Fail        Status = "fail"
 	NotProvided Status = "not provided" // the statement does not say
-	NotMeasured Status = "not measured" // the statement says, the machine could not
+	NotMeasured Status = "not measured" // the statement says, the machine could not: as bad as Fail
+	Unprotected Status = "unprotected"  // equal, by a TPM whose answers anybody on its bus can change
 )
 
 // An Item is one line of a comparison.
@@ -31,10 +32,11 @@ type Item struct {
 // A Comparison is every line, in the order of a screen.
 type Comparison []Item
 
-// Measured is what this machine is. Empty values were not measured.
+// Measured is what this machine is. Empty values were not measured, or are not there.
 type Measured struct {
 	Subjects  map[string]string
 	Reference Reference
+	Bare      bool // nothing protects what the TPM answers: it proves nothing where it is equal
 }
 
 // Compare sets what was measured against the statement, line by line.
@@ -45,6 +47,8 @@ func (s *Statement) Compare(m Measured) Comparison {
 		switch {
 		case want != "" && got == "":
 			st = NotMeasured
+		case want != "" && want == got && m.Bare && byTPM(name):
+			st, binds = Unprotected, false
 		case want != "" && want == got:
 			st = Pass
 		case want != "":
@@ -67,9 +71,15 @@ func (s *Statement) Compare(m Measured) Comparison {
 		add("pcr "+strconv.Itoa(i), "measurement register "+strconv.Itoa(i), pcrs[i], m.Reference.PCRs[i], false)
 	}
 	add("srk", "the TPM's storage key", ref.SRKName, m.Reference.SRKName, true)
+	add("totp", "the secret for the six digits", ref.TOTP, m.Reference.TOTP, false)
 	c = append(c, compareLUKS(ref.LUKS, m.Reference.LUKS)...)
 	add("rom keys", "keys that the firmware trusts", keyList(ref.ROMKeys), keyList(m.Reference.ROMKeys), false)
 	return c
+}
+
+// byTPM says whether a line is about what the TPM answers.
+func byTPM(name string) bool {
+	return name == "srk" || name == "totp" || name == SubjectEK || strings.HasPrefix(name, "pcr ")
 }
 
 func keyList(k []string) string {
@@ -110,13 +120,18 @@ func compareLUKS(want, got []LUKS) Comparison {
 	return c
 }
 
-// A MismatchError lists the lines that failed.
+// A MismatchError lists the lines that failed, and those that could not be measured: what
+// is not there, or does not answer, is not what was promised.
 type MismatchError struct{ Failed Comparison }
 
 func (e *MismatchError) Error() string {
 	var names []string
 	for _, i := range e.Failed {
-		names = append(names, i.Name)
+		name := i.Name
+		if i.Status == NotMeasured {
+			name += " (could not be read)"
+		}
+		names = append(names, name)
 	}
 	return "this machine is not what the hand-over file says: " + strings.Join(names, ", ")
 }
@@ -131,16 +146,16 @@ func (c Comparison) Count(s Status) (n int) {
 	return n
 }
 
-// Err is the default policy: a *MismatchError if any line failed, also
-// ErrOtherMachine if one of those identifies the machine; ErrNothingCompared if no
-// line that identifies the machine passed.
+// Err is the policy: a *MismatchError if any line failed or could not be measured, also
+// ErrOtherMachine if one that identifies the machine failed; ErrNothingCompared if
+// nothing that is promised is missing, and no line that identifies the machine passed.
 func (c Comparison) Err() error {
 	var failed Comparison
 	other, bound := false, false
 	for _, i := range c {
-		if i.Status == Fail {
+		if i.Status == Fail || i.Status == NotMeasured {
 			failed = append(failed, i)
-			other = other || i.Binds && (i.Name == SubjectEK || i.Name == SubjectCard || i.Name == "card serial")
+			other = other || i.Status == Fail && i.Binds && (i.Name == SubjectEK || i.Name == SubjectCard || i.Name == "card serial")
 		}
 		bound = bound || i.Binds && i.Status == Pass
 	}

@@ -3,6 +3,7 @@ package handover
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func sample() *Statement {
 		Subjects: map[string]string{SubjectEK: hexOf("a", 64), SubjectROM: hexOf("b", 64), SubjectBoot: hexOf("c", 64), SubjectCard: hexOf("d", 64)},
 		Order:    "2026-1147", From: oem, To: buyer, Created: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
 		Reference: Reference{
-			PCRs: map[int]string{2: hexOf("2", 64), 7: hexOf("7", 64)}, SRKName: "000b" + hexOf("e", 64),
+			PCRs: map[int]string{2: hexOf("2", 64), 7: hexOf("7", 64)}, SRKName: "000b" + hexOf("e", 64), TOTP: "000b" + hexOf("d", 64),
 			LUKS:       []LUKS{{"1f0c-uuid", hexOf("f", 64)}},
 			CardSerial: "0006 12345678", ROMKeys: []string{oem},
 		},
@@ -100,12 +101,13 @@ func TestChain(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	s := sample()
-	same := Measured{s.Subjects, s.Reference}
+	same := Measured{Subjects: s.Subjects, Reference: s.Reference}
 	c := s.Compare(same)
 	if err := c.Err(); err != nil || c.Count(Pass) != len(c) {
 		t.Fatalf("%v: %+v", err, c)
 	}
-	if err := s.Compare(Measured{}).Err(); !errors.Is(err, ErrNothingCompared) {
+	bare := &Statement{Subjects: map[string]string{SubjectROM: s.Subjects[SubjectROM]}, From: oem}
+	if err := bare.Compare(same).Err(); !errors.Is(err, ErrNothingCompared) {
 		t.Fatal(err)
 	}
 	m := same
@@ -138,7 +140,7 @@ func TestCompareStatus(t *testing.T) {
 	}
 	bare := &Statement{Subjects: map[string]string{SubjectROM: hexOf("b", 64)}, From: oem}
 	full := sample()
-	all := Measured{full.Subjects, full.Reference}
+	all := Measured{Subjects: full.Subjects, Reference: full.Reference}
 	for _, c := range []struct {
 		s    *Statement
 		m    Measured
@@ -159,6 +161,56 @@ func TestCompareStatus(t *testing.T) {
 		if got := status(c.s.Compare(c.m), c.name); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+// TestPromised: whatever the statement promises and the machine does not show fails as what
+// differs does, one value at a time and all of one device's; a TPM that protects nothing
+// proves nothing by what is equal.
+func TestPromised(t *testing.T) {
+	s := sample()
+	without := map[string]func(*Measured){
+		"no TPM": func(m *Measured) {
+			delete(m.Subjects, SubjectEK)
+			m.Reference.PCRs, m.Reference.SRKName, m.Reference.TOTP = nil, "", ""
+		},
+		"no EK":      func(m *Measured) { delete(m.Subjects, SubjectEK) },
+		"no PCRs":    func(m *Measured) { m.Reference.PCRs = nil },
+		"one PCR":    func(m *Measured) { delete(m.Reference.PCRs, 7) },
+		"no SRK":     func(m *Measured) { m.Reference.SRKName = "" },
+		"no secret":  func(m *Measured) { m.Reference.TOTP = NoTOTP },
+		"unread":     func(m *Measured) { m.Reference.TOTP = "" },
+		"other":      func(m *Measured) { m.Reference.TOTP = "000b" + hexOf("0", 64) },
+		"no disk":    func(m *Measured) { m.Reference.LUKS = nil },
+		"no digest":  func(m *Measured) { m.Reference.LUKS = []LUKS{{UUID: "1f0c-uuid"}} },
+		"no card":    func(m *Measured) { delete(m.Subjects, SubjectCard); m.Reference.CardSerial = "" },
+		"no chip":    func(m *Measured) { delete(m.Subjects, SubjectROM); m.Reference.ROMKeys = nil },
+		"no boot":    func(m *Measured) { delete(m.Subjects, SubjectBoot) },
+		"no nothing": func(m *Measured) { *m = Measured{} },
+	}
+	for name, change := range without {
+		m := Measured{Subjects: maps.Clone(s.Subjects), Reference: s.Reference}
+		m.Reference.PCRs = maps.Clone(s.Reference.PCRs)
+		change(&m)
+		var mm *MismatchError
+		if err := s.Compare(m).Err(); !errors.As(err, &mm) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	none := sample()
+	none.Reference.TOTP = NoTOTP
+	if err := none.Compare(Measured{Subjects: s.Subjects, Reference: s.Reference}).Err(); err == nil {
+		t.Error("a secret is sealed where the statement says that there is none")
+	}
+	bare := Measured{Subjects: s.Subjects, Reference: s.Reference, Bare: true}
+	c := s.Compare(bare)
+	if err := c.Err(); err != nil || c.Count(Unprotected) != 5 { // EK, two registers, root, secret
+		t.Errorf("%v: %+v", err, c)
+	}
+	delete(s.Subjects, SubjectCard)
+	s.Reference.CardSerial = ""
+	if err := s.Compare(bare).Err(); !errors.Is(err, ErrNothingCompared) {
+		t.Errorf("an answer that nothing protects ties the statement to this machine: %v", err)
 	}
 }
 
@@ -185,7 +237,7 @@ func TestVerifiedFirst(t *testing.T) {
 // does not mention.
 func TestTwinVolume(t *testing.T) {
 	s := sample()
-	m := Measured{s.Subjects, s.Reference}
+	m := Measured{Subjects: s.Subjects, Reference: s.Reference}
 	m.Reference.LUKS = append([]LUKS{}, s.Reference.LUKS[0], s.Reference.LUKS[0])
 	var mm *MismatchError
 	if err := s.Compare(m).Err(); !errors.As(err, &mm) {
@@ -202,7 +254,8 @@ func TestTwinVolume(t *testing.T) {
 // disk; alone it ties a statement to none.
 func TestCopiedDisk(t *testing.T) {
 	s := sample()
-	m := Measured{Reference: Reference{LUKS: s.Reference.LUKS}}
+	s.Subjects, s.Reference = map[string]string{SubjectBoot: s.Subjects[SubjectBoot]}, Reference{LUKS: s.Reference.LUKS}
+	m := Measured{Subjects: s.Subjects, Reference: s.Reference}
 	if err := s.Compare(m).Err(); !errors.Is(err, ErrNothingCompared) {
 		t.Fatalf("%v", err)
 	}

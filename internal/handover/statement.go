@@ -60,10 +60,15 @@ type Statement struct {
 type Reference struct {
 	PCRs       map[int]string // PCR index to value, SHA-1 (40 digits) or SHA-256 (64)
 	SRKName    string         // TPM 2.0 Name of the storage root key, with its algorithm
+	TOTP       string         // which TOTP secret is sealed in the TPM, see NoTOTP
 	LUKS       []LUKS
 	CardSerial string   // as the card prints it
 	ROMKeys    []string // fingerprints of the keys in the ROM's keyring
 }
+
+// NoTOTP as Reference.TOTP says that no TOTP secret is sealed. Otherwise it is the sealed
+// object's Name (TPM 2.0), or the SHA-1 of the sealed blob (TPM 1.2).
+const NoTOTP = "none"
 
 // A LUKS volume: its UUID and a digest of its volume key (not of a passphrase).
 type LUKS struct{ UUID, KeyDigest string }
@@ -145,6 +150,9 @@ func (r *reader) subjects(top object) map[string]string {
 
 func (r *reader) reference(o object) Reference {
 	ref := Reference{SRKName: r.hex(o, "srkName", 68), CardSerial: r.text(o, "cardSerial")}
+	if ref.TOTP = r.text(o, "totp"); ref.TOTP != NoTOTP {
+		r.checkHex("totp", ref.TOTP, 40, 68)
+	}
 	for k, v := range r.object(o, "pcrs") {
 		i, err := strconv.Atoi(k)
 		s, ok := v.(string)
@@ -206,6 +214,7 @@ type (
 	wireReference struct {
 		PCRs       map[string]string `json:"pcrs,omitempty"`
 		SRKName    string            `json:"srkName,omitempty"`
+		TOTP       string            `json:"totp,omitempty"`
 		LUKS       []wireLUKS        `json:"luks,omitempty"`
 		CardSerial string            `json:"cardSerial,omitempty"`
 		ROMKeys    []string          `json:"romKeys,omitempty"`
@@ -249,7 +258,7 @@ func (s *Statement) Marshal() ([]byte, error) {
 }
 
 func (r Reference) wire() wireReference {
-	w := wireReference{SRKName: r.SRKName, CardSerial: r.CardSerial, ROMKeys: r.ROMKeys}
+	w := wireReference{SRKName: r.SRKName, TOTP: r.TOTP, CardSerial: r.CardSerial, ROMKeys: r.ROMKeys}
 	for i, v := range r.PCRs {
 		if w.PCRs == nil {
 			w.PCRs = make(map[string]string)

@@ -1,6 +1,7 @@
 package laptop
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -11,12 +12,15 @@ import (
 
 	"reown/boot"
 	"reown/internal/handover"
+	"reown/internal/judge"
 	"reown/internal/words"
+	"reown/tpm"
 	"reown/wizard"
 )
 
-// measure reads what the statement may be compared with.
-func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[string]string) {
+// measure reads what a statement may be compared with; want is nil for one that is yet to be
+// made. What the TPM answers counts only in a session salted to the root that want names.
+func (h *handoverReader) measure(ctx context.Context, want *handover.Reference) (handover.Measured, map[string]string) {
 	m := handover.Measured{Subjects: map[string]string{}}
 	problems := map[string]string{}
 	if info, err := h.firmware.Info(ctx); err == nil {
@@ -35,21 +39,8 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 	} else {
 		problems["card"] = err.Error()
 	}
-	if h.tpm != nil {
-		if i, err := h.tpm.t.Info(ctx); err == nil {
-			m.Reference.SRKName = i.PrimaryName
-			m.Reference.PCRs = map[int]string{}
-			for n, v := range i.PCRs {
-				m.Reference.PCRs[n] = fmt.Sprintf("%x", v)
-			}
-		} else {
-			problems["tpm"] = err.Error()
-		}
-		if ek, err := h.tpm.t.EndorsementKey(ctx); err == nil && ek != "" {
-			m.Subjects[handover.SubjectEK] = ek
-		} else if err != nil {
-			problems["tpm"] = err.Error()
-		}
+	if err := h.measureTPM(ctx, want, &m); err != nil {
+		problems["tpm"] = err.Error()
 	}
 	for _, d := range h.disks {
 		if i, err := d.Info(ctx); err == nil {
@@ -61,12 +52,56 @@ func (h *handoverReader) measure(ctx context.Context) (handover.Measured, map[st
 	return m, problems
 }
 
+// measureTPM reads the TPM. While a run of ours is under way its root may be the newer one
+// that the receipt names: then the one that is shown is asked, and the line of the root
+// fails for itself.
+func (h *handoverReader) measureTPM(ctx context.Context, want *handover.Reference, m *handover.Measured) error {
+	if h.tpm == nil {
+		return nil
+	}
+	i, err := h.tpm.t.Info(ctx)
+	if err != nil {
+		return err
+	}
+	m.Reference.SRKName, m.Bare = i.PrimaryName, i.Family == tpm.V12
+	root, pcrs := i.PrimaryName, []int{2, 7}
+	if want != nil {
+		pcrs = slices.Sorted(maps.Keys(want.PCRs))
+		if _, err := h.dir.ReadHint("receipt"); err != nil {
+			root = want.SRKName
+		}
+	}
+	r := h.tpm.t.Reader(root)
+	var first error
+	failed := func(err error) bool {
+		first = cmp.Or(first, err)
+		return err != nil
+	}
+	if len(pcrs) > 0 {
+		v, err := r.PCRs(ctx, pcrs...)
+		failed(err)
+		m.Reference.PCRs = map[int]string{}
+		for n, v := range v.Value {
+			m.Reference.PCRs[n] = fmt.Sprintf("%x", v)
+		}
+	}
+	if ek, err := r.EndorsementKey(ctx); !failed(err) && ek.Value != "" {
+		m.Subjects[handover.SubjectEK] = ek.Value
+	}
+	otp, err := r.OTP(ctx, nil)
+	if m.Reference.TOTP = otp.Value.Name; !failed(err) && m.Reference.TOTP == "" {
+		m.Reference.TOTP = handover.NoTOTP
+	}
+	return first
+}
+
 // compare measures the machine, sets it against the last statement, and folds the
 // many lines into the few that a person is shown.
 func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.Report, out *wizard.Handover) {
 	s := set.chain.Last()
 	out.Signer, out.Order, out.SRKName, out.To = set.ring, s.Order, s.Reference.SRKName, s.To
 	out.CardSerial = s.Reference.CardSerial
+	out.PromisesTPM = len(s.Reference.PCRs) > 0 || s.Subjects[handover.SubjectEK] != ""
 	out.Seller = sellerName(set.certs[s.From])
 	out.Statement, out.Accepted = set.chain.Digest, set.chain.Accepted
 	for _, v := range s.Reference.LUKS {
@@ -80,8 +115,9 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 		out.Chain = append(out.Chain, t)
 	}
 	out.Words = strings.Join(handover.Words(set.last, words.Four), "-")
-	m, problems := h.measure(ctx)
+	m, problems := h.measure(ctx, &s.Reference)
 	m.Subjects[handover.SubjectBoot] = report.Tree
+	out.Sealed = s.Reference.TOTP != "" && s.Reference.TOTP != handover.NoTOTP
 	lines := s.Compare(m)
 	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From}
 	if out.Claimed() { // shown, it would only be copied
@@ -98,10 +134,10 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 
 // fold makes one item of the lines about one device.
 func fold(lines handover.Comparison, problems map[string]string) (items []wizard.CheckItem) {
-	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm"}, {"disk", "luks"}}
+	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm totp"}, {"disk", "luks"}}
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
-		var same, other, unread []string
+		var same, other, unread, bare []string
 		for _, l := range lines {
 			first, _, _ := strings.Cut(l.Name, " ")
 			first, _, _ = strings.Cut(first, "-")
@@ -115,6 +151,8 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 				other = append(other, l.Label)
 			case handover.NotMeasured:
 				unread = append(unread, shortName(l))
+			case handover.Unprotected:
+				bare = append(bare, shortName(l))
 			}
 		}
 		switch {
@@ -122,9 +160,14 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 			item.Verdict, item.Detail = wizard.Fail, strings.Join(other, ", ")
 		case len(unread) > 0:
 			// What was promised and cannot be read must not hide behind what matched.
+			item.Unread = true
+			item.Verdict = wizard.Fail
 			item.Detail = strings.TrimPrefix(item.Detail+"; cannot be read: "+strings.Join(slices.Compact(unread), ", "), "; ")
 		case len(same) > 0:
 			item.Verdict, item.Detail = wizard.Pass, strings.Join(slices.Compact(same), ", ")
+		}
+		if len(bare) > 0 { // it counts neither way
+			item.Detail = strings.TrimPrefix(item.Detail+"; equal, and this TPM does not protect what it says: "+strings.Join(bare, ", "), "; ")
 		}
 		items = append(items, item)
 	}
@@ -150,6 +193,8 @@ func shortName(l handover.Item) string {
 		return "chip"
 	case "srk":
 		return "storage key"
+	case "totp":
+		return "sealed secret"
 	}
 	return l.Name
 }
@@ -166,6 +211,7 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, repo
 		start.Verdict, start.Detail = wizard.Fail, err.Error()
 	}
 	out.Items = append(out.Items, start)
+	out.Trigger, out.Tree = measured(report)
 
 	evidence, err := h.dir.Evidence(report, h.anyOf(ring), owner)
 	if err != nil {
@@ -177,6 +223,31 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, repo
 	}
 	out.Unexplained, out.Ring = verdict == boot.Unexplained, slices.Sorted(maps.Keys(ring))
 	return nil
+}
+
+// measured says what /boot/oem is, and what the files are worth that start the system, by the
+// firmware's keys.
+func measured(r *boot.Report) (judge.Trigger, judge.Tree) {
+	tree := judge.TreeDiffers
+	switch {
+	case errors.Is(r.Signature, boot.ErrNoSignature), errors.Is(r.Signature, boot.ErrBadSignature):
+		tree = judge.TreeUnsigned
+	case r.Signature != nil:
+		tree = judge.TreeUnknown
+	case r.ErrButOEM() == nil:
+		tree = judge.TreeSigned
+	}
+	switch {
+	case r.OEM == boot.OEMAbsent:
+		return judge.TriggerAbsent, tree
+	case tree == judge.TreeUnknown:
+		return judge.TriggerUnknown, tree
+	case tree != judge.TreeSigned:
+		return judge.TriggerOdd, tree
+	case r.OEM == boot.OEMCovered:
+		return judge.TriggerCovered, tree
+	}
+	return judge.TriggerAdded, tree
 }
 
 // owner says whose key the firmware holds. Whoever can write to /boot can put any

@@ -366,7 +366,7 @@ func TestEachNamedWriteFails(t *testing.T) {
 	if err := takeOver(t.Context(), l, n, whole); err != nil {
 		t.Fatal(err)
 	}
-	judge(t, l, n)
+	judged(t, l, n)
 	l.Stop()
 	cases := few(whole.writes)
 	seed := uint64(time.Now().UnixNano())
@@ -427,12 +427,12 @@ func failOnce(t *testing.T, from, id string, late bool) (stopped bool) {
 	if again := takeOver(t.Context(), l, n, &injector{}); again != nil && !errors.Is(again, wizard.ErrNothingToDo) {
 		t.Errorf("%s, then continued: %v", what, again)
 	}
-	judge(t, l, n)
+	judged(t, l, n)
 	return err != nil
 }
 
-// judge asks the foreign tools.
-func judge(t *testing.T, l *lab.Laptop, n notes) {
+// judged asks the foreign tools.
+func judged(t *testing.T, l *lab.Laptop, n notes) {
 	t.Helper()
 	b := &lab.Buyer{Disk: n["secret.disk"], UserPIN: n["secret.user"], AdminPIN: n["secret.admin"], Owner: n["secret.owner"], TOTP: strings.ReplaceAll(n["totp"], " ", "")}
 	for _, v := range l.Judge(t.Context(), b) {

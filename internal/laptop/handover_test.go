@@ -7,8 +7,9 @@ import (
 	"reown/wizard"
 )
 
-// A line that was promised and could not be measured must not hide behind one of the
-// same device that matched.
+// A line that was promised and could not be measured weighs as one that differs, and does
+// not hide behind one of the same device that matched. What a TPM says that protects
+// nothing counts neither way.
 func TestFold(t *testing.T) {
 	line := func(name string, s handover.Status) handover.Item {
 		return handover.Item{Name: name, Label: name, Status: s}
@@ -18,7 +19,10 @@ func TestFold(t *testing.T) {
 		want  wizard.Verdict
 	}{
 		{handover.Comparison{line("rom", handover.Pass), line("pcr 2", handover.Pass)}, wizard.Pass},
-		{handover.Comparison{line("rom", handover.Pass), line("pcr 2", handover.NotMeasured)}, wizard.NotProvided},
+		{handover.Comparison{line("rom", handover.Pass), line("pcr 2", handover.NotMeasured)}, wizard.Fail},
+		{handover.Comparison{line("rom", handover.NotMeasured)}, wizard.Fail},
+		{handover.Comparison{line("rom", handover.Pass), line("pcr 2", handover.Unprotected)}, wizard.Pass},
+		{handover.Comparison{line("rom", handover.NotProvided), line("pcr 2", handover.Unprotected)}, wizard.NotProvided},
 		{handover.Comparison{line("rom", handover.Fail), line("pcr 2", handover.NotMeasured)}, wizard.Fail},
 		{handover.Comparison{line("rom", handover.NotProvided)}, wizard.NotProvided},
 	} {

@@ -55,14 +55,8 @@ func (b oemBoot) Offers(_ context.Context, cert []byte) error {
 	if err := report.Err(); err != nil {
 		return err
 	}
-	evidence, err := b.dir.Evidence(report, b.verifier(cert), boot.KeySeller)
-	if err != nil {
-		return err
-	}
-	if verdict, err := boot.Judge(evidence); err != nil {
-		return err
-	} else if verdict != boot.Offer {
-		return fmt.Errorf("%w: the next start is no offer, but %q", prepare.ErrNotAsStated, verdict)
+	if report.OEM != boot.OEMCovered {
+		return fmt.Errorf("%w: the next start is no offer: /boot/oem is %s", prepare.ErrNotAsStated, report.OEM)
 	}
 	return nil
 }
@@ -182,7 +176,7 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 	fw := *h.firmware
 	fw.forget()
 	fresh.firmware = &fw
-	m, problems := fresh.measure(ctx)
+	m, problems := fresh.measure(ctx, nil)
 	for what, why := range problems {
 		return m, fmt.Errorf("measuring the %s: %s", what, why)
 	}
@@ -193,6 +187,7 @@ func (h *handoverReader) measureAll(ctx context.Context) (handover.Measured, err
 	m.Subjects[handover.SubjectBoot] = tree
 	slices.Sort(m.Reference.ROMKeys)
 	if h.tpm == nil {
+		m.Reference.TOTP = handover.NoTOTP
 		return m, nil
 	}
 	// Of the registers only those whose value at the next start is certain: the
