@@ -2,79 +2,154 @@ package boot
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
-	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
 // bls lists the Boot Loader Specification entries as kexec-parse-bls.sh does, once
 // for every grub.cfg, EFI ones too, because Heads does so.
-func (d *Dir) bls(nodes []node, configs []string) ([]Entry, error) {
-	isDir := make(map[string]bool)
-	for _, n := range nodes {
-		if n.typ.IsDir() {
-			isDir[n.path] = true
-		}
-	}
-	dir := ""
-	for _, c := range []string{"./loader/entries", "./boot/loader/entries"} {
-		if isDir[c] {
-			dir = c + "/"
-			break
-		}
-	}
-	if dir == "" {
-		return nil, nil
-	}
-	var files []string
-	for _, n := range nodes {
-		if n.typ.IsRegular() && strings.HasPrefix(n.path, dir) && strings.HasSuffix(n.path, ".conf") {
-			files = append(files, n.path)
-		}
-	}
+func (t *tree) bls(configs []config, names []string) ([]Entry, error) {
+	dir, files := t.blsFiles()
 	var out []Entry
+	var keys []blsKey
 	for _, c := range configs {
-		e, _, err := d.config(c, func(data []byte) ([]Entry, string) {
-			opts, why := kernelOpts(data, d.grubenv(c))
-			var out []Entry
-			for _, f := range files {
-				conf, err := readRegular(filepath.Join(d.path, f), maxConfig, false)
-				if err != nil {
-					continue
-				}
-				e, ok := parseBLS(conf, path.Dir(c), opts)
-				if !ok {
-					continue
-				}
-				if why != "" {
-					e.Uncertain = why
-				}
-				out = append(out, e)
-			}
-			return out, ""
-		})
+		data, why, err := t.config(c)
 		if err != nil {
 			return nil, err
 		}
-		for i := range e {
-			e[i].Source = strings.TrimPrefix(dir, ".") + "*.conf"
+		if data == nil {
+			continue
 		}
-		if out = append(out, e...); len(out) > maxEntries {
+		env := t.grubenv(c)
+		opts, bad := kernelOpts(data, env)
+		m := readMenu(data, env, c.dir(), t.isThere)
+		for _, f := range files {
+			conf, err := t.read(f, maxConfig)
+			if err != nil {
+				continue
+			}
+			e, ok := parseBLS(conf, c.dir(), opts, names...)
+			if !ok {
+				continue
+			}
+			for _, w := range []string{bad, why} {
+				if w != "" {
+					e.Uncertain = w
+				}
+			}
+			e.Source = dir + "/*.conf"
+			out = append(out, e)
+			keys = append(keys, newBLSKey(conf, f.path, len(e.Line), m.def))
+		}
+		if len(out) > maxEntries {
 			return nil, fmt.Errorf("%w: more than %d boot entries", ErrTooLarge, maxEntries)
 		}
 	}
+	rankBLS(out, keys)
 	return out, nil
 }
 
+// blsFiles is `find $blsdir -type f -name '*.conf'`: find follows links that lead to the
+// directory, and not the directory itself if it is one.
+func (t *tree) blsFiles() (dir string, files []*node) {
+	for _, dir = range []string{"/loader/entries", "/boot/loader/entries"} {
+		to, err := t.resolve(dir)
+		if err != nil || !to.typ.IsDir() {
+			continue
+		}
+		parent, err := t.resolve(path.Dir(dir))
+		if err != nil || to.path != strings.TrimSuffix(parent.path, "/")+"/entries" {
+			return dir, nil
+		}
+		for n := range t.below(to.path) {
+			if n.typ.IsRegular() && strings.HasSuffix(n.path, ".conf") {
+				files = append(files, n)
+			}
+		}
+		return dir, files
+	}
+	return "", nil
+}
+
+// A blsKey is what GRUB orders an entry by.
+type blsKey struct {
+	id, title, version string
+	ostree             int // N of "(ostree:N)", the deployments in their order; -1 if it has none
+	length             int // of the entry's line
+	def                string
+}
+
+func newBLSKey(conf []byte, file string, length int, def string) blsKey {
+	k := blsKey{id: strings.TrimSuffix(path.Base(file), ".conf"), ostree: -1, length: length, def: def}
+	for l := range strings.Lines(string(conf)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(l), " ")
+		switch value = strings.TrimSpace(value); key {
+		case "title":
+			k.title = value
+		case "version":
+			k.version = value
+		}
+	}
+	if _, after, ok := strings.Cut(k.title, "(ostree:"); ok {
+		n, _, _ := strings.Cut(after, ")")
+		if i, err := strconv.Atoi(n); err == nil {
+			k.ostree = i
+		}
+	}
+	return k
+}
+
+// compare orders the entries as GRUB shows them: deployments by their number, others the
+// newest first.
+func (k blsKey) compare(o blsKey) int {
+	if k.ostree >= 0 && o.ostree >= 0 && k.ostree != o.ostree {
+		return k.ostree - o.ostree
+	}
+	if k.version != "" && o.version != "" {
+		if c := compareVersions(o.version, k.version); c != 0 {
+			return c
+		}
+	}
+	return compareVersions(o.id, k.id)
+}
+
+// rankBLS ranks entries for Suggest. $default is a number, an id or a title; of two
+// entries for one file, which a second grub.cfg makes, the one with kernel options is
+// first.
+func rankBLS(entries []Entry, keys []blsKey) {
+	order := make([]int, len(entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		if c := keys[a].compare(keys[b]); c != 0 {
+			return c
+		}
+		return keys[b].length - keys[a].length
+	})
+	position, last := -1, ""
+	for rank, i := range order {
+		k := keys[i]
+		if k.id != last {
+			position, last = position+1, k.id
+		}
+		entries[i].rank = rank + 1
+		if n, err := strconv.Atoi(k.def); err == nil && n == position || err != nil && k.def != "" && (k.def == k.id || k.def == k.title) {
+			entries[i].rank -= len(entries) + 1
+		}
+	}
+}
+
 // grubenv reads the environment block beside a grub.cfg; nil if there is none.
-func (d *Dir) grubenv(config string) []byte {
-	b, err := readRegular(filepath.Join(d.path, path.Dir(config), "grubenv"), maxConfig, true)
-	if errors.Is(err, fs.ErrNotExist) {
+func (t *tree) grubenv(c config) []byte {
+	n, err := t.covered(path.Join(c.dir(), "grubenv"))
+	if err != nil {
 		return nil
 	}
+	b, _ := t.read(n, maxConfig)
 	return b
 }
 
@@ -123,8 +198,8 @@ func grepLines(b []byte) []string {
 }
 
 // parseBLS reads one entry. Nothing here checks that the files exist; Heads does not.
-func parseBLS(data []byte, dir, opts string) (Entry, bool) {
-	p := grubParser{dir: dir}
+func parseBLS(data []byte, dir, opts string, names ...string) (Entry, bool) {
+	p := grubParser{dir: dir, names: names}
 	if dir == "/" {
 		p.dir = ""
 	}
@@ -161,7 +236,7 @@ func parseBLS(data []byte, dir, opts string) (Entry, bool) {
 	}
 	e := Entry{Uncertain: p.why}
 	why := ""
-	if e.Line, why = evalEcho(line); why != "" {
+	if e.Line, why = evalEcho(line, names...); why != "" {
 		e.Uncertain = why
 	}
 	if p.spoiled != "" {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -44,7 +43,16 @@ func (d *Dir) Crypttab(ctx context.Context, e Entry) (*Crypttab, error) {
 	if name == "" {
 		return &Crypttab{}, nil
 	}
-	f, _, err := openRegular(filepath.Join(d.path, name), true)
+	t, err := walk(d.path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	n, err := t.covered(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCrypttab, err)
+	}
+	f, err := t.open(n)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCrypttab, err)
 	}

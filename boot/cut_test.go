@@ -24,7 +24,7 @@ type write struct {
 type quickFS struct{ osFS }
 
 func (f quickFS) WriteFile(_, name string, data []byte) error {
-	return os.WriteFile(f.path(name), data, 0o644)
+	return os.WriteFile(filepath.Join(f.root, name), data, 0o644)
 }
 
 func (quickFS) SyncDir(_, _ string) error { return nil }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"reown/internal/atomicfile"
 )
 
 // Names in /boot. All begin with "kexec" except the trigger, so Heads neither
@@ -39,7 +41,7 @@ func OpenFS(path string, w FS) (*Dir, error) {
 	path = filepath.Clean(path)
 	fi, err := os.Stat(path)
 	if err == nil && !fi.IsDir() {
-		err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+		err = fmt.Errorf("%s: %w", path, atomicfile.ErrNotRegular)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening /boot: %w", err)
@@ -68,6 +70,7 @@ type State struct {
 	Handover bool       `json:"handover"`          // kexec_handover.json exists
 	Hints    []string   `json:"hints"`             // files of this program, kexec_reown.*
 	Unlisted []string   `json:"unlisted"`          // kexec* that no signature covers and that nobody expects
+	Unknown  []string   `json:"unknown"`           // kexec* that no version of Heads writes: removed with consent
 	GrubDir  bool       `json:"grubDir"`           // Heads mounts a partition as /boot only if it has /grub*
 	Problem  string     `json:"problem,omitempty"` // a name of the wrong type
 }
@@ -75,38 +78,104 @@ type State struct {
 // State lists the top of /boot.
 func (d *Dir) State() (State, error) {
 	s := State{Stage: StageNone}
-	list, err := os.ReadDir(d.path)
+	names, err := d.names()
+	if err != nil {
+		return s, err
+	}
+	err = d.at(func(top *atomicfile.Dir) error {
+		for _, n := range names {
+			i, err := top.Stat(n)
+			if err != nil {
+				return err
+			}
+			s.add(top, n, i)
+		}
+		return nil
+	})
 	if err != nil {
 		return s, fmt.Errorf("listing /boot: %w", err)
 	}
-	for _, e := range list {
-		n := e.Name()
-		switch {
-		case n == oemName:
-			s.OEM = true
-			if !e.Type().IsRegular() {
-				s.Problem = "oem is not a regular file"
-			}
-		case n == sigName:
-			s.Signed = true
-		case n == stageDir && e.IsDir():
-			s.Stage = StagePartial
-			if fi, err := os.Lstat(filepath.Join(d.path, stageDir, sigName)); err == nil && fi.Mode().IsRegular() {
-				s.Stage = StageComplete
-			}
-		case strings.HasPrefix(n, ownName):
-			s.Hints = append(s.Hints, n)
-		case isListed(n):
-			s.Listed = append(s.Listed, n)
-		case n == "kexec_handover.json":
-			s.Handover = true
-		case strings.HasPrefix(n, "grub"):
-			s.GrubDir = true
-		case strings.HasPrefix(n, "kexec") && !expected(n):
-			s.Unlisted = append(s.Unlisted, n)
+	return s, nil
+}
+
+func (s *State) add(top *atomicfile.Dir, n string, i atomicfile.Info) {
+	switch {
+	case n == oemName:
+		s.OEM = true
+		if !i.Type.IsRegular() {
+			s.Problem = "oem is not a regular file"
+		}
+	case n == sigName:
+		s.Signed = true
+	case n == stageDir && i.Type.IsDir():
+		s.Stage = StagePartial
+		if i, err := top.Stat(stageDir + "/" + sigName); err == nil && i.Type.IsRegular() {
+			s.Stage = StageComplete
+		}
+	case strings.HasPrefix(n, ownName):
+		s.Hints = append(s.Hints, n)
+	case isListed(n):
+		s.Listed = append(s.Listed, n)
+		if !known(n) {
+			s.Unknown = append(s.Unknown, n)
+		}
+	case n == "kexec_handover.json":
+		s.Handover = true
+	case strings.HasPrefix(n, "grub"):
+		s.GrubDir = true
+	case strings.HasPrefix(n, "kexec") && !expected(n):
+		s.Unlisted = append(s.Unlisted, n)
+		if !known(n) {
+			s.Unknown = append(s.Unknown, n)
 		}
 	}
-	return s, nil
+}
+
+// at calls do with a handle of the directory.
+func (d *Dir) at(do func(top *atomicfile.Dir) error) error {
+	top, err := atomicfile.Open(d.path)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	return do(top)
+}
+
+// names lists the top of /boot in byte order.
+func (d *Dir) names() (names []string, err error) {
+	err = d.at(func(top *atomicfile.Dir) error {
+		return top.Names(func(n string) error { names = append(names, n); return nil })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing /boot: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// readTop reads a regular file at the top of /boot, at most max bytes.
+func (d *Dir) readTop(name string, max int64) (b []byte, err error) {
+	err = d.at(func(top *atomicfile.Dir) error {
+		b, err = readAt(top, name, max)
+		return err
+	})
+	return b, err
+}
+
+// headsFiles are the kexec* files that Heads writes, or has written in some version
+// since 2018, apart from kexec_default.N.txt. kexec_menu.txt, which it reads in the place
+// of its own menu and never writes to /boot, is none.
+var headsFiles = []string{
+	sigName, "kexec_hashes.txt", "kexec_tree.txt", "kexec_default_hashes.txt", "kexec_rollback.txt", "kexec_primhdl_hash.txt",
+	"kexec_key_devices.txt", "kexec_key_lvm.txt", "kexec_lukshdr_hash.txt", CrypttabFile, "kexec_hotp_counter", "kexec_hotp_key",
+	"kexec_root_hashes.txt", "kexec_root_dirs.txt", "kexec_package_trigger_pre.txt", "kexec_package_trigger_post.txt",
+}
+
+// known reports the names that some version of Heads writes.
+func known(n string) bool {
+	index, ok := strings.CutPrefix(n, "kexec_default.")
+	index, txt := strings.CutSuffix(index, ".txt")
+	return slices.Contains(headsFiles, n) || ok && txt && index != "" && strings.Trim(index, "0123456789") == ""
 }
 
 // isListed is the glob kexec*.txt.
@@ -135,7 +204,7 @@ func (d *Dir) ReadFile(name string) ([]byte, error) {
 	if !topName(name) {
 		return nil, fmt.Errorf("reading %q: %w", name, ErrSetName)
 	}
-	b, err := readRegular(filepath.Join(d.path, name), maxListed, false)
+	b, err := d.readTop(name, maxListed)
 	if err != nil {
 		return nil, fmt.Errorf("reading /boot/%s: %w", name, err)
 	}
@@ -148,7 +217,7 @@ func (d *Dir) ReadKept(name string, max int64) ([]byte, error) {
 	if !topName(name) || !keptName(name) {
 		return nil, fmt.Errorf("reading %q: %w", name, ErrSetName)
 	}
-	b, err := readRegular(filepath.Join(d.path, name), max, false)
+	b, err := d.readTop(name, max)
 	if err != nil {
 		return nil, fmt.Errorf("reading /boot/%s: %w", name, err)
 	}
@@ -180,14 +249,19 @@ func (d *Dir) AppendHint(name string, data []byte) error {
 	if !topName(n) || isListed(n) || n == tmpName || n == stageDir {
 		return fmt.Errorf("adding to hint %q: %w", name, ErrSetName)
 	}
-	old, err := d.exists(n)
-	if err == nil {
+	i, err := d.stat(n)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && i.Type.IsRegular() && i.Links == 1:
 		err = d.w.Append("hint.append:"+n, n, data)
+	case err == nil:
+		// A link, or a file with further names, which must not change with this one.
+		old, _ := d.readTop(n, maxListed)
+		return d.put("hint", n, append(old, data...))
 	}
 	if err != nil {
 		return fmt.Errorf("adding to /boot/%s: %w", n, err)
 	}
-	if old {
+	if i.Links > 0 {
 		return nil
 	}
 	return d.sync("hint.syncdir:" + n)
@@ -228,12 +302,11 @@ func (d *Dir) ClearHints() error { return d.clear("hints", ownName) }
 
 // clear removes what begins with prefix, and makes that last.
 func (d *Dir) clear(op, prefix string) error {
-	list, err := os.ReadDir(d.path)
+	list, err := d.names()
 	if err != nil {
-		return fmt.Errorf("listing /boot: %w", err)
+		return err
 	}
-	for _, e := range list {
-		n := e.Name()
+	for _, n := range list {
 		if !strings.HasPrefix(n, prefix) {
 			continue
 		}
@@ -275,34 +348,42 @@ func (d *Dir) sync(op string) error {
 
 // readSet reads what a signature covers, or would, from /boot or the stage:
 // kexec*.txt and the unsigned files that belong to a set. sig is nil if there is none.
-func (d *Dir) readSet(sub string) (set *Set, sig []byte, err error) {
-	dir := filepath.Join(d.path, sub)
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing /boot/%s: %w", sub, err)
+func (t *tree) readSet(sub string) (set *Set, sig []byte, err error) {
+	dir := "."
+	if sub != "" {
+		dir = "./" + sub
 	}
 	set = &Set{Files: make(map[string][]byte)}
-	for _, e := range list {
-		n := e.Name()
-		if n != sigName && !isListed(n) && (sub == "" || !setName(n)) {
+	for n := range t.below(dir) {
+		name := strings.TrimPrefix(n.path, dir+"/")
+		if strings.Contains(name, "/") || name != sigName && !isListed(name) && (sub == "" || !setName(name)) {
 			continue
 		}
-		b, err := readRegular(filepath.Join(dir, n), maxListed, false)
+		b, err := t.read(n, maxListed)
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading /boot/%s: %w", n, err)
+			return nil, nil, fmt.Errorf("reading /boot/%s: %w", name, err)
 		}
-		if n == sigName {
+		if name == sigName {
 			sig = b
 			continue
 		}
-		set.Files[n] = b
+		set.Files[name] = b
 	}
 	return set, sig, nil
 }
 
+// stat looks at a name in /boot.
+func (d *Dir) stat(name string) (i atomicfile.Info, err error) {
+	err = d.at(func(top *atomicfile.Dir) error {
+		i, err = top.Stat(name)
+		return err
+	})
+	return i, err
+}
+
 // exists reports whether a name at the top of /boot exists.
 func (d *Dir) exists(name string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(d.path, name))
+	_, err := d.stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -3,10 +3,7 @@ package boot
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +18,11 @@ type Entry struct {
 	Files     []string `json:"files"` // what it loads, "./vmlinuz-6.1", in order
 	Source    string   `json:"source"`
 	Uncertain string   `json:"uncertain,omitempty"` // why Heads's own reading cannot be predicted; "" if it can
+	Gone      []string `json:"gone,omitempty"`      // of Files: not in /boot, or no plain file that the signature covers
+	Hidden    string   `json:"hidden,omitempty"`    // why the system's own menu does not show it; "" if it does, or may
+
+	line int // of its source
+	rank int // Suggest takes the lowest
 }
 
 // Limits on the menu; Heads has none, but a kernel takes 2 KiB of command line.
@@ -32,46 +34,62 @@ const (
 // Entries lists the boot entries with the numbers that Heads gives them:
 // scan_boot_options with grub.cfg, then, if that yields nothing, BLS.
 func (d *Dir) Entries() ([]Entry, error) {
-	nodes, err := walk(d.path)
-	var names *NameError
-	if err != nil && !errors.As(err, &names) {
+	t, err := walk(d.path)
+	if err != nil {
 		return nil, err
 	}
-	var configs []string // "/grub/grub.cfg"
-	for _, n := range nodes {
-		if path.Base(n.path) == "grub.cfg" {
-			configs = append(configs, strings.TrimPrefix(n.path, "."))
-		}
-	}
+	defer t.close()
+	return t.entries()
+}
+
+func (t *tree) entries() ([]Entry, error) {
 	var out []Entry
 	spoiled := ""
-	for _, c := range configs {
-		if p := "/boot" + c; strings.Contains(p, "EFI") || strings.Contains(p, "efi") {
+	names := t.patterns()
+	configs := t.configs()
+	for i, c := range configs {
+		if c.efi() {
 			continue
 		}
-		e, why, err := d.config(c, func(data []byte) ([]Entry, string) {
-			return parseGrub(data, path.Dir(c), d.readable)
-		})
+		data, why, err := t.config(c)
 		if err != nil {
 			return nil, err
 		}
-		for i := range e {
+		list, after := parseGrub(data, c.dir(), t.readable, names...)
+		m := readMenu(data, t.grubenv(c), c.dir(), t.isThere)
+		for j := range list {
+			e := &list[j]
+			e.Source = c.name
+			e.rank, e.Hidden = m.rank(e.line)
+			e.rank += 4 * i
+			if why != "" {
+				e.Uncertain = why
+			}
 			if spoiled != "" {
-				e[i].Uncertain = spoiled
+				e.Uncertain = spoiled
 			}
 		}
-		if spoiled == "" {
-			spoiled = why
+		if after == "" && why != "" && len(data) == 0 {
+			after = why
 		}
-		out = append(out, e...)
+		if spoiled == "" {
+			spoiled = after
+		}
+		out = append(out, list...)
 	}
 	if len(out) == 0 {
-		if out, err = d.bls(nodes, configs); err != nil {
+		var err error
+		if out, err = t.bls(configs, names); err != nil {
 			return nil, err
 		}
+		for i := range out {
+			if spoiled != "" {
+				out[i].Uncertain = spoiled
+			}
+		}
 	}
 	if len(out) == 0 {
-		return nil, ErrNoEntries
+		return nil, t.noEntries(configs)
 	}
 	if len(out) > maxEntries {
 		return nil, fmt.Errorf("%w: more than %d boot entries", ErrTooLarge, maxEntries)
@@ -79,34 +97,114 @@ func (d *Dir) Entries() ([]Entry, error) {
 	for i := range out {
 		out[i].Index = i + 1
 		out[i].fill()
+		for _, f := range out[i].Files {
+			if _, err := t.covered(f); err != nil {
+				out[i].Gone = append(out[i].Gone, f)
+			}
+		}
 	}
 	return out, nil
 }
 
-// config reads and parses one grub.cfg. Heads gives its name to dirname unquoted,
-// so one in a directory whose name has a blank or a pattern yields nothing.
-func (d *Dir) config(name string, parse func([]byte) ([]Entry, string)) (out []Entry, spoiled string, err error) {
-	if strings.ContainsAny(name, ifs+"*?[") {
+// A config is a grub.cfg on the walk.
+type config struct {
+	name string // "/grub/grub.cfg"
+	node *node
+}
+
+func (c config) dir() string { return path.Dir(c.name) }
+
+// efi reports the configurations that scan_boot_options passes over.
+func (c config) efi() bool {
+	return strings.Contains(c.name, "EFI") || strings.Contains(c.name, "efi")
+}
+
+// configs is `find /boot -name grub.cfg`.
+func (t *tree) configs() (out []config) {
+	for i := range t.nodes {
+		if n := &t.nodes[i]; path.Base(n.path) == "grub.cfg" {
+			out = append(out, config{strings.TrimPrefix(n.path, "."), n})
+		}
+	}
+	return out
+}
+
+// patterns are the names that a pattern in a menu could match: where Heads's scripts
+// run, and at the top of /boot.
+func (t *tree) patterns() []string {
+	names := slices.Clone(headsTop)
+	for _, n := range t.nodes[1:] {
+		if strings.Count(n.path, "/") == 1 {
+			names = append(names, n.path[2:])
+		}
+	}
+	return names
+}
+
+// config reads one grub.cfg; nil if Heads's scripts fail at its name. why is not empty if
+// what Heads reads there is not what the signature covers. Heads gives the name to
+// dirname unquoted, so one in a directory whose name has a blank or a pattern yields
+// nothing.
+func (t *tree) config(c config) (data []byte, why string, err error) {
+	if strings.ContainsAny(c.name, ifs+"*?[") {
 		return nil, "", nil
 	}
-	data, err := readRegular(filepath.Join(d.path, name), maxConfig, true)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotRegular) {
-		return nil, "", nil // a dangling link, a directory
+	n, err := t.resolve(c.node.path)
+	switch {
+	case errors.Is(err, errOutside):
+		return []byte{}, "a start menu, " + strconv.QuoteToASCII(c.name) + ", is a link that leads out of /boot", nil
+	case err != nil, !n.typ.IsRegular():
+		return []byte{}, "", nil // a dangling link, a directory: nothing in it, but BLS files beside it are read
+	case excluded(n.path), excluded(c.node.path):
+		why = "it stands in a file that the signature does not cover"
 	}
+	data, err = t.read(n, maxConfig)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading boot entries: %w", err)
 	}
-	out, spoiled = parse(data)
-	for i := range out {
-		out[i].Source = name
-	}
-	return out, spoiled, nil
+	return data, why, nil
 }
 
-// readable is `[ -r "$bootdir$path" ]` for root: the name exists, links followed.
-func (d *Dir) readable(p string) bool {
-	_, err := os.Stat(d.path + p)
-	return err == nil
+// readable is `[ -r "$bootdir$path" ]` for root: the name exists, links followed. A link
+// that leads out of /boot counts, as it may for Heads; what it loads is Gone.
+func (t *tree) readable(p string) bool {
+	_, err := t.resolve(p)
+	return err == nil || errors.Is(err, errOutside)
+}
+
+// isThere is GRUB's test of a file on the partition of /boot.
+func (t *tree) isThere(p string, test byte) tri {
+	n, err := t.resolve(p)
+	switch {
+	case errors.Is(err, errOutside):
+		return maybe
+	case err != nil,
+		test == 'd' && !n.typ.IsDir(),
+		test == 'f' && n.typ.IsDir(),
+		test == 's' && n.size == 0:
+		return no
+	}
+	return yes
+}
+
+// rank orders the entries of a menu for Suggest: 0 is what the menu starts by itself.
+// hidden says why the menu would not show an entry; "" if it would, or that is not known.
+func (m *grubMenu) rank(line int) (rank int, hidden string) {
+	rank = 2
+	chosen := m.choose()
+	each(m.items, yes, func(it *menuItem, shown tri) {
+		switch {
+		case it.submenu || it.line != line:
+		case it == chosen:
+			rank = 0
+		default:
+			rank = 3 - int(shown)
+		}
+		if !it.submenu && it.line == line && shown == no {
+			hidden = "the system's own menu does not show it"
+		}
+	})
+	return rank, hidden
 }
 
 // fill takes the menu line apart as kexec-boot.sh -f does.
@@ -136,36 +234,40 @@ func (e *Entry) fill() {
 	}
 }
 
-// Suggest returns the index of the entry to offer first, or 0: the first that can
-// be the default in a grub.cfg, where the system's own default stands first, and
-// the one with the highest version among BLS entries, whose order is the disk's; of
-// two with one name, which a second grub.cfg makes, the one with kernel options.
+// Suggest returns the index of the entry to offer first, or 0: what the system's own menu
+// starts by itself, if that can be the default; or else the first that can, of those that
+// the menu shows, if possible, and that are not there for a rescue.
 func Suggest(entries []Entry) int {
-	var best *Entry
+	best := 0
 	for i := range entries {
 		e := &entries[i]
 		n := strings.ToLower(e.Name)
-		if e.Uncertain != "" || strings.Contains(n, "rescue") || strings.Contains(n, "recovery") || strings.Contains(n, "memtest") {
+		if !e.Startable() || e.Hidden != "" || strings.Contains(n, "rescue") || strings.Contains(n, "recovery") || strings.Contains(n, "memtest") {
 			continue
 		}
-		if best == nil {
-			best = e
-		} else if strings.HasSuffix(e.Source, ".conf") {
-			if c := compareVersions(best.Name, e.Name); c < 0 || c == 0 && len(best.Line) < len(e.Line) {
-				best = e
-			}
+		if best == 0 || e.rank < entries[best-1].rank {
+			best = i + 1
 		}
 	}
-	if best == nil {
+	if best == 0 {
 		return 0
 	}
-	return best.Index
+	return entries[best-1].Index
 }
+
+// Startable reports whether an entry can be the default: its line is known, and its files
+// are there and covered by the signature.
+func (e *Entry) Startable() bool { return e.Uncertain == "" && len(e.Gone) == 0 }
 
 // Default returns the index of the entry that the set in /boot makes the default, as far
 // as the menu still has it; otherwise 0. Who signed the set, Verify says.
 func (d *Dir) Default(entries []Entry) int {
-	set, _, err := d.readSet("")
+	t, err := walk(d.path)
+	if err != nil {
+		return 0
+	}
+	defer t.close()
+	set, _, err := t.readSet("")
 	if err != nil {
 		return 0
 	}

@@ -3,6 +3,7 @@ package boot
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -11,8 +12,6 @@ var (
 	ErrNoEntries = errors.New("no boot entry found")
 	// ErrEntry: the chosen entry does not exist, names a missing file, or cannot be predicted.
 	ErrEntry = errors.New("boot entry cannot be the default")
-	// ErrNotRegular: a name that must be a regular file is a link, a directory or a device.
-	ErrNotRegular = errors.New("not a regular file")
 	// ErrTooLarge: a file or a tree exceeds this package's limits.
 	ErrTooLarge = errors.New("too large")
 	// ErrNoSignature: there is no kexec.sig, or nothing that it could sign.
@@ -27,16 +26,23 @@ var (
 	ErrChanged = errors.New("files changed while they were being signed")
 )
 
-// NameError lists names in /boot that Heads refuses to sign (assert_signable): they
-// hold a control character, a backslash or a byte above 0x7e. Names are quoted.
-type NameError struct{ Names []string }
+// GoneError lists what a boot entry loads and what is not in /boot, or is no plain file
+// there that the signature covers.
+type GoneError struct{ Files []string }
 
-func (e *NameError) Error() string {
-	n, more := e.Names, ""
-	if len(n) > 5 {
-		n, more = n[:5], fmt.Sprintf(" and %d more", len(e.Names)-5)
+func (e *GoneError) Error() string { return "not in /boot: " + quoted(e.Files) }
+
+// quoted lists names, escaped, and not too many of them.
+func quoted(names []string) string {
+	var q []string
+	for i, n := range names {
+		if i == 5 {
+			q = append(q, fmt.Sprintf("and %d more", len(names)-i))
+			break
+		}
+		q = append(q, strconv.QuoteToASCII(n))
 	}
-	return "file names that Heads cannot sign: " + strings.Join(n, ", ") + more
+	return strings.Join(q, ", ")
 }
 
 // MismatchError says that /boot is not what its signed lists say.

@@ -3,11 +3,9 @@ package boot
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"syscall"
+
+	"reown/internal/atomicfile"
 )
 
 // FS is every write this package makes. name is relative to /boot; op names the
@@ -16,9 +14,11 @@ import (
 type FS interface {
 	// Mkdir makes a directory; one that exists already is not an error.
 	Mkdir(op, name string) error
-	// WriteFile creates or truncates a file, writes data and syncs the file.
+	// WriteFile makes a new file in the place of what lies there, writes data and
+	// syncs the file.
 	WriteFile(op, name string, data []byte) error
-	// Append adds to a file, creating it, and syncs the file.
+	// Append adds to a file, creating it, and syncs the file. One that has further
+	// names, or is none, is atomicfile.ErrNotRegular.
 	Append(op, name string, data []byte) error
 	// Rename replaces newName by oldName.
 	Rename(op, oldName, newName string) error
@@ -29,119 +29,83 @@ type FS interface {
 	SyncDir(op, name string) error
 }
 
-// System is the FS of a directory of the running system, which Open uses.
+// System is the FS of a directory of the running system, which Open uses. It follows no
+// link below that directory.
 func System(path string) FS { return osFS{path} }
 
-// osFS writes to a directory of the running system.
+// osFS writes to a directory of the running system. It holds no handle, so that the
+// file system can be unmounted.
 type osFS struct{ root string }
 
-func (f osFS) path(name string) string { return filepath.Join(f.root, name) }
+// in calls do with the directory.
+func (f osFS) in(do func(*atomicfile.Dir) error) error {
+	d, err := atomicfile.Open(f.root)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(d), d.Close())
+}
 
 func (f osFS) Mkdir(_, name string) error {
-	err := os.Mkdir(f.path(name), 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		if fi, serr := os.Lstat(f.path(name)); serr == nil && fi.IsDir() {
-			return nil
+	return f.in(func(d *atomicfile.Dir) error {
+		err := d.Mkdir(name)
+		if errors.Is(err, fs.ErrExist) {
+			if i, serr := d.Stat(name); serr == nil && i.Type.IsDir() {
+				return nil
+			}
 		}
-	}
-	return err
+		return err
+	})
 }
 
 func (f osFS) WriteFile(_, name string, data []byte) error {
-	// O_EXCL after a removal: never write through a link that somebody left.
-	if err := os.RemoveAll(f.path(name)); err != nil {
-		return err
-	}
-	w, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(data)
-	if err == nil {
-		err = w.Sync()
-	}
-	return errors.Join(err, w.Close())
+	return f.in(func(d *atomicfile.Dir) error {
+		// A new file after a removal: never write through a link that somebody left.
+		if err := d.Remove(name); err != nil {
+			return err
+		}
+		w, err := d.Create(name)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		if err == nil {
+			err = w.Chmod(0o644) // the installed system's users may read /boot
+		}
+		if err == nil {
+			err = w.Sync()
+		}
+		return errors.Join(err, w.Close())
+	})
 }
 
 func (f osFS) Append(_, name string, data []byte) error {
-	w, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
-	if err != nil {
-		return err
-	}
-	fi, err := w.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w", name, ErrNotRegular)
-	}
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	if err == nil {
-		err = w.Sync()
-	}
-	return errors.Join(err, w.Close())
+	return f.in(func(d *atomicfile.Dir) error {
+		w, err := d.Append(name)
+		if err != nil {
+			return err
+		}
+		if _, err = w.Write(data); err == nil {
+			err = w.Sync()
+		}
+		return errors.Join(err, w.Close())
+	})
 }
 
 func (f osFS) Rename(_, oldName, newName string) error {
-	return os.Rename(f.path(oldName), f.path(newName))
+	return f.in(func(d *atomicfile.Dir) error { return d.Rename(oldName, newName) })
 }
 
-func (f osFS) Remove(_, name string) error { return os.RemoveAll(f.path(name)) }
+func (f osFS) Remove(_, name string) error {
+	return f.in(func(d *atomicfile.Dir) error { return d.Remove(name) })
+}
 
 func (f osFS) SyncDir(_, name string) error {
-	d, err := os.Open(f.path(name))
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	// Some file systems (vfat) cannot sync a directory and say EINVAL.
-	if errors.Is(err, syscall.EINVAL) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
-}
-
-// openRegular opens a regular file without following a link in the last element
-// (unless follow) and without waiting for a FIFO's writer.
-func openRegular(path string, follow bool) (*os.File, fs.FileInfo, error) {
-	flags := os.O_RDONLY | syscall.O_NONBLOCK
-	if !follow {
-		flags |= syscall.O_NOFOLLOW
-	}
-	f, err := os.OpenFile(path, flags, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w", filepath.Base(path), ErrNotRegular)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, fi, nil
-}
-
-// readRegular reads a regular file of at most max bytes.
-func readRegular(path string, max int64, follow bool) ([]byte, error) {
-	f, _, err := openRegular(path, follow)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(b)) > max {
-		err = fmt.Errorf("%s: %w: more than %d bytes", filepath.Base(path), ErrTooLarge, max)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-func lstatOrStat(path string, follow bool) (fs.FileInfo, error) {
-	if follow {
-		return os.Stat(path)
-	}
-	return os.Lstat(path)
+	return f.in(func(d *atomicfile.Dir) error {
+		sub, err := d.OpenDir(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return errors.Join(sub.Sync(), sub.Close())
+	})
 }

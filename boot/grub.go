@@ -8,20 +8,21 @@ import (
 // parseGrub is kexec-parse-boot.sh for a grub.cfg: the menuentries, those inside
 // submenus too, whose files exist. dir is the configuration's directory as seen
 // from the top of /boot ("/grub"; "/" for the top itself). readable tells whether
-// a path from the top exists. spoiled, if not empty, is why numbers cannot be
-// predicted from here on.
-func parseGrub(data []byte, dir string, readable func(string) bool) (entries []Entry, spoiled string) {
-	p := grubParser{dir: dir, readable: readable}
+// a path from the top exists, and names are those that a pattern could match. spoiled,
+// if not empty, is why numbers cannot be predicted from here on.
+func parseGrub(data []byte, dir string, readable func(string) bool, names ...string) (entries []Entry, spoiled string) {
+	p := grubParser{dir: dir, readable: readable, names: names}
 	if dir == "/" {
 		p.dir = ""
 	}
 	if bytes.ContainsAny(data, bashQuirks) {
 		p.spoiled = "the configuration holds control characters"
 	}
-	for _, line := range readLines(data) {
+	for i, line := range readLines(data) {
 		if p.inEntry {
 			p.entryLine(line)
 		} else {
+			p.begin = i
 			p.searchLine(line)
 		}
 		if p.stopped || len(p.out) > maxEntries {
@@ -34,6 +35,8 @@ func parseGrub(data []byte, dir string, readable func(string) bool) (entries []E
 type grubParser struct {
 	dir      string
 	readable func(string) bool
+	names    []string
+	begin    int // the line of the last menuentry
 	out      []Entry
 	spoiled  string // why nothing after this line can be predicted
 	stopped  bool   // Heads's script ends here
@@ -61,7 +64,7 @@ func (p *grubParser) searchLine(line string) {
 
 // split is `echo $line`.
 func (p *grubParser) split(line string) string {
-	w, glob := words(line)
+	w, glob := words(line, p.names...)
 	if glob {
 		p.why = "one of its lines holds a pattern (* ? [ ]) that the firmware may replace by file names"
 	}
@@ -119,16 +122,10 @@ func (p *grubParser) fits(line, more string) bool {
 	return false
 }
 
-// found is check_path or the grep for a variable after it.
-func (p *grubParser) found(path string) bool {
-	return p.readable(cutField(path, 1)) || hasVariable(path)
-}
-
-// missing notes an entry that names a file that is not there. Heads passes it over;
-// versions before check_path counted it.
-func (p *grubParser) missing() {
+// uncounted notes an entry that not every version of Heads counts.
+func (p *grubParser) uncounted(why string) {
 	if p.spoiled == "" {
-		p.spoiled = "an entry before it names a missing file, and not every version of the firmware counts that one"
+		p.spoiled = "an entry before it " + why + ", and not every version of the firmware counts that one"
 	}
 }
 
@@ -138,9 +135,11 @@ func (p *grubParser) end() {
 		return
 	}
 	path := p.fixPath(p.kernel)
-	if !p.found(path) {
-		p.missing()
-		return
+	if !p.readable(cutField(path, 1)) {
+		if !hasVariable(path) {
+			return // since November 2022 Heads does not list it
+		}
+		defer p.uncounted("names its kernel by a variable")
 	}
 	line := strings.ReplaceAll(p.name, "|", "") + "|" + p.kind + "|kernel " + path
 	if p.kind == "xen" {
@@ -148,9 +147,11 @@ func (p *grubParser) end() {
 	} else {
 		for _, init := range strings.Fields(strings.ReplaceAll(p.initrd, ",", " ")) {
 			path := p.fixPath(init)
-			if !p.found(path) {
+			if !p.readable(cutField(path, 1)) && hasVariable(path) {
+				defer p.uncounted("names its initrd by a variable")
+			} else if !p.readable(cutField(path, 1)) {
 				// Here echo_entry returns the failure, and set -e ends the script.
-				p.missing()
+				p.uncounted("names a missing initrd")
 				p.stopped = true
 				return
 			}
@@ -163,12 +164,12 @@ func (p *grubParser) end() {
 			line += "|append " + p.cmdln
 		}
 	}
-	e := Entry{Uncertain: p.why}
+	e := Entry{Uncertain: p.why, line: p.begin}
 	if isEchoOption(p.name) || isEchoOption(p.cmdln) || isEchoOption(cutField(p.initrd, 1)) {
 		e.Uncertain = "one of its parts is an option of echo"
 	}
 	why := ""
-	if e.Line, why = evalEcho(line); why != "" {
+	if e.Line, why = evalEcho(line, p.names...); why != "" {
 		e.Uncertain = why
 	}
 	if p.spoiled != "" {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,8 +30,8 @@ func (d digest) line() string { return hex.EncodeToString(d.sum[:]) + "  " + d.p
 // Hash returns kexec_hashes.txt and kexec_tree.txt for a /boot directory: the
 // SHA-256 of every regular file, and every name, NUL-terminated in byte order.
 // Names beginning with "kexec" at the top are left out, as Heads does; so is
-// ./oem, because the set is made for the moment after its removal. It returns a
-// *NameError if Heads would refuse a name.
+// ./oem, because the set is made for the moment after its removal. It returns an
+// *OddError if there is anything that cannot be hashed, or must not be.
 func Hash(ctx context.Context, dir string, progress Progress) (hashes, tree []byte, err error) {
 	return hashTree(ctx, dir, false, progress)
 }
@@ -54,27 +53,36 @@ func treeDigest(hashes, tree []byte) string {
 }
 
 func hashTree(ctx context.Context, dir string, withOEM bool, progress Progress) (hashes, tree []byte, err error) {
-	nodes, err := walk(dir)
+	t, err := walk(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var files []string
-	for _, n := range nodes {
+	defer t.close()
+	return t.hash(ctx, withOEM, progress)
+}
+
+// hash is Hash on a walk. What is odd in /boot is an *OddError.
+func (t *tree) hash(ctx context.Context, withOEM bool, progress Progress) (hashes, names []byte, err error) {
+	if odd := t.odd(); odd != nil {
+		return nil, nil, &OddError{odd}
+	}
+	var files []named
+	for i := range t.nodes {
+		n := &t.nodes[i]
 		if excluded(n.path) || n.path == oemPath && !withOEM {
 			continue
 		}
-		tree = append(append(tree, n.path...), 0)
+		names = append(append(names, n.path...), 0)
 		if n.typ.IsRegular() {
-			files = append(files, n.path)
+			files = append(files, named{n.path, n})
 		}
 	}
-	tree = sortZ(tree)
-	sums, err := hashFiles(ctx, dir, files, false, progress)
+	sums, err := t.sums(ctx, files, progress)
 	if err != nil {
 		return nil, nil, err
 	}
 	slices.SortFunc(sums, func(a, b digest) int { return strings.Compare(a.path, b.path) })
-	return hashLines(sums), tree, nil
+	return hashLines(sums), sortZ(names), nil
 }
 
 func hashLines(sums []digest) []byte {
@@ -104,17 +112,19 @@ func splitZ(tree []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(tree), "\x00"), "\x00")
 }
 
-// hashFiles hashes files in parallel and returns the digests in the order given.
-// Links are followed only if follow, and only to regular files.
-func hashFiles(ctx context.Context, dir string, files []string, follow bool, progress Progress) ([]digest, error) {
+// A named node is a file and the path that its hash is listed under.
+type named struct {
+	path string
+	node *node
+}
+
+// sums returns the SHA-256 of regular files, in the same order.
+func (t *tree) sums(ctx context.Context, files []named, progress Progress) ([]digest, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var total, done int64
+	var done, total int64
 	for _, f := range files {
-		// A first pass for the total; the names are in the cache from walk.
-		if fi, err := lstatOrStat(filepath.Join(dir, f), follow); err == nil {
-			total += fi.Size()
-		}
+		total += f.node.size
 	}
 	var mu sync.Mutex
 	report := func(n int64) {
@@ -135,12 +145,12 @@ func hashFiles(ctx context.Context, dir string, files []string, follow bool, pro
 			defer wg.Done()
 			buf := make([]byte, 512<<10)
 			for i := range jobs {
-				sum, err := hashFile(ctx, filepath.Join(dir, files[i]), follow, buf, report)
+				sum, err := t.sum(ctx, files[i].node, buf, report)
 				if err != nil {
-					cancel(fmt.Errorf("hashing %s: %w", files[i], err))
+					cancel(fmt.Errorf("hashing %s: %w", files[i].path, err))
 					return
 				}
-				out[i] = digest{files[i], sum}
+				out[i] = digest{files[i].path, sum}
 			}
 		}()
 	}
@@ -160,8 +170,8 @@ func hashFiles(ctx context.Context, dir string, files []string, follow bool, pro
 	return out, nil
 }
 
-func hashFile(ctx context.Context, path string, follow bool, buf []byte, report func(int64)) (sum [sha256.Size]byte, err error) {
-	f, _, err := openRegular(path, follow)
+func (t *tree) sum(ctx context.Context, n *node, buf []byte, report func(int64)) (sum [sha256.Size]byte, err error) {
+	f, err := t.open(n)
 	if err != nil {
 		return sum, err
 	}

@@ -1,20 +1,16 @@
 package boot
 
-import (
-	"fmt"
-	"os"
-)
+import "fmt"
 
 // Remove removes what lies at the top of /boot and matches, directories with all below
 // them, and makes that last. A cut leaves some of it; repeating it is harmless. op
 // begins the names of the writes ("prepare.remove:kexec_reown.log").
 func (d *Dir) Remove(op string, match func(name string) bool) error {
-	list, err := os.ReadDir(d.path)
+	list, err := d.names()
 	if err != nil {
-		return fmt.Errorf("listing /boot: %w", err)
+		return err
 	}
-	for _, e := range list {
-		n := e.Name()
+	for _, n := range list {
 		if !match(n) {
 			continue
 		}

@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"reown/internal/atomicfile"
 )
 
 // ship makes dir what the seller ships: all covered by his signature, the trigger too.
@@ -167,7 +170,13 @@ func TestSameVerdictAsHeads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (code == 0) != (r.Err() == nil) {
+			// Heads follows a link to what it does not hash, and passes over what it finds
+			// in a kexec folder.
+			stricter := name == "file became a link to its copy" || name == "unsigned kexec tree"
+			if stricter && (code != 0 || len(r.Odd) != 1) {
+				t.Errorf("Heads's commands exit with %d, odd: %v", code, r.Odd)
+			}
+			if (code == 0 && !stricter) != (r.Err() == nil) {
 				t.Errorf("Heads's commands exit with %d, ours say %v", code, r.Err())
 			}
 			if name == "untouched" && code != 0 || name == "kernel changed" && code == 0 {
@@ -233,8 +242,8 @@ func TestRefusedNames(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = d.Build(context.Background(), BuildOptions{})
-			var ne *NameError
-			if !errors.As(err, &ne) || len(ne.Names) != 1 || !signable(strings.ReplaceAll(ne.Names[0], `\`, "")) {
+			var odd *OddError
+			if !errors.As(err, &odd) || !slices.Contains(odd.Findings, Finding{"./" + where + n, OddName}) || !signable(strings.ReplaceAll(err.Error(), `\`, "")) {
 				t.Errorf("%q: %v", where+n, err)
 			}
 		}
@@ -257,9 +266,6 @@ func TestRefusedNames(t *testing.T) {
 func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	writeTree(t, dir, map[string]string{"grub/grub.cfg": "", "a": "-> grub", "b": "-> /etc/passwd"})
-	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	d, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +274,7 @@ func TestSpecialFiles(t *testing.T) {
 	if code, _ := heads(t, dir, ""); code != 0 {
 		t.Errorf("Heads's commands exit with %d", code)
 	}
-	if got := string(set.Files["kexec_tree.txt"]); got != "./\x00./a\x00./b\x00./fifo\x00./grub\x00./grub/grub.cfg\x00" {
+	if got := string(set.Files["kexec_tree.txt"]); got != "./\x00./a\x00./b\x00./grub\x00./grub/grub.cfg\x00" {
 		t.Errorf("tree %q", got)
 	}
 	for _, bad := range []string{"kexec_hashes.txt", "kexec_x.txt", "kexec.sig"} {
@@ -278,7 +284,7 @@ func TestSpecialFiles(t *testing.T) {
 		if err := unix.Mkfifo(p, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Verify(goodSig); !errors.Is(err, ErrNotRegular) {
+		if _, err := d.Verify(goodSig); !errors.Is(err, atomicfile.ErrNotRegular) {
 			t.Errorf("%s as a FIFO: %v", bad, err)
 		}
 		os.Remove(p)

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"strconv"
 	"strings"
@@ -33,8 +31,8 @@ type BuildOptions struct {
 	Progress Progress
 }
 
-// Build makes a set for /boot as it is, in memory. It returns a *NameError for
-// names that Heads cannot sign, and ErrEntry if the entry cannot be the default.
+// Build makes a set for /boot as it is, in memory. It returns an *OddError if there is
+// anything that must not be signed, and ErrEntry if the entry cannot be the default.
 func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 	s := &Set{Files: maps.Clone(o.Extra), OEM: o.KeepOEM}
 	if s.Files == nil {
@@ -45,12 +43,17 @@ func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 			return nil, fmt.Errorf("building the set of boot files: %q: %w", n, ErrSetName)
 		}
 	}
+	t, err := walk(d.path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
 	if o.Entry != 0 {
-		if err := d.addDefault(ctx, s, o.Entry); err != nil {
+		if err := t.addDefault(ctx, s, o.Entry); err != nil {
 			return nil, err
 		}
 	}
-	hashes, tree, err := hashTree(ctx, d.path, o.KeepOEM, o.Progress)
+	hashes, tree, err := t.hash(ctx, o.KeepOEM, o.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("building the set of boot files: %w", err)
 	}
@@ -59,8 +62,8 @@ func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 }
 
 // addDefault adds kexec_default.N.txt and kexec_default_hashes.txt.
-func (d *Dir) addDefault(ctx context.Context, s *Set, index int) error {
-	entries, err := d.Entries()
+func (t *tree) addDefault(ctx context.Context, s *Set, index int) error {
+	entries, err := t.entries()
 	if err != nil {
 		return err
 	}
@@ -71,17 +74,30 @@ func (d *Dir) addDefault(ctx context.Context, s *Set, index int) error {
 	if e.Uncertain != "" {
 		return fmt.Errorf("%w: entry %d: %s", ErrEntry, index, e.Uncertain)
 	}
-	// Links are followed, as sha256sum follows them.
-	sums, err := hashFiles(ctx, d.path, e.Files, true, nil)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotRegular) {
-		return fmt.Errorf("%w: entry %d: %w", ErrEntry, index, err)
+	if len(e.Gone) > 0 {
+		return fmt.Errorf("%w: entry %d: %w", ErrEntry, index, &GoneError{e.Gone})
 	}
+	sums, err := t.entrySums(ctx, e)
 	if err != nil {
 		return err
 	}
 	s.Files["kexec_default."+strconv.Itoa(index)+".txt"] = []byte(e.Line + "\n")
 	s.Files["kexec_default_hashes.txt"] = hashLines(sums)
 	return nil
+}
+
+// entrySums are the hashes of what an entry loads, under the names that it gives. Links
+// are followed on the walk, as sha256sum follows them.
+func (t *tree) entrySums(ctx context.Context, e Entry) ([]digest, error) {
+	var files []named
+	for _, f := range e.Files {
+		n, err := t.covered(f)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, named{f, n})
+	}
+	return t.sums(ctx, files, nil)
 }
 
 // Built reports the names of files that Build makes itself: they cannot be extras.

@@ -1,6 +1,9 @@
 package boot
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // Heads reads grub.cfg with bash: `read line`, unquoted expansions and an eval.
 // This file models what those do to a line, byte for byte where the result depends
@@ -50,24 +53,53 @@ func readLines(data []byte) []string {
 const bashQuirks = "\x01\x7f"
 
 // words is an unquoted expansion: split at blanks. glob is true if a word is a
-// pattern that bash would try to match with file names.
-func words(s string) (w []string, glob bool) {
+// pattern that bash may replace by file names. names are those that may be there.
+func words(s string, names ...string) (w []string, glob bool) {
 	w = strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(ifs, r) })
 	for _, x := range w {
-		if isGlob(x) {
+		if isGlob(x, names) {
 			glob = true
 		}
 	}
 	return w, glob
 }
 
-func isGlob(w string) bool {
+// isGlob reports a pattern that may match. One of brackets alone stands for names of its
+// own length, so that it is known what it matches.
+func isGlob(w string, names []string) bool {
 	if strings.ContainsAny(w, "*?") {
 		return true
 	}
 	_, after, ok := strings.Cut(w, "[")
-	return ok && strings.Contains(after, "]")
+	if !ok || !strings.Contains(after, "]") {
+		return false
+	}
+	if strings.Contains(w, "/") {
+		return true
+	}
+	for rest := w; ; {
+		_, in, ok := strings.Cut(rest, "[")
+		if !ok {
+			break
+		}
+		// Classes, and what they are not, path.Match has not, or writes in another way.
+		if in == "" || strings.IndexByte("!^:.=]\\", in[0]) >= 0 {
+			return true
+		}
+		rest = in
+	}
+	for _, n := range names {
+		if ok, err := path.Match(w, n); ok || err != nil {
+			return true
+		}
+	}
+	_, err := path.Match(w, "")
+	return err != nil
 }
+
+// headsTop are the names at the top of Heads's initrd, where its scripts run.
+var headsTop = []string{"bin", "blobs", "boot", "data", "dev", "etc", "init", "lib", "lib32", "lib64", "media", "mnt", "mount-boot", "mount-boot.sh",
+	"proc", "root", "run", "sbin", "share", "sys", "tests", "tmp", "usr", "var", ".bash_history", ".gnupg"}
 
 // cutField is `cut -d' ' -fN` (one field) on one line: a line without a blank is
 // printed whole, whatever the field.
@@ -153,7 +185,7 @@ var shellVars = map[string]bool{
 
 // evalEcho is `echo $(eval "echo \"$entry\"")`, which Heads prints entries with.
 // why is "" if the result depends on entry alone.
-func evalEcho(entry string) (out, why string) {
+func evalEcho(entry string, names ...string) (out, why string) {
 	var b []byte
 	quoted := true // the text begins inside the quotes that eval's echo opens
 	i := 0
@@ -199,7 +231,7 @@ func evalEcho(entry string) (out, why string) {
 	if why != "" {
 		return "", why
 	}
-	w, glob := words(string(b))
+	w, glob := words(string(b), names...)
 	switch {
 	case glob:
 		why = "it holds a pattern (* ? [ ]) that the firmware may replace by file names"

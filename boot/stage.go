@@ -3,7 +3,7 @@ package boot
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -57,8 +57,13 @@ func (d *Dir) Stage(s *Set, sig []byte) error {
 // seen to be partial.
 func (d *Dir) discard(op string) error {
 	d.verified = nil
-	ok, err := d.exists(stageDir)
-	if err == nil && ok {
+	i, err := d.stat(stageDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil && !i.Type.IsDir():
+		err = d.w.Remove(op+".discard", stageDir) // not what it leads to
+	case err == nil:
 		err = errors.Join(
 			d.w.Remove(op+".discard:kexec.sig", stageDir+"/"+sigName),
 			d.w.SyncDir(op+".discard.sync", stageDir),
@@ -82,11 +87,16 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	if st.Stage != StageComplete {
 		return nil, fmt.Errorf("checking the staged boot files: %w", ErrNotStaged)
 	}
-	set, sig, err := d.readSet(stageDir)
+	t, err := walk(d.path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.check(set, sig, verify, false)
+	defer t.close()
+	set, sig, err := t.readSet(stageDir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.check(t, set, sig, verify, false)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +130,7 @@ func (d *Dir) Install(verify Verifier) error {
 		return fmt.Errorf("putting the boot files in place: %w", ErrNotStaged)
 	}
 	d.verified = nil
-	set, sig, err := d.readSet(stageDir)
+	set, sig, err := d.installable()
 	if err != nil {
 		return err
 	}
@@ -157,16 +167,27 @@ func (d *Dir) Install(verify Verifier) error {
 	return d.sync("commit.sync:stage")
 }
 
+// installable reads the staged set, once more looks for what must not be there.
+func (d *Dir) installable() (set *Set, sig []byte, err error) {
+	t, err := walk(d.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer t.close()
+	if odd := t.odd(); odd != nil {
+		return nil, nil, fmt.Errorf("putting the boot files in place: %w", &OddError{odd})
+	}
+	return t.readSet(stageDir)
+}
+
 // removeStale removes what the previous owner left: every kexec* that is not in the
 // set, not expected, and not kexec.sig, which stays until its successor is there.
-// Directories go too: Heads does not hash them but would find a grub.cfg in them.
 func (d *Dir) removeStale(set *Set) error {
-	list, err := os.ReadDir(d.path)
+	list, err := d.names()
 	if err != nil {
-		return fmt.Errorf("listing /boot: %w", err)
+		return err
 	}
-	for _, e := range list {
-		n := e.Name()
+	for _, n := range list {
 		if !strings.HasPrefix(n, "kexec") || n == sigName || keptName(n) || strings.HasPrefix(n, ownName) && !isListed(n) {
 			continue
 		}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +37,7 @@ type Report struct {
 	Gone      []string  `json:"gone"`     // in the tree, not on the disk
 	TreeOrder bool      `json:"order"`    // same names, other order: cmp fails all the same
 	Unlisted  []string  `json:"unlisted"` // kexec* names that nothing covers and nobody expects
+	Odd       []Finding `json:"odd"`      // what is nothing that may be signed
 	OEM       OEMState  `json:"oem"`
 	OnlyOEM   bool      `json:"onlyOem"` // the tree differs from the disk by ./oem and nothing else
 	Default   int       `json:"default"` // index of the default entry; 0 if none
@@ -69,12 +68,12 @@ func (r *Report) err(allowOEM bool) error {
 
 // matches reports whether the disk is what the lists say, whoever signed them.
 func (r *Report) matches(allowOEM bool) bool {
-	return len(r.Problems) == 0 && !r.TreeOrder &&
+	return len(r.Problems) == 0 && len(r.Odd) == 0 && !r.TreeOrder &&
 		(len(r.Added)+len(r.Gone) == 0 || allowOEM && r.OnlyOEM && r.OEM == OEMAdded)
 }
 
 func (r *Report) summary() string {
-	if r.OnlyOEM && len(r.Problems) == 0 {
+	if r.OnlyOEM && len(r.Problems)+len(r.Odd) == 0 {
 		return "/boot differs from its signed list only by ./oem"
 	}
 	var parts []string
@@ -86,6 +85,7 @@ func (r *Report) summary() string {
 	count(len(r.Problems), "changed, missing or unreadable")
 	count(len(r.Added), "added")
 	count(len(r.Gone), "gone")
+	count(len(r.Odd), "that nobody can sign")
 	if r.TreeOrder {
 		parts = append(parts, "the list is out of order")
 	}
@@ -95,16 +95,21 @@ func (r *Report) summary() string {
 // Verify checks /boot as Heads does. The error is for what could not be read; what
 // was read and is wrong is in the report.
 func (d *Dir) Verify(verify Verifier) (*Report, error) {
-	set, sig, err := d.readSet("")
+	t, err := walk(d.path)
 	if err != nil {
 		return nil, err
 	}
-	return d.check(set, sig, verify, true)
+	defer t.close()
+	set, sig, err := t.readSet("")
+	if err != nil {
+		return nil, err
+	}
+	return d.check(t, set, sig, verify, true)
 }
 
 // check applies Heads's rules to a set, against the files on the disk. A legacy
 // signature is good enough to show whose /boot it is; Heads does not start from it.
-func (d *Dir) check(set *Set, sig []byte, verify Verifier, legacy bool) (*Report, error) {
+func (d *Dir) check(t *tree, set *Set, sig []byte, verify Verifier, legacy bool) (*Report, error) {
 	r := &Report{OEM: OEMAbsent}
 	r.signature(set, sig, verify, legacy)
 	hashes, tree := set.Files["kexec_hashes.txt"], set.Files["kexec_tree.txt"]
@@ -117,14 +122,13 @@ func (d *Dir) check(set *Set, sig []byte, verify Verifier, legacy bool) (*Report
 	if err != nil {
 		r.Problems = append(r.Problems, Problem{"kexec_hashes.txt", "unreadable"})
 	}
-	sums, err := d.checkHashes(r, listed)
+	r.Odd = t.odd()
+	sums, err := t.checkHashes(r, listed)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkTree(r, tree, listed, sums); err != nil {
-		return nil, err
-	}
-	d.checkDefault(r, set)
+	t.checkTree(r, tree, listed, sums)
+	t.checkDefault(r, set)
 	st, err := d.State()
 	if err != nil {
 		return nil, err
@@ -154,9 +158,9 @@ func (r *Report) signature(set *Set, sig []byte, verify Verifier, legacy bool) {
 
 // checkHashes is `sha256sum -c`. A file that is listed twice is hashed once, and is
 // changed if the two sums differ. It returns what was hashed.
-func (d *Dir) checkHashes(r *Report, listed []hashLine) ([]digest, error) {
+func (t *tree) checkHashes(r *Report, listed []hashLine) ([]digest, error) {
 	want := make(map[string]string, len(listed))
-	var present []string
+	var present []named
 	for _, l := range listed {
 		if w, ok := want[l.path]; ok {
 			if w != l.sum {
@@ -165,13 +169,17 @@ func (d *Dir) checkHashes(r *Report, listed []hashLine) ([]digest, error) {
 			continue
 		}
 		want[l.path] = l.sum
-		if what := d.missing(l.path); what != "" {
-			r.Problems = append(r.Problems, Problem{l.path, what})
-		} else {
-			present = append(present, l.path)
+		n, err := t.covered(l.path)
+		switch {
+		case err == nil:
+			present = append(present, named{l.path, n})
+		case errors.Is(err, fs.ErrNotExist):
+			r.Problems = append(r.Problems, Problem{l.path, "missing"})
+		default: // it would lead out of /boot, to what is not signed, or is no file
+			r.Problems = append(r.Problems, Problem{l.path, "unreadable"})
 		}
 	}
-	sums, err := hashFiles(context.Background(), d.path, present, true, nil)
+	sums, err := t.sums(context.Background(), present, nil)
 	if err != nil {
 		return nil, fmt.Errorf("checking /boot's files: %w", err)
 	}
@@ -183,30 +191,10 @@ func (d *Dir) checkHashes(r *Report, listed []hashLine) ([]digest, error) {
 	return sums, nil
 }
 
-// missing says why a listed file cannot be hashed; "" if it can.
-func (d *Dir) missing(path string) string {
-	if !fs.ValidPath(strings.TrimPrefix(path, "./")) {
-		return "unreadable" // it would lead out of /boot
-	}
-	fi, err := os.Stat(filepath.Join(d.path, path))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "missing"
-	case err != nil || !fi.Mode().IsRegular():
-		return "unreadable"
-	}
-	return ""
-}
-
 // checkTree is the comparison of kexec_tree.txt with `find | sort -z`.
-func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine, sums []digest) error {
-	nodes, err := walk(d.path)
-	var names *NameError
-	if err != nil && !errors.As(err, &names) {
-		return err
-	}
+func (t *tree) checkTree(r *Report, tree []byte, listed []hashLine, sums []digest) {
 	var now []string
-	for _, n := range nodes {
+	for _, n := range t.nodes {
 		if !excluded(n.path) {
 			now = append(now, n.path)
 		}
@@ -240,9 +228,8 @@ func (d *Dir) checkTree(r *Report, tree []byte, listed []hashLine, sums []digest
 	}
 	r.OnlyOEM = len(r.Added)+len(r.Gone) == 1 && (hasOEM(r.Added) || hasOEM(r.Gone))
 	if r.matches(true) {
-		r.Tree = treeOf(nodes, sums)
+		r.Tree = treeOf(t.nodes, sums)
 	}
-	return nil
 }
 
 // treeOf is TreeDigest from sums that were taken already; "" if one is missing.
@@ -272,7 +259,7 @@ func treeOf(nodes []node, sums []digest) string {
 
 // checkDefault is default_select: the default's line must be the menu's line, and
 // its files must have their hashes.
-func (d *Dir) checkDefault(r *Report, set *Set) {
+func (t *tree) checkDefault(r *Report, set *Set) {
 	for _, n := range sortedNames(set.Files) {
 		rest, ok := strings.CutPrefix(n, "kexec_default.")
 		if !ok {
@@ -283,13 +270,13 @@ func (d *Dir) checkDefault(r *Report, set *Set) {
 			return
 		}
 		r.Default = index
-		entries, err := d.Entries()
+		entries, err := t.entries()
 		if err != nil || index > len(entries) || entries[index-1].Line+"\n" != string(set.Files[n]) {
 			return
 		}
 		e := entries[index-1]
 		r.Entry = e.Name
-		sums, err := hashFiles(context.Background(), d.path, e.Files, true, nil)
+		sums, err := t.entrySums(context.Background(), e)
 		r.DefaultOK = err == nil && string(hashLines(sums)) == string(set.Files["kexec_default_hashes.txt"])
 		return
 	}

@@ -333,6 +333,9 @@ func printReport(e *cli.Env, r *boot.Report) {
 	list("added", r.Added)
 	list("gone", r.Gone)
 	list("not covered", r.Unlisted)
+	for _, f := range r.Odd {
+		fmt.Fprintf(&b, "%-14s %q: %s\n", "odd", f.Name, f.Kind)
+	}
 	if r.TreeOrder {
 		fmt.Fprintf(&b, "list           the names are out of order or listed twice\n")
 	}
@@ -380,8 +383,13 @@ func bootEntries(_ context.Context, e *cli.Env, args []string) error {
 			mark = "*"
 		}
 		fmt.Fprintf(e.Stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, strings.Join(x.Files, " "))
-		if x.Uncertain != "" {
+		switch {
+		case len(x.Gone) > 0:
+			fmt.Fprintf(e.Stdout, "      cannot be the default: not in /boot, or not covered by its signature: %q\n", x.Gone)
+		case x.Uncertain != "":
 			fmt.Fprintf(e.Stdout, "      cannot be the default: %s\n", x.Uncertain)
+		case x.Hidden != "":
+			fmt.Fprintf(e.Stdout, "      %s\n", x.Hidden)
 		}
 	}
 	return nil
