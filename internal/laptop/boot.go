@@ -55,7 +55,7 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	}
 	for _, e := range entries {
 		info.Entries = append(info.Entries, e.Name)
-		info.Uncertain = append(info.Uncertain, e.Uncertain != "")
+		info.Uncertain = append(info.Uncertain, !e.Startable())
 	}
 	info.Default, info.Signed = boot.Suggest(entries)-1, a.dir.Default(entries)-1
 	return info, nil

@@ -12,14 +12,14 @@ import (
 func TestBootInfo(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "vmlinuz", "kernel", 0o644)
-	put(t, dir, "grub/grub.cfg", "menuentry 'rescue' {\n\tlinux /vmlinuz\n}\nmenuentry 'two' {\n\tlinux /vmlinuz\n}\nmenuentry 'spoils' {\n\tlinux vmlinuz\n}\nmenuentry 'four' {\n\tlinux /vmlinuz a\n}\n", 0o644)
+	put(t, dir, "grub/grub.cfg", "menuentry 'rescue' {\n\tlinux /vmlinuz\n}\nmenuentry 'two' {\n\tlinux /vmlinuz\n}\nmenuentry 'spoils' {\n\tlinux /vmlinuz-$v\n}\nmenuentry 'four' {\n\tlinux /vmlinuz a\n}\n", 0o644)
 	d, err := boot.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := &bootAdapter{dir: d}
 	i, err := a.Info(t.Context())
-	if err != nil || i.Default != 1 || i.Signed != -1 || !slices.Equal(i.Uncertain, []bool{false, false, true}) {
+	if err != nil || i.Default != 1 || i.Signed != -1 || !slices.Equal(i.Uncertain, []bool{false, false, true, true}) {
 		t.Fatalf("%+v %v", i, err)
 	}
 	e, err := d.Entries()
