@@ -31,6 +31,9 @@ type Dir struct {
 	w        FS
 	verified *Set // the staged set that VerifyStaged accepted
 	mount    mount
+	form     Form  // SetForm
+	formErr  error // why it is not known, although there is a firmware to ask
+	seen     Form  // of the last good signature that Verify saw
 }
 
 // Open opens a /boot directory of the running system.

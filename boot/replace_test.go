@@ -445,6 +445,7 @@ func TestLegacySignature(t *testing.T) {
 	if r, err := d.Verify(goodSig); err != nil || r.Err() != nil || !r.Legacy {
 		t.Errorf("%+v, %v", r, err)
 	}
+	d.SetForm(FormNames)
 	if err := d.Stage(set, legacy); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ type Set struct {
 	// OEM is set if the lists include /boot/oem: the seller's order, trigger first,
 	// signature second. Committing such a set leaves /boot/oem in place.
 	OEM bool
+	// Form is how the signature names the files; "" is FormNames.
+	Form Form
 }
 
 // BuildOptions says what a set holds besides the hashes and the tree.
@@ -35,6 +37,10 @@ type BuildOptions struct {
 // anything that must not be signed, and ErrEntry if the entry cannot be the default.
 func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 	s := &Set{Files: maps.Clone(o.Extra), OEM: o.KeepOEM}
+	s.Form, _ = d.Form()
+	if d.formErr != nil {
+		return nil, fmt.Errorf("building the set of boot files: %w", d.formErr)
+	}
 	if s.Files == nil {
 		s.Files = make(map[string][]byte)
 	}
@@ -111,8 +117,8 @@ func setName(n string) bool {
 	return topName(n) && (isListed(n) && !strings.HasPrefix(n, ownName) || n == "kexec_hotp_counter")
 }
 
-// SignedBytes returns what Heads gives to gpg: see SignedBytes.
-func (s *Set) SignedBytes() []byte { return SignedBytes(s.Files) }
+// SignedBytes returns what Heads gives to gpg, in the form of the set.
+func (s *Set) SignedBytes() []byte { return signedBytes(s.Files, s.Form.prefix()) }
 
 // SignedBytes returns what kexec.sig signs: the output of `sha256sum kexec*.txt` in
 // /boot, the names in the order of the C locale. Other names are passed over.

@@ -96,14 +96,19 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.check(t, set, sig, verify, false)
+	// Whoever staged it knew the form; without a firmware to ask, either is his.
+	forms := []Form{FormNames, FormPaths}
+	if d.form != "" {
+		forms = []Form{d.form}
+	}
+	r, err := d.check(t, set, sig, verify, forms)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.ErrButOEM(); err != nil {
 		return r, err
 	}
-	set.OEM = r.OEM == OEMCovered
+	set.OEM, set.Form = r.OEM == OEMCovered, r.Form
 	d.verified = set
 	return r, nil
 }
@@ -158,7 +163,10 @@ func (d *Dir) Install(verify Verifier) error {
 	if err != nil {
 		return err
 	}
-	if err := r.ErrButOEM(); err != nil {
+	if err = r.ErrButOEM(); err == nil && r.Form != want.Form {
+		err = ErrChanged
+	}
+	if err != nil {
 		return fmt.Errorf("checking the boot files in place: %w", err)
 	}
 	if err := d.discard("commit"); err != nil {

@@ -30,7 +30,8 @@ type Problem struct {
 // trusted unless Signature is nil.
 type Report struct {
 	Signature error     `json:"-"`      // nil: good; ErrNoSignature or ErrBadSignature otherwise
-	Legacy    bool      `json:"legacy"` // signed over absolute names, as before 2026
+	Form      Form      `json:"form"`   // how the good signature names the files; "" if there is none
+	Legacy    bool      `json:"legacy"` // FormPaths
 	Listed    []string  `json:"listed"` // the files that kexec.sig covers
 	Problems  []Problem `json:"problems"`
 	Added     []string  `json:"added"`    // on the disk, not in the tree
@@ -104,14 +105,19 @@ func (d *Dir) Verify(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.check(t, set, sig, verify, true)
+	// Either form shows whose /boot it is.
+	r, err := d.check(t, set, sig, verify, []Form{FormNames, FormPaths})
+	if err == nil && r.Form != "" {
+		d.seen = r.Form
+	}
+	return r, err
 }
 
-// check applies Heads's rules to a set, against the files on the disk. A legacy
-// signature is good enough to show whose /boot it is; Heads does not start from it.
-func (d *Dir) check(t *tree, set *Set, sig []byte, verify Verifier, legacy bool) (*Report, error) {
+// check applies Heads's rules to a set, against the files on the disk. The signature may
+// have any of the forms.
+func (d *Dir) check(t *tree, set *Set, sig []byte, verify Verifier, forms []Form) (*Report, error) {
 	r := &Report{OEM: OEMAbsent}
-	r.signature(set, sig, verify, legacy)
+	r.signature(set, sig, verify, forms)
 	hashes, tree := set.Files["kexec_hashes.txt"], set.Files["kexec_tree.txt"]
 	for _, n := range []string{"kexec_hashes.txt", "kexec_tree.txt"} {
 		if _, ok := set.Files[n]; !ok {
@@ -137,7 +143,7 @@ func (d *Dir) check(t *tree, set *Set, sig []byte, verify Verifier, legacy bool)
 	return r, nil
 }
 
-func (r *Report) signature(set *Set, sig []byte, verify Verifier, legacy bool) {
+func (r *Report) signature(set *Set, sig []byte, verify Verifier, forms []Form) {
 	for _, n := range sortedNames(set.Files) {
 		if isListed(n) {
 			r.Listed = append(r.Listed, n)
@@ -147,13 +153,18 @@ func (r *Report) signature(set *Set, sig []byte, verify Verifier, legacy bool) {
 		r.Signature = ErrNoSignature
 		return
 	}
-	err := verify(sig, set.SignedBytes())
-	if err != nil && legacy && verify(sig, signedBytes(set.Files, "/boot/")) == nil {
-		r.Legacy, err = true, nil
+	var bad error
+	for _, f := range forms {
+		err := verify(sig, signedBytes(set.Files, f.prefix()))
+		if err == nil {
+			r.Form, r.Legacy = f, f == FormPaths
+			return
+		}
+		if bad == nil {
+			bad = err
+		}
 	}
-	if err != nil {
-		r.Signature = fmt.Errorf("%w: %w", ErrBadSignature, err)
-	}
+	r.Signature = fmt.Errorf("%w: %w", ErrBadSignature, bad)
 }
 
 // checkHashes is `sha256sum -c`. A file that is listed twice is hashed once, and is

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"reown/boot"
 	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/laptop"
 )
@@ -20,7 +21,9 @@ Where the devices are (right by default inside the firmware):
   --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
   --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
   --stick DIR           a mounted directory to use instead of a USB stick
-  --config FILE         Heads' configuration (/tmp/config)`
+  --config FILE         Heads' configuration (/tmp/config)
+  --heads-form F        how the firmware names the signed files: auto, names (Heads since
+                        April 2026) or paths (before)`
 
 // devices are the flags that say where the machine's devices are. Everything has a default
 // that is right inside the firmware's initrd; a technician, or the lab, names other paths.
@@ -47,6 +50,10 @@ func (d *devices) bind(fs *flag.FlagSet) {
 		return nil
 	})
 	fs.StringVar(&d.Heads, "config", laptop.HeadsConfig, "")
+	fs.Func("heads-form", "", func(s string) (err error) {
+		d.Form, err = boot.ParseForm(s)
+		return err
+	})
 }
 
 // open puts the machine together.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"reown/boot"
 )
 
 // HeadsConfig is where Heads leaves its combined configuration at run time.
@@ -28,6 +30,7 @@ type Config struct {
 	Flash  string     // see flash.Open; "none"; "auto": as Heads' configuration says
 	Heads  string     // Heads' configuration; it must be there unless it is HeadsConfig
 	Sticks []string   // mounted directories that stand for USB sticks; empty: those that are plugged in
+	Form   boot.Form  // of the signature that Heads verifies; "": as its scripts say, or the seller's has it
 	// NoRestart leaves the computer on at the end of a run.
 	NoRestart bool
 

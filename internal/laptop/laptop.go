@@ -47,6 +47,9 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", c.Boot, err)
 	}
+	if dir.SetForm(c.Form); c.Form == "" {
+		dir.DetectForm("/") // beside Heads' own scripts
+	}
 	buses, err := CardBuses(c.Card)
 	if err != nil {
 		return nil, err

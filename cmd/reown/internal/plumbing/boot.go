@@ -35,6 +35,9 @@ give the signature to 'reown boot sign --sig'.
   --extra NAME=FILE  another file of the set, such as kexec_rollback.txt; repeatable
   --fresh            drop the other kexec*.txt files there are now (they are kept)
   --keep-oem         include /boot/oem: the seller's side
+  --heads-form F     how the firmware names the files in what is signed: names (Heads since
+                     April 2026), paths (before); default: as the firmware's own scripts
+                     verify, where reown runs beside them, else names
   --json             names and digests`
 
 const bootSignHelp = `
@@ -47,7 +50,7 @@ renames it into place with the signature last, and removes /boot/oem at the very
   --pin-file FILE    the card's user PIN
   --card auto|usb|pcsc|pcsc:SOCKET, --serial S   which card, as for 'reown card'
   --cert FILE        the public key that the signature must be by; required
-  --entry, --extra, --fresh, --keep-oem   as for 'reown boot hash'`
+  --entry, --extra, --fresh, --keep-oem, --heads-form   as for 'reown boot hash'`
 
 const bootVerifyHelp = `
 Checks the signature, every hash, the list of names and the default entry. Exit code 3
@@ -63,17 +66,29 @@ type setFlags struct {
 	entry          int
 	extra          []string
 	fresh, keepOEM bool
+	form           string
 }
 
 func (s *setFlags) register(fs *flag.FlagSet) {
 	fs.IntVar(&s.entry, "entry", 0, "")
 	fs.BoolVar(&s.fresh, "fresh", false, "")
 	fs.BoolVar(&s.keepOEM, "keep-oem", false, "")
+	fs.StringVar(&s.form, "heads-form", "auto", "")
 	fs.Func("extra", "", func(v string) error { s.extra = append(s.extra, v); return nil })
 }
 
 // build makes the set that the flags describe.
 func (s *setFlags) build(ctx context.Context, e *cli.Env, d *boot.Dir) (*boot.Set, error) {
+	form, err := boot.ParseForm(s.form)
+	if err != nil {
+		return nil, cli.Usagef("--heads-form: %v", err)
+	}
+	if d.SetForm(form); form == "" {
+		d.DetectForm("/")
+	}
+	if _, known := d.Form(); !known {
+		fmt.Fprintln(e.Stderr, "No firmware here to ask: the signature is made for Heads since April 2026. For an older one say --heads-form paths.")
+	}
 	extra := make(map[string][]byte)
 	if !s.fresh {
 		st, err := d.State()
