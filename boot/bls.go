@@ -137,7 +137,8 @@ func rankBLS(entries []Entry, keys []blsKey) {
 			position, last = position+1, k.id
 		}
 		entries[i].rank = rank + 1
-		if n, err := strconv.Atoi(k.def); err == nil && n == position || err != nil && k.def != "" && (k.def == k.id || k.def == k.title) {
+		n, err := strconv.Atoi(k.def)
+		if err == nil && n == position || err != nil && k.def != "" && (k.def == k.id || k.def == k.title) {
 			entries[i].rank -= len(entries) + 1
 		}
 	}

@@ -135,7 +135,10 @@ func overrides(files []initrd.File) (*Crypttab, error) {
 }
 
 // noKeyFile are options with which a key in a file is not all, or nothing at all.
-var noKeyFile = []string{"keyscript", "header", "keyfile-offset", "keyfile-size", "keyfile-erase", "tpm2-device", "fido2-device", "pkcs11-uri", "plain", "swap", "tmp", "tcrypt", "bitlk", "offset", "skip"}
+var noKeyFile = []string{
+	"keyscript", "header", "keyfile-offset", "keyfile-size", "keyfile-erase", "tpm2-device", "fido2-device", "pkcs11-uri",
+	"plain", "swap", "tmp", "tcrypt", "bitlk", "offset", "skip",
+}
 
 // crypttabLine reads a line (crypttab(5)); nil: it takes no key, or is no entry.
 func crypttabLine(l string) (*CrypttabLine, error) {

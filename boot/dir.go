@@ -169,8 +169,9 @@ func (d *Dir) readTop(name string, max int64) (b []byte, err error) {
 // since 2018, apart from kexec_default.N.txt. kexec_menu.txt, which it reads in the place
 // of its own menu and never writes to /boot, is none.
 var headsFiles = []string{
-	sigName, "kexec_hashes.txt", "kexec_tree.txt", "kexec_default_hashes.txt", "kexec_rollback.txt", "kexec_primhdl_hash.txt",
-	"kexec_key_devices.txt", "kexec_key_lvm.txt", "kexec_lukshdr_hash.txt", CrypttabFile, "kexec_hotp_counter", "kexec_hotp_key",
+	sigName, "kexec_hashes.txt", "kexec_tree.txt", "kexec_default_hashes.txt",
+	"kexec_rollback.txt", "kexec_primhdl_hash.txt", "kexec_hotp_counter", "kexec_hotp_key",
+	"kexec_key_devices.txt", "kexec_key_lvm.txt", "kexec_lukshdr_hash.txt", CrypttabFile,
 	"kexec_root_hashes.txt", "kexec_root_dirs.txt", "kexec_package_trigger_pre.txt", "kexec_package_trigger_post.txt",
 }
 

@@ -242,7 +242,8 @@ func Suggest(entries []Entry) int {
 	for i := range entries {
 		e := &entries[i]
 		n := strings.ToLower(e.Name)
-		if !e.Startable() || e.Hidden != "" || strings.Contains(n, "rescue") || strings.Contains(n, "recovery") || strings.Contains(n, "memtest") {
+		rescue := strings.Contains(n, "rescue") || strings.Contains(n, "recovery") || strings.Contains(n, "memtest")
+		if !e.Startable() || e.Hidden != "" || rescue {
 			continue
 		}
 		if best == 0 || e.rank < entries[best-1].rank {

@@ -78,10 +78,9 @@ func formOf(body, name string) (Form, error) {
 		if strings.HasPrefix(l, "#") || strings.HasPrefix(l, "DEBUG ") || !strings.Contains(l, "sha256sum") {
 			continue
 		}
-		switch {
-		case strings.Contains(l, "(cd ") && strings.Contains(l, "&& sha256sum"):
+		if strings.Contains(l, "(cd ") && strings.Contains(l, "&& sha256sum") {
 			found[FormNames] = true
-		case strings.Contains(l, "find $1/kexec") || strings.Contains(l, "find \"$1\"/kexec") || strings.Contains(l, "sha256sum $1/kexec"):
+		} else if strings.Contains(l, "find $1/kexec") {
 			found[FormPaths] = true
 		}
 	}

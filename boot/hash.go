@@ -171,6 +171,16 @@ func (t *tree) sums(ctx context.Context, files []named, progress Progress) ([]di
 }
 
 func (t *tree) sum(ctx context.Context, n *node, buf []byte, report func(int64)) (sum [sha256.Size]byte, err error) {
+	if t.known != nil {
+		if have, ok := t.known.Load(n.path); ok {
+			return have.([sha256.Size]byte), nil
+		}
+		defer func() {
+			if err == nil {
+				t.known.Store(n.path, sum)
+			}
+		}()
+	}
 	f, err := t.open(n)
 	if err != nil {
 		return sum, err

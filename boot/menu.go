@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -75,9 +76,15 @@ type menuReader struct {
 // readMenu reads a grub.cfg. dir is its folder from the top of /boot; env is grubenv's
 // content; exists answers GRUB's -d, -e, -f and -s for paths on this partition.
 func readMenu(src, env []byte, dir string, exists func(path string, test byte) tri) *grubMenu {
-	r := &menuReader{src: src, exists: exists, unknown: map[string]bool{"grub_platform": true, "grub_cpu": true, "cmdpath": true}, env: readEnv(env)}
-	r.vars = map[string]string{"root": "root", "prefix": "(root)" + strings.TrimSuffix(dir, "/"), "config_directory": "(root)" + strings.TrimSuffix(dir, "/"),
-		"feature_menuentry_id": "y", "feature_menuentry_options": "y", "feature_default_font_path": "y", "feature_all_video_module": "y", "feature_timeout_style": "y"}
+	prefix := "(root)" + strings.TrimSuffix(dir, "/")
+	r := &menuReader{
+		src: src, exists: exists, env: readEnv(env),
+		vars:    map[string]string{"root": "root", "prefix": prefix, "config_directory": prefix},
+		unknown: map[string]bool{"grub_platform": true, "grub_cpu": true, "cmdpath": true},
+	}
+	for _, f := range []string{"menuentry_id", "menuentry_options", "default_font_path", "timeout_style"} {
+		r.vars["feature_"+f] = "y"
+	}
 	r.joined = joinedLines(src)
 	for {
 		words, line, end := r.next()
@@ -208,7 +215,7 @@ func (r *menuReader) assign(w []word) {
 		}
 	case first.text == "blscfg":
 		r.menu.blscfg = true
-	case first.text == "source" || first.text == "." || first.text == "configfile" || first.text == "normal" || first.text == "extract_entries_source":
+	case slices.Contains([]string{"source", ".", "configfile", "normal", "extract_entries_source"}, first.text):
 		if len(w) > 1 && r.menu.other == "" {
 			r.menu.other = w[1].text
 		}

@@ -1,9 +1,11 @@
 package boot
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -88,7 +90,8 @@ func (t *tree) oddNode(n *node, names uint64) OddKind {
 	case n.typ.IsRegular() && n.links > 1 && n.links > names:
 		return OddLinks
 	case own:
-		if name := path.Base(n.path); !n.typ.IsRegular() || strings.Count(n.path, "/") != 2 || name != sigName && !setName(name) {
+		name := path.Base(n.path)
+		if !n.typ.IsRegular() || strings.Count(n.path, "/") != 2 || name != sigName && !setName(name) {
 			return OddFolder
 		}
 	case excluded(n.path) && strings.Count(n.path, "/") > 1:
@@ -110,10 +113,12 @@ func (t *tree) oddNode(n *node, names uint64) OddKind {
 // or of Heads's, which change without a signature.
 func (t *tree) oddLink(n *node) OddKind {
 	to, err := t.resolve(n.path)
-	switch base := path.Base(n.path); {
+	base := path.Base(n.path)
+	menu := slices.Contains([]string{"grub.cfg", "grubenv", "loader", "entries"}, base) || strings.HasSuffix(base, ".conf")
+	switch {
 	case err == nil && excluded(to.path):
 		return OddLink
-	case err == errOutside && (base == "grub.cfg" || base == "grubenv" || base == "loader" || base == "entries" || strings.HasSuffix(base, ".conf")):
+	case errors.Is(err, errOutside) && menu:
 		return OddMenuLink
 	}
 	return ""

@@ -16,7 +16,10 @@ func (e *StartError) Error() string {
 
 // machineFiles are what may be new in a set that is signed again: the TPM's root, its
 // counter, and which LUKS headers the disk unlock key is for.
-var machineFiles = []string{"kexec_rollback.txt", "kexec_primhdl_hash.txt", "kexec_lukshdr_hash.txt", "kexec_key_devices.txt", "kexec_key_lvm.txt"}
+var machineFiles = []string{
+	"kexec_rollback.txt", "kexec_primhdl_hash.txt",
+	"kexec_lukshdr_hash.txt", "kexec_key_devices.txt", "kexec_key_lvm.txt",
+}
 
 // OnlyMachine returns nil if this set starts exactly what another does: hashes, tree,
 // default entry and all else byte for byte, but for the files about TPM root, counter and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync"
 )
 
 // errRehearsal stands in for a signature.
@@ -22,7 +23,7 @@ var placeholders = map[string][]byte{
 // give, and checked by Heads's rules as if it were signed. bytes is what Stage and
 // Install will write at most, at one time, for Trial. It returns what those would:
 // *OddError, ErrEntry (with a *GoneError if files are missing), ErrNoEntries, ErrSetName,
-// ErrTooLarge, or a *MismatchError if /boot changes meanwhile.
+// ErrTooLarge, ErrForm. Each file is read once.
 func (d *Dir) Rehearse(ctx context.Context, o BuildOptions) (set *Set, bytes int64, err error) {
 	o.Extra = maps.Clone(o.Extra)
 	if o.Extra == nil {
@@ -33,15 +34,15 @@ func (d *Dir) Rehearse(ctx context.Context, o BuildOptions) (set *Set, bytes int
 			o.Extra[n] = b
 		}
 	}
-	set, err = d.Build(ctx, o)
-	if err != nil {
-		return nil, 0, err
-	}
 	t, err := walk(d.path)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer t.close()
+	t.known = new(sync.Map)
+	if set, err = d.build(ctx, t, o); err != nil {
+		return nil, 0, err
+	}
 	want := string(set.SignedBytes())
 	r, err := d.check(t, set, []byte("rehearsal"), func(_, data []byte) error {
 		if string(data) != want {

@@ -36,6 +36,15 @@ type BuildOptions struct {
 // Build makes a set for /boot as it is, in memory. It returns an *OddError if there is
 // anything that must not be signed, and ErrEntry if the entry cannot be the default.
 func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
+	t, err := walk(d.path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	return d.build(ctx, t, o)
+}
+
+func (d *Dir) build(ctx context.Context, t *tree, o BuildOptions) (*Set, error) {
 	s := &Set{Files: maps.Clone(o.Extra), OEM: o.KeepOEM}
 	s.Form, _ = d.Form()
 	if d.formErr != nil {
@@ -49,11 +58,6 @@ func (d *Dir) Build(ctx context.Context, o BuildOptions) (*Set, error) {
 			return nil, fmt.Errorf("building the set of boot files: %q: %w", n, ErrSetName)
 		}
 	}
-	t, err := walk(d.path)
-	if err != nil {
-		return nil, err
-	}
-	defer t.close()
 	if o.Entry != 0 {
 		if err := t.addDefault(ctx, s, o.Entry); err != nil {
 			return nil, err

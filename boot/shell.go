@@ -98,8 +98,10 @@ func isGlob(w string, names []string) bool {
 }
 
 // headsTop are the names at the top of Heads's initrd, where its scripts run.
-var headsTop = []string{"bin", "blobs", "boot", "data", "dev", "etc", "init", "lib", "lib32", "lib64", "media", "mnt", "mount-boot", "mount-boot.sh",
-	"proc", "root", "run", "sbin", "share", "sys", "tests", "tmp", "usr", "var", ".bash_history", ".gnupg"}
+var headsTop = []string{
+	"bin", "blobs", "boot", "data", "dev", "etc", "init", "lib", "lib32", "lib64", "media", "mnt", "mount-boot", "mount-boot.sh",
+	"proc", "root", "run", "sbin", "share", "sys", "tests", "tmp", "usr", "var", ".bash_history", ".gnupg",
+}
 
 // cutField is `cut -d' ' -fN` (one field) on one line: a line without a blank is
 // printed whole, whatever the field.

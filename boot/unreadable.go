@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,7 +32,8 @@ func (t *tree) noEntries(configs []config) error {
 				add(name, "the firmware reads the entries of systemd-boot only where there is a grub.cfg, too")
 			}
 		case "entries":
-			if n.typ.IsDir() && name != "/loader/entries" && name != "/boot/loader/entries" && strings.HasSuffix(lower, "/loader/entries") {
+			usual := name == "/loader/entries" || name == "/boot/loader/entries"
+			if n.typ.IsDir() && !usual && strings.HasSuffix(lower, "/loader/entries") {
 				add(name, "the firmware looks for such entries in /loader/entries only")
 			}
 		}
@@ -62,7 +64,7 @@ func (t *tree) whyNothing(c config) string {
 		return err.Error()
 	}
 	m := readMenu(data, nil, c.dir(), t.isThere)
-	entry := bytes.HasPrefix(data, []byte("menuentry")) || bytes.Contains(data, []byte("\nmenuentry")) || bytes.Contains(data, []byte(" menuentry")) || bytes.Contains(data, []byte("\tmenuentry"))
+	entry := slices.Contains(strings.Fields(string(data)), "menuentry")
 	switch {
 	case c.efi() && entry:
 		return "the firmware passes over menus in folders of EFI"

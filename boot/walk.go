@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"reown/internal/atomicfile"
 )
@@ -52,6 +53,7 @@ type tree struct {
 	root  *atomicfile.Dir
 	nodes []node
 	index map[string]int // by path; the top is "."
+	known *sync.Map      // path to sum: what a rehearsal has hashed; nil: each file is read again
 }
 
 // walk reads every name below a directory. The tree must be closed.

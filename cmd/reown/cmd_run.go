@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"reown/cmd/reown/internal/cli"
@@ -219,7 +218,7 @@ func readSecrets(e *cli.Env, name string) (*secret.Buffer, error) {
 type secretsFile string
 
 func (name secretsFile) Replace(doc *secret.Buffer) error {
-	if st, err := os.Stat(string(name)); err == nil && !st.Mode().IsRegular() || strings.HasPrefix(string(name), "/dev/") {
+	if cli.Special(string(name)) {
 		f, err := os.OpenFile(string(name), os.O_WRONLY, 0)
 		if err != nil {
 			return err

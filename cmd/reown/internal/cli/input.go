@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -120,8 +121,8 @@ func (e *Env) WriteResult(file string, data []byte, mode os.FileMode) error {
 		return err
 	}
 	write := atomicfile.WriteFile
-	if fi, err := os.Lstat(file); err == nil && !fi.Mode().IsRegular() {
-		write = os.WriteFile // a link such as /dev/stdout, or a pipe
+	if Special(file) {
+		write = os.WriteFile
 	}
 	if err := write(file, data, mode); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
@@ -145,4 +146,11 @@ func OrNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// Special reports an output that is written to and not replaced: a pipe, a device, a
+// descriptor such as /dev/stdout. Any other link is replaced.
+func Special(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && !st.Mode().IsRegular() || strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/")
 }
