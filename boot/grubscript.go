@@ -41,10 +41,8 @@ func (r *menuReader) next() (words []word, line int, end byte) {
 		case '#':
 			if inWord {
 				add("#")
-				break
-			}
-			for r.pos < len(r.src) && r.src[r.pos] != '\n' {
-				r.pos++
+			} else {
+				r.comment()
 			}
 		case '\\':
 			if r.pos < len(r.src) {
@@ -67,6 +65,13 @@ func (r *menuReader) next() (words []word, line int, end byte) {
 	}
 	flush()
 	return words, line, 0
+}
+
+// comment passes over the rest of a line.
+func (r *menuReader) comment() {
+	for r.pos < len(r.src) && r.src[r.pos] != '\n' {
+		r.pos++
+	}
 }
 
 // newline counts the line feed just read as readLines does, by which entries are found

@@ -77,7 +77,8 @@ func (t *tree) odd() (out []Finding) {
 }
 
 func (t *tree) oddNode(n *node, names uint64) OddKind {
-	own := strings.HasPrefix(n.path, "./"+stageDir+"/")
+	regular, dir := n.typ.IsRegular(), n.typ.IsDir()
+	depth := strings.Count(n.path, "/")
 	switch {
 	case n.path == "./":
 		return ""
@@ -87,23 +88,31 @@ func (t *tree) oddNode(n *node, names uint64) OddKind {
 		return OddDevice
 	case n.typ&(fs.ModeNamedPipe|fs.ModeSocket) != 0:
 		return OddPipe
-	case n.typ.IsRegular() && n.links > 1 && n.links > names:
+	case regular && n.links > 1 && n.links > names:
 		return OddLinks
-	case own:
-		name := path.Base(n.path)
-		if !n.typ.IsRegular() || strings.Count(n.path, "/") != 2 || name != sigName && !setName(name) {
-			return OddFolder
-		}
-	case excluded(n.path) && strings.Count(n.path, "/") > 1:
-		return "" // its folder is named
-	case excluded(n.path) && n.typ.IsDir() && n.path != "./"+stageDir:
+	case excluded(n.path) && depth > 1:
+		return oddBelow(n, depth)
+	case excluded(n.path) && dir && n.path != "./"+stageDir:
 		return OddFolder
-	case excluded(n.path) && !n.typ.IsDir() && !n.typ.IsRegular(), n.path == oemPath && !n.typ.IsRegular():
+	case excluded(n.path) && !dir && !regular, n.path == oemPath && !regular:
 		return OddNotFile
 	case n.typ == fs.ModeSymlink:
 		return t.oddLink(n)
-	case !n.typ.IsRegular() && !n.typ.IsDir():
+	case !regular && !dir:
 		return OddUnknown
+	}
+	return ""
+}
+
+// oddBelow looks at what lies in a folder that begins with kexec: in the stage, nothing
+// but the files of a set. Other such folders are named themselves.
+func oddBelow(n *node, depth int) OddKind {
+	if !strings.HasPrefix(n.path, "./"+stageDir+"/") {
+		return ""
+	}
+	name := path.Base(n.path)
+	if !n.typ.IsRegular() || depth != 2 || name != sigName && !setName(name) {
+		return OddFolder
 	}
 	return ""
 }
