@@ -19,10 +19,12 @@ func parseGrub(data []byte, dir string, readable func(string) bool, names ...str
 		p.spoiled = "the configuration holds control characters"
 	}
 	for i, line := range readLines(data) {
+		if strings.HasPrefix(line, "menuentry") {
+			p.begin = i // also where Heads is in an entry still, as it sees it
+		}
 		if p.inEntry {
 			p.entryLine(line)
 		} else {
-			p.begin = i
 			p.searchLine(line)
 		}
 		if p.stopped || len(p.out) > maxEntries {
@@ -36,7 +38,7 @@ type grubParser struct {
 	dir      string
 	readable func(string) bool
 	names    []string
-	begin    int // the line of the last menuentry
+	begin    int // the line of the last menuentry, whatever Heads takes it for
 	out      []Entry
 	spoiled  string // why nothing after this line can be predicted
 	stopped  bool   // Heads's script ends here
