@@ -30,8 +30,8 @@ func (v *Volume) Erase(ctx context.Context) error {
 	if err := v.load(); err != nil {
 		return err
 	}
-	if v.state.foreign {
-		return ErrForeign
+	if v.state.unclear != nil {
+		return v.state.unclear
 	}
 	root, err := v.erased()
 	if err != nil {

@@ -11,9 +11,18 @@ var (
 	ErrNotLUKS = errors.New("not a LUKS volume")
 	// ErrDamaged: there is a LUKS header, and no copy of it is intact.
 	ErrDamaged = errors.New("no intact copy of the LUKS header")
-	// ErrDisagree: both copies of the header are intact and of one age, and say
-	// different things.
+	// ErrDisagree: both copies of the header are intact and say different things, and it
+	// is not that one is an update older.
 	ErrDisagree = errors.New("the two copies of the LUKS header disagree")
+	// ErrPartitioned: a partition table stands beside the header, so that either may be a
+	// remain of an earlier use of the disk.
+	ErrPartitioned = errors.New("a partition table stands beside the LUKS header")
+	// ErrTwoHeaders: there are intact headers of two volumes on one device.
+	ErrTwoHeaders = errors.New("two LUKS headers of different volumes on one device")
+	// ErrMember: the device is part of a RAID array; the array is what holds the volume.
+	ErrMember = errors.New("the device is a member of a RAID array")
+	// ErrTwin: another device has a volume of the same UUID.
+	ErrTwin = errors.New("two devices hold a LUKS volume of one UUID")
 	// ErrForeign: the place of the primary header holds something else, so that
 	// writing there might destroy it.
 	ErrForeign = errors.New("something other than a LUKS header stands at the start of the device")

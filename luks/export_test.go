@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 
 	"reown/internal/secret"
 )
@@ -104,6 +105,25 @@ func replaceJSON(t testing.TB, img []byte, from, to string, want int) []byte {
 		copy(raw[csumOffset:], sum)
 	}
 	return out
+}
+
+func init() { choosesNothing = true }
+
+// AtTheFloor lets a test have what everybody else gets: keyslots and ciphers at the floor.
+func AtTheFloor(t testing.TB) {
+	target := targetKDF
+	choosesNothing, targetKDF = false, 200*time.Millisecond
+	t.Cleanup(func() { choosesNothing, targetKDF = true, target })
+}
+
+// WhenArgonRuns calls f while an Argon2 is at work.
+func WhenArgonRuns(f func()) {
+	go func() {
+		for len(argon) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		f()
+	}()
 }
 
 // SetFreeMemory makes a volume believe that so many bytes are free.

@@ -78,6 +78,9 @@ func (f *file) measure(isBlock bool, fsBlock int, size int64) error {
 	if err != nil {
 		return err
 	}
+	if whole == 0 { // a loop device or card reader with nothing in it
+		return fmt.Errorf("%s is empty: %w", f.f.Name(), ErrNotLUKS)
+	}
 	f.size = size
 	if size == 0 {
 		f.size = whole - f.base

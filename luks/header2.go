@@ -41,12 +41,14 @@ type header2 struct {
 // copyState says what was found at one of the two places of a header.
 type copyState struct {
 	offset int64
+	bin    []byte // the first 4096 bytes
 	raw    []byte
 	hdr    *header2
 	err    error
 
 	unread       error // the device did not give it
 	interrupted1 bool  // cryptsetup's LUKS1 re-encryption has set the header aside
+	bare         bool  // its magic is zero, and the rest is a header
 }
 
 // readCopy reads and checks the header copy at offset. maxJSON bounds nothing
@@ -62,11 +64,25 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 		c.unread = c.err
 		return c
 	}
+	c.bin = bin
+	if allZero(bin[:6]) && !allZero(bin[:64]) {
+		full := readHeader(dev, append(bytes.Clone(magic), bin[6:]...), copyState{offset: offset})
+		c.bare = full.hdr != nil
+	}
 	if !bytes.Equal(bin[:6], magic) {
 		c.interrupted1 = bytes.Equal(bin[:6], interrupted1)
 		c.err = ErrNotLUKS
+		if c.bare {
+			c.err = badHeader("the magic at %d is zero", offset)
+		}
 		return c
 	}
+	return readHeader(dev, bin, c)
+}
+
+// readHeader reads and checks the copy that begins with bin.
+func readHeader(dev Device, bin []byte, c copyState) copyState {
+	offset := c.offset
 	if v := binary.BigEndian.Uint16(bin[6:]); v == 1 && offset == 0 {
 		c.hdr, c.err = parse1(bin, dev.Size())
 		return c
@@ -92,6 +108,7 @@ func readCopy(dev Device, offset int64, magic []byte) copyState {
 		c.unread = c.err
 		return c
 	}
+	copy(c.raw, bin[:6])
 	c.hdr, c.err = parseHeader2(c.raw)
 	return c
 }
@@ -181,43 +198,29 @@ type loaded struct {
 	hdr             *header2 // the newest intact copy
 	primary, second copyState
 	stale           []int64 // offsets of copies that are bad or old
-	foreign         bool    // the primary's place holds something that is not LUKS
-	disagree        bool    // both copies are intact and of one age, but not the same
+	block1          [8]byte // what stands at byte 4096
+	unclear         error   // why this header must not be acted on; nil if it may
 	aside           bool    // a LUKS1 header that cryptsetup's re-encryption has made unusable
 }
 
 // load reads both copies and picks the newer intact one (spec 2.2). It never writes.
 func load(dev Device) (*loaded, error) {
-	l := &loaded{}
-	l.primary = readCopy(dev, 0, magicPrimary)
-	if l.primary.hdr != nil && l.primary.hdr.v1 != nil {
-		l.hdr = l.primary.hdr
-		return l, nil
-	}
+	l := &loaded{primary: readCopy(dev, 0, magicPrimary)}
 	if l.primary.interrupted1 {
 		return nil, ErrLUKS1Interrupted
 	}
-	if l.primary.hdr != nil {
-		l.second = readCopy(dev, l.primary.hdr.size, magicSecondary)
-	} else {
-		for off := int64(minHeaderSize); off <= maxHeaderSize; off *= 2 {
-			c := readCopy(dev, off, magicSecondary)
-			if c.hdr != nil {
-				l.second = c
-				break
-			}
-			if l.second.err == nil || errors.Is(l.second.err, ErrNotLUKS) {
-				l.second = c
-			}
-		}
+	others := l.readSecond(dev)
+	if dev.Size() >= 8192 {
+		_ = dev.ReadAt(l.block1[:], 4096) // only a partition table is looked for there
 	}
 	p, s := l.primary.hdr, l.second.hdr
 	switch {
 	case p == nil && s == nil:
 		return nil, l.nothing()
+	case p != nil && p.v1 != nil:
+		l.hdr = p
 	case p == nil:
 		l.hdr, l.stale = s, []int64{0}
-		l.foreign = errors.Is(l.primary.err, ErrNotLUKS) && !blank(dev)
 	case s == nil:
 		l.hdr, l.stale = p, []int64{p.size}
 	case s.seqid > p.seqid && s.size == p.size && s.uuid == p.uuid:
@@ -226,9 +229,29 @@ func load(dev Device) (*loaded, error) {
 		l.hdr, l.stale = p, []int64{p.size}
 	default:
 		l.hdr = p
-		l.disagree = !bytes.Equal(p.root.text(), s.root.text())
 	}
+	l.unclear = l.doubt(dev, others)
 	return l, nil
+}
+
+// readSecond reads the second copy. Where the first does not say its place, all that
+// the specification allows are looked at, as the opener of cryptsetup does; other intact
+// headers found on the way are returned.
+func (l *loaded) readSecond(dev Device) (others []*header2) {
+	if p := l.primary.hdr; p != nil && p.v1 == nil {
+		l.second = readCopy(dev, p.size, magicSecondary)
+		return nil
+	}
+	for off := int64(minHeaderSize); off <= maxHeaderSize; off *= 2 {
+		c := readCopy(dev, off, magicSecondary)
+		switch {
+		case c.hdr != nil && l.second.hdr != nil:
+			others = append(others, c.hdr)
+		case c.hdr != nil, l.second.hdr == nil && (l.second.err == nil || errors.Is(l.second.err, ErrNotLUKS)):
+			l.second = c
+		}
+	}
+	return others
 }
 
 func (l *loaded) nothing() error {
@@ -238,8 +261,12 @@ func (l *loaded) nothing() error {
 			return c.err
 		}
 	}
-	if errors.Is(l.primary.err, ErrNotLUKS) && errors.Is(l.second.err, ErrNotLUKS) {
+	// Who formats a device makes the second magic zero, too: that says nothing alone.
+	if errors.Is(l.primary.err, ErrNotLUKS) && (errors.Is(l.second.err, ErrNotLUKS) || l.second.bare) {
 		return ErrNotLUKS
+	}
+	if t := l.table(); t != "" {
+		return fmt.Errorf("%w: %s", ErrPartitioned, t)
 	}
 	err := l.primary.err
 	if errors.Is(err, ErrNotLUKS) {
@@ -250,13 +277,6 @@ func (l *loaded) nothing() error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
-}
-
-// blank reports whether the first 4096 bytes are zero: a wiped header, not a
-// foreign one.
-func blank(dev Device) bool {
-	b := make([]byte, binHeaderSize)
-	return dev.ReadAt(b, 0) == nil && allZero(b)
 }
 
 func allZero(b []byte) bool {

@@ -8,12 +8,10 @@ import (
 	"crypto/sha3"
 	"crypto/sha512"
 	"encoding/binary"
+	"fmt"
 	"hash"
-	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/blake2b"
@@ -50,13 +48,33 @@ func hashByName(name string) (func() hash.Hash, error) {
 	return nil, unsupported("hash %q", name)
 }
 
-// pbkdf2 is RFC 8018 5.2. The standard library's takes the password as a string,
-// which could not be wiped.
+// pbkdf2 is RFC 8018 5.2, for one that a header asks for: one that would take too long is
+// refused (*SlowKDFError).
 func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations, length int) (*secret.Buffer, error) {
 	newHash, err := hashByName(hashName)
 	if err != nil {
 		return nil, err
 	}
+	if iterations > leastRounds { // less is always affordable
+		ns, err := pbkdf2Cost(hashName, iterations, length)
+		if err == nil {
+			err = affordable(ns)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := rawPBKDF2(ctx, newHash, pass, salt, iterations, length)
+	if err := ctx.Err(); err != nil {
+		out.Wipe()
+		return nil, err
+	}
+	return out, nil
+}
+
+// rawPBKDF2 ends early, with a useless result, when ctx is cancelled. The standard
+// library's takes the password as a string, which could not be wiped.
+func rawPBKDF2(ctx context.Context, newHash func() hash.Hash, pass, salt []byte, iterations, length int) *secret.Buffer {
 	mac := hmac.New(newHash, pass)
 	size := mac.Size()
 	out := secret.New((length + size - 1) / size * size)
@@ -71,8 +89,7 @@ func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations,
 		copy(t, u)
 		for i := 1; i < iterations; i++ {
 			if i%(1<<16) == 0 && ctx.Err() != nil {
-				out.Wipe()
-				return nil, ctx.Err()
+				return out
 			}
 			mac.Reset()
 			mac.Write(u)
@@ -83,12 +100,12 @@ func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations,
 		}
 	}
 	out.SetLen(length)
-	return out, nil
+	return out
 }
 
 // argon lets one Argon2 run at a time: disks may be worked on in parallel, but there
 // is only one memory.
-var argon sync.Mutex
+var argon = make(chan struct{}, 1)
 
 // derive turns a passphrase into a keyslot key of length bytes. free tells how much
 // memory Argon2 may take, in bytes; 0 if nobody knows.
@@ -97,37 +114,46 @@ func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length 
 		return nil, err
 	}
 	if k.typ == "pbkdf2" {
-		return pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
+		key, err := pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
+		if err != nil {
+			return nil, fmt.Errorf("keyslot %d: %w", slot, err)
+		}
+		return key, nil
 	}
-	argon.Lock()
-	defer argon.Unlock()
+	if err := affordable(argonCost(k.time, k.memory, k.cpus)); err != nil {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, err)
+	}
+	select {
+	case argon <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	need := int64(k.memory) << 10
 	if have := free(); have > 0 && need > have {
+		<-argon
 		return nil, &MemoryError{Slot: slot, Need: need, Have: have}
 	}
 	f := argon2.IDKey
 	if k.typ == "argon2i" {
 		f = argon2.Key
 	}
-	key := secret.From(f(pass.Bytes(), k.salt, uint32(k.time), uint32(k.memory), uint8(k.cpus), uint32(length)))
-	debug.FreeOSMemory()
-	return key, nil
-}
-
-// memAvailable reads how many bytes can be allocated without swapping; 0 when the
-// kernel does not tell.
-func memAvailable() int64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
+	// Argon2 cannot be interrupted. Who gives up leaves it to end by itself.
+	p := pass.Copy()
+	done := make(chan *secret.Buffer, 1)
+	go func() {
+		key := secret.From(f(p.Bytes(), k.salt, uint32(k.time), uint32(k.memory), uint8(k.cpus), uint32(length)))
+		p.Wipe()
+		debug.FreeOSMemory()
+		<-argon
+		done <- key
+	}()
+	select {
+	case key := <-done:
+		return key, nil
+	case <-ctx.Done():
+		go func() { (<-done).Wipe() }()
+		return nil, ctx.Err()
 	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return n << 10
-		}
-	}
-	return 0
 }
 
 // afSize is the length in bytes of key material split into stripes.

@@ -133,8 +133,8 @@ func (v *Volume) Unlock(ctx context.Context, pass *secret.Buffer) (int, error) {
 }
 
 // AddKeyslot adds a keyslot for newPass to a volume that pass opens and proves it
-// by opening it from the disk. slot -1 takes the first free number. Key derivation
-// costs what the slot that pass opens costs.
+// by opening it from the disk. slot -1 takes the first free number. The slot that pass
+// opens is its model, if that is not below the floor (KDFPolicy).
 func (v *Volume) AddKeyslot(ctx context.Context, pass, newPass *secret.Buffer, slot int) (int, error) {
 	if err := v.beginEdit(ctx); err != nil {
 		return -1, err
@@ -148,13 +148,21 @@ func (v *Volume) AddKeyslot(ctx context.Context, pass, newPass *secret.Buffer, s
 		return -1, err
 	}
 	defer vk.Wipe()
-	return v.add(ctx, from, vk, newPass, d.id, slot)
+	policy := v.kdf
+	if v.h.meta.keyslots[from].aboveFloor() {
+		policy = KDFInherit
+	}
+	st, err := v.style(from, policy)
+	if err != nil {
+		return -1, err
+	}
+	return v.add(ctx, st, vk, newPass, d.id, slot)
 }
 
-// add writes a keyslot for vk like the slot from, commits it and proves it.
-func (v *Volume) add(ctx context.Context, from int, vk, pass *secret.Buffer, digestID, slot int) (int, error) {
+// add writes a keyslot for vk, commits it and proves it.
+func (v *Volume) add(ctx context.Context, st style, vk, pass *secret.Buffer, digestID, slot int) (int, error) {
 	root := v.h.root.clone()
-	slot, err := v.newSlot(ctx, root, from, vk, pass, slot)
+	slot, err := v.newSlot(ctx, root, st, vk, pass, slot)
 	if err != nil {
 		return -1, err
 	}
@@ -184,9 +192,75 @@ func (v *Volume) prove(ctx context.Context, slot int, vk, pass *secret.Buffer) e
 	return nil
 }
 
+// A style is how a keyslot protects its key: what the floor is about.
+type style struct {
+	kdf        kdf
+	af         af
+	encryption string // of the key material
+	keySize    int    // of that encryption, bytes
+	model      *object
+}
+
+// style is that of a new keyslot, after the one that a passphrase has opened.
+func (v *Volume) style(from int, policy KDFPolicy) (style, error) {
+	k := v.h.meta.keyslots[from]
+	if choosesNothing {
+		policy = KDFInherit
+	}
+	st := style{kdf: k.kdf, af: k.af, encryption: k.area.encryption, keySize: k.area.keySize}
+	switch {
+	case policy == KDFInherit:
+		st.model = v.h.root.m["keyslots"].(*object).m[id(from)].(*object)
+		return st, nil
+	case v.h.v1 != nil: // one hash and one cipher for all that there is
+		st.kdf.iterations = max(st.kdf.iterations, leastRounds)
+		return st, nil
+	}
+	var err error
+	st.kdf, err = v.newKDF(policy, k.kdf)
+	st.af = af{hash: "sha256", stripes: stripes1}
+	st.encryption, st.keySize = floorCipher(k.area.encryption, k.area.keySize)
+	return st, err
+}
+
+// floorCipher keeps a cipher that is at least as strong as AES-XTS with a key of 512 bits,
+// and takes that instead of any other. The key's size is in bytes.
+func floorCipher(encryption string, keySize int) (string, int) {
+	switch encryption {
+	case "aes-xts-plain64", "twofish-xts-plain64", "camellia-xts-plain64":
+		if keySize == 64 {
+			return encryption, keySize
+		}
+	}
+	return "aes-xts-plain64", 64
+}
+
+// aboveFloor reports whether nobody has to better a keyslot's protection.
+func (k *keyslot) aboveFloor() bool {
+	enc, size := floorCipher(k.area.encryption, k.area.keySize)
+	return enc == k.area.encryption && size == k.area.keySize && k.af.stripes >= stripes1 && k.priority > 0 &&
+		k.kdf.typ == "argon2id" && k.kdf.memory >= leastArgonKiB && k.kdf.time >= leastArgonTime
+}
+
+// object is a new keyslot as the header has it. What a model has beside goes along.
+func (st *style) object(keySize int, salt []byte, off, size int64) *object {
+	o := newObject().set("type", str(slotLUKS2))
+	if st.model != nil {
+		o = st.model.clone()
+	} else {
+		o.set("af", newObject().set("type", str("luks1")).set("hash", str(st.af.hash)).set("stripes", num(st.af.stripes)))
+		o.set("area", newObject().set("type", str("raw")).set("encryption", str(st.encryption)).set("key_size", num(st.keySize)))
+		o.set("kdf", st.kdf.object())
+	}
+	o.set("key_size", num(keySize))
+	o.m["area"].(*object).set("offset", dec(off)).set("size", dec(size))
+	o.m["kdf"].(*object).set("salt", str(base64.StdEncoding.EncodeToString(salt)))
+	return o
+}
+
 // newSlot writes the key material of a new keyslot into free space, durably, and
 // adds the slot to root, bound to no digest yet. Nothing refers to it on the disk.
-func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *secret.Buffer, slot int) (int, error) {
+func (v *Volume) newSlot(ctx context.Context, root *object, st style, vk, pass *secret.Buffer, slot int) (int, error) {
 	m, err := readMeta(root, v.h.size)
 	if err != nil {
 		return -1, err
@@ -194,11 +268,10 @@ func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *
 	if slot, err = m.freeSlot(slot); err != nil {
 		return -1, err
 	}
-	tmpl := m.keyslots[from]
-	size := roundUp(afSize(vk.Len(), tmpl.af.stripes), 4096)
+	size := roundUp(afSize(vk.Len(), st.af.stripes), 4096)
 	var off int64
 	if v.h.v1 != nil {
-		size = afSize(vk.Len(), tmpl.af.stripes)
+		size = afSize(vk.Len(), st.af.stripes)
 		if slot >= slots1 {
 			return -1, fmt.Errorf("%w: no free keyslot", ErrNoSpace)
 		}
@@ -206,24 +279,24 @@ func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *
 	} else if off, err = m.freeArea(size); err != nil {
 		return -1, err
 	}
-	k := kdf(tmpl.kdf)
+	k := st.kdf
 	k.salt = make([]byte, 32)
 	if _, err := rand.Read(k.salt); err != nil {
 		return -1, err
 	}
-	key, err := k.derive(ctx, slot, pass, tmpl.area.keySize, v.free)
+	key, err := k.derive(ctx, slot, pass, st.keySize, v.free)
 	if err != nil {
 		return -1, err
 	}
 	defer key.Wipe()
-	c, err := newSectorCipher(tmpl.area.encryption, key.Bytes())
+	c, err := newSectorCipher(st.encryption, key.Bytes())
 	if err != nil {
 		return -1, err
 	}
 	defer c.Wipe()
 	material := secret.New(int(size))
 	defer material.Wipe()
-	if err := afSplit(material.Bytes(), vk.Bytes(), tmpl.af.stripes, tmpl.af.hash); err != nil {
+	if err := afSplit(material.Bytes(), vk.Bytes(), st.af.stripes, st.af.hash); err != nil {
 		return -1, err
 	}
 	c.EncryptSectors(material.Bytes(), material.Bytes(), keyslotSector, 0)
@@ -233,13 +306,7 @@ func (v *Volume) newSlot(ctx context.Context, root *object, from int, vk, pass *
 	if err := v.hdr.Sync(WriteKeyslot); err != nil {
 		return -1, err
 	}
-
-	slots := root.m["keyslots"].(*object)
-	o := slots.m[id(from)].(*object).clone()
-	o.set("key_size", num(vk.Len()))
-	o.m["area"].(*object).set("offset", dec(off)).set("size", dec(size))
-	o.m["kdf"].(*object).set("salt", str(base64.StdEncoding.EncodeToString(k.salt)))
-	slots.set(id(slot), o)
+	root.m["keyslots"].(*object).set(id(slot), st.object(vk.Len(), k.salt, off, size))
 	return slot, nil
 }
 
@@ -331,12 +398,16 @@ func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer)
 		return err
 	}
 	defer vk.Wipe()
-	keep, err = v.add(ctx, from, vk, newPass, d.id, -1)
+	st, err := v.style(from, v.kdf)
+	if err != nil {
+		return err
+	}
+	keep, err = v.add(ctx, st, vk, newPass, d.id, -1)
 	if errors.Is(err, ErrNoSpace) {
 		// Room is made by destroying the slots that have to go anyway. The one that
 		// old opens stays.
 		if err = v.keepOnly(ctx, from, from); err == nil {
-			keep, err = v.add(ctx, from, vk, newPass, d.id, -1)
+			keep, err = v.add(ctx, st, vk, newPass, d.id, -1)
 		}
 	}
 	if err != nil {

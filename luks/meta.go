@@ -151,6 +151,12 @@ func (m *meta) digestOfKeyslot(slot int) *digest {
 	return nil
 }
 
+// unbound reports whether a passphrase keyslot belongs to no data.
+func (m *meta) unbound(slot int) bool {
+	d := m.digestOfKeyslot(slot)
+	return m.keyslots[slot].typ != slotReencrypt && (d == nil || len(d.segments) == 0)
+}
+
 // passSlots lists the keyslots that a passphrase opens, in number order.
 func (m *meta) passSlots() []int {
 	var out []int

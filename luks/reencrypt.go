@@ -1,9 +1,11 @@
 package luks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reown/internal/secret"
 )
@@ -19,6 +21,10 @@ const (
 	Journal Resilience = "journal"
 )
 
+// digestRounds is the PBKDF2 cost of a new volume key's digest. The key is random: it needs
+// none, but cryptsetup wants at least 1,000.
+const digestRounds = 100_000
+
 // Sizes of a hotzone in bytes.
 const (
 	defaultHotzone = 96 << 20
@@ -26,8 +32,8 @@ const (
 	maxHotzone     = 256 << 20
 )
 
-// ReencryptOptions are the choices of a re-encryption. The zero value keeps the
-// cipher, key size and sector size, and takes checksum resilience.
+// ReencryptOptions are the choices of a re-encryption. The zero value keeps the sector
+// size and what is not below the floor, and takes checksum resilience.
 type ReencryptOptions struct {
 	// Progress is called at the start and as the work goes on, with bytes.
 	Progress func(done, total int64)
@@ -36,7 +42,8 @@ type ReencryptOptions struct {
 	// space may limit it further.
 	Hotzone int64
 	// The following choose what a new run changes to; a run being continued keeps
-	// its own. Zero values keep what the volume has.
+	// its own. Zero values keep what the volume has, but a cipher weaker than AES-XTS with
+	// 512 bits of key gives way to that.
 	Cipher     string // as dm-crypt names it
 	KeyBits    int
 	SectorSize int // bytes
@@ -45,13 +52,18 @@ type ReencryptOptions struct {
 	// reads nothing else. A LUKS1 volume is always converted to LUKS2 for the time of
 	// the re-encryption, so that either program can resume it.
 	BackToLUKS1 bool
+	// Inherit leaves the choices of whoever made the header in force: a weak cipher, key
+	// derivation (see Options.KDF), tokens, and persistent flags such as allow-discards.
+	// Otherwise these end with the old volume key.
+	Inherit bool
 }
 
 // Reencrypt replaces the volume key and re-encrypts all data in place, or
 // continues a run that this package or cryptsetup began, including the recovery
 // of an interrupted hotzone. pass keeps opening the volume throughout, and is the
 // only thing that does at the end: other keyslots' passphrases are not known and
-// cannot be carried over. Keyslot number and tokens stay.
+// cannot be carried over. Keyslots of no volume key, tokens and persistent flags go
+// (but see ReencryptOptions.Inherit). The keyslot's number stays.
 //
 // When ctx is cancelled the current hotzone is finished, the position is recorded
 // and an error wrapping context.Canceled is returned. After that, after an error
@@ -61,7 +73,8 @@ func (v *Volume) Reencrypt(ctx context.Context, pass *secret.Buffer, o Reencrypt
 }
 
 // Resume continues a re-encryption and never starts one. On a volume at rest it
-// checks pass and wipes what an interrupted end may have left of old keyslots.
+// checks pass and wipes what an interrupted end may have left of old keyslots. Every
+// keyslot of the new volume key stays.
 func (v *Volume) Resume(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) error {
 	return v.reencrypt(ctx, pass, o, false)
 }
@@ -103,15 +116,17 @@ func (v *Volume) reencryptLocked(ctx context.Context, pass *secret.Buffer, o Ree
 			return err
 		}
 	}
+	var known *keyPair
 	if r == nil {
-		if err := v.start(ctx, pass, o); err != nil {
+		if known, err = v.start(ctx, pass, o); err != nil {
 			return err
 		}
+		defer known.wipe()
 		if r, err = v.reencryption(); err != nil {
 			return err
 		}
 	}
-	run, err := v.newRun(ctx, r, pass, o)
+	run, err := v.newRun(ctx, r, pass, known, o)
 	if err != nil {
 		return err
 	}
@@ -124,30 +139,89 @@ func (v *Volume) reencryptLocked(ctx context.Context, pass *secret.Buffer, o Ree
 			return err
 		}
 	}
-	return run.finish(ctx)
+	return run.finish(ctx, mayStart)
 }
 
-// start writes the header that begins a re-encryption: a keyslot for a new random
-// volume key, the description of what is to be done, and the flag that keeps
-// other programs from anything else. No data is touched.
-func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) error {
+// A keyPair are the volume keys of a run with the slots that they were found in.
+type keyPair struct {
+	oldSlot, newSlot int
+	old, new         *secret.Buffer
+}
+
+func (k *keyPair) wipe() {
+	k.old.Wipe()
+	k.new.Wipe()
+}
+
+// endChoices removes what the maker of the header left beside the volume key: keyslots
+// that belong to none or to another key, tokens, and persistent flags.
+func (v *Volume) endChoices(ctx context.Context, inherit bool) error {
 	m := v.h.meta
 	d, err := m.dataDigest()
 	if err != nil {
 		return err
 	}
-	if len(m.segments) != 1 || m.segments[0].integrity {
-		return unsupported("a volume of several segments or with integrity protection")
+	root := v.h.root.clone()
+	for n := range m.keyslots {
+		if !slices.Contains(d.keyslots, n) {
+			dropSlot(root, n)
+		}
 	}
-	seg := m.segments[0]
+	if !inherit {
+		root.set("tokens", newObject())
+		root.m["config"].(*object).del("flags")
+	}
+	if bytes.Equal(root.text(), v.h.root.text()) {
+		return nil
+	}
+	return v.commit(ctx, root)
+}
+
+// start writes the header that begins a re-encryption: a keyslot for a new random
+// volume key, the description of what is to be done, and the flag that keeps
+// other programs from anything else. No data is touched.
+func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) (*keyPair, error) {
+	m := v.h.meta
+	d, err := m.dataDigest()
+	if err != nil {
+		return nil, err
+	}
+	seg, next, keySize, err := v.target(o)
+	if err != nil {
+		return nil, err
+	}
 	from, oldKey, err := v.find(ctx, pass, m.slotsOf(d))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer oldKey.Wipe()
+	known := &keyPair{from, -1, oldKey, secret.Random(keySize)}
+	if err := v.startWith(ctx, pass, known, seg, next, o); err != nil {
+		known.wipe()
+		return nil, err
+	}
+	return known, nil
+}
 
-	next := *seg
-	keySize := oldKey.Len()
+// target is the segment as it is, as it is to be, and the new key's size in bytes.
+func (v *Volume) target(o ReencryptOptions) (seg, next *segment, keySize int, err error) {
+	m := v.h.meta
+	if len(m.segments) != 1 || m.segments[0].integrity {
+		return nil, nil, 0, unsupported("a volume of several segments or with integrity protection")
+	}
+	d, err := m.dataDigest()
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	seg = m.segments[0]
+	for _, s := range m.slotsOf(d) {
+		keySize = m.keyslots[s].keySize
+	}
+	oldSize := keySize
+	c := *seg
+	next = &c
+	if !o.Inherit && !choosesNothing {
+		next.encryption, keySize = floorCipher(seg.encryption, keySize)
+	}
 	if o.Cipher != "" {
 		next.encryption = o.Cipher
 	}
@@ -157,34 +231,66 @@ func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOpti
 	if o.KeyBits != 0 {
 		keySize = o.KeyBits / 8
 	}
-	if err := v.checkTarget(seg, &next); err != nil {
-		return err
+	if err := v.checkTarget(seg, next); err != nil {
+		return nil, nil, 0, err
 	}
 	if o.Resilience != "" && o.Resilience != Checksum && o.Resilience != Journal {
-		return unsupported("resilience %q", o.Resilience)
+		return nil, nil, 0, unsupported("resilience %q", o.Resilience)
 	}
-	newKey := secret.Random(keySize)
-	defer newKey.Wipe()
-	if c, err := newSectorCipher(next.encryption, newKey.Bytes()); err != nil {
-		return err
-	} else {
+	// The old cipher must be one that can be read, too.
+	for _, x := range []struct {
+		encryption string
+		size       int
+	}{{next.encryption, keySize}, {seg.encryption, oldSize}} {
+		c, err := newSectorCipher(x.encryption, make([]byte, x.size))
+		if err != nil {
+			return nil, nil, 0, err
+		}
 		c.Wipe()
 	}
+	return seg, next, keySize, nil
+}
 
-	root := v.h.root.clone()
-	to, err := v.newSlot(ctx, root, from, newKey, pass, -1)
+// startWith writes the header that begins the run.
+func (v *Volume) startWith(ctx context.Context, pass *secret.Buffer, known *keyPair, seg, next *segment, o ReencryptOptions) error {
+	inherit := o.Inherit || choosesNothing
+	if err := v.endChoices(ctx, inherit); err != nil {
+		return err
+	}
+	policy := v.kdf
+	switch {
+	case inherit:
+		policy = KDFInherit
+	case o.BackToLUKS1:
+		policy = KDFPBKDF2
+	}
+	st, err := v.style(known.oldSlot, policy)
 	if err != nil {
 		return err
 	}
-	copyTokens(root, from, to)
-	r := &reencryption{prev: seg, final: &next, oldDigest: d, total: v.segmentSize(seg)}
-	if err := v.describe(ctx, root, r, to, oldKey, newKey, o.Resilience); err != nil {
+	if o.BackToLUKS1 {
+		st.encryption, st.keySize = next.encryption, known.new.Len()
+	}
+	root := v.h.root.clone()
+	to, err := v.newSlot(ctx, root, st, known.new, pass, -1)
+	if err != nil {
+		return err
+	}
+	known.newSlot = to
+	copyTokens(root, known.oldSlot, to)
+	d, err := v.h.meta.dataDigest()
+	if err != nil {
+		return err
+	}
+	seg = v.h.meta.segments[0]
+	r := &reencryption{prev: seg, final: next, oldDigest: d, total: v.segmentSize(seg)}
+	if err := v.describe(ctx, root, r, to, known, o.Resilience, inherit); err != nil {
 		return err
 	}
 	if err := v.commit(ctx, root); err != nil {
 		return err
 	}
-	return v.prove(ctx, to, newKey, pass)
+	return v.prove(ctx, to, known.new, pass)
 }
 
 // checkTarget refuses targets that the device or the data's size do not allow.
@@ -206,7 +312,7 @@ func (v *Volume) checkTarget(old, next *segment) error {
 
 // describe adds to root the new digest, the re-encryption keyslot with its digest,
 // the backup segments and the flag.
-func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, slot int, oldKey, newKey *secret.Buffer, res Resilience) error {
+func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, slot int, known *keyPair, res Resilience, inherit bool) error {
 	if res == "" {
 		res = Checksum
 	}
@@ -215,7 +321,11 @@ func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, sl
 		return err
 	}
 	digests := root.m["digests"].(*object)
-	nd, err := newDigest(ctx, newKey.Bytes(), r.oldDigest.hash, r.oldDigest.iterations, []int{slot})
+	hash, iterations := "sha256", digestRounds
+	if inherit {
+		hash, iterations = r.oldDigest.hash, r.oldDigest.iterations
+	}
+	nd, err := newDigest(ctx, known.new.Bytes(), hash, iterations, []int{slot})
 	if err != nil {
 		return err
 	}
@@ -246,7 +356,7 @@ func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, sl
 	r.final.id = 1
 	r.setSegments(root, 0, 0)
 
-	in := r.metadataInput(oldKey, newKey)
+	in := r.metadataInput(known.old, known.new)
 	defer in.Wipe()
 	md, err := newDigest(ctx, in.Bytes(), "sha256", 1000, []int{k.id})
 	if err != nil {
@@ -345,22 +455,18 @@ type half struct {
 }
 
 // newRun unlocks both keys and checks the description.
-func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, o ReencryptOptions) (*run, error) {
-	m := v.h.meta
+func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, known *keyPair, o ReencryptOptions) (*run, error) {
 	u := &run{v: v, r: r, prev: *r.prev, final: *r.final, o: o, oldSlot: -1, reads: newReads()}
-	newSlot, newKey, err := v.find(ctx, pass, m.slotsOf(r.newDigest))
-	if err != nil {
-		return nil, fmt.Errorf("the new volume key: %w", err)
+	var err error
+	if known == nil {
+		known, err = v.findBoth(ctx, r, pass)
+		if known == nil {
+			return nil, err
+		}
+		defer known.wipe()
 	}
-	defer newKey.Wipe()
-	u.newSlot = newSlot
-	var oldKey *secret.Buffer
-	if r.oldDigest == r.newDigest {
-		oldKey = newKey.Copy()
-	} else {
-		u.oldSlot, oldKey, err = v.find(ctx, pass, m.slotsOf(r.oldDigest))
-	}
-	defer oldKey.Wipe()
+	u.oldSlot, u.newSlot = known.oldSlot, known.newSlot
+	oldKey, newKey := known.old, known.new
 	if r.finished && (err != nil || v.verifyMetadata(ctx, r, oldKey, newKey) != nil) {
 		// cryptsetup may have removed the old keyslots already; they are not needed.
 		return u, ctx.Err()
@@ -395,6 +501,23 @@ func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffe
 		return nil, fmt.Errorf("%w: resilience area of %d bytes", ErrNoSpace, r.slot.area.size)
 	}
 	return u, nil
+}
+
+// findBoth looks for both volume keys of a run. Without the new one there is none; without
+// the old one there is an error beside the new.
+func (v *Volume) findBoth(ctx context.Context, r *reencryption, pass *secret.Buffer) (*keyPair, error) {
+	m := v.h.meta
+	k := &keyPair{oldSlot: -1}
+	var err error
+	if k.newSlot, k.new, err = v.find(ctx, pass, m.slotsOf(r.newDigest)); err != nil {
+		return nil, fmt.Errorf("the new volume key: %w", err)
+	}
+	if r.oldDigest == r.newDigest {
+		k.old = k.new.Copy()
+		return k, nil
+	}
+	k.oldSlot, k.old, err = v.find(ctx, pass, m.slotsOf(r.oldDigest))
+	return k, err
 }
 
 // oldKeyError keeps a passphrase that has opened the new volume key from being called
@@ -504,9 +627,16 @@ func (u *run) stop(cause error) error {
 }
 
 // finish writes the header of a volume at rest and wipes what is left of the old key.
-func (u *run) finish(ctx context.Context) error {
+// With only, every keyslot but the one that the passphrase opened goes.
+func (u *run) finish(ctx context.Context, only bool) error {
 	root := u.v.h.root.clone()
 	u.r.refresh(u.v.h.meta)
+	for n := range u.v.h.meta.keyslots {
+		old := n == u.r.slot.id || u.r.oldDigest.id != u.r.newDigest.id && slices.Contains(u.r.oldDigest.keyslots, n)
+		if n != u.newSlot && !old && (only || u.v.h.meta.unbound(n)) {
+			dropSlot(root, n)
+		}
+	}
 	u.r.setFinal(root, u.newSlot, u.oldSlot)
 	if err := u.v.commit(context.WithoutCancel(ctx), root); err != nil {
 		return err

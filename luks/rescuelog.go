@@ -296,7 +296,7 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 	}
 	s.r.oldDigest = h.meta.digests[0]
 	s.r.prev.id = 0
-	if err := w.describe(ctx, root, s.r, w.new, oldKey, newKey, Checksum); err != nil {
+	if err := w.describe(ctx, root, s.r, w.new, &keyPair{old: oldKey, new: newKey}, Checksum, true); err != nil {
 		return nil, err
 	}
 	if h.meta, err = readMeta(root, h.size); err != nil {

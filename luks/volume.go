@@ -24,6 +24,8 @@ type Options struct {
 	// LUKS1Aside opens a LUKS1 header that cryptsetup's re-encryption has set aside,
 	// instead of failing with ErrLUKS1Interrupted; only Rescue changes such a volume.
 	LUKS1Aside bool
+	// KDF says how keyslots that are added derive their key.
+	KDF KDFPolicy
 	// NoLocks skips cryptsetup's lock files. The exclusive claim on a block device
 	// stays.
 	NoLocks bool
@@ -39,6 +41,7 @@ type Volume struct {
 	readOnly  bool
 	noLocks   bool
 	aside     bool
+	kdf       KDFPolicy
 
 	free func() int64 // memory, bytes
 
@@ -57,7 +60,7 @@ func Open(ctx context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly, aside: o.LUKS1Aside}
+	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly, aside: o.LUKS1Aside, kdf: o.KDF}
 	if o.Header != "" {
 		hdr, err := openFile(o.Header, 0, 0, o.ReadOnly)
 		if err != nil {
@@ -92,6 +95,9 @@ func OpenDevice(name string, data, header Device) (*Volume, error) {
 	return v, nil
 }
 
+// SetKDF is Options.KDF for a volume that is open.
+func (v *Volume) SetKDF(p KDFPolicy) { v.kdf = p }
+
 // Close releases the device.
 func (v *Volume) Close() error {
 	var errs []error
@@ -115,6 +121,9 @@ func (v *Volume) load() error {
 	}
 	if err != nil {
 		return err
+	}
+	if l.unclear == nil {
+		l.unclear = member(v.data)
 	}
 	v.state, v.h, v.stale = l, l.hdr, l.stale
 	if !v.detached {
@@ -145,11 +154,8 @@ func (v *Volume) begin(ctx context.Context) error {
 	if v.state.aside {
 		return ErrLUKS1Interrupted
 	}
-	if v.state.foreign {
-		return ErrForeign
-	}
-	if v.state.disagree {
-		return ErrDisagree
+	if v.state.unclear != nil {
+		return v.state.unclear
 	}
 	if v.h.seqid > maxSeqid {
 		return badHeader("sequence number %d", v.h.seqid)
@@ -337,8 +343,8 @@ func (v *Volume) Info() Info {
 	for _, off := range v.stale {
 		in.Damage = append(in.Damage, fmt.Sprintf("header copy at %d is damaged or out of date", off))
 	}
-	if v.state.disagree {
-		in.Damage = append(in.Damage, ErrDisagree.Error())
+	if v.state.unclear != nil {
+		in.Damage = append(in.Damage, v.state.unclear.Error())
 	}
 	names := map[int]string{} // digest -> which key
 	target := m.segments0()

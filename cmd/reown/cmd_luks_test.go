@@ -69,8 +69,8 @@ func TestLuksCommands(t *testing.T) {
 		{"restore", "", []string{"restore", img, p.Path("backup")}, exitDone},
 		{"to LUKS1", "", []string{"convert", img, "--to", "1"}, exitDone},
 		{"to LUKS2", "", []string{"convert", img, "--to", "2"}, exitDone},
-		{"passwd", "first", []string{"passwd", img, "--key-file", "-", "--new-key-file", second}, exitDone},
-		{"passwd again", "first", []string{"passwd", img, "--key-file", "-", "--new-key-file", second}, exitDone},
+		{"passwd", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
+		{"passwd again", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
 		{"reencrypt", "second", []string{"reencrypt", img, "--key-file", "-"}, exitDone},
 		{"nothing to resume", "", []string{"resume", img, "--key-file", second}, exitDone},
 		{"the old passphrase", "", []string{"resume", img, "--key-file", key}, exitFailed},
@@ -144,7 +144,7 @@ func TestLuksKilled(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	stopped, killed := 0, 0
-	args := append([]string{"luks", "reencrypt", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
+	args := append([]string{"luks", "reencrypt", "--pbkdf2", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
 	for i := 0; i < kills; i++ {
 		cmd := exec.Command(bin, args...)
 		out, err := cmd.StderrPipe()

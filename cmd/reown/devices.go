@@ -11,12 +11,14 @@ import (
 	"reown/boot"
 	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/laptop"
+	"reown/luks"
 )
 
 const deviceHelp = `
 Where the devices are (right by default inside the firmware):
   --boot DIR            the mounted boot directory (/boot)
   --disk PATH[@OFF+LEN] a LUKS container; repeatable; default: all that are found
+  --pbkdf2              new LUKS keyslots use PBKDF2, for a boot loader that reads no Argon2
   --card BUS            auto, usb, pcsc or pcsc:SOCKET; --card-serial S chooses one
   --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
   --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
@@ -41,6 +43,7 @@ func (d *devices) bind(fs *flag.FlagSet) {
 	fs.StringVar(&d.Serial, "card-serial", "", "")
 	fs.StringVar(&d.TPM, "tpm", "auto", "")
 	fs.StringVar(&d.Flash, "flash", "auto", "")
+	fs.BoolFunc("pbkdf2", "", func(string) error { d.KDF = luks.KDFPBKDF2; return nil })
 	fs.BoolVar(&d.NoRestart, "no-restart", false, "")
 	fs.Func("stick", "", func(s string) error {
 		if s == "" {

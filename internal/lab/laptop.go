@@ -361,5 +361,6 @@ func (l *Laptop) Flags() []string {
 	return []string{
 		"--boot", l.BootDir(), "--disk", fmt.Sprintf("%s@%d+%d", l.Disk(), offset, size), "--tpm", l.TPM.Socket,
 		"--flash", "file:" + l.ROM(), "--card", "pcsc:" + l.PCSC.Socket, "--config", l.path("config"), "--no-restart",
+		"--pbkdf2", // a quarter of a second, ten times in each run
 	}
 }

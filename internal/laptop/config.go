@@ -3,6 +3,7 @@ package laptop
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"reown/boot"
+	"reown/luks"
 )
 
 // HeadsConfig is where Heads leaves its combined configuration at run time.
@@ -22,15 +24,16 @@ const maxConfig = 64 << 10
 // Config says where the machine's devices are. Paths only: nothing here can choose an
 // emulator.
 type Config struct {
-	Boot   string     // the mounted /boot
-	Disks  []DiskSpec // LUKS containers; empty: all that are found
-	Card   string     // see CardBuses
-	Serial string     // the card's serial number, when several are plugged in
-	TPM    string     // character device or socket; "none"; "auto": the kernel's, if it has one
-	Flash  string     // see flash.Open; "none"; "auto": as Heads' configuration says
-	Heads  string     // Heads' configuration; it must be there unless it is HeadsConfig
-	Sticks []string   // mounted directories that stand for USB sticks; empty: those that are plugged in
-	Form   boot.Form  // of the signature that Heads verifies; "": as its scripts say, or the seller's has it
+	Boot   string         // the mounted /boot
+	Disks  []DiskSpec     // LUKS containers; empty: all that are found
+	Card   string         // see CardBuses
+	Serial string         // the card's serial number, when several are plugged in
+	TPM    string         // character device or socket; "none"; "auto": the kernel's, if it has one
+	Flash  string         // see flash.Open; "none"; "auto": as Heads' configuration says
+	Heads  string         // Heads' configuration; it must be there unless it is HeadsConfig
+	Sticks []string       // mounted directories that stand for USB sticks; empty: those that are plugged in
+	KDF    luks.KDFPolicy // of new keyslots
+	Form   boot.Form      // of the signature that Heads verifies; "": as its scripts say, or the seller's has it
 	// NoRestart leaves the computer on at the end of a run.
 	NoRestart bool
 
@@ -119,39 +122,28 @@ func parseHeadsConfig(r io.Reader) (map[string]string, error) {
 	return m, sc.Err()
 }
 
-// findLUKS lists the block devices below sysfs that carry a LUKS header and are
-// not on USB: whole disks, partitions, LVM and MD volumes.
+// findLUKS lists the block devices below sysfs that hold a LUKS container and are not on
+// USB: whole disks, partitions, LVM and MD volumes. They are found as they are opened
+// (luks.Find); what is ambiguous there is not listed, since nothing may act on it.
 func findLUKS(sysfs, dev string) ([]DiskSpec, error) {
 	links, err := filepath.Glob(filepath.Join(sysfs, "class/block/*"))
 	if err != nil {
 		return nil, err
 	}
 	sort.Strings(links)
-	var found []DiskSpec
+	var paths []string
 	for _, l := range links {
 		target, err := filepath.EvalSymlinks(l)
 		if err != nil || strings.Contains(target, "/usb") {
 			continue
 		}
-		path := filepath.Join(dev, strings.ReplaceAll(filepath.Base(l), "!", "/"))
-		if isLUKS(path) {
-			found = append(found, DiskSpec{Path: path})
+		paths = append(paths, filepath.Join(dev, strings.ReplaceAll(filepath.Base(l), "!", "/")))
+	}
+	var found []DiskSpec
+	for _, f := range luks.FindAll(context.Background(), paths, luks.Options{}) {
+		if f.Kind == luks.Container || f.Kind == luks.Torn {
+			found = append(found, DiskSpec{Path: f.Path})
 		}
 	}
 	return found, nil
-}
-
-// isLUKS looks for the LUKS magic at the start of a device. An unreadable device
-// is none.
-func isLUKS(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var magic [6]byte
-	if _, err := io.ReadFull(f, magic[:]); err != nil {
-		return false
-	}
-	return string(magic[:]) == "LUKS\xba\xbe"
 }

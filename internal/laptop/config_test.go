@@ -28,6 +28,15 @@ func TestHeadsConfig(t *testing.T) {
 
 func TestFindLUKSSkipsUSB(t *testing.T) {
 	root := t.TempDir()
+	headers := map[string][]byte{}
+	for name, seed := range map[string]string{"sda2": "one.luks1", "sdb1": "one.luks1", "dm-0": "plain.luks2"} {
+		b, err := os.ReadFile(filepath.Join("../../luks/testdata", seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers[name] = b
+	}
+	clear(headers["dm-0"][:6]) // the second copy is enough
 	for name, where := range map[string]string{"sda2": "pci/ata1/block/sda/sda2", "sdb1": "pci/usb1/block/sdb/sdb1", "dm-0": "virtual/block/dm-0", "sda1": "pci/ata1/block/sda/sda1"} {
 		dir := filepath.Join(root, "sys/devices", where)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -39,14 +48,14 @@ func TestFindLUKSSkipsUSB(t *testing.T) {
 		if err := os.Symlink(dir, filepath.Join(root, "sys/class/block", name)); err != nil {
 			t.Fatal(err)
 		}
-		magic := "LUKS\xba\xbe"
-		if name == "sda1" {
-			magic = "\x00\x00\x00\x00\x00\x00"
-		}
 		if err := os.MkdirAll(filepath.Join(root, "dev"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(root, "dev", name), []byte(magic), 0o644); err != nil {
+		path := filepath.Join(root, "dev", name)
+		if err := os.WriteFile(path, headers[name], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 16<<20); err != nil {
 			t.Fatal(err)
 		}
 	}

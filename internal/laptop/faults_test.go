@@ -77,7 +77,11 @@ func (i *injector) between(m *Laptop, l *lab.Laptop) (err error) {
 	}
 	d := m.disks[0]
 	d.door = func() (*luks.Volume, error) {
-		return luks.OpenDevice(d.spec.Path, faultyDisk{d.spec, i}, nil)
+		v, err := luks.OpenDevice(d.spec.Path, faultyDisk{d.spec, i}, nil)
+		if err == nil {
+			v.SetKDF(luks.KDFPBKDF2)
+		}
+		return v, err
 	}
 	nor := m.chip.backend.(*flash.NOR)
 	nor.Device = faultyChip{nor.Device, i}

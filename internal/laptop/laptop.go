@@ -66,7 +66,7 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 		close:    func() error { return nil },
 	}
 	for _, s := range specs {
-		l.disks = append(l.disks, &disk{spec: s, sysfs: "/sys"})
+		l.disks = append(l.disks, &disk{spec: s, sysfs: "/sys", kdf: c.KDF})
 	}
 	l.sticks = newSticks(c.Sticks, specs)
 	if kind, _, _ := strings.Cut(c.Card, ":"); kind != "pcsc" {

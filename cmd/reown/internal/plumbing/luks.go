@@ -18,6 +18,7 @@ DEVICE is a block device or an image file. A device that is mounted or mapped is
   --detached-header FILE  the header is in FILE, DEVICE holds only data
   --offset N, --size N    the volume is a window of DEVICE (bytes): a partition of a disk image
   --no-locks              do not take cryptsetup's lock files
+  --pbkdf2                new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2
   --json                  report as one JSON document
 A key file is used to the byte, as cryptsetup does; "-" is standard input.`
 
@@ -32,8 +33,11 @@ func luksCommand() *cli.Command {
 			Long: help(`Destroys keyslot N and wipes it. KEEP must open another one.`)},
 		{Name: "reencrypt", Args: "DEVICE... --key-file KEY [--new-key-file NEW]", Short: "put the data under a new volume key, or go on with that", Run: luksReencrypt,
 			Long: help(`Re-encrypts in place. KEY keeps opening the volume throughout; with NEW the passphrase is changed first.
-All other keyslots are destroyed: their passphrases are not known here. May be stopped (SIGTERM, power) and
-called again at any time. Several devices run in parallel.
+All other keyslots are destroyed, also those that open no data: their passphrases are not known here. Tokens,
+persistent flags, and a cipher or key derivation below the floor (AES-XTS of 512 bits; Argon2id of 64 MiB and
+about two seconds) end with the old key. May be stopped (SIGTERM, power) and called again at any time. Several
+devices run in parallel.
+  --inherit               keep tokens, flags, cipher and key derivation of the old header
   --sector-size N         change the encryption sector size (512 or 4096)
   --key-bits N            change the volume key's size
   --cipher NAME           change the cipher
@@ -84,6 +88,7 @@ func newLuksFlags(name string) *luksFlags {
 	f.Int64Var(&f.opts.Size, "size", 0, "")
 	f.BoolVar(&f.opts.NoLocks, "no-locks", false, "")
 	f.BoolVar(&f.json, "json", false, "")
+	f.BoolFunc("pbkdf2", "", func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
 	f.StringVar(&f.key, "key-file", "", "")
 	f.StringVar(&f.newKey, "new-key-file", "", "")
 	return f
@@ -236,6 +241,7 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 	f.StringVar(&o.Cipher, "cipher", "", "")
 	f.StringVar((*string)(&o.Resilience), "resilience", "", "")
 	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "")
+	f.BoolFunc("inherit", "", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress = *hotzone<<20, progress
