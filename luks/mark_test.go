@@ -83,7 +83,7 @@ func TestOpensNothing(t *testing.T) {
 	opens(1, "slot1")
 	f.Run("config", "--priority", "ignore", "--key-slot", "1", f.img)
 	opens(1, "slot1")
-	f.Run("luksAddKey", "--batch-mode", "--unbound", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-slot", "3", "--key-file", f.Write("own", []byte("own")), f.img)
+	f.Run("luksAddKey", "--batch-mode", "--unbound", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-slot", "3", "--key-file", f.key, f.img, f.Write("own", []byte("own")))
 	opens(3, "own")
 	// The digest stays through what opens nothing, and changes with what does.
 	if got, _ := v.OpensNothing(ctx, pass("never")); got == digest {

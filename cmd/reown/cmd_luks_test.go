@@ -144,7 +144,7 @@ func TestLuksKilled(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	stopped, killed := 0, 0
-	args := append([]string{"luks", "reencrypt", "--pbkdf2", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
+	args := append([]string{"luks", "reencrypt", "--inherit", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
 	for i := 0; i < kills; i++ {
 		cmd := exec.Command(bin, args...)
 		out, err := cmd.StderrPipe()
