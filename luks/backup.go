@@ -114,7 +114,7 @@ const maxBackup = 136 << 20
 // (ErrOtherKey): it would make a disk that has been re-encrypted since unreadable.
 // Without a readable header on the device, or with force, these cannot be or are
 // not checked. Keyslot areas are written first and the headers last.
-func RestoreHeader(ctx context.Context, path string, backup io.Reader, force bool, o Options) error {
+func RestoreHeader(ctx context.Context, path string, backup io.Reader, force bool, o Options) (err error) {
 	if o.ReadOnly {
 		return ErrReadOnly
 	}
@@ -150,7 +150,9 @@ func RestoreHeader(ctx context.Context, path string, backup io.Reader, force boo
 		}
 		defer unlock()
 	}
-	return restore(ctx, dev, raw, force)
+	a := &account{}
+	defer a.close(&err)
+	return restore(ctx, counted{dev, a}, raw, force)
 }
 
 func restore(ctx context.Context, dev Device, raw []byte, force bool) error {

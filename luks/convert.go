@@ -20,7 +20,8 @@ const header2Room = 2 * minHeaderSize
 //
 // To LUKS1 only a volume goes that LUKS1 can describe: one digest, PBKDF2 with one
 // hash throughout, 512-byte sectors, keyslots below 8, no tokens.
-func (v *Volume) Convert(ctx context.Context, version int) error {
+func (v *Volume) Convert(ctx context.Context, version int) (err error) {
+	defer v.account.close(&err)
 	if err := v.beginEdit(ctx); err != nil {
 		return err
 	}
@@ -39,7 +40,12 @@ func (v *Volume) Convert(ctx context.Context, version int) error {
 
 func (v *Volume) toLUKS2(ctx context.Context) error {
 	p := v.h.v1
-	limit := v.h.meta.keyslotsEnd()
+	limit := roundDown(v.h.meta.keyslotsEnd(), 4096)
+	for n, k := range v.h.meta.keyslots {
+		if k.area.offset%4096 != 0 {
+			return unsupported("keyslot %d at byte %d, as cryptsetup 1.0 made them, in LUKS2", n, k.area.offset)
+		}
+	}
 	if limit < header2Room+stride1(p.keySize()) {
 		return fmt.Errorf("%w: %d bytes before the data", ErrNoSpace, limit)
 	}
@@ -194,7 +200,7 @@ func (v *Volume) toLUKS1(ctx context.Context) error {
 func grid1(keySize int) [slots1]int64 {
 	var g [slots1]int64
 	for i := range g {
-		g[i] = areaStart1 + int64(i)*stride1(keySize)
+		g[i] = gridStart1 + int64(i)*stride1(keySize)
 	}
 	return g
 }

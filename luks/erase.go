@@ -15,7 +15,8 @@ import (
 // that there is none, so that a volume which looks erased is erased. Interrupted,
 // it may be repeated until it succeeds. It cannot reach header backups, nor blocks
 // that an SSD has remapped.
-func (v *Volume) Erase(ctx context.Context) error {
+func (v *Volume) Erase(ctx context.Context) (err error) {
+	defer v.account.close(&err)
 	if v.readOnly {
 		return ErrReadOnly
 	}

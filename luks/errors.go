@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -66,6 +68,16 @@ var (
 	ErrLUKS1Files = errors.New("the files of the LUKS1 re-encryption do not fit the device")
 	// ErrNotErased: key material is still there after it was overwritten.
 	ErrNotErased = errors.New("the device did not take what was written over its key material")
+	// ErrEmptyPassphrase: a keyslot with the empty passphrase was not asked for.
+	ErrEmptyPassphrase = errors.New("the new passphrase is empty")
+	// ErrFull: the file system that the image file lies on has no room left.
+	ErrFull = errors.New("no room left for what is written")
+	// ErrWriteProtected: the device or its file system does not take writes.
+	ErrWriteProtected = errors.New("the device is write-protected")
+	// ErrEncrypting: cryptsetup has begun to encrypt a plain device in place.
+	ErrEncrypting = errors.New("the encryption of this device is not finished")
+	// ErrDecrypting: cryptsetup has begun to decrypt the volume in place.
+	ErrDecrypting = errors.New("the decryption of this volume is not finished")
 	// ErrReadOnly: the volume was opened for reading only.
 	ErrReadOnly = errors.New("opened for reading only")
 )
@@ -90,11 +102,14 @@ func unsupported(format string, a ...any) error {
 // A MemoryError says that a keyslot's Argon2 needs more memory than the machine
 // has free. Both numbers are bytes.
 type MemoryError struct {
-	Slot       int
+	Slot       int // -1: it is not for a keyslot
 	Need, Have int64
 }
 
 func (e *MemoryError) Error() string {
+	if e.Slot < 0 {
+		return fmt.Sprintf("%d MiB of memory are needed, %d MiB are free", (e.Need+1<<20-1)>>20, e.Have>>20)
+	}
 	return fmt.Sprintf("keyslot %d needs %d MiB of memory, %d MiB are free", e.Slot, e.Need>>20, e.Have>>20)
 }
 
@@ -127,3 +142,14 @@ func (e *IOError) Error() string {
 }
 
 func (e *IOError) Unwrap() error { return e.Err }
+
+// Is knows the refusals that have a reason of their own.
+func (e *IOError) Is(target error) bool {
+	switch target {
+	case ErrFull:
+		return errors.Is(e.Err, unix.ENOSPC) || errors.Is(e.Err, unix.EDQUOT)
+	case ErrWriteProtected:
+		return e.Op != "read" && (errors.Is(e.Err, unix.EROFS) || errors.Is(e.Err, unix.EPERM))
+	}
+	return false
+}

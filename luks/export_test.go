@@ -132,6 +132,7 @@ func SetFreeMemory(v *Volume, n int64) { v.free = func() int64 { return n } }
 // OpenAside opens a LUKS1 volume whose header cryptsetup's re-encryption has set aside,
 // or whatever became of it.
 func OpenAside(data Device) (*Volume, error) {
-	v := &Volume{path: "disk", free: memAvailable, hdr: data, data: data, noLocks: true, aside: true}
+	v := newVolume("disk", data)
+	v.noLocks, v.aside = true, true
 	return v, v.load()
 }

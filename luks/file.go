@@ -62,6 +62,9 @@ func openFile(path string, offset, size int64, readOnly bool) (*file, error) {
 	if errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("%w: %s is mounted, mapped or held by another program", ErrInUse, path)
 	}
+	if errors.Is(err, unix.EROFS) || isBlock && !readOnly && errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("%w: %s", ErrWriteProtected, path)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -216,7 +219,7 @@ type buffer struct{ mem []byte }
 func newBuffer(n int) (*buffer, error) {
 	mem, err := unix.Mmap(-1, 0, max(n, 1), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return nil, fmt.Errorf("%d bytes of memory: %w", n, err)
+		return nil, &MemoryError{Slot: -1, Need: int64(n), Have: memAvailable()}
 	}
 	_ = unix.Madvise(mem, unix.MADV_DONTDUMP) // plaintext passes through
 	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE) // direct I/O pins every page

@@ -144,6 +144,9 @@ func parseHeader2(raw []byte) (*header2, error) {
 	if h.meta, err = readMeta(h.root, h.size); err != nil {
 		return nil, err
 	}
+	if err := h.meta.bound(); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 

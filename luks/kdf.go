@@ -113,6 +113,9 @@ func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if k.unknown {
+		return nil, fmt.Errorf("keyslot %d: %w", slot, unsupported("key derivation %q", k.typ))
+	}
 	if k.typ == "pbkdf2" {
 		key, err := pbkdf2(ctx, k.hash, pass.Bytes(), k.salt, k.iterations, length)
 		if err != nil {

@@ -88,6 +88,9 @@ func argonCost(passes, kib, lanes int) float64 {
 
 // cost estimates how long a derivation takes, in nanoseconds.
 func (k *kdf) cost(length int) (float64, error) {
+	if k.unknown {
+		return 0, unsupported("key derivation %q", k.typ)
+	}
 	if k.typ == "pbkdf2" {
 		return pbkdf2Cost(k.hash, k.iterations, length)
 	}

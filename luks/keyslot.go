@@ -26,6 +26,9 @@ func (v *Volume) openSlot(ctx context.Context, slot int, pass *secret.Buffer) (*
 	if k == nil || k.typ != slotLUKS2 || d == nil {
 		return nil, fmt.Errorf("keyslot %d: %w", slot, ErrNoSuchSlot)
 	}
+	if v.pretend != nil {
+		return v.pretend.open(k, d, pass)
+	}
 	key, err := k.kdf.derive(ctx, slot, pass, k.area.keySize, v.free)
 	if err != nil {
 		return nil, err
@@ -59,6 +62,9 @@ func (v *Volume) openSlot(ctx context.Context, slot int, pass *secret.Buffer) (*
 
 // matches reports whether d is the digest of a key.
 func (d *digest) matches(ctx context.Context, key []byte) (bool, error) {
+	if d.typ != "pbkdf2" {
+		return false, unsupported("digest %q", d.typ)
+	}
 	sum, err := pbkdf2(ctx, d.hash, key, d.salt, d.iterations, len(d.value))
 	if err != nil {
 		return false, err
@@ -135,7 +141,11 @@ func (v *Volume) Unlock(ctx context.Context, pass *secret.Buffer) (int, error) {
 // AddKeyslot adds a keyslot for newPass to a volume that pass opens and proves it
 // by opening it from the disk. slot -1 takes the first free number. The slot that pass
 // opens is its model, if that is not below the floor (KDFPolicy).
-func (v *Volume) AddKeyslot(ctx context.Context, pass, newPass *secret.Buffer, slot int) (int, error) {
+func (v *Volume) AddKeyslot(ctx context.Context, pass, newPass *secret.Buffer, slot int) (n int, err error) {
+	defer v.account.close(&err)
+	if err := v.notEmpty(newPass); err != nil {
+		return -1, err
+	}
 	if err := v.beginEdit(ctx); err != nil {
 		return -1, err
 	}
@@ -279,6 +289,11 @@ func (v *Volume) newSlot(ctx context.Context, root *object, st style, vk, pass *
 	} else if off, err = m.freeArea(size); err != nil {
 		return -1, err
 	}
+	if v.pretend != nil {
+		v.pretend.byOffset[off] = vk.Copy()
+		root.m["keyslots"].(*object).set(id(slot), st.object(vk.Len(), make([]byte, 32), off, size))
+		return slot, nil
+	}
 	k := st.kdf
 	k.salt = make([]byte, 32)
 	if _, err := rand.Read(k.salt); err != nil {
@@ -332,7 +347,8 @@ func (m *meta) freeArea(size int64) (int64, error) {
 
 // KillKeyslot removes a keyslot and wipes its area. keep must open another slot
 // (ErrLastSlot, ErrWrongPassphrase otherwise), so that nobody is locked out.
-func (v *Volume) KillKeyslot(ctx context.Context, slot int, keep *secret.Buffer) error {
+func (v *Volume) KillKeyslot(ctx context.Context, slot int, keep *secret.Buffer) (err error) {
+	defer v.account.close(&err)
 	if err := v.beginEdit(ctx); err != nil {
 		return err
 	}
@@ -367,7 +383,11 @@ func (v *Volume) KillKeyslot(ctx context.Context, slot int, keep *secret.Buffer)
 // after an interruption anywhere: old is not needed once newPass opens a slot. On
 // a volume being re-encrypted it returns nil when newPass opens everything there
 // is, and ErrReencrypting otherwise: finish first.
-func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer) error {
+func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer) (err error) {
+	defer v.account.close(&err)
+	if err := v.notEmpty(newPass); err != nil {
+		return err
+	}
 	if err := v.begin(ctx); err != nil {
 		return err
 	}
@@ -390,9 +410,11 @@ func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer)
 		}
 		return v.keepOnly(ctx, keep, number)
 	}
-	if !errors.Is(err, ErrWrongPassphrase) {
+	var bad *IOError
+	if ctx.Err() != nil || errors.As(err, &bad) {
 		return err
 	}
+	// A slot that cannot be tried does not matter if old opens another.
 	from, vk, err := v.find(ctx, old, v.h.meta.slotsOf(d))
 	if err != nil {
 		return err
@@ -414,6 +436,14 @@ func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer)
 		return err
 	}
 	return v.keepOnly(ctx, keep, from)
+}
+
+// notEmpty refuses the empty passphrase, which opens the volume to everybody.
+func (v *Volume) notEmpty(pass *secret.Buffer) error {
+	if pass.Len() == 0 && !v.allowEmpty {
+		return ErrEmptyPassphrase
+	}
+	return nil
 }
 
 // opensAll returns nil when pass opens every passphrase slot.
@@ -460,7 +490,8 @@ func (v *Volume) keepOnly(ctx context.Context, keep, number int) error {
 
 // Scrub wipes whatever the keyslots area holds that no keyslot refers to: remains
 // of keyslots that were removed before an interruption, by any program.
-func (v *Volume) Scrub(ctx context.Context) error {
+func (v *Volume) Scrub(ctx context.Context) (err error) {
+	defer v.account.close(&err)
 	if err := v.begin(ctx); err != nil {
 		return err
 	}

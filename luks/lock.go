@@ -97,7 +97,11 @@ func (v *Volume) lockReencryption(ctx context.Context) (func(), error) {
 
 // lockHeader takes the header's lock, where the device has one.
 func (v *Volume) lockHeader(ctx context.Context) (func(), error) {
-	if l, ok := v.hdr.(interface {
+	dev := v.hdr
+	if c, ok := dev.(counted); ok {
+		dev = c.Device
+	}
+	if l, ok := dev.(interface {
 		lock(context.Context) (func(), error)
 	}); ok && !v.noLocks {
 		return l.lock(ctx)

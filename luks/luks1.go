@@ -21,7 +21,8 @@ const (
 	slotIdle    = 0x0000DEAD
 	stripes1    = 4000
 	digest1Size = 20
-	areaStart1  = 4096 // key material begins here at the earliest
+	areaStart1  = 1024 // key material begins here at the earliest: cryptsetup 1.0's does
+	gridStart1  = 4096 // and here since
 
 	// split1 is where the header crosses a sector: in the middle of keyslot 6. What
 	// stands before it is replaced by one write of a sector, which is atomic.
@@ -105,7 +106,7 @@ func parse1(raw []byte, size int64) (*header2, error) {
 	digest.set("iterations", num(int(binary.BigEndian.Uint32(raw[164:]))))
 	segment := newObject().set("type", str("crypt")).set("offset", dec(p.payload())).set("iv_tweak", dec(0))
 	segment.set("size", str("dynamic")).set("encryption", str(encryption)).set("sector_size", num(512))
-	config := newObject().set("json_size", dec(0)).set("keyslots_size", dec(roundDown(limit, 4096)-areaStart1))
+	config := newObject().set("json_size", dec(0)).set("keyslots_size", dec(roundDown(limit, 512)-areaStart1))
 	root := newObject().set("keyslots", slots).set("tokens", newObject()).set("segments", newObject().set("0", segment))
 	root.set("digests", newObject().set("0", digest)).set("config", config)
 	h := &header2{uuid: cString(raw[168:208]), root: root, v1: p}

@@ -49,6 +49,7 @@ type kdf struct {
 	time       int    // argon2
 	memory     int    // argon2, KiB
 	cpus       int    // argon2
+	unknown    bool   // a type that this program does not know
 }
 
 type af struct {
@@ -288,7 +289,7 @@ func (m *meta) readConfig(o *object) error {
 	if js := f.dec("json_size"); f.err == nil && m.hdrSize > 0 && js != m.hdrSize-binHeaderSize {
 		f.fail("json_size", "does not match the header size")
 	}
-	if m.keyslotsSize > 128<<20 || m.keyslotsSize%4096 != 0 {
+	if m.keyslotsSize > 128<<20 || m.keyslotsSize%4096 != 0 && m.hdrSize > 0 {
 		f.fail("keyslots_size", "is out of range")
 	}
 	if f.has("requirements") {
@@ -350,7 +351,10 @@ func (m *meta) readKeyslot(n int, f *fields) {
 }
 
 func readKDF(d *fields) kdf {
-	k := kdf{typ: d.str("type"), salt: base64Of(d, "salt")}
+	k := kdf{typ: d.str("type")}
+	if k.typ == "pbkdf2" || k.typ == "argon2i" || k.typ == "argon2id" {
+		k.salt = base64Of(d, "salt")
+	}
 	switch k.typ {
 	case "pbkdf2":
 		k.hash = d.str("hash")
@@ -361,7 +365,8 @@ func readKDF(d *fields) kdf {
 		k.memory = d.int("memory", 1, 4<<20)
 		k.cpus = d.int("cpus", 1, 255)
 	default:
-		d.fail("type", "is an unknown key derivation")
+		// A slot that this program cannot use; the others are none the worse for it.
+		return kdf{typ: k.typ, unknown: true}
 	}
 	return k
 }
@@ -405,14 +410,12 @@ func (m *meta) readSegment(n int, f *fields) {
 }
 
 func (m *meta) readDigest(n int, f *fields) {
-	m.digests[n] = &digest{
-		id: n, typ: f.str("type"), keyslots: f.ids("keyslots"), segments: f.ids("segments"),
-		hash: f.str("hash"), iterations: f.int("iterations", 1, 1<<31-1),
-		salt: base64Of(f, "salt"), value: base64Of(f, "digest"),
+	d := &digest{id: n, typ: f.str("type"), keyslots: f.ids("keyslots"), segments: f.ids("segments")}
+	if d.typ == "pbkdf2" {
+		d.hash, d.iterations = f.str("hash"), f.int("iterations", 1, 1<<31-1)
+		d.salt, d.value = base64Of(f, "salt"), base64Of(f, "digest")
 	}
-	if d := m.digests[n]; d.typ != "pbkdf2" {
-		f.fail("type", "is not pbkdf2")
-	}
+	m.digests[n] = d
 }
 
 func (m *meta) readToken(n int, f *fields) {
@@ -459,7 +462,40 @@ func (m *meta) check() error {
 	return m.checkSegments()
 }
 
+// bound checks what cryptsetup wants of a header at rest on the disk, and what an edit in
+// work may not be yet: each passphrase keyslot belongs to one digest, there is data, and a
+// re-encryption that is flagged is described.
+func (m *meta) bound() error {
+	for _, n := range m.passSlots() {
+		in := 0
+		for _, d := range m.digests {
+			if slices.Contains(d.keyslots, n) {
+				in++
+			}
+		}
+		if in != 1 {
+			return badHeader("keyslot %d belongs to %d digests", n, in)
+		}
+	}
+	if len(m.segments) == 0 {
+		return badHeader("no segments")
+	}
+	described := false
+	for _, k := range m.keyslots {
+		described = described || k.typ == slotReencrypt
+	}
+	if online := []string{reqReencrypt, reqReencryptV1, reqReencryptV3}; !described && slices.ContainsFunc(m.requirements, func(r string) bool {
+		return slices.Contains(online, r)
+	}) {
+		return badHeader("a re-encryption is flagged and not described")
+	}
+	return nil
+}
+
 func (m *meta) checkSegments() error {
+	if m.otherMode() != nil { // these move data, and are not acted on
+		return nil
+	}
 	reg := m.regular()
 	for i, s := range reg {
 		if s.id != i {

@@ -23,12 +23,37 @@ type reencryption struct {
 	finished             bool // all data is under the new key
 }
 
+// mode is what an unfinished run of cryptsetup does: "reencrypt", "encrypt" or "decrypt";
+// empty if there is none.
+func (m *meta) mode() string {
+	for _, k := range m.keyslots {
+		if k.typ == slotReencrypt {
+			return k.mode
+		}
+	}
+	return ""
+}
+
+// otherMode names the runs that are cryptsetup's alone.
+func (m *meta) otherMode() error {
+	switch m.mode() {
+	case "encrypt":
+		return ErrEncrypting
+	case "decrypt":
+		return ErrDecrypting
+	}
+	return nil
+}
+
 // reencryption reads the state; nil when there is none. It accepts only what this
 // package, or cryptsetup without data shift, writes.
 func (v *Volume) reencryption() (*reencryption, error) {
 	m := v.h.meta
 	if !slices.Contains(m.requirements, reqReencrypt) {
 		return nil, nil
+	}
+	if err := m.otherMode(); err != nil {
+		return nil, err
 	}
 	r := &reencryption{prev: m.flagged(flagPrevious), final: m.flagged(flagFinal)}
 	for _, k := range m.keyslots {
@@ -88,6 +113,9 @@ func (r *reencryption) locate(v *Volume) error {
 		size := s.size
 		if size == dynamic {
 			size = r.total - pos
+		}
+		if size > r.total-pos && r.prev.size == dynamic {
+			return fmt.Errorf("%w: segment %d ends %d bytes behind it", ErrTooSmall, s.id, pos+size-r.total)
 		}
 		if size <= 0 || size > r.total-pos {
 			return badHeader("segment %d leaves the data", s.id)

@@ -79,7 +79,8 @@ func (v *Volume) Resume(ctx context.Context, pass *secret.Buffer, o ReencryptOpt
 	return v.reencrypt(ctx, pass, o, false)
 }
 
-func (v *Volume) reencrypt(ctx context.Context, pass *secret.Buffer, o ReencryptOptions, mayStart bool) error {
+func (v *Volume) reencrypt(ctx context.Context, pass *secret.Buffer, o ReencryptOptions, mayStart bool) (err error) {
+	defer v.account.close(&err)
 	if err := v.begin(ctx); err != nil {
 		return err
 	}
@@ -181,6 +182,9 @@ func (v *Volume) endChoices(ctx context.Context, inherit bool) error {
 // volume key, the description of what is to be done, and the flag that keeps
 // other programs from anything else. No data is touched.
 func (v *Volume) start(ctx context.Context, pass *secret.Buffer, o ReencryptOptions) (*keyPair, error) {
+	if err := v.notEmpty(pass); err != nil {
+		return nil, err
+	}
 	m := v.h.meta
 	d, err := m.dataDigest()
 	if err != nil {

@@ -52,7 +52,8 @@ const (
 // On a volume opened with LUKS1Aside it gives the LUKS1 header back if the
 // re-encryption had not begun with the data, or with LogDir makes it a LUKS2 volume
 // whose re-encryption Resume continues; see rescue1 and rescueLog.
-func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
+func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOptions) (found Rescue, err error) {
+	defer v.account.close(&err)
 	if err := v.load(); err == nil && v.state.aside && !v.readOnly {
 		if o.LogDir != "" {
 			return v.rescueLog(ctx, pass, o)
@@ -110,7 +111,7 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	if !none {
 		return v.rescueDone(ctx, s, oldKey, newKey)
 	}
-	found, err := s.position(ctx)
+	found, err = s.position(ctx)
 	if err != nil || o.DryRun {
 		return found, err
 	}

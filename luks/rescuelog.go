@@ -134,7 +134,7 @@ func (v *Volume) header1(raw []byte, what string) (*Volume, error) {
 	if l.hdr.v1 == nil || l.hdr.uuid != v.h.uuid || l.hdr.v1.payload() != v.h.v1.payload() {
 		return nil, fmt.Errorf("%w: the %s header is of another version, UUID or data offset", ErrLUKS1Files, what)
 	}
-	return &Volume{hdr: backupDevice(raw), data: v.data, readOnly: true, noLocks: true, free: v.free, h: l.hdr, state: l}, nil
+	return &Volume{hdr: backupDevice(raw), data: v.data, readOnly: true, noLocks: true, free: v.free, account: v.account, h: l.hdr, state: l}, nil
 }
 
 // rescueLog goes on with what cryptsetup's LUKS1 re-encryption left, with the files
@@ -264,7 +264,7 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 	copy(h.bin[72:104], "sha256")
 	copy(h.bin[168:208], v.h.uuid)
 	copy(h.bin[split1:phdrSize], v.h.v1.raw[split1:])
-	w := &upgrade{&Volume{path: v.path, hdr: v.hdr, data: v.data, noLocks: v.noLocks, free: v.free, h: h}, oldSlot, 0}
+	w := &upgrade{&Volume{path: v.path, hdr: v.hdr, data: v.data, noLocks: v.noLocks, free: v.free, account: v.account, h: h}, oldSlot, 0}
 	if oldSlot == 0 {
 		w.new = 1
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	LUKS1Aside bool
 	// KDF says how keyslots that are added derive their key.
 	KDF KDFPolicy
+	// AllowEmpty lets keyslots that are added have the empty passphrase.
+	AllowEmpty bool
 	// NoLocks skips cryptsetup's lock files. The exclusive claim on a block device
 	// stays.
 	NoLocks bool
@@ -43,7 +45,12 @@ type Volume struct {
 	aside     bool
 	kdf       KDFPolicy
 
-	free func() int64 // memory, bytes
+	free    func() int64 // memory, bytes
+	account *account
+	pretend *pretend     // a rehearsal's keys
+	reopen  func() error // says whether the device can be opened for a change
+	// allowEmpty lets a keyslot have the empty passphrase.
+	allowEmpty bool
 
 	h     *header2 // as last read or written
 	stale []int64  // offsets of header copies that must be rewritten before an update
@@ -60,14 +67,25 @@ func Open(ctx context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{path: path, free: memAvailable, hdr: dev, data: dev, closers: []io.Closer{dev}, readOnly: o.ReadOnly, noLocks: o.NoLocks || o.ReadOnly, aside: o.LUKS1Aside, kdf: o.KDF}
+	v := newVolume(path, dev)
+	v.closers, v.readOnly, v.noLocks, v.aside = []io.Closer{dev}, o.ReadOnly, o.NoLocks || o.ReadOnly, o.LUKS1Aside
+	v.kdf, v.allowEmpty = o.KDF, o.AllowEmpty
 	if o.Header != "" {
 		hdr, err := openFile(o.Header, 0, 0, o.ReadOnly)
 		if err != nil {
 			v.Close()
 			return nil, err
 		}
-		v.hdr, v.detached, v.closers = hdr, true, append(v.closers, hdr)
+		v.hdr, v.detached, v.closers = counted{hdr, v.account}, true, append(v.closers, hdr)
+	}
+	if o.ReadOnly {
+		v.reopen = func() error {
+			f, err := openFile(path, o.Offset, o.Size, false)
+			if err == nil {
+				err = f.Close()
+			}
+			return err
+		}
 	}
 	if err := v.load(); err != nil {
 		v.Close()
@@ -85,14 +103,23 @@ func OpenAt(ctx context.Context, path string, offset, size int64) (*Volume, erro
 // OpenDevice opens a volume on a Device; header is nil unless it is detached.
 // There are no locks.
 func OpenDevice(name string, data, header Device) (*Volume, error) {
-	v := &Volume{path: name, free: memAvailable, hdr: data, data: data, noLocks: true}
+	v := newVolume(name, data)
+	v.noLocks = true
 	if header != nil {
-		v.hdr, v.detached = header, true
+		v.hdr, v.detached = counted{header, v.account}, true
 	}
 	if err := v.load(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return v, nil
+}
+
+// newVolume is a volume whose writes are counted.
+func newVolume(name string, d Device) *Volume {
+	v := &Volume{path: name, free: memAvailable, account: &account{}}
+	v.data = counted{d, v.account}
+	v.hdr = v.data
+	return v
 }
 
 // SetKDF is Options.KDF for a volume that is open.
@@ -128,7 +155,8 @@ func (v *Volume) load() error {
 	v.state, v.h, v.stale = l, l.hdr, l.stale
 	if !v.detached {
 		for _, s := range v.h.meta.segments {
-			if s.offset < v.h.meta.keyslotsEnd() {
+			// What is not encrypted yet, or not any more, is where it has always been.
+			if s.typ == "crypt" && s.offset < v.h.meta.keyslotsEnd() {
 				return fmt.Errorf("%w: %w", ErrDamaged, badHeader("segment %d begins inside the header", s.id))
 			}
 		}
@@ -159,6 +187,9 @@ func (v *Volume) begin(ctx context.Context) error {
 	}
 	if v.h.seqid > maxSeqid {
 		return badHeader("sequence number %d", v.h.seqid)
+	}
+	if err := v.h.meta.otherMode(); err != nil {
+		return err
 	}
 	var unknown []string
 	for _, r := range v.h.meta.requirements {
@@ -213,6 +244,9 @@ func (v *Volume) stage(root *object) (*staged, error) {
 		return nil, err
 	}
 	if next.meta, err = readMeta(tree, next.size); err != nil {
+		return nil, err
+	}
+	if err := next.meta.bound(); err != nil {
 		return nil, err
 	}
 	s := &staged{v: v, next: &next}
@@ -290,7 +324,8 @@ type Info struct {
 	Keyslots     []KeyslotInfo    `json:"keyslots"`
 	Tokens       []TokenInfo      `json:"tokens"`
 	Requirements []string         `json:"requirements,omitempty"`
-	Damage       []string         `json:"damage,omitempty"` // header copies that are bad or old
+	Integrity    bool             `json:"integrity,omitempty"` // dm-integrity below (AEAD or HMAC)
+	Damage       []string         `json:"damage,omitempty"`    // header copies that are bad or old
 	Reencryption ReencryptionInfo `json:"reencryption"`
 
 	// KeyDigest is the header's digest of the volume key, in hex: public, and
@@ -328,6 +363,9 @@ type ReencryptionInfo struct {
 	Resilience string `json:"resilience,omitempty"`
 	Done       int64  `json:"done"`  // bytes certainly under the new key
 	Total      int64  `json:"total"` // bytes
+	// Mode is "reencrypt", or "encrypt" or "decrypt" for cryptsetup's runs from and to a
+	// plain device, which this package only names.
+	Mode string `json:"mode,omitempty"`
 }
 
 // Info reports the header as it was last read.
@@ -358,7 +396,12 @@ func (v *Volume) Info() Info {
 			return ok
 		})
 	}
+	in.Reencryption.Mode = m.mode()
+	if target != nil && target.typ != "crypt" && m.flagged(flagFinal) != nil {
+		target = m.flagged(flagFinal)
+	}
 	if target != nil {
+		in.Integrity = target.integrity
 		in.Cipher, in.SectorSize, in.DataOffset = target.encryption, target.sectorSize, target.offset
 		in.DataSize = v.segmentSize(target)
 		for _, d := range m.digestsOf(target) {

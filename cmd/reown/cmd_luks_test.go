@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -211,4 +212,43 @@ func luksDigest(t *testing.T, path string) string {
 	}
 	defer v.Close()
 	return v.Info().KeyDigest
+}
+
+// What is refused is refused before anything is changed, and said so: the passphrase, too,
+// is as it was. What had been written is said as well.
+func TestLuksRefusesBeforeItChanges(t *testing.T) {
+	p := lukstest.NewPeer(t)
+	img, key, empty := p.Write("img", make([]byte, 4<<20)), p.Write("key", []byte("first")), p.Write("empty", nil)
+	second := p.Write("second", []byte("second"))
+	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-keyslots-size", "256k", "--offset", "4096", "--pbkdf", "pbkdf2",
+		"--pbkdf-force-iterations", "1000", "--key-file", key, img)
+	before := p.Read("img")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"reencrypt", img, "--key-file", key, "--new-key-file", second}, exitFailed, "no room"},
+		{[]string{"passwd", img, "--key-file", key, "--new-key-file", empty}, exitRefused, "--allow-empty"},
+		{[]string{"reencrypt", img, "--key-file", key, "--sector-size", "1000"}, exitFailed, "not supported"},
+		{[]string{"open", img, "a/b", "--key-file", key}, exitUsage, "no name"},
+	} {
+		code, _, errs := inProcess("", append([]string{"luks"}, c.args...)...)
+		if code != c.code || !strings.Contains(errs, c.want) || c.code != exitUsage && !strings.Contains(errs, untouched) {
+			t.Errorf("%v: code %d: %s", c.args, code, errs)
+		}
+		if !bytes.Equal(before, p.Read("img")) {
+			t.Fatalf("%v: the device was written to", c.args)
+		}
+	}
+	if _, err := os.Stat("/dev/mapper/control"); err != nil {
+		if code, _, errs := inProcess("", "luks", "open", img, "x", "--key-file", key); code != exitFailed || !strings.Contains(errs, "device mapper") {
+			t.Errorf("code %d: %s", code, errs)
+		}
+	}
+	// The same error, with something written before it, says so.
+	err := fmt.Errorf("x: %w", &luks.WroteError{Names: []string{luks.WriteKeyslot, luks.WritePrimary}, Err: luks.ErrNoSpace})
+	if d := explain(err).Data; strings.Contains(d, "Nothing was written") || !strings.Contains(d, "header had been changed") {
+		t.Error(d)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"reown/internal/secret"
+	"reown/luks"
 	"reown/wizard"
 )
 
@@ -47,6 +48,9 @@ const stepData = "No step counts as done unless the machine shows it. Your files
 func explain(err error) errorText {
 	for _, t := range texts() {
 		if t.matches(err) {
+			if w := (*luks.WroteError)(nil); errors.As(err, &w) {
+				t.Data = afterWriting(t.Data, w)
+			}
 			// In the middle of a run much has been changed.
 			if step := (*wizard.StepError)(nil); errors.As(err, &step) && (t.Data == nothingChanged || t.Data == untouched || t.Data == cardUntouched) {
 				t.Data = stepData

@@ -1,13 +1,39 @@
 package main
 
 import (
+	"strings"
+
 	"reown/luks"
 	"reown/luks/second"
 )
 
 const untouched = "Nothing was written; your data is as it was."
 
+// afterWriting replaces the sentence that nothing was written by what had been.
+func afterWriting(data string, w *luks.WroteError) string {
+	rest, ok := strings.CutPrefix(data, "Nothing was written")
+	if !ok {
+		return data
+	}
+	if data == untouched {
+		rest = "."
+	}
+	said := "Before this, only unused room in the LUKS header had been written; header and data are as they were"
+	switch {
+	case w.Data():
+		said = "Before this, data had been re-encrypted; the header says how far (`reown luks info DEVICE`), and the same command goes on"
+	case w.Header():
+		said = "Before this, the LUKS header had been changed, keyslots perhaps: `reown luks info DEVICE` shows how it is now. The data was not touched"
+	}
+	return said + rest
+}
+
 var luksTexts = []errorText{
+	{err: luks.ErrFull, What: "The image file lies on a file system that has no room left, so that a write was refused.", Data: untouched, Do: "Make room there, then give the same command again: it goes on."},
+	{err: luks.ErrWriteProtected, What: "The disk, or the file system that the image file lies on, does not take writes.", Data: untouched, Do: "Take off the write protection (a switch, `blockdev --setrw DEVICE`, or mount again with rw), then give the same command again. A disk that turned read-only by itself is failing: copy it first."},
+	{err: luks.ErrEmptyPassphrase, What: "The new passphrase is empty: it would open the disk to everybody.", Data: untouched, Do: "Give a passphrase. If an empty one is what you want, say --allow-empty.", Exit: exitRefused},
+	{err: luks.ErrEncrypting, What: "cryptsetup has begun to encrypt this device in place (`cryptsetup reencrypt --encrypt`) and is not through.", Data: untouched, Do: "Let cryptsetup finish: `cryptsetup reencrypt --resume-only --force-offline-reencrypt DEVICE`; if it says that it crashed, `cryptsetup repair DEVICE` first. Then give this command again.", Exit: exitRefused},
+	{err: luks.ErrDecrypting, What: "cryptsetup has begun to decrypt this volume in place (`cryptsetup reencrypt --decrypt`) and is not through.", Data: untouched, Do: "Let cryptsetup finish, with the header that it was started with: `cryptsetup reencrypt --resume-only --force-offline-reencrypt --header FILE DEVICE`.", Exit: exitRefused},
 	{err: luks.ErrNotLUKS, What: "There is no encrypted volume of the LUKS kind on this device.", Data: untouched, Do: "Check the device's name; `lsblk -f` lists what is where."},
 	{err: luks.ErrDamaged, What: "The device has a LUKS header, but both copies of it are damaged.", Data: "Nothing was written. Without a header the data cannot be opened.", Do: "Do not write to the device. Restore a header backup with `reown luks restore DEVICE FILE`."},
 	{err: luks.ErrDisagree, What: "The device has two copies of the LUKS header; both are intact, they say different things, and it is not that one is an update older. No program leaves that behind, interrupted or not: somebody has changed one of them, or part of a header backup was written back.", Data: "Nothing was written.", Do: "Make an image of the disk. If you have a header backup that you trust, write it back with `reown luks restore`; otherwise ask for help with the image.", Exit: exitRefused},
@@ -24,9 +50,10 @@ var luksTexts = []errorText{
 	{err: luks.ErrMetadata, What: "The header's description of the re-encryption does not belong to this volume's keys. It was damaged, or changed by somebody without the passphrase.", Data: untouched, Do: "Do not continue on this device before you know who changed it. A header backup made before can be restored only if no data was re-encrypted since.", Exit: exitRefused},
 	{err: luks.ErrReencrypting, What: "A re-encryption has begun on this volume and is not finished; until then its keyslots cannot be changed.", Data: "Nothing is lost.", Do: "Run `reown luks resume DEVICE` with the passphrase the re-encryption was started with, then repeat this command.", Exit: exitRefused},
 	{err: luks.ErrWrongPassphrase, What: "The passphrase opens no keyslot of this volume.", Data: untouched, Do: "Type it again; mind the keyboard layout and Caps Lock. A key file counts to the byte, a newline at its end included."},
-	{typ: typeOf[*luks.MemoryError](), What: "Checking this passphrase needs more memory than the computer has free.", Data: untouched, Do: "Close other programs, or do this step on a computer with more memory."},
+	{typ: typeOf[*luks.MemoryError](), What: "This needs more memory than the computer has free; the line above says how much.", Data: untouched, Do: "Close other programs or raise the limit (ulimit -v), or do this step on a computer with more memory."},
 	{typ: typeOf[*luks.OpensError](), What: "A passphrase that must not open the disk any more still opens one of its keyslots; the line above says which.", Data: "Your data is as it was, and whoever knows that passphrase can read it.", Do: "Set a new passphrase with `reown luks passwd`, which removes all other keyslots, and re-encrypt the disk.", Exit: exitRefused},
 	{err: second.ErrDiffers, What: "A second, independent program opens the disk with your passphrase and finds another volume key than this one does.", Data: untouched, Do: "Do not rely on this disk. Make a copy of the data, then ask for help with an image of the header (`reown luks backup`).", Exit: exitRefused},
+	{err: second.ErrNoMapper, What: "The kernel has no device mapper, so that no decrypted view of a disk can be made.", Data: untouched, Do: "In the firmware this is a matter of how its kernel was built. Use a system that has it: `modprobe dm-crypt`."},
 	{err: second.ErrCannot, What: "A second, independent program does not open the disk; the line above says why.", Data: untouched, Do: "If this program opens it (`reown luks info`, then cryptsetup), the second one may not know its cipher: what it would have shown is not known, and nothing else is wrong."},
 	{typ: typeOf[*luks.SlowKDFError](), What: "Whoever made this keyslot chose a key derivation that would keep this computer busy for more than a minute; it was not run.", Data: untouched, Do: "If you made it for a faster computer, open the disk there and give it a new keyslot: `cryptsetup luksAddKey`. If a seller made it, send the disk back or format it: this is no accident.", Exit: exitRefused},
 	{err: luks.ErrNoSpace, What: "The LUKS header has no room for another keyslot or for the re-encryption's safety area.", Data: untouched, Do: "Destroy keyslots you do not need with `reown luks kill`, then try again."},
@@ -42,5 +69,5 @@ var luksTexts = []errorText{
 	{typ: typeOf[*luks.RequirementError](), What: "The header asks for a feature this program does not know.", Data: untouched, Do: "Use the program that made the volume, or a newer version of this one.", Exit: exitRefused},
 	{typ: typeOf[*luks.UnsupportedError](), What: "The volume uses something this program cannot handle; the line above names it.", Data: untouched, Do: "Use cryptsetup for this volume."},
 	{typ: typeOf[*luks.HeaderError](), What: "The LUKS header contradicts itself; the line above says where.", Data: untouched, Do: "Restore a header backup if you have one."},
-	{typ: typeOf[*luks.IOError](), What: "The disk refused to read or write; the line above says where.", Data: "What was written before is safe, and what was being changed can be recovered from the header.", Do: "Check cables, then run `reown luks resume DEVICE`. If it fails at the same place again, the disk is failing: copy it to a new one first."},
+	{typ: typeOf[*luks.IOError](), What: "The disk refused to read or write; the line above says where.", Data: untouched, Do: "Check cables, then give the same command again: it goes on from where it is. If it fails at the same place again, the disk is failing: copy it to a new one first."},
 }

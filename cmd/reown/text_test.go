@@ -20,7 +20,9 @@ import (
 )
 
 // Errors that never reach a person: what they are for instead.
-var innerErrors = map[string]string{}
+var innerErrors = map[string]string{
+	"luks.WroteError": "what had been written before the error that it wraps: afterWriting",
+}
 
 // TestEveryErrorHasAText reads the source: each exported error variable and
 // error type of the packages that the binary is made of must stand in one of

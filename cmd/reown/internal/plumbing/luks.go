@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/escape"
 	"reown/internal/secret"
 	"reown/luks"
+	"reown/luks/second"
 )
 
 const luksCommonHelp = `
@@ -19,6 +21,7 @@ DEVICE is a block device or an image file. A device that is mounted or mapped is
   --offset N, --size N    the volume is a window of DEVICE (bytes): a partition of a disk image
   --no-locks              do not take cryptsetup's lock files
   --pbkdf2                new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2
+  --allow-empty           let the new passphrase be empty
   --json                  report as one JSON document
 A key file is used to the byte, as cryptsetup does; "-" is standard input.`
 
@@ -27,6 +30,10 @@ func luksCommand() *cli.Command {
 	return &cli.Command{Name: "luks", Short: "LUKS headers, keyslots and re-encryption", Sub: []*cli.Command{
 		{Name: "info", Args: "DEVICE [--json]", Short: "what the header says; nothing is written", Run: luksInfo,
 			Long: help(`Prints version, cipher, keyslots, tokens, and how far a re-encryption is.`)},
+		{Name: "open", Args: "DEVICE NAME --key-file KEY", Short: "make the decrypted data the device /dev/mapper/NAME", Run: luksOpen,
+			Long: help(`For who wants to look at the files. Refused while a re-encryption is not finished. Needs the kernel's device mapper.`)},
+		{Name: "close", Args: "NAME", Short: "end what open began", Run: luksClose,
+			Long: `Removes /dev/mapper/NAME. Unmount it first.`},
 		{Name: "passwd", Args: "DEVICE --key-file OLD --new-key-file NEW", Short: "make a new passphrase the only one", Run: luksPasswd,
 			Long: help(`Adds and proves a keyslot for NEW, then destroys all other keyslots and wipes them. Repeating it is harmless.`)},
 		{Name: "kill", Args: "DEVICE --slot N --key-file KEEP", Short: "destroy one keyslot", Run: luksKill,
@@ -88,6 +95,7 @@ func newLuksFlags(name string) *luksFlags {
 	f.Int64Var(&f.opts.Size, "size", 0, "")
 	f.BoolVar(&f.opts.NoLocks, "no-locks", false, "")
 	f.BoolVar(&f.json, "json", false, "")
+	f.BoolVar(&f.opts.AllowEmpty, "allow-empty", false, "")
 	f.BoolFunc("pbkdf2", "", func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
 	f.StringVar(&f.key, "key-file", "", "")
 	f.StringVar(&f.newKey, "new-key-file", "", "")
@@ -160,19 +168,27 @@ func luksInfo(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func printLuksInfo(w io.Writer, in luks.Info) {
-	fmt.Fprintf(w, "%s: LUKS%d %s\n", in.Path, in.Version, in.UUID)
-	fmt.Fprintf(w, "  data      %d bytes at %d, %s, %d-bit key, %d-byte sectors\n", in.DataSize, in.DataOffset, in.Cipher, in.KeyBits, in.SectorSize)
+	fmt.Fprintf(w, "%s: LUKS%d %s\n", escape.Text(in.Path), in.Version, escape.Text(in.UUID))
+	fmt.Fprintf(w, "  data      %d bytes at %d, %s, %d-bit key, %d-byte sectors\n", in.DataSize, in.DataOffset, escape.Text(in.Cipher), in.KeyBits, in.SectorSize)
 	fmt.Fprintf(w, "  key       %.16s... (digest; it changes with the volume key)\n", in.KeyDigest)
 	for _, k := range in.Keyslots {
-		fmt.Fprintf(w, "  keyslot   %d: %s, %s volume key, %s\n", k.ID, k.Type, k.Key, kdfText(k))
+		fmt.Fprintf(w, "  keyslot   %d: %s, %s volume key, %s\n", k.ID, escape.Text(k.Type), k.Key, escape.Text(kdfText(k)))
 	}
 	for _, t := range in.Tokens {
-		fmt.Fprintf(w, "  token     %d: %s for keyslots %v\n", t.ID, t.Type, t.Keyslots)
+		fmt.Fprintf(w, "  token     %d: %s for keyslots %v\n", t.ID, escape.Text(t.Type), t.Keyslots)
 	}
 	for _, d := range in.Damage {
-		fmt.Fprintf(w, "  damage    %s\n", d)
+		fmt.Fprintf(w, "  damage    %s\n", escape.Text(d))
+	}
+	if len(in.Requirements) > 0 {
+		fmt.Fprintf(w, "  required  %s\n", escape.Text(strings.Join(in.Requirements, ", ")))
+	}
+	if in.Integrity {
+		fmt.Fprintln(w, "  integrity dm-integrity below; it is not re-encrypted here")
 	}
 	switch r := in.Reencryption; {
+	case r.Mode == "encrypt" || r.Mode == "decrypt":
+		fmt.Fprintf(w, "  %sion  begun by cryptsetup and not finished: `cryptsetup reencrypt --resume-only --force-offline-reencrypt`\n", r.Mode)
 	case r.Finished:
 		fmt.Fprintf(w, "  re-encryption  all data done, the header is not closed: run `reown luks resume`\n")
 	case r.Active && r.Resilience == "none":
@@ -194,6 +210,59 @@ func kdfText(k luks.KeyslotInfo) string {
 		return fmt.Sprintf("%s-%s, %d iterations", k.KDF, k.Hash, k.Iterations)
 	}
 	return fmt.Sprintf("%s, %d passes, %d MiB, %d threads", k.KDF, k.Time, k.Memory>>20, k.CPUs)
+}
+
+// luksOpen is the second reader's: it shares no code with what wrote the header.
+func luksOpen(ctx context.Context, e *cli.Env, args []string) error {
+	f := newLuksFlags("open")
+	ops, err := cli.Parse(f.FlagSet, args, 2, 2)
+	if err != nil {
+		return err
+	}
+	if f.opts.Offset != 0 || f.opts.Size != 0 || f.opts.Header != "" {
+		return cli.Usagef("%s: takes a whole device with its header", f.Name())
+	}
+	if err := mapName(ops[1]); err != nil {
+		return err
+	}
+	defer f.wipe()
+	key, err := f.readKey(e, "key-file", f.key)
+	if err != nil {
+		return err
+	}
+	f.opts.ReadOnly = true
+	v, err := luks.Open(ctx, ops[0], f.opts)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if v.Info().Reencryption.Active {
+		return luks.ErrReencrypting
+	}
+	slot, err := v.Unlock(ctx, key)
+	if err != nil {
+		return err
+	}
+	return second.Map(ctx, ops[0], slot, key, ops[1])
+}
+
+func luksClose(_ context.Context, _ *cli.Env, args []string) error {
+	ops, err := cli.Parse(cli.NewFlags("reown luks close"), args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if err := mapName(ops[0]); err != nil {
+		return err
+	}
+	return second.Unmap(ops[0])
+}
+
+// mapName refuses what the device mapper would not take for a name, or take for more.
+func mapName(s string) error {
+	if len(s) > 127 || s == "control" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+") != "" {
+		return cli.Usagef("%q is no name for a mapped device: letters, digits, - _ +", s)
+	}
+	return nil
 }
 
 func luksPasswd(ctx context.Context, e *cli.Env, args []string) error {
@@ -245,6 +314,14 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress = *hotzone<<20, progress
+		// What it would stop at is known before the passphrase is changed.
+		r, err := v.Rehearse(ctx, o, newKey != nil)
+		if err != nil {
+			return err
+		}
+		if len(r.Problems) > 0 {
+			return r.Problems[0]
+		}
 		if newKey != nil {
 			if err := v.SetPassphrase(ctx, key, newKey); err != nil {
 				return err

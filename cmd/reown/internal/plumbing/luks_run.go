@@ -23,6 +23,13 @@ func luksRun(ctx context.Context, e *cli.Env, f *luksFlags, args []string, job f
 	if len(ops) > 1 && (f.opts.Header != "" || f.opts.Offset != 0 || f.opts.Size != 0) {
 		return cli.Usagef("%s: a header or window belongs to one device", f.Name())
 	}
+	if len(ops) > 1 {
+		for _, found := range luks.FindAll(ctx, ops, f.opts) {
+			if errors.Is(found.Err, luks.ErrTwin) {
+				return found.Err
+			}
+		}
+	}
 	defer f.wipe()
 	key, err := f.readKey(e, "key-file", f.key)
 	if err != nil {
