@@ -165,3 +165,29 @@ func TestFuzzBaseIsWhatCbfstoolReads(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// FuzzTorn changes bytes of an image as FuzzImage does, which then counts as half written.
+func FuzzTorn(f *testing.F) {
+	base := tiny(f)
+	f.Add([]byte{})
+	f.Add([]byte{0x12, 0x40, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		data := bytes.Clone(base)
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := int(edits[0])<<8 | int(edits[1])
+			if at+1 < len(data) {
+				data[at], data[at+1] = edits[2], edits[3]
+			}
+		}
+		_, err := Parse(data)
+		torn, tornErr := ParseTorn(data)
+		switch {
+		case err == nil && tornErr != nil:
+			t.Fatalf("a whole image is refused as a torn one: %v", tornErr)
+		case tornErr == nil:
+			for _, f := range torn.Files() {
+				_ = f.Name
+			}
+		}
+	})
+}

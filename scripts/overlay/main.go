@@ -19,12 +19,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -73,12 +74,8 @@ func patchesIn(root fs.FS) (map[string]map[string]string, string, error) {
 // returns the names of the files that are new or changed. Where it reads is the caller's
 // choice: a file that was not yet changed is read below from.
 func patchTree(from, dir string, patches map[string]string) ([]string, error) {
-	names, changed := make([]string, 0, len(patches)), map[string]bool{}
-	for name := range patches {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	changed := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(patches)) {
 		changes, err := parsePatch(patches[name])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -89,12 +86,7 @@ func patchTree(from, dir string, patches map[string]string) ([]string, error) {
 			}
 		}
 	}
-	files := make([]string, 0, len(changed))
-	for f := range changed {
-		files = append(files, f)
-	}
-	sort.Strings(files)
-	return files, nil
+	return slices.Sorted(maps.Keys(changed)), nil
 }
 
 func patchFile(from, dir string, c fileChange, changed map[string]bool) error {
@@ -169,7 +161,8 @@ func run(dir string) error {
 	// A release's source has the changed modules in vendor/.
 	_, err = os.Stat(filepath.Join(root, "vendor/modules.txt"))
 	vendored := err == nil
-	for module, texts := range patches {
+	for _, module := range slices.Sorted(maps.Keys(patches)) { // go.mod becomes part of a release
+		texts := patches[module]
 		if err = nil; module == std {
 			err = patchStd(env[1], filepath.Join(dir, std), texts)
 		} else if !vendored {

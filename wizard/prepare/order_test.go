@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 const goodOrder = `{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com",
@@ -58,6 +59,19 @@ func FuzzParseOrder(f *testing.F) {
 		}
 		if o != nil && (o.ID == "" || o.Seller.Name == "" || o.Seller.Email == "" || strings.ContainsAny(o.ID+o.Buyer+o.Card, " \n\"$`\\")) {
 			t.Fatalf("accepted: %+v", o)
+		}
+	})
+}
+
+// FuzzParseBuyer: a certificate that is not one, or has nothing to encrypt to, is refused.
+func FuzzParseBuyer(f *testing.F) {
+	f.Add([]byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZwAAABYJKwYBBAHaRw8BAQdA\n-----END PGP PUBLIC KEY BLOCK-----\n"))
+	f.Add([]byte{0x98, 0x33, 0x04, 0x67, 0, 0, 0, 0x16, 9, 0x2b, 6, 1, 4, 1, 0xda, 0x47, 0x0f, 1, 1, 7, 0x40})
+	f.Add([]byte{0xc6, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ParseBuyer(data, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+		if (err == nil) != (b != nil) || b != nil && len(b.Fingerprint) < 40 {
+			t.Fatalf("%v, %+v", err, b)
 		}
 	})
 }

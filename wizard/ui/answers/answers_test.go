@@ -173,3 +173,14 @@ func TestACircleEnds(t *testing.T) {
 	}
 	t.Error("no end")
 }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":"b"}`, `{"a":"b","a":"c"}`, `{"a":1}`, `{"a":"b"} {}`, `{"a":{"b":"c"}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if m, err := Parse(data); (err == nil) != (m != nil) {
+			t.Fatalf("%v, %v", err, m)
+		}
+	})
+}
