@@ -43,6 +43,8 @@ func (a *bootAdapter) Triggered(context.Context) (bool, error) {
 	return err == nil, err
 }
 
+// Info is an error, *boot.OddError, while there is anything in /boot that cannot be signed:
+// the step that signs would stop there, when the rest has been done.
 func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	st, err := a.dir.State()
 	if err != nil {
@@ -58,7 +60,11 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 		info.Uncertain = append(info.Uncertain, !e.Startable())
 	}
 	info.Default, info.Signed = boot.Suggest(entries)-1, a.dir.Default(entries)-1
-	return info, nil
+	odd, err := a.dir.Odd()
+	if err == nil && odd != nil {
+		err = &boot.OddError{Findings: odd}
+	}
+	return info, err
 }
 
 // Hold keeps /boot writable between the writes until the release.
