@@ -230,24 +230,15 @@ func (r *Recheck) Holds() bool {
 // that the key in the firmware has signed, or where /boot/oem asks for a new owner. It
 // needs no security key.
 func Certified(ctx context.Context, m *Machine) (*Recheck, error) {
-	s := measure(ctx, m)
 	trigger, err := m.Boot.Triggered(ctx)
 	if err != nil || trigger {
 		return nil, err
 	}
-	if holds, err := s.Holds(); err != nil || !holds {
+	c, err := certified(ctx, m)
+	if c == nil || err != nil {
 		return nil, err
 	}
-	cert, err := s.HintCert()
-	if err != nil {
-		return nil, err
-	}
-	c, err := readCertificate(ctx, m, cert)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
+	s := measure(ctx, m)
 	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner}
 	add := func(id string, ok bool, err error, detail string) {
 		item := CheckItem{ID: id, Verdict: Fail, Detail: detail}

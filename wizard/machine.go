@@ -104,6 +104,8 @@ type OpenPGP interface {
 	// certificate and returns the fingerprints of its signature, decryption and
 	// authentication keys ("" for none), as CardInfo has them.
 	Fingerprints(cert []byte) ([3]string, error)
+	// Keys are the fingerprints of all keys of a certificate, the primary one first.
+	Keys(cert []byte) ([]string, error)
 	// Verify checks a detached signature by exactly this certificate.
 	Verify(cert, data, sig []byte) error
 	// NewKeySet makes keys in memory and their certificate; RSA keys take seconds.

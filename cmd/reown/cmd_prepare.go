@@ -38,6 +38,8 @@ const prepareHelp = `
                       to be signed there (gpg --detach-sign --armor), and exit 5
   --shop-signature F  then, in the place of --shop-later: add that signature, after the
                       laptop was compared once more with what was signed
+  --erase-card TAIL   the last four characters of the security key's serial number, if it
+                      holds keys of something else (or its number stands in the order)
   --signer FPR        fingerprint of who sold the laptop to you: its chain is continued
   --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
   --reencrypt         give the disk a volume key of its own: all laptops that were written
@@ -65,7 +67,7 @@ type preparation struct {
 	devices
 	order, secretsIn, secretsOut, mailOut, buyer, algorithm string
 	shopCert, shopPIN, shopSerial, shopCard                 string
-	shopSignature, signer                                   string
+	shopSignature, signer, cardTail                         string
 	shopLater, reencrypt, battery, restart, json            bool
 	again                                                   func() error // restarts the laptop; nil: the worker does
 }
@@ -85,6 +87,7 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	fs.StringVar(&p.shopCard, "shop-card", "", "")
 	fs.BoolVar(&p.shopLater, "shop-later", false, "")
 	fs.StringVar(&p.shopSignature, "shop-signature", "", "")
+	fs.StringVar(&p.cardTail, "erase-card", "", "")
 	fs.StringVar(&p.signer, "signer", "", "")
 	fs.BoolVar(&p.restart, "restart", false, "")
 	fs.StringVar(&p.algorithm, "algorithm", "", "")
@@ -177,7 +180,7 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	defer machine.Close()
 	m := machine.Seller()
 	o := prepare.Options{
-		Order: order, Signer: wizard.Fingerprint(p.signer), Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
+		Order: order, Signer: wizard.Fingerprint(p.signer), CardTail: p.cardTail, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
 		Report: progressLines(e), Touch: func(n, of int) {
 			fmt.Fprintf(e.Stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
 		},

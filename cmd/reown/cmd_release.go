@@ -35,7 +35,9 @@ After an interruption, run the same command again.
   --to-nobody     nobody gets the laptop
   --pin-file F    the security key's user PIN; - reads it from the terminal
   --lost-card     the security key is lost or broken: no PIN, and the record is not signed
-  --confirm TAIL  the last four characters of the first disk's serial number
+  --confirm TAIL  the last four characters of the first disk's serial number; "none" where
+                  there is no encrypted disk
+  --without UUID  a disk that this laptop had by a signed file, and has no more; repeatable
   --record DIR    also write the record here
   --battery       run without mains power
   --json          print the record as JSON
@@ -52,6 +54,11 @@ func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 	lost := fs.Bool("lost-card", false, "")
 	confirm := fs.String("confirm", "", "")
 	record := fs.String("record", "", "")
+	var without []string
+	fs.Func("without", "", func(s string) error {
+		without = append(without, s)
+		return nil
+	})
 	battery := fs.Bool("battery", false, "")
 	asJSON := fs.Bool("json", false, "")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
@@ -73,11 +80,13 @@ func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 		return err
 	}
 	defer l.Close()
-	if err := confirmed(ctx, l.Buyer(), *confirm); err != nil {
+	buyer := l.Buyer()
+	if err := confirmed(ctx, buyer, *confirm); err != nil {
 		return err
 	}
+	noDisk := len(buyer.Disks) == 0 && *confirm == "none"
 	m := l.Release()
-	o := release.Options{LostCard: *lost, Battery: *battery, Armor: armored, Report: progressLines(e)}
+	o := release.Options{NoDisk: noDisk, Without: without, LostCard: *lost, Battery: *battery, Armor: armored, Report: progressLines(e)}
 	if *to != "" {
 		if o.To, err = readRecipient(e, *to); err != nil {
 			return fmt.Errorf("reading the next owner's certificate: %w", err)
@@ -159,6 +168,9 @@ func printRecord(e *cli.Env, r *release.Record) error {
 	p("released", r.Time)
 	p("by", grouped(r.Owner))
 	p("to", grouped(r.To))
+	for _, u := range r.Missing {
+		p("disk", u+": NOT FOUND, not erased")
+	}
 	for _, d := range r.Disks {
 		p("disk", d.Serial+" "+d.Model+": every keyslot destroyed")
 	}

@@ -60,7 +60,7 @@ func acts(g gate) Acts {
 		return 0
 	}
 	measured := g.progress != Unmeasured && g.progress != Stopped
-	allow(ResetCard, measured && g.begins() && g.disposable())
+	allow(ResetCard, measured && g.begins() && g.card.Disposable(g.tail))
 	known := g.identity >= Owner
 	if g.progress == Foreign {
 		known = g.identity >= Typed
@@ -103,17 +103,6 @@ func (g gate) begins() bool {
 	switch g.phase {
 	case Idle, Delivered, Begun, Unexplained, Releasing:
 		return g.identity >= Typed
-	}
-	return false
-}
-
-// disposable says whether the card in the reader may be erased.
-func (g gate) disposable() bool {
-	switch g.card {
-	case CardBlank, CardSeller, CardOurs:
-		return true
-	case CardElsewhere:
-		return g.tail
 	}
 	return false
 }

@@ -139,6 +139,7 @@ func (l *Laptop) Seller() *prepare.Machine {
 func (l *Laptop) Release() *release.Machine {
 	l.chip.mine = nil
 	m := &release.Machine{Card: l.card, PGP: openPGP{}, Firmware: releaseFirmware{l.chip}, Boot: releaseBoot{l.boot}, Platform: l.platform}
+	m.Promised = func(ctx context.Context) ([]string, error) { return wizard.Promised(ctx, l.Buyer()) }
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, releaseDisk{d})
 	}

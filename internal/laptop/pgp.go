@@ -74,6 +74,20 @@ func (openPGP) Fingerprints(cert []byte) ([3]string, error) {
 	return out, nil
 }
 
+func (openPGP) Keys(cert []byte) (all []string, err error) {
+	c, err := gpgcard.ParseCert(cert)
+	if err != nil {
+		return nil, err
+	}
+	all = []string{c.Fingerprint()}
+	for _, k := range c.Keys() {
+		if k.Fingerprint != all[0] {
+			all = append(all, k.Fingerprint)
+		}
+	}
+	return all, nil
+}
+
 func (openPGP) Verify(cert, data, sig []byte) error {
 	c, err := gpgcard.ParseCert(cert)
 	if err != nil {

@@ -87,6 +87,7 @@ type Options struct {
 	Known Known
 	// Out keeps the secrets, as one document, before they are used.
 	Out       answers.Sink
+	CardTail  string // last four characters of the serial number of a card that may work for something else, and goes
 	Algorithm string // of the card's keys; "" for the card's recommended one
 	Reencrypt bool   // give the disk a volume key of its own
 	Battery   bool   // run without mains power
@@ -223,6 +224,11 @@ func (r *run) preflight(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if !r.noted(ctx) {
+		if err := r.disposable(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.diskOpeners(ctx); err != nil {
 		return err
 	}
@@ -310,10 +316,13 @@ func (r *run) earlierKeys(ctx context.Context) bool {
 	return true
 }
 
-// makeKeys makes the card new, whoever had it before.
+// makeKeys makes the card new, unless it may work for something else.
 func (r *run) makeKeys(ctx context.Context) error {
 	if r.earlierKeys(ctx) {
 		return nil
+	}
+	if err := r.permitted(ctx); err != nil {
+		return err
 	}
 	cert, info, err := r.job.MakeCard(ctx, r.card.Serial, nil)
 	if err != nil {

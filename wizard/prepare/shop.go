@@ -36,7 +36,11 @@ func (s *Shop) try(ctx context.Context, pgp wizard.OpenPGP, laptop wizard.CardIn
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrShop, err)
 	}
-	if fprs[0] != "" && fprs[0] == laptop.Fingerprints[0] {
+	keys, err := pgp.Keys(s.Cert)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrShop, err)
+	}
+	if holds(laptop, keys) {
 		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, laptop.Serial)
 	}
 	if len(s.Cert) > maxShopCert {

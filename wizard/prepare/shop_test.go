@@ -134,6 +134,92 @@ func TestShopThatCannotSign(t *testing.T) {
 	}
 }
 
+// manyKeys is a certificate with more keys than a card has slots.
+type manyKeys struct {
+	wizard.OpenPGP
+	also string
+}
+
+func (p manyKeys) Keys(cert []byte) ([]string, error) {
+	all, err := p.OpenPGP.Keys(cert)
+	return append(all, p.also), err
+}
+
+// TestWhoseCard: no card is erased that is the shop's own by any slot and any key of his
+// certificate, nor one that works for something else until its number was typed; what /boot says
+// about that counts for nothing.
+func TestWhoseCard(t *testing.T) {
+	stranger := func(s *shop) {
+		for i := range s.Fprs {
+			s.Fprs[i] = strings.Repeat(string("789"[i]), 40)
+		}
+	}
+	for slot := range 3 { // one of the shop's subkeys in any slot
+		s := newShop()
+		o := s.options(t)
+		o.Shop = s.station(t)
+		stranger(s)
+		m := s.machine()
+		m.PGP = manyKeys{m.PGP, s.Fprs[slot]}
+		o.CardTail = s.Serial[len(s.Serial)-4:]
+		if _, err := Run(t.Context(), m, o); !errors.Is(err, ErrShop) || len(s.Ops) > 0 {
+			t.Errorf("slot %d: %v, written %q", slot, err, s.Ops)
+		}
+	}
+	forged := func(s *shop) { s.Hints = map[string][]byte{cardHint: []byte("forged"), keysHint: []byte("forged")} }
+	for name, c := range map[string]struct {
+		change func(*shop, *Options)
+		want   error
+	}{
+		"not typed":           {func(*shop, *Options) {}, ErrCardElsewhere},
+		"wrongly typed":       {func(_ *shop, o *Options) { o.CardTail = "0000" }, ErrCardElsewhere},
+		"notes in /boot":      {func(s *shop, _ *Options) { forged(s) }, ErrCardElsewhere},
+		"typed":               {func(s *shop, o *Options) { o.CardTail = strings.ToLower(s.Serial[len(s.Serial)-4:]) }, nil},
+		"stands in the order": {func(s *shop, o *Options) { o.Order.Card = strings.ToUpper(s.Serial) }, nil},
+	} {
+		s := newShop()
+		o := s.options(t)
+		stranger(s)
+		own := *o.Order
+		o.Order, own.Card = &own, ""
+		c.change(s, &o)
+		was := s.Fprs
+		if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.want != nil && s.Fprs != was {
+			t.Errorf("%s: the card was changed", name)
+		}
+	}
+}
+
+// TestWhoseCardAfterACut: who was allowed to erase the card goes on after a cut, wherever it was, and
+// need not say so again.
+func TestWhoseCardAfterACut(t *testing.T) {
+	for n := range 24 {
+		s := newShop()
+		o := s.options(t)
+		own := *o.Order
+		o.Order, own.Card = &own, ""
+		for i := range s.Fprs {
+			s.Fprs[i] = strings.Repeat(string("789"[i]), 40)
+		}
+		was := s.Fprs
+		o.CardTail = s.Serial[len(s.Serial)-4:]
+		s.Cut(n)
+		if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, wizardtest.ErrCut) {
+			t.Fatalf("%d: %v", n, err)
+		}
+		s.Reboot()
+		again := s.options(t)
+		again.Order = &own
+		_, err := Run(t.Context(), s.machine(), again)
+		if untouched := errors.Is(err, ErrCardElsewhere) && s.Fprs == was; err != nil && !untouched {
+			t.Errorf("cut at %d: %v", n, err)
+		}
+	}
+}
+
 // TestWhoseChain: a chain whose keys came with the laptop is not continued, and so not
 // vouched for, unless the shop says whose it is.
 func TestWhoseChain(t *testing.T) {

@@ -2,12 +2,15 @@ package release
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard"
 )
@@ -22,7 +25,17 @@ var (
 	// ErrNotReleased says that the machine, read afresh, still holds something of
 	// its owner's.
 	ErrNotReleased = errors.New("the laptop still holds something of its owner's")
+	// ErrNoDisk says that there is no encrypted disk, and that nobody has said so.
+	ErrNoDisk = errors.New("no encrypted disk was found")
 )
+
+// A MissingError says that encrypted volumes are not there that the owner's certificate or the
+// seller's statement names: whatever opens them would go on doing so.
+type MissingError struct{ UUIDs []string }
+
+func (e *MissingError) Error() string {
+	return "encrypted disks that this laptop had were not found: " + strings.Join(e.UUIDs, ", ")
+}
 
 // Names of the files that a release leaves in /boot. Heads neither hashes nor trusts
 // names of this form.
@@ -41,6 +54,9 @@ type Machine struct {
 	Firmware Firmware
 	Boot     Boot
 	Platform wizard.Platform
+	// Promised are the UUIDs of the volumes that somebody has signed whose key the firmware
+	// trusts; nil: none.
+	Promised func(context.Context) ([]string, error)
 }
 
 // Disk is one encrypted volume.
@@ -92,6 +108,8 @@ type Options struct {
 	LostCard bool           // no card: the record is not signed, and the card keeps its keys
 	To       string         // fingerprint of the next owner; "" for nobody
 	Battery  bool           // run without mains power
+	NoDisk   bool           // somebody has said that there is no encrypted disk
+	Without  []string       // UUIDs of volumes that were said not to be there any more
 	// Armor makes the public form of a certificate for people.
 	Armor  func(cert []byte) ([]byte, error)
 	Report func(step string, done, total int64)
@@ -105,10 +123,11 @@ type Record struct {
 	Owner    string   `json:"owner"` // fingerprint; "" when the card was lost
 	To       string   `json:"to"`    // fingerprint; "" for nobody
 	Disks    []Erased `json:"disks"`
-	TPM      string   `json:"tpm"`      // its maker; "" when there is none
-	Firmware string   `json:"firmware"` // SHA-256 of the whole chip after the run
-	Card     string   `json:"card"`     // serial number; "" when it was lost
-	Remains  []string `json:"remains"`  // what this cannot take back
+	Missing  []string `json:"missing,omitempty"` // UUIDs of volumes that it had, and that were not erased
+	TPM      string   `json:"tpm"`               // its maker; "" when there is none
+	Firmware string   `json:"firmware"`          // SHA-256 of the whole chip after the run
+	Card     string   `json:"card"`              // serial number; "" when it was lost
+	Remains  []string `json:"remains"`           // what this cannot take back
 }
 
 // Erased is a volume whose keyslots were destroyed.
@@ -126,8 +145,12 @@ type run struct {
 	o     *Options
 	step  string
 	cert  []byte // the owner's; nil when the card is lost, or blank again
+	owner string // fingerprint of its primary key
 	card  wizard.CardInfo
-	there bool // a card is plugged in
+	there bool     // a card is plugged in
+	early bool     // the firmware was clean before: it could not be asked whose the card is
+	gone  []string // UUIDs of promised volumes that are not there
+	ended bool     // an earlier run has erased all but the card
 }
 
 // Run gives the laptop up. The error of a step is a *wizard.StepError; the run can
@@ -184,11 +207,55 @@ func (r *run) preflight(ctx context.Context) error {
 	if len(found) > 0 {
 		return &wizard.PreflightError{Problems: found}
 	}
-	return r.prove(ctx)
+	volumes, err := r.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.prove(ctx); err != nil || r.ended {
+		return err
+	}
+	said := judge.Said{Release: true, LostKey: r.o.LostCard, Serial: r.o.LostCard}
+	if r.cert != nil {
+		said.PIN = judge.Same
+	}
+	if may, why := judge.MayErase(volumes, said, judge.PaperUnknown); !may {
+		return fmt.Errorf("%w: %s", ErrNotOwner, why)
+	}
+	return nil
 }
 
-// prove checks that the card is the owner's by its PIN. A run that was cut after the
-// record has a card without keys, and the record to go on from.
+// volumes looks at each container that is there or was promised.
+func (r *run) volumes(ctx context.Context) (all []judge.Volume, err error) {
+	var uuids []string
+	for _, d := range r.m.Disks {
+		i, err := d.Info(ctx)
+		if err != nil {
+			return nil, err
+		}
+		uuids, all = append(uuids, i.UUID), append(all, judge.VolumeOurs)
+	}
+	if r.m.Promised != nil {
+		if r.gone, err = r.m.Promised(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.gone = slices.DeleteFunc(r.gone, func(u string) bool { return slices.Contains(uuids, u) })
+	unsaid := slices.DeleteFunc(slices.Clone(r.gone), func(u string) bool { return slices.Contains(r.o.Without, u) })
+	switch {
+	case len(unsaid) > 0:
+		return nil, &MissingError{unsaid}
+	case len(all) == 0 && !r.o.NoDisk && len(r.gone) == 0:
+		return nil, ErrNoDisk
+	case len(all) == 0:
+		all = append(all, judge.NoVolume)
+	}
+	return all, nil
+}
+
+// prove checks that the card is the owner's: it signs by the key that the firmware trusts. A PIN
+// alone proves nothing, since an exchanged card takes any. A run that was cut after the record has a
+// card without keys, and that record to go on from; it counts only where all else was measured as
+// erased, for anybody can write one.
 func (r *run) prove(ctx context.Context) error {
 	if r.o.LostCard {
 		return nil
@@ -198,31 +265,22 @@ func (r *run) prove(ctx context.Context) error {
 		return err
 	}
 	r.there = true
-	primary := r.card.Fingerprints[0]
-	if primary == "" || r.card.Terminated {
-		if _, _, err := r.signed(ctx); err != nil {
-			return fmt.Errorf("%w: it holds no keys, and no earlier release is on record: %w", ErrNotOwner, err)
-		}
-		return nil
-	}
-	// Its reset spends the tries of its PINs first. Cut there, it cannot prove anything,
+	signing := r.card.Fingerprints[0]
+	blank := signing == "" || r.card.Terminated
+	// The card's reset spends the tries of its PINs first. Cut there, it cannot prove anything,
 	// and nothing but itself is left to protect.
-	if _, owner, err := r.signed(ctx); err == nil && owner == primary && r.left(ctx) == nil {
-		return nil
-	}
-	cert, err := r.m.Firmware.Certificate(ctx, primary)
-	if errors.Is(err, wizard.ErrNotFound) {
-		// The firmware is clean since an earlier run, which put the key in /boot.
-		if cert, err = r.m.Boot.ReadPublished(ctx, KeyName); err == nil {
-			var has [3]string
-			if has, err = r.m.PGP.Fingerprints(cert); err == nil && has[0] != primary {
-				err = ErrNotOwner
-			}
+	if left := r.left(ctx); left == nil {
+		if _, by, err := r.signed(ctx); err == nil && (blank || slices.Contains(by, signing)) {
+			r.ended = true
+			return nil
 		}
+	} else if !errors.Is(left, ErrNotReleased) {
+		return left
 	}
-	if errors.Is(err, wizard.ErrNotFound) {
-		err = ErrNotOwner
+	if blank {
+		return fmt.Errorf("%w: it holds no keys, and no earlier release has erased all else", ErrNotOwner)
 	}
+	cert, err := r.trusted(ctx, signing)
 	if err != nil {
 		return err
 	}
@@ -232,6 +290,15 @@ func (r *run) prove(ctx context.Context) error {
 	if err := r.m.Card.VerifyPINs(ctx, r.o.PIN, nil); err != nil {
 		return err
 	}
+	challenge := append([]byte("reown release: "), make([]byte, 32)...)
+	_, _ = rand.Read(challenge[len(challenge)-32:]) // it never fails
+	sig, err := r.m.Card.Sign(ctx, cert, r.o.PIN, challenge)
+	if err == nil {
+		err = r.m.PGP.Verify(cert, challenge, sig)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: it does not sign by that key: %w", ErrNotOwner, err)
+	}
 	r.cert = cert
 	armored, err := r.o.Armor(cert)
 	if err != nil {
@@ -239,6 +306,47 @@ func (r *run) prove(ctx context.Context) error {
 	}
 	// Once the firmware is clean, this is the only copy on the laptop.
 	return r.m.Boot.Publish(ctx, KeyName, armored)
+}
+
+// trusted finds the certificate that the firmware trusts and whose signing key, the primary one or
+// a subkey, is the card's. Only for a firmware that an earlier run has cleaned the one that this run
+// put into /boot stands in.
+func (r *run) trusted(ctx context.Context, signing string) ([]byte, error) {
+	fw, err := r.m.Firmware.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	signs := func(cert []byte) bool {
+		keys, err := r.m.PGP.Keys(cert)
+		return err == nil && slices.Contains(keys, signing)
+	}
+	for _, fpr := range fw.Keyring {
+		cert, err := r.m.Firmware.Certificate(ctx, fpr)
+		if err != nil {
+			return nil, err
+		}
+		if signs(cert) {
+			r.owner = fpr
+			return cert, nil
+		}
+	}
+	if clean, err := r.m.Firmware.IsClean(ctx); err != nil {
+		return nil, err
+	} else if !clean {
+		return nil, ErrNotOwner
+	}
+	cert, err := r.m.Boot.ReadPublished(ctx, KeyName)
+	if errors.Is(err, wizard.ErrNotFound) || err == nil && !signs(cert) {
+		return nil, ErrNotOwner
+	} else if err != nil {
+		return nil, err
+	}
+	keys, err := r.m.PGP.Keys(cert)
+	if err != nil {
+		return nil, err
+	}
+	r.early, r.owner = true, keys[0]
+	return cert, nil
 }
 
 func (r *run) disks(ctx context.Context) error {
@@ -275,7 +383,16 @@ func (r *run) remains() []string {
 		"copies of the header or backups outside this computer still open with their passphrases, and only they hold the volume key",
 	}
 	if r.o.LostCard {
-		list = append(list, "the security key was not there: it keeps its keys and PINs")
+		list = append(list, "the security key was not there: it keeps its keys and PINs, and nobody has proven to be the owner")
+	}
+	if r.early {
+		list = append(list, "the firmware trusted no key any more when this run began: it could not be asked whether the key that signs this was the owner's")
+	}
+	if len(r.m.Disks) == 0 {
+		list = append(list, "no encrypted disk was found, and none was erased")
+	}
+	for _, u := range r.gone {
+		list = append(list, "the encrypted disk "+u+" was not there: whatever opened it opens it still")
 	}
 	return list
 }
@@ -285,9 +402,9 @@ func (r *run) record(ctx context.Context) error {
 	if r.cert == nil && !r.o.LostCard {
 		return nil // there is one: see prove
 	}
-	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(), To: r.o.To, Remains: r.remains(), Disks: []Erased{}}
+	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(), To: r.o.To, Remains: r.remains(), Disks: []Erased{}, Missing: r.gone}
 	if r.cert != nil {
-		rec.Owner, rec.Card = r.card.Fingerprints[0], r.card.Serial
+		rec.Owner, rec.Card = r.owner, r.card.Serial
 	}
 	for _, d := range r.m.Disks {
 		i, err := d.Info(ctx)
@@ -327,19 +444,19 @@ func (r *run) record(ctx context.Context) error {
 }
 
 // signed returns the record that an earlier run left, if the key beside it made its
-// signature, and the key's fingerprint.
-func (r *run) signed(ctx context.Context) (record []byte, fingerprint string, err error) {
+// signature, and the fingerprints of that certificate's keys.
+func (r *run) signed(ctx context.Context) (record []byte, keys []string, err error) {
 	var file [3][]byte
 	for i, name := range []string{RecordName, SignatureName, KeyName} {
 		if file[i], err = r.m.Boot.ReadPublished(ctx, name); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 	}
 	if err := r.m.PGP.Verify(file[2], file[0], file[1]); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	has, err := r.m.PGP.Fingerprints(file[2])
-	return file[0], has[0], err
+	keys, err = r.m.PGP.Keys(file[2])
+	return file[0], keys, err
 }
 
 func (r *run) resetCard(ctx context.Context) error {

@@ -20,6 +20,8 @@ type laptop struct {
 	*wizardtest.World
 	published map[string][]byte
 	ops       []string
+	primary   string   // fingerprint of the primary key, where the card holds a subkey; "": the card's
+	promised  []string // volumes that a signed file names
 }
 
 func newLaptop() *laptop {
@@ -45,10 +47,26 @@ func (l *laptop) write(op string, change func()) error {
 func (l *laptop) machine() *Machine {
 	m := l.World.Machine()
 	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Firmware: fakeFirmware{l, m.Firmware}, Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
+	out.PGP = fakePGP{m.PGP, l}
+	out.Promised = func(context.Context) ([]string, error) { return slices.Clone(l.promised), nil }
 	for i := range m.Disks {
 		out.Disks = append(out.Disks, fakeDisk{l, m.Disks[i], l.Disks[i]})
 	}
 	return out
+}
+
+// fakePGP knows of a primary key that is on no card.
+type fakePGP struct {
+	wizard.OpenPGP
+	*laptop
+}
+
+func (p fakePGP) Keys(cert []byte) ([]string, error) {
+	all, err := p.OpenPGP.Keys(cert)
+	if p.primary != "" && err == nil {
+		all = append([]string{p.primary}, all...)
+	}
+	return all, err
 }
 
 type fakeDisk struct {
@@ -83,7 +101,11 @@ func (f fakeFirmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
 	if f.ROM[0] == nil {
 		return wizard.FirmwareInfo{Digest: "clean"}, nil
 	}
-	return f.Firmware.Info(ctx)
+	i, err := f.Firmware.Info(ctx)
+	if f.primary != "" {
+		i.Keyring = []string{f.primary}
+	}
+	return i, err
 }
 
 func (f fakeFirmware) Certificate(ctx context.Context, fpr string) ([]byte, error) {
@@ -166,6 +188,50 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
+var errMissing = errors.New("a *MissingError")
+
+// A key that was exchanged for one that says it is the owner's, and takes any PIN.
+func TestExchangedCard(t *testing.T) {
+	l := newLaptop()
+	m := l.machine()
+	m.Card = anyPIN{m.Card}
+	if _, err := Run(t.Context(), m, options(t, "not the PIN")); !errors.Is(err, ErrNotOwner) || len(l.ops) != 0 {
+		t.Errorf("%v, written: %v", err, l.ops)
+	}
+}
+
+type anyPIN struct{ wizard.Card }
+
+func (anyPIN) VerifyPINs(context.Context, *secret.Buffer, *secret.Buffer) error { return nil }
+func (anyPIN) Sign(context.Context, []byte, *secret.Buffer, []byte) ([]byte, error) {
+	return []byte("by another key"), nil
+}
+
+// Who made his keys in memory has subkeys on his card: he releases, and the record names the
+// primary key. Disks that are gone, and said to be, are named as not erased.
+func TestSubkeysAndWithout(t *testing.T) {
+	l := newLaptop()
+	l.primary = strings.Repeat("A", 40)
+	l.promised = []string{l.Disks[0].UUID, "gone"}
+	o := options(t, wizardtest.SellerPIN)
+	o.Without = []string{"gone"}
+	rec, err := Run(t.Context(), l.machine(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, rec)
+	if rec.Owner != l.primary || !slices.Equal(rec.Missing, []string{"gone"}) || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "gone") }) {
+		t.Errorf("%+v", rec)
+	}
+	// No disk at all, and somebody says so.
+	l = newLaptop()
+	l.Disks = nil
+	o.NoDisk, o.Without = true, nil
+	if rec, err = Run(t.Context(), l.machine(), o); err != nil || len(rec.Disks) != 0 || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "no encrypted disk was found") }) {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*laptop)
@@ -180,10 +246,26 @@ func TestRefused(t *testing.T) {
 			l.Fprs = [3]string{}
 			l.published = map[string][]byte{RecordName: rec, SignatureName: sign([]byte("another")), KeyName: cert}
 		}, wizardtest.SellerPIN, ErrNotOwner},
-		"wrong PIN":  {func(*laptop) {}, "not the PIN", wizard.ErrWrongSecret},
-		"no PIN":     {func(*laptop) {}, "", ErrNeedsPIN},
-		"no card":    {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
-		"on battery": {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN, wizard.ErrPowerUnreliable},
+		"a stranger's record, a blank card": {func(l *laptop) {
+			cert, sign := l.Forge()
+			rec := []byte(`{"type":"reown release 1"}`)
+			l.Fprs = [3]string{}
+			l.published = map[string][]byte{RecordName: rec, SignatureName: sign(rec), KeyName: cert}
+		}, wizardtest.SellerPIN, ErrNotOwner},
+		"a stranger's card and key file": {func(l *laptop) {
+			cert, sign := l.Forge()
+			fprs, _ := l.Machine().PGP.Fingerprints(cert)
+			l.Fprs = fprs
+			rec := []byte(`{"type":"reown release 1"}`)
+			l.published = map[string][]byte{RecordName: rec, SignatureName: sign(rec), KeyName: cert}
+		}, wizardtest.SellerPIN, ErrNotOwner},
+		"a promised disk is hidden": {func(l *laptop) { l.promised, l.Disks = []string{l.Disks[0].UUID}, nil }, wizardtest.SellerPIN, errMissing},
+		"one of two is hidden":      {func(l *laptop) { l.promised = []string{l.Disks[0].UUID, "another"} }, wizardtest.SellerPIN, errMissing},
+		"no disk, nobody says so":   {func(l *laptop) { l.Disks = nil }, wizardtest.SellerPIN, ErrNoDisk},
+		"wrong PIN":                 {func(*laptop) {}, "not the PIN", wizard.ErrWrongSecret},
+		"no PIN":                    {func(*laptop) {}, "", ErrNeedsPIN},
+		"no card":                   {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
+		"on battery":                {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN, wizard.ErrPowerUnreliable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLaptop()
@@ -193,7 +275,8 @@ func TestRefused(t *testing.T) {
 				o.PIN = nil
 			}
 			_, err := Run(t.Context(), l.machine(), o)
-			if !errors.Is(err, c.want) {
+			var missing *MissingError
+			if c.want == errMissing && !errors.As(err, &missing) || c.want != errMissing && !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 			if len(l.ops) != 0 {

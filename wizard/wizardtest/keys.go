@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reown/internal/handover"
 	"reown/wizard"
@@ -62,6 +63,16 @@ func (w pgp) Fingerprints(cert []byte) ([3]string, error) {
 	defer w.mu.Unlock()
 	c, err := w.parse(cert)
 	return c.Fprs, err
+}
+
+func (w pgp) Keys(cert []byte) (all []string, err error) {
+	fprs, err := w.Fingerprints(cert)
+	for _, f := range fprs {
+		if f != "" && !slices.Contains(all, f) {
+			all = append(all, f)
+		}
+	}
+	return all, err
 }
 
 func (w pgp) Verify(cert, data, sig []byte) error {
