@@ -35,7 +35,7 @@ const minSalt = 16
 func (v *Volume) Mark(ctx context.Context, pass *secret.Buffer, salt []byte) (Mark, error) {
 	var m Mark
 	if len(salt) < minSalt {
-		return m, fmt.Errorf("a salt of %d bytes for a mark; %d are the least", len(salt), minSalt)
+		return m, errSalt
 	}
 	if err := v.load(); err != nil {
 		return m, err
@@ -52,6 +52,16 @@ func (v *Volume) Mark(ctx context.Context, pass *secret.Buffer, salt []byte) (Ma
 		return m, err
 	}
 	defer key.Wipe()
+	return markOf(key, salt)
+}
+
+var errSalt = fmt.Errorf("a salt of fewer than %d bytes for a mark", minSalt)
+
+// markOf is the mark of a volume key.
+func markOf(key *secret.Buffer, salt []byte) (m Mark, err error) {
+	if len(salt) < minSalt {
+		return m, errSalt
+	}
 	mac := hmac.New(sha256.New, key.Bytes())
 	mac.Write(MarkMessage(salt))
 	mac.Sum(m[:0])

@@ -41,10 +41,26 @@ func TestMark(t *testing.T) {
 		t.Error("a passphrase changed the mark")
 	}
 	stop, cancel := context.WithCancel(ctx)
-	if err := v.Reencrypt(stop, pass("mine"), luks.ReencryptOptions{Hotzone: 256 << 10, Progress: func(int64, int64) { cancel() }}); !errors.Is(err, context.Canceled) {
+	told, digest := luks.Mark{}, ""
+	o := luks.ReencryptOptions{Hotzone: 256 << 10, Progress: func(int64, int64) { cancel() }}
+	refused := errors.New("not now")
+	o.Begin = func(string, func([]byte) (luks.Mark, error)) error { return refused }
+	before := v.Info().KeyDigest
+	if err := v.Reencrypt(stop, pass("mine"), o); !errors.Is(err, refused) || v.Info().Reencryption.Active || v.Info().KeyDigest != before {
+		t.Fatalf("refused, and %v", err)
+	}
+	o.Begin = func(d string, mark func([]byte) (luks.Mark, error)) (err error) {
+		digest = d
+		told, err = mark(salt)
+		return err
+	}
+	if err := v.Reencrypt(stop, pass("mine"), o); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	half := mark("mine")
+	if !told.Equal(half) || digest != v.Info().KeyDigest {
+		t.Error("what was told of the key before it was used is not so")
+	}
 	if half.Equal(old) {
 		t.Error("in a run the mark is the old key's")
 	}

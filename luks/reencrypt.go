@@ -3,6 +3,7 @@ package luks
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,10 @@ const (
 // ReencryptOptions are the choices of a re-encryption. The zero value keeps the sector
 // size and what is not below the floor, and takes checksum resilience.
 type ReencryptOptions struct {
+	// Begin is called before anything is written that begins a run, with the digest of the new
+	// volume key (Info.KeyDigest) and with what makes marks of it; an error ends the call. It must
+	// not open the volume. Nil: nobody wants to know.
+	Begin func(digest string, mark func(salt []byte) (Mark, error)) error
 	// Progress is called at the start and as the work goes on, with bytes.
 	Progress func(done, total int64)
 	// Hotzone is the number of bytes in doubt at one time, and about the memory that
@@ -291,10 +296,25 @@ func (v *Volume) startWith(ctx context.Context, pass *secret.Buffer, known *keyP
 	if err := v.describe(ctx, root, r, to, known, o.Resilience, inherit); err != nil {
 		return err
 	}
+	if err := v.announce(root, r.newDigest.id, known.new, o.Begin); err != nil {
+		return err
+	}
 	if err := v.commit(ctx, root); err != nil {
 		return err
 	}
 	return v.prove(ctx, to, known.new, pass)
+}
+
+// announce tells of the new key before anything says that it is used.
+func (v *Volume) announce(root *object, id int, key *secret.Buffer, begin func(string, func([]byte) (Mark, error)) error) error {
+	if begin == nil {
+		return nil
+	}
+	m, err := readMeta(root, v.h.size)
+	if err != nil {
+		return err
+	}
+	return begin(hex.EncodeToString(m.digests[id].value), func(salt []byte) (Mark, error) { return markOf(key, salt) })
 }
 
 // checkTarget refuses targets that the device or the data's size do not allow.

@@ -83,8 +83,7 @@ func (c *Certificate) parse(verify func(doc, sig []byte) error) error {
 	return nil
 }
 
-// certify measures the machine, and signs and stores the certificate, but for the
-// file that says that the run is over.
+// certify measures the machine, and signs and stores the certificate.
 func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificate, error) {
 	r, err := s.Receipt()
 	if err != nil {
@@ -122,7 +121,7 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	if c.jsonSig, c.textSig = sign(c.json), sign(c.text); err != nil {
 		return nil, fmt.Errorf("signing the certificate: %w", err)
 	}
-	for _, f := range []File{{hintText, c.text}, {hintText + ".asc", c.textSig}, {hintCertificate + ".asc", c.jsonSig}} {
+	for _, f := range []File{{hintText, c.text}, {hintText + ".asc", c.textSig}, {hintCertificate + ".asc", c.jsonSig}, {hintCertificate, c.json}} {
 		if err := j.M.Boot.WriteHint(ctx, f.Name, f.Data); err != nil {
 			return nil, fmt.Errorf("storing the certificate: %w", err)
 		}

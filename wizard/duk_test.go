@@ -114,7 +114,7 @@ func TestSealedAfterTheRestart(t *testing.T) {
 	for _, extra := range []map[string]string{nil, wantDUK} {
 		w, p := wizardtest.New(), newPaper()
 		w.Recovery = true
-		first := map[string]string{"verify": "unproven", "unproven-serial": "NL0T"}
+		first := unproven(w)
 		for k, v := range extra {
 			first[k] = v
 		}

@@ -14,7 +14,6 @@ var (
 	ErrTampering   = errors.New("/boot/oem lies on a machine that already has an owner")
 	ErrNotVerified = errors.New("it could not be shown that the computer is the one that was sent")
 	ErrPaused      = errors.New("paused; continue at the next start")
-	ErrCrashLoop   = errors.New("the last three starts ended before anything was answered")
 	ErrNotPrepared = errors.New("the steps before this one are not done")
 	ErrOtherCard   = errors.New("the security key is another one than the seller lists")
 	ErrLocked      = errors.New("the program already runs on another console")

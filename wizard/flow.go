@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"reown/internal/secret"
 	"reown/wizard/msg"
@@ -48,9 +46,11 @@ type answers struct {
 	need    Secrets        // what the steps use that are left
 	own     bool           // the owner chooses the secrets
 	battery bool           // the owner accepted the battery
-	sold    bool           // the seller's key was compared
+	looked  bool           // the person says that the machine shows what he knows
+	sold    bool           // the fingerprint of whom it is from was typed
 	typing  bool           // the person wants to type it
-	doubts  bool           // the person goes on without proof
+	tail    bool           // the number of a security key that works for something else was typed
+	serial  bool           // the person goes on although not all is proven
 	given   map[place]bool // pages that were answered
 	from    place          // where "change" led: from there on what was answered is not asked again
 	foreign []string       // keyboard layouts that cannot be loaded here
@@ -64,10 +64,8 @@ type facts struct {
 	s        *Snapshot
 	phase    Phase
 	why      string // for Tampered
-	hadOwner bool   // the card was the owner's when the phase was measured
 	cardErr  error
 	problems []Problem
-	bad      []CheckItem    // what a continued run should not show
 	code     *secret.Buffer // what the TPM opens for the six digits; nil: nothing
 	changed  bool           // there is something that it does not open
 	dukErr   error          // as from DUK.Possible
@@ -107,7 +105,7 @@ type flow struct {
 }
 
 // Run takes ownership, or continues an interrupted run. Errors that say how it
-// ended: ErrNothingToDo, ErrTampering, ErrNotVerified, ErrPaused, ErrRestart, ErrCrashLoop,
+// ended: ErrNothingToDo, ErrTampering, ErrNotVerified, ErrPaused, ErrRestart,
 // ui.ErrLeft, *PreflightError, *StepError, *ui.MissingAnswerError.
 func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 	f, err := newFlow(ctx, m, u, o)
@@ -118,15 +116,12 @@ func Run(ctx context.Context, m *Machine, u ui.UI, o Options) error {
 }
 
 func newFlow(ctx context.Context, m *Machine, u ui.UI, o Options) (*flow, error) {
-	trigger, err := m.Boot.Triggered(ctx)
+	due, err := Detect(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	if !trigger && o.LostKey == nil {
+	if !due && o.LostKey == nil {
 		return nil, ErrNothingToDo
-	}
-	if err := crashLoop(ctx, m); err != nil {
-		return nil, err
 	}
 	f := &flow{u: u, view: view{facts: facts{m: m}, o: &o, at: pageLanguage}}
 	f.a = &answers{battery: o.Battery, need: ^Secrets(0), given: map[place]bool{}}
@@ -316,7 +311,7 @@ func (v *view) wrong(err error, m msg.M) error {
 // work does steps for as long as the table leads from one to the next.
 func (f *flow) work(ctx context.Context) error {
 	if f.job == nil {
-		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery}
+		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail}
 		if c, err := f.s.Card(); err == nil {
 			f.job.Choice.Card = c.Serial
 		}
@@ -389,19 +384,4 @@ func (f *flow) ending(ctx context.Context) error {
 		}
 	}
 	return how
-}
-
-// crashLoop counts the starts that ended before anybody answered anything, and
-// gives up at the fourth, so that the firmware's own menu can be reached.
-func crashLoop(ctx context.Context, m *Machine) error {
-	n := 0
-	if b, err := m.Boot.ReadHint(ctx, hintStarts); err == nil {
-		n, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-	}
-	if n >= 3 {
-		_ = m.Boot.WriteHint(ctx, hintStarts, []byte("0\n"))
-		return ErrCrashLoop
-	}
-	_ = m.Boot.WriteHint(ctx, hintStarts, fmt.Appendf(nil, "%d\n", max(n, 0)+1))
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -27,26 +28,16 @@ var (
 	languageSaid = guard{"the language was said", func(v *view) bool { return v.o.Language != "" }}
 	cardThere    = guard{"a security key is there", func(v *view) bool { return v.cardErr == nil }}
 	explained    = guard{"nothing is wrong, or a person explains it", (*view).explained}
+	notClosing   = guard{"the run is not over", func(v *view) bool { return v.judged().Phase != judge.Closing }}
 	resuming     = guard{"a run was begun", (*view).resuming}
 	delivered    = guard{"no run was begun", func(v *view) bool { return !v.resuming() }}
 )
 
-// explained says that the machine shows no tampering, or a person has said what it is: its
-// owner, that he has lost his key; or a buyer, whose key it is that the firmware trusts.
-func (v *view) explained() bool {
-	return v.phase != Tampered || v.o.LostKey != nil || v.soldTouched() && v.handover().trusts(v.o.Signer)
-}
-
-// soldTouched says that nothing is wrong but that nobody knows whose the firmware's key is.
-func (v *view) soldTouched() bool {
-	h := v.handover()
-	return h.SoldTouched() && v.why == h.Why
-}
+// explained says that the machine shows no tampering, or its owner has said that he has lost his key.
+func (v *view) explained() bool { return v.phase != Tampered || v.o.LostKey != nil }
 
 // resuming says that a run was begun and not finished.
-func (v *view) resuming() bool {
-	return v.phase == Interrupted || v.phase == Tampered && v.hadOwner
-}
+func (v *view) resuming() bool { return v.phase == Interrupted }
 
 // The guards of the questions: where one holds, the page is passed.
 var notNeeded = makeNotNeeded()
@@ -54,6 +45,7 @@ var notNeeded = makeNotNeeded()
 func makeNotNeeded() map[place]guard {
 	all := map[place]guard{
 		pageProblems: {"nothing stands in the way", func(v *view) bool { return len(v.problems) == 0 }},
+		pageVerify:   {"it is shown whose run this is", func(v *view) bool { return v.resuming() && v.known() }},
 		pageSeller:   {"the seller is known, or is not asked for", (*view).sellerKnown},
 		pageCurrent:  {"no disk needs a passphrase", func(v *view) bool { _, ok := v.locked(); return !ok }},
 		pageDUKLeft:  {"not left to the firmware", func(v *view) bool { return !v.canAskDUK() || !errors.Is(v.dukErr, ErrLeftToFirmware) }},
@@ -62,6 +54,7 @@ func makeNotNeeded() map[place]guard {
 		pageStick:    {"no stick is wanted", func(v *view) bool { return v.a.Backup != StickBackup }},
 		pageSecrets:  {"nothing is made", func(v *view) bool { return len(v.newSecrets()) == 0 }},
 		pageDisks:    {"one disk", func(v *view) bool { d, err := v.s.Disks(); return err == nil && len(d) < 2 }},
+		pageTail:     {"the security key works for nothing else", (*view).disposable},
 		pageTOTP:     {"no phone code now", func(v *view) bool { return !v.asksTOTP() }},
 	}
 	for _, id := range secretIDs {
@@ -74,8 +67,12 @@ func makeNotNeeded() map[place]guard {
 
 // sellerKnown says that the seller's fingerprint need not be typed.
 func (v *view) sellerKnown() bool {
-	h, err := v.s.Handover()
-	return err == nil && (v.a.sold || v.a.doubts || !h.Claimed() && !v.a.typing)
+	return v.a.sold || v.o.LostKey != nil || v.known() && !v.a.typing
+}
+
+// disposable says that the security key may be erased without another question.
+func (v *view) disposable() bool {
+	return v.s.Facts(v.said(), judge.PaperUnknown).Card != judge.CardElsewhere
 }
 
 // canAskDUK says that the machine can have a disk unlock key and that nothing was chosen.

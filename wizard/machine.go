@@ -58,6 +58,7 @@ type CardInfo struct {
 	PINMax       [2]int
 	Algorithms   []string // what Generate accepts, the recommended one first
 	Touch        string   // when the person must touch the key; "" for never
+	Signatures   uint32   // that its signature key has made, as it counts them (24 bits); 0 where it does not
 }
 
 // KeySpec says which keys to make.
@@ -131,6 +132,9 @@ type DiskInfo struct {
 	Done, Total  int64
 }
 
+// Begin is told of a new volume key before it is used. mark is as of Disk.Mark, in hex.
+type Begin func(digest string, mark func(salt []byte) (string, error)) error
+
 // Disk is one encrypted volume.
 type Disk interface {
 	Info(ctx context.Context) (DiskInfo, error)
@@ -146,7 +150,12 @@ type Disk interface {
 	// Reencrypt puts the volume under a new volume key, in place: starts, or goes
 	// on where it was cut. It returns when all is done, or ctx.Err() at the next
 	// safe point after ctx ends. Progress counts bytes.
-	Reencrypt(ctx context.Context, pass *secret.Buffer, progress Progress) error
+	// begin, if it is not nil, is called before anything is written that begins, with the digest of
+	// the new key, and with what makes marks of it; an error of it ends the call.
+	Reencrypt(ctx context.Context, pass *secret.Buffer, begin Begin, progress Progress) error
+	// Mark tells volume keys apart without showing them: HMAC-SHA256 under the key that pass opens
+	// (while re-encrypting: the new one) of a salt of at least 16 bytes, in hex. It writes nothing.
+	Mark(ctx context.Context, pass *secret.Buffer, salt []byte) (string, error)
 }
 
 // ---------------------------------------------------------------- TPM
@@ -161,6 +170,7 @@ type TPMInfo struct {
 	Lockout     bool   // too many wrong passphrases; wait or reset
 	Recovery    bool   // nothing can be sealed in this start: it went through the recovery shell, or its event log is in doubt
 	Shell       bool   // it went through the recovery shell
+	EK          string // SHA-256 of its endorsement key, hex; "" where it does not tell
 }
 
 // root tells this storage root from others, as far as the TPM lets it be known.
@@ -177,7 +187,6 @@ type Measurement map[string][]byte
 
 // TPM is a TPM 1.2 or 2.0.
 type TPM interface {
-	TPMRehearsal
 	Info(ctx context.Context) (TPMInfo, error)
 	// Reset clears the TPM and takes ownership: owner passphrase, storage root,
 	// lockout parameters. It may be repeated. ErrRestart: only after a restart.
@@ -187,6 +196,15 @@ type TPM interface {
 	// Counter makes the rollback counter unless our reset already has one, and
 	// returns the content of kexec_rollback.txt. ErrRestart: only after a restart.
 	Counter(ctx context.Context, owner *secret.Buffer) ([]byte, error)
+	// Anchor reads the owner's area.
+	Anchor(ctx context.Context) (Anchor, error)
+	// OpenAnchor makes the area for a run, in the place of whatever was there; it is then open. The
+	// TPM is the owner's. It may be repeated.
+	OpenAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error
+	// CloseAnchor says that the run is over but for its last second, and LockAnchor that it is over
+	// for good. Both may be repeated, and do nothing where there can be no area.
+	CloseAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error
+	LockAnchor(ctx context.Context, owner *secret.Buffer) error
 	// PrimaryHash returns the content of kexec_primhdl_hash.txt; nil on TPM 1.2.
 	PrimaryHash(ctx context.Context) ([]byte, error)
 	// SealOTP seals the TOTP secret to the PCRs as they are, but PCR 7 as it will
@@ -312,7 +330,6 @@ type BootSpec struct {
 // Boot is the /boot partition. Implementations mount and remount it as needed and
 // leave it as they found it.
 type Boot interface {
-	BootRehearsal
 	// Triggered says whether /boot/oem exists; it is fast and touches nothing.
 	Triggered(ctx context.Context) (bool, error)
 	Info(ctx context.Context) (BootInfo, error)

@@ -178,6 +178,8 @@ func (p *person) fill(pg *ui.Page) {
 			}
 		case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
 			type_(in, "NL0T")
+		case in.Key == "signer":
+			type_(in, p.w.Seller.Signer)
 		case in.Key == "clock":
 			type_(in, "2026-11-22 17:41")
 		case in.Key == "name":

@@ -186,3 +186,22 @@ func tookEntry(f *flow, _ context.Context, _ *ui.Page, id string) (event, error)
 	f.a.Entry = i + 1
 	return evReturn, nil
 }
+
+// drawTail asks for the number of a security key that holds keys which this computer does not know:
+// it may work for another one, and will be erased.
+func drawTail(v *view) (*ui.Page, error) {
+	c, err := v.s.Card()
+	if err != nil {
+		return nil, err
+	}
+	want := strings.ToUpper(tail(c.Serial, 4))
+	in := &ui.Input{Key: "card-serial", Label: v.t(msg.SerialLabel, want), Max: 16}
+	return &ui.Page{Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, c.Vendor, c.Serial),
+		ui.R(ui.NoMark, "", v.t(msg.SpareHolds, short(c.Fingerprints[0]))), ui.G(), ui.T(v.t(msg.TailType))},
+		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
+}
+
+func tookTail(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
+	f.a.tail = true
+	return evAnswer, nil
+}

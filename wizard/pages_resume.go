@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"reown/internal/judge"
+	"reown/internal/secret"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -29,42 +31,17 @@ func lookResume(f *flow, ctx context.Context) error {
 			f.a.Layout = r.Layout
 		}
 	}
-	if f.bad, err = f.s.unexpected(); err != nil {
-		return err
-	}
 	f.a.need = 0
 	for _, st := range Steps() {
 		if state := probe(st, f.s); !st.Looks && !finished(state) && !state.Later {
 			f.a.need |= st.Needs
 		}
 	}
-	if holds, _ := f.s.Holds(); !holds && len(f.bad) == 0 {
-		return f.lookCode(ctx)
+	// Whose run it is, the paper says: of whatever it has set so far.
+	if len(f.owned()) > 0 {
+		f.a.need |= NeedDisk
 	}
-	return nil
-}
-
-// unexpected is what an interrupted run does not leave: while the seller's key is in
-// charge, what it can vouch for must hold.
-func (s *Snapshot) unexpected() (bad []CheckItem, err error) {
-	h, err := s.Handover()
-	if err != nil {
-		return nil, err
-	}
-	holds, err := s.Holds()
-	if err != nil {
-		return nil, err
-	}
-	fw, _ := s.Firmware()
-	if holds || fw.Torn && len(h.Keys) == 0 {
-		return nil, nil
-	}
-	for _, i := range h.Items {
-		if i.Verdict == Fail && (i.ID == itemBoot || i.ID == itemHandover || i.ID == itemFirmware && !s.flashing()) {
-			bad = append(bad, i)
-		}
-	}
-	return bad, nil
+	return f.lookCode(ctx)
 }
 
 // drawResume is the task list as measured.
@@ -97,26 +74,23 @@ func drawResume(v *view) (*ui.Page, error) {
 		body = append(body, v.starts()...)
 	}
 	p := &ui.Page{NoBack: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Choices: v.just(msg.ButtonContinue)}
-	if len(v.bad) > 0 {
-		p.Alarm, p.Preset = true, "stop"
-		p.Choices = []ui.Choice{{ID: "stop", Label: v.t(msg.ButtonEnd), Letter: 'n'}, v.buttonUnproven()}
-		p.Body = append(append([]ui.Block{ui.S(v.t(msg.ResumeChanged))}, v.items(v.bad)...), body[2:]...)
-	} else if holds, _ := v.s.Holds(); !holds {
-		if v.code != nil {
-			p.Live = func() []ui.Block { return append(slices.Clone(body), v.digits(v.code)) }
-		}
-		if fw, _ := v.s.Firmware(); !fw.Torn {
-			p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: v.t(msg.ButtonAnew), Letter: 'a'})
-		}
+	if v.code != nil {
+		p.Live = func() []ui.Block { return append(slices.Clone(body), v.digits(v.code)) }
+	}
+	switch v.s.Past().Ring {
+	case judge.RingHalf, judge.RingOwner: // while the chip is half written, it keeps its key
+	default:
+		p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: v.t(msg.ButtonAnew), Letter: 'a'})
 	}
 	return p, nil
 }
 
-func tookResume(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
 	if id == "anew" {
 		return evAside, nil
 	}
-	return doubt(id), nil
+	f.a.looked = true // the six digits, while there are any
+	return evAnswer, nil
 }
 
 func drawAnew(v *view) (*ui.Page, error) {
@@ -134,8 +108,13 @@ func tookAnew(f *flow, ctx context.Context, _ *ui.Page, _ string) (event, error)
 			return evGone, err
 		}
 	}
-	f.a.Volumes = nil
+	f.a.Volumes, f.a.looked = nil, false
 	f.forget()
+	f.s = measure(ctx, f.m)
+	var err error
+	if f.phase, f.why, err = f.s.phase(); err != nil {
+		return evGone, err
+	}
 	clear(f.a.given) // what was not asked because it was done is asked now
 	return evReturn, nil
 }
@@ -149,4 +128,40 @@ func drawBlocked(v *view) (*ui.Page, error) {
 func tookBlocked(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
 	f.a.from = pageResume
 	return evJump, nil
+}
+
+// drawClosing says that a run is over but for its last second, or that somebody has put a file there.
+// Nothing is signed any more; the area in the TPM can be closed for good.
+func drawClosing(v *view) (*ui.Page, error) {
+	p := &ui.Page{NoBack: true, Preset: ui.Continue, Wait: v.t(msg.WaitMeasure),
+		Body: []ui.Block{ui.S(v.t(msg.ClosingWhat)), ui.T(v.t(msg.ClosingSigned))}, Choices: []ui.Choice{v.button()}}
+	if v.m.TPM == nil {
+		return p, nil
+	}
+	in := &ui.Input{Key: "secret." + kindOwner, Label: v.t(msg.PaperLabel), Secret: v.newInput(), Optional: true, Max: v.kind(kindOwner).max}
+	p.Inputs, p.Body = []*ui.Input{in}, append(p.Body, ui.T(v.t(msg.ClosingLock)))
+	p.Check = func(ctx context.Context) error {
+		if in.Secret.Len() == 0 {
+			return nil
+		}
+		return v.wrong(v.m.TPM.CheckOwner(ctx, in.Secret), msg.PaperWrong)
+	}
+	return p, nil
+}
+
+func tookClosing(f *flow, ctx context.Context, p *ui.Page, _ string) (event, error) {
+	j := &Job{M: f.m, Secrets: &f.a.keys}
+	var owner *secret.Buffer
+	if len(p.Inputs) > 0 && p.Inputs[0].Secret.Len() > 0 {
+		owner = p.Inputs[0].Secret.Copy()
+	}
+	f.a.keys.Owner = owner
+	s := measure(ctx, f.m)
+	if err := j.may(s, judge.EndRun); err != nil {
+		return evGone, err
+	}
+	if err := j.lastSecond(ctx, s.Past()); err != nil {
+		return evGone, err
+	}
+	return evAnswer, nil
 }

@@ -60,6 +60,11 @@ func (v *view) checkPaper(ctx context.Context, k kind, typed *secret.Buffer) err
 			return v.wrong(err, msg.PaperWrong)
 		}
 	}
+	if err := v.s.boundTo(ctx, typed); errors.Is(err, errNotThisRun) {
+		return ui.Problem(v.t(msg.PaperOtherRun))
+	} else if err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -35,9 +35,6 @@ func tookLanguage(f *flow, _ context.Context, p *ui.Page, id string) (event, err
 
 // lookCard takes the first look at the machine, which needs the card.
 func lookCard(f *flow, ctx context.Context) error {
-	if f.s == nil {
-		_ = f.m.Boot.WriteHint(ctx, hintStarts, []byte("0\n")) // somebody answers: no crash loop
-	}
 	f.s = measure(ctx, f.m)
 	if _, f.cardErr = f.s.Card(); f.cardErr != nil {
 		if f.excuse = f.cardErr; errors.Is(f.cardErr, ErrNoCard) {
@@ -49,14 +46,8 @@ func lookCard(f *flow, ctx context.Context) error {
 	if f.phase, f.why, err = f.s.phase(); err != nil {
 		return err
 	}
-	if f.phase == Tampered {
-		if _, err := f.s.Handover(); err != nil {
-			return err
-		}
-		_, err := f.s.Owner()
-		f.hadOwner = err == nil
-	}
-	return nil
+	_, err = f.s.Handover()
+	return err
 }
 
 func drawCard(v *view) (*ui.Page, error) {
@@ -138,7 +129,7 @@ func (v *view) tell(text string) *ui.Page {
 }
 
 func lookProblems(f *flow, ctx context.Context) error {
-	if f.problems = rehearsal(measure(ctx, f.m), f.a.Choices, f.a.battery); len(f.problems) > 0 {
+	if f.problems = preflight(measure(ctx, f.m), f.a.battery); len(f.problems) > 0 {
 		f.excuse = &PreflightError{f.problems}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"reown/internal/judge"
 	"reown/internal/otp"
 	"reown/internal/secret"
 	"reown/wizard/msg"
@@ -24,15 +25,11 @@ const (
 // lookVerify measures anew what the machine proves of itself before anything is changed.
 func lookVerify(f *flow, ctx context.Context) error {
 	f.s = measure(ctx, f.m)
-	h, err := f.s.Handover()
-	if err != nil {
+	if _, err := f.s.Handover(); err != nil {
 		return err
 	}
 	if f.a.Entry == 0 {
 		f.a.Entry = f.s.entry(nil) + 1
-	}
-	if f.o.Signer != "" && h.SoldBy(Fingerprint(f.o.Signer)) {
-		f.a.sold = true
 	}
 	return f.lookCode(ctx)
 }
@@ -63,8 +60,7 @@ func (v *view) handover() *Handover {
 
 func drawVerify(v *view) (*ui.Page, error) {
 	h := v.handover()
-	from, said := v.sellerRows(h)
-	good := h.Verified() && !v.changed && said
+	from, good := v.sellerRows(h), v.good()
 	body := func() []ui.Block {
 		b := []ui.Block{ui.S(v.t(msg.VerifyAsk)), ui.G()}
 		b = append(b, v.items(h.Items)...)
@@ -89,11 +85,15 @@ func drawVerify(v *view) (*ui.Page, error) {
 	p := &ui.Page{Live: body, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: verifyDetails(h)}
 	no := ui.Choice{ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}
 	if !good {
-		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, true
+		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, v.judged().Level == judge.Red
+		f := v.s.Facts(v.said(), judge.PaperUnknown)
+		if f.Tree != judge.TreeSigned && v.o.LostKey == nil || f.Said.Signer == judge.Different || f.Said.Me == judge.Different {
+			p.Choices = []ui.Choice{no} // no word of the seller's helps
+		}
 		return p, nil
 	}
 	p.Choices = []ui.Choice{{ID: "match", Label: v.t(msg.ButtonMatch), Letter: 'y'}, no}
-	if len(h.Chain) > 0 && !v.a.sold && !h.Claimed() { // otherwise it is asked for in any case
+	if len(h.Chain) > 0 && v.said().Signer == judge.NotSaid && !h.Claimed() { // otherwise it is asked for in any case
 		p.Choices = append(p.Choices, ui.Choice{ID: "type", Label: v.t(msg.ButtonFingerprint), Letter: 't'})
 	}
 	return p, nil
@@ -104,7 +104,7 @@ func (v *view) buttonUnproven() ui.Choice {
 }
 
 func tookVerify(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	f.a.typing, f.a.doubts = id == "type", id == "unproven"
+	f.a.typing, f.a.looked = id == "type", id == "type" || id == "match"
 	return doubt(id), nil
 }
 
@@ -194,6 +194,11 @@ func drawUnproven(v *view) (*ui.Page, error) {
 	return &ui.Page{Alarm: true, Preset: ui.Continue, Body: []ui.Block{
 		ui.S(v.t(msg.UnprovenTitle)), ui.G(), ui.T(v.t(msg.UnprovenWhat)), ui.T(v.t(msg.UnprovenSerial)),
 	}, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
+}
+
+func tookUnproven(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
+	f.a.serial = true
+	return evAnswer, nil
 }
 
 // serial is the tail of the first disk's serial number, which is typed to start.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"reown/internal/secret"
@@ -14,7 +15,13 @@ import (
 // "already done" from "not yet": a value that differs from the one before, or
 // equals the one that was reached.
 type Receipt struct {
-	Type      string   `json:"type"` // receiptType
+	Type      string   `json:"type"`              // receiptType
+	Run       string   `json:"run"`               // 32 hex digits that the run has chosen for itself
+	Number    uint32   `json:"number,omitempty"`  // of the signature under this, as the card counts; 0: it does not count
+	Card      string   `json:"card"`              // serial number of that card
+	Closing   bool     `json:"closing,omitempty"` // the last one: nothing is owed any more but to remove the trigger
+	EK        string   `json:"ek,omitempty"`      // SHA-256 of the TPM's endorsement key
+	Disks     []string `json:"disks"`             // UUIDs of all containers that were there
 	Started   string   `json:"started"`
 	Language  string   `json:"language,omitempty"`
 	Layout    string   `json:"layout,omitempty"`
@@ -22,8 +29,9 @@ type Receipt struct {
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
 	Statement string   `json:"statement,omitempty"` // its SHA-256
-	Volumes   []Volume `json:"volumes"`             // chosen volumes and the key digests before the run
+	Volumes   []Rekey  `json:"volumes"`             // those that take part
 	DUK       bool     `json:"duk,omitempty"`       // the owner wants a disk unlock key
+	Clearing  bool     `json:"clearing,omitempty"`  // the TPM is about to be cleared
 	SRK       string   `json:"srk,omitempty"`       // name of the storage root that our TPM reset made
 	OldSRK    string   `json:"oldSrk,omitempty"`    // and the one before
 	BootFor   string   `json:"bootFor,omitempty"`   // what the staged /boot belongs to, see bootKey
@@ -34,7 +42,10 @@ type Receipt struct {
 	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM
 }
 
-const receiptType = "reown/receipt/v1"
+const receiptType = "reown/receipt/v2"
+
+// errNotSigned says that a document is not signed by the key that it is read by.
+var errNotSigned = errors.New("it is signed by another key")
 
 // maxReceipt bounds the file, in bytes.
 const maxReceipt = 64 << 10
@@ -79,7 +90,7 @@ func openReceipt(file []byte, verify func(doc, sig []byte) error) (*Receipt, err
 		return nil, fmt.Errorf("reading the receipt: %w", err)
 	}
 	if err := verify(doc, sig); err != nil {
-		return nil, fmt.Errorf("verifying the receipt: %w", err)
+		return nil, fmt.Errorf("verifying the receipt: %w: %w", errNotSigned, err)
 	}
 	var r Receipt
 	if err := json.Unmarshal(doc, &r); err != nil {
@@ -91,19 +102,18 @@ func openReceipt(file []byte, verify func(doc, sig []byte) error) (*Receipt, err
 	return &r, nil
 }
 
-func writeReceipt(ctx context.Context, m *Machine, cert []byte, userPIN *secret.Buffer, r *Receipt) error {
+// writeReceipt has a receipt signed and stored, and returns the file.
+func writeReceipt(ctx context.Context, m *Machine, cert []byte, userPIN *secret.Buffer, r *Receipt) ([]byte, error) {
 	r.Type = receiptType
-	doc, err := json.Marshal(r)
+	file, err := signReceipt(ctx, m.Card, cert, userPIN, r, func(r *Receipt) ([]byte, error) {
+		doc, err := json.Marshal(r)
+		return append(doc, '\n'), err
+	})
 	if err != nil {
-		return fmt.Errorf("writing the receipt: %w", err)
+		return nil, fmt.Errorf("signing the receipt: %w", err)
 	}
-	doc = append(doc, '\n')
-	sig, err := m.Card.Sign(ctx, cert, userPIN, doc)
-	if err != nil {
-		return fmt.Errorf("signing the receipt: %w", err)
+	if err := m.Boot.WriteHint(ctx, hintReceipt, file); err != nil {
+		return nil, fmt.Errorf("writing the receipt: %w", err)
 	}
-	if err := m.Boot.WriteHint(ctx, hintReceipt, signed(doc, sig)); err != nil {
-		return fmt.Errorf("writing the receipt: %w", err)
-	}
-	return nil
+	return file, nil
 }

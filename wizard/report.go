@@ -3,8 +3,8 @@ package wizard
 import (
 	"context"
 	"errors"
-	"slices"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -82,7 +82,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		}
 		r.Steps = append(r.Steps, row)
 	}
-	for _, p := range preflight(s, Choices{}, false) {
+	for _, p := range preflight(s, false) {
 		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...), Remedy: p.Remedies[0].Text.In(msg.EN)}
 		for _, x := range p.Remedies {
 			row.Remedies = append(row.Remedies, x.Action)
@@ -92,111 +92,88 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	return r, nil
 }
 
-// phase decides what the machine is in, from what is measured alone.
-//
-// The firmware is rewritten only after every other step but the last is done. So
-// when it trusts the owner's key already, all that may be left is the commit; if
-// anything else is missing, somebody changed a finished machine.
+// phase is what the machine is in, from what is measured alone, and why where that is no run.
 func (s *Snapshot) phase() (Phase, string, error) {
-	trigger, err := s.m.Boot.Triggered(s.ctx)
-	if err != nil {
-		return "", "", err
-	}
-	if !trigger {
+	v := judge.Judge(s.Facts(judge.Said{}, judge.PaperUnknown))
+	switch v.Phase {
+	case judge.Idle, judge.Finished:
 		return Idle, "", nil
-	}
-	holds, err := s.Holds()
-	if err != nil {
-		return "", "", err
-	}
-	if holds {
-		return s.phaseOwned()
-	}
-	if cert, err := s.HintCert(); err == nil && s.finishedBefore(cert) {
-		return Tampered, whyFinished, nil
-	}
-	if s.flashing() {
+	case judge.Delivered:
+		return HandedOver, "", nil
+	case judge.Begun, judge.Flashing, judge.Owned, judge.Closing:
 		return Interrupted, "", nil
-	}
-	h, err := s.Handover()
-	if err != nil {
-		return "", "", err
-	}
-	if h.Tampering {
-		return Tampered, h.Why, nil
-	}
-	if _, err := s.Owner(); err == nil {
-		return Interrupted, "", nil
-	}
-	disks, err := s.Disks()
-	if err != nil {
-		return "", "", err
-	}
-	if slices.ContainsFunc(disks, func(d DiskInfo) bool { return d.Reencrypting }) {
-		return Interrupted, "", nil
-	}
-	return HandedOver, "", nil
-}
-
-const whyFinished = "the run that made this machine yours had finished, and /boot/oem has appeared again"
-
-// flashing says whether all is ready for the firmware chip to be written. The chip
-// may then be cut half way, with a keyring that is neither the seller's nor the
-// owner's, or none; that is no tampering.
-func (s *Snapshot) flashing() bool {
-	if _, err := s.Owner(); err != nil {
-		return false
-	}
-	st, err := probeBoot(s)
-	return err == nil && st.Status == ui.Completed
-}
-
-// phaseOwned is phase for a machine whose firmware trusts exactly the certificate
-// that a run stored in /boot.
-func (s *Snapshot) phaseOwned() (Phase, string, error) {
-	cert, err := s.HintCert()
-	if err != nil {
-		return "", "", err
-	}
-	if s.finishedBefore(cert) {
-		return Tampered, whyFinished, nil
-	}
-	live, err := s.Live()
-	if err != nil {
-		return "", "", err
-	}
-	staged, err := s.Staged()
-	if err != nil {
-		return "", "", err
-	}
-	if !live && !staged {
-		return Tampered, "the firmware trusts your key, but the files in /boot are not as you signed them", nil
-	}
-	if _, err := s.Owner(); err != nil {
-		if _, cardErr := s.Card(); errors.Is(cardErr, ErrNoCard) {
-			return Interrupted, "", nil // asks for the key first
+	case judge.Unexplained:
+		if v.Reasons[0] == judge.TouchedTrigger { // whose the chip's key is, a person can say
+			return HandedOver, "", nil
 		}
-		return Tampered, "the firmware trusts a key that the security key in the reader does not hold", nil
-	}
-	r, err := readReceipt(s.ctx, s.m, cert)
-	if err != nil {
-		return Tampered, "the firmware trusts your key, and no run of this program is under way", nil
-	}
-	if s.m.TPM != nil {
-		t, err := s.TPM()
-		if err != nil {
+	case judge.Unknown:
+		if v.Reasons[0] == judge.CardIsNeeded {
+			return Interrupted, "", nil
+		}
+		if v.Silent {
+			return Idle, "", nil
+		}
+		if err := s.unread(); err != nil {
 			return "", "", err
 		}
-		if t.root() != r.SRK {
-			return Tampered, "the TPM was cleared after it had been made yours", nil
-		}
 	}
-	return Interrupted, "", nil
+	return Tampered, why(v.Reasons[0]), nil
 }
 
-// finishedBefore says whether a certificate of a finished run, signed by cert, is
-// stored in /boot.
-func (s *Snapshot) finishedBefore(cert []byte) bool {
-	_, err := readCertificate(s.ctx, s.m, cert)
-	return err == nil
+// unread is why something could not be measured; nil: no device says so.
+func (s *Snapshot) unread() error {
+	_, card := s.Card()
+	if errors.Is(card, ErrNoCard) {
+		card = nil
+	}
+	_, hand := s.Handover()
+	_, disks := s.Disks()
+	_, tpm := s.tpmIfAny()
+	_, fw := s.Firmware()
+	return errors.Join(card, hand, disks, tpm, fw)
+}
+
+// why says a reason in a few words.
+func why(r judge.Reason) string {
+	if text, ok := whys[r]; ok {
+		return text
+	}
+	return r.String()
+}
+
+var whys = map[judge.Reason]string{
+	judge.TouchedTrigger:     "/boot/oem was put there after signing, and no run of this program is open",
+	judge.TriggerIsOdd:       "/boot/oem, or what it lies among, is not what was signed",
+	judge.SignedTrigger:      "the firmware trusts the key of this computer's owner, who has signed /boot/oem",
+	judge.AreaIsClosed:       "the run that made this machine yours is over, as the TPM says, and /boot/oem has appeared again",
+	judge.ReceiptIsOld:       "the run that made this machine yours is over, as the security key says, and /boot/oem has appeared again",
+	judge.CardHasOtherKey:    "the firmware trusts a key that the security key in the reader does not hold",
+	judge.CardDoesNotCount:   "the security key does not count its signatures, so that nobody can tell whether a run is open",
+	judge.ChipTrustsNobody:   "the firmware trusts no key at all",
+	judge.ChipTrustsSeveral:  "the firmware trusts more than one key, and nothing says whose they are",
+	judge.ChipIsHalfAndNoRun: "the firmware chip is half written, and no run of this program is open",
+	judge.ReleaseBegun:       "this computer is being given up",
+	judge.UnreadAnchor:       "the TPM does not say whether a run is open",
+}
+
+// flashing says whether the firmware chip may be half written, by an open run: it then has a keyring
+// that is neither the seller's nor the owner's, or none, and that is no tampering.
+func (s *Snapshot) flashing() bool {
+	p, _ := judge.PhaseOf(s.Past().History)
+	return p == judge.Flashing || p == judge.Begun && s.Past().Stage == judge.StageOurs
+}
+
+// Detect says whether there is something to do: /boot/oem asks for a run, or one is open without it.
+// Without either it is fast, and reads nothing but two names in /boot.
+func Detect(ctx context.Context, m *Machine) (bool, error) {
+	if trigger, err := m.Boot.Triggered(ctx); err != nil || trigger {
+		return trigger, err
+	}
+	if _, err := m.Boot.ReadHint(ctx, hintReceipt); errors.Is(err, ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	v := Judge(ctx, m)
+	return v.Phase.Running() || v.Says(judge.CardIsNeeded), nil
 }

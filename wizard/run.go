@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reown/internal/journal"
+	"reown/internal/judge"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -192,11 +193,31 @@ func (m *meter) left(total int64) (time.Duration, int64) {
 	return time.Duration(float64(total-m.done[n-1]) / rate * float64(time.Second)), int64(rate)
 }
 
+// proven tries the secrets of an open run that were given, where they are set.
+func proven(ctx context.Context, m *Machine, keys *Keys) error {
+	s := measure(ctx, m)
+	if r := s.Past().receipt; r == nil {
+		return nil
+	} else if keys.Disk != nil {
+		if err := s.boundTo(ctx, keys.Disk); err != nil {
+			return err
+		}
+	}
+	if keys.Owner == nil || m.TPM == nil || s.Past().receipt.SRK == "" {
+		return nil
+	}
+	return m.TPM.CheckOwner(ctx, keys.Owner)
+}
+
 // RunStep does one step, with the secrets that it needs, and checks that it is done.
 // A step that is done does nothing.
 func RunStep(ctx context.Context, m *Machine, name string, choices Choices, keys *Keys, show func(ui.Tasks)) error {
-	j := &Job{M: m, Choice: choices, Secrets: keys}
+	// Whoever types the name of a step has looked.
+	j := &Job{M: m, Choice: choices, Secrets: keys, said: judge.Said{Looked: true}}
 	defer j.copies.wipe()
+	if err := proven(ctx, m, keys); err != nil {
+		return err
+	}
 	r := newRunner(ctx, j, msg.EN)
 	if show != nil {
 		r.show = show

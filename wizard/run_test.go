@@ -145,10 +145,9 @@ func TestARunWithoutAPerson(t *testing.T) {
 }
 
 // remounts are as many as a run may need: each of them writes the superblock of /boot. One
-// counts the start and one says that somebody answers; one is for what comes before the
-// disk is re-encrypted, one for what comes after, and one for what follows a touch of the
-// security key.
-const remounts = 5
+// is for what comes before the disk is re-encrypted, three note how that begins and ends, one is for
+// what comes after, and one for what follows a touch of the security key.
+const remounts = 6
 
 func TestARunRemountsBootRarely(t *testing.T) {
 	for _, extra := range []map[string]string{nil, wantDUK} {

@@ -20,15 +20,13 @@ func Fingerprint(s string) string {
 	return strings.ToUpper(strings.NewReplacer(" ", "", "\t", "", ":", "", "-", "").Replace(strings.TrimSpace(s)))
 }
 
-// sellerRows are who sold the computer and to whom, for the page that verifies; good
-// is false when that is not what the person said beforehand.
-func (v *view) sellerRows(h *Handover) (rows []ui.Block, good bool) {
-	good = true
+// sellerRows are who sold the computer and to whom, for the page that verifies.
+func (v *view) sellerRows(h *Handover) (rows []ui.Block) {
 	if len(h.Chain) == 0 {
 		if v.o.Signer == "" {
-			return nil, true
+			return nil
 		}
-		return []ui.Block{ui.R(ui.Bad, v.t(msg.ItemSeller), v.t(msg.ItemNone))}, false
+		return []ui.Block{ui.R(ui.Bad, v.t(msg.ItemSeller), v.t(msg.ItemNone))}
 	}
 	switch {
 	case v.o.Signer == "" && h.Claimed(): // asked for on a page that does not show it
@@ -37,7 +35,6 @@ func (v *view) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 	case h.SoldBy(Fingerprint(v.o.Signer)):
 		rows = append(rows, ui.R(ui.OK, v.t(msg.ItemSeller), v.t(msg.SellerSame, short(Fingerprint(v.o.Signer)))))
 	default:
-		good = false
 		rows = append(rows, ui.R(ui.Bad, v.t(msg.ItemSeller), v.t(msg.SellerOther, short(h.SellerKey()))))
 	}
 	switch {
@@ -47,15 +44,15 @@ func (v *view) sellerRows(h *Handover) (rows []ui.Block, good bool) {
 	case h.To == Fingerprint(v.o.Me):
 		rows = append(rows, ui.R(ui.OK, v.t(msg.ItemTo), v.t(msg.SellerSame, short(h.To))))
 	default:
-		good = false
 		rows = append(rows, ui.R(ui.Bad, v.t(msg.ItemTo), v.t(msg.HandedOther, short(h.To))))
 	}
-	return rows, good
+	return rows
 }
 
 // drawSeller asks for the fingerprint of one who sold the computer: when the person wants
-// to type it, and always when a seller's key is not in the firmware. It does
-// not show any: what is copied from the screen proves nothing.
+// to type it, and always when a seller's key is not in the firmware or not all that he promised is
+// proven. It does not show any: what is copied from the screen proves nothing. The four words are
+// no answer: they are 40 bits of something that a stranger may choose.
 func drawSeller(v *view) (*ui.Page, error) {
 	h := v.handover()
 	body := []ui.Block{ui.S(v.t(msg.SellerAsk)), ui.G()}
@@ -67,13 +64,18 @@ func drawSeller(v *view) (*ui.Page, error) {
 		body = append(body, ui.R(ui.NoMark, fmt.Sprint(i+1), name))
 	}
 	in := &ui.Input{Key: "signer", Label: v.t(msg.SellerLabel), Max: 80}
-	return &ui.Page{Preset: ui.Continue, Help: v.t(msg.SellerHelp), Inputs: []*ui.Input{in},
-		Body: append(body, ui.G(), ui.T(v.t(msg.SellerCame)), ui.T(v.t(msg.SellerWords, h.Words))),
-		Choices: []ui.Choice{v.button(), {ID: "words", Label: v.t(msg.ButtonWords), Letter: 'w'},
-			{ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}},
+	wrong := msg.SellerWrong
+	if body = append(body, ui.G()); len(h.Chain) > 0 {
+		body = append(body, ui.T(v.t(msg.SellerCame)))
+	} else {
+		wrong = msg.SellerNotIt
+		body = append(body, ui.T(v.t(msg.SellerElsewhere)))
+	}
+	return &ui.Page{Preset: ui.Continue, Help: v.t(msg.SellerHelp), Inputs: []*ui.Input{in}, Body: body,
+		Choices: []ui.Choice{v.button(), {ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}},
 		Check: func(context.Context) error {
-			if !h.SoldBy(Fingerprint(in.Value)) {
-				return ui.Problem(v.t(msg.SellerWrong))
+			if !v.knows(in.Value) {
+				return ui.Problem(v.t(wrong))
 			}
 			return nil
 		}}, nil

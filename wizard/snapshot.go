@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"reown/internal/judge"
 )
 
 // Names of our own files in /boot. All are public; none is trusted for what it says.
@@ -14,7 +16,6 @@ const (
 	hintJournal     = "kexec_reown.log"              // see package journal
 	hintText        = "kexec_reown.certificate"      // see Certificate.Text
 	hintCertificate = "kexec_reown.certificate.json" // see Certificate; there when a run is over
-	hintStarts      = "kexec_reown.starts"           // see crashLoop
 )
 
 // lazy is a value that is measured when it is first asked for.
@@ -35,8 +36,10 @@ func (l *lazy[T]) get(f func() (T, error)) (T, error) {
 // Snapshot is the machine as measured at one time; each part is read at most once.
 // It never writes.
 type Snapshot struct {
-	ctx context.Context
-	m   *Machine
+	ctx  context.Context
+	m    *Machine
+	here []byte // the receipt that this start has written last; nil: none
+	made []byte // the certificate of the keys that this start has made; nil: none
 
 	card     lazy[CardInfo]
 	hint     lazy[[]byte]
@@ -53,9 +56,13 @@ type Snapshot struct {
 	boot     lazy[BootInfo]
 	live     lazy[bool]
 	staged   lazy[bool]
+	past     lazy[past]
 }
 
 func measure(ctx context.Context, m *Machine) *Snapshot { return &Snapshot{ctx: ctx, m: m} }
+
+// errNoReceipt says that no receipt of a run that is open is there.
+var errNoReceipt = errors.New("no receipt of an open run")
 
 // errNoOwner says that no certificate proves the card to be the owner's yet.
 var errNoOwner = errors.New("no certificate of the owner yet")
@@ -88,7 +95,9 @@ func (s *Snapshot) HintCert() ([]byte, error) {
 }
 
 // Owner is the owner's certificate: the one stored in /boot, if its own signatures
-// hold, the card in the reader has exactly its keys, and it is not the seller's.
+// hold, the card in the reader has exactly its keys, it is not the seller's, and this start has made
+// them or an open run says so: a receipt that is not the newest, or that nothing binds to its
+// owner, keeps no key.
 func (s *Snapshot) Owner() ([]byte, error) {
 	return s.cert.get(func() ([]byte, error) {
 		cert, err := s.HintCert()
@@ -113,6 +122,12 @@ func (s *Snapshot) Owner() ([]byte, error) {
 		if slices.Contains(h.Keys, fprs[0]) {
 			return nil, fmt.Errorf("%w: the key on the card is the seller's", errNoOwner)
 		}
+		if s.made != nil && slices.Equal(s.made, cert) {
+			return cert, nil
+		}
+		if p, why := judge.PhaseOf(s.Past().History); !p.Running() && p != judge.Finished {
+			return nil, fmt.Errorf("%w: no run is open: %v", errNoOwner, why)
+		}
 		return cert, nil
 	})
 }
@@ -124,13 +139,13 @@ func (s *Snapshot) Receipt() (*Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		r, err := readReceipt(s.ctx, s.m, cert)
-		if err != nil {
-			if c, cerr := readCertificate(s.ctx, s.m, cert); cerr == nil && c.Run != nil {
-				return c.Run, nil
-			}
+		if r := s.Past().receipt; r != nil {
+			return r, nil
 		}
-		return r, err
+		if c, err := readCertificate(s.ctx, s.m, cert); err == nil && c.Run != nil {
+			return c.Run, nil
+		}
+		return nil, errNoReceipt
 	})
 }
 
@@ -244,7 +259,7 @@ func (s *Snapshot) Staged() (bool, error) {
 // selected says whether a volume is part of the run: all are until a receipt
 // lists those that the owner chose.
 func selected(r *Receipt, uuid string) bool {
-	return r == nil || slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == uuid })
+	return r == nil || r.rekey(uuid) != nil
 }
 
 // ownership is the owner's certificate and the receipt of this run.
@@ -260,7 +275,11 @@ func (s *Snapshot) ownership() (cert []byte, r *Receipt, err error) {
 // from the one in the seller's statement could be anybody's on the way.
 func (s *Snapshot) ours(d DiskInfo) bool {
 	r, err := s.Receipt()
-	return err == nil && slices.ContainsFunc(r.Volumes, func(v Volume) bool { return v.UUID == d.UUID && v.KeyDigest != d.KeyDigest })
+	if err != nil || r.rekey(d.UUID) == nil {
+		return false
+	}
+	v := r.rekey(d.UUID).volume(d)
+	return v == judge.VolumeUnderWay || v == judge.VolumeOurs
 }
 
 // rekeyed says whether a volume is wholly under another volume key than before.

@@ -3,6 +3,7 @@ package wizard
 import (
 	"context"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -112,18 +113,39 @@ type Job struct {
 	handover lazy[Handover]
 	copies   copies
 	spare    string // serial number of the second security key that this run has filled
+	said     judge.Said
+	tail     bool   // a security key that works for something else may be erased
+	here     []byte // the receipt that this start has written last
+	made     []byte // the certificate of the keys that this start has made
 }
 
 // measure takes a new look at the machine. What the seller signed is verified once
 // in a run: it does not change, and verifying hashes all of /boot.
 func (j *Job) measure(ctx context.Context) *Snapshot {
 	s := measure(ctx, j.M)
+	s.here, s.made = j.here, j.made
 	if j.handover.done && j.handover.err == nil {
 		s.handover = j.handover
 	} else if _, err := s.Handover(); err == nil {
 		j.handover = s.handover
 	}
 	return s
+}
+
+// note has a receipt signed and stored.
+func (j *Job) note(ctx context.Context, cert []byte, r *Receipt) (err error) {
+	j.here, err = writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+	return err
+}
+
+// renew makes the receipt the newest signature of the card again, before others follow: a cut among
+// those must not make the run look as if it were over.
+func (j *Job) renew(ctx context.Context, cert []byte, r *Receipt) error {
+	c, err := j.M.Card.Info(ctx)
+	if err != nil || r.Number == 0 || c.Signatures == r.Number && c.Serial == r.Card {
+		return err
+	}
+	return j.note(ctx, cert, r)
 }
 
 // sign returns what signs with the card's key, which cert is the certificate of.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 )
 
@@ -54,26 +55,33 @@ func probeBoot(s *Snapshot) (State, error) {
 }
 
 func rehearseBoot(r *Rehearsal) {
-	if _, err := r.Boot(); err != nil {
+	b, err := r.Boot()
+	if err != nil {
 		r.fail("boot", err)
 		return
 	}
-	if r.done(probeBoot) {
+	if b.Default >= 0 {
 		return
 	}
-	i := r.starts()
-	if i < 0 {
+	if receipt, _ := r.Receipt(); r.anew || r.entry(receipt) < 0 {
 		r.add("entries", NoEntry, nil)
-		return
 	}
-	found, err := r.m.Boot.Rehearse(r.ctx, i)
-	r.device("boot", found, err)
 }
 
 func applyBoot(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	cert, r, err := s.ownership()
 	if err != nil {
+		return err
+	}
+	act := judge.SignTree
+	if s.Past().Ring == judge.RingOwner {
+		act = judge.SignSame
+	}
+	if err := j.may(s, act); err != nil {
+		return err
+	}
+	if err := j.renew(ctx, cert, r); err != nil {
 		return err
 	}
 	key, err := s.bootKey(r)
@@ -83,7 +91,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 	if r.BootFor != "" && r.BootFor != key {
 		// Cut between the new set and the receipt, the old key must not vouch for it.
 		r.BootFor = ""
-		if err := writeReceipt(ctx, j.M, cert, j.Secrets.User, r); err != nil {
+		if err := j.note(ctx, cert, r); err != nil {
 			return err
 		}
 	}
@@ -98,7 +106,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 		return err
 	}
 	r.BootFor = key
-	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+	return j.note(ctx, cert, r)
 }
 
 // Stage computes a signed set and writes it beside the old one: Boot.Stage, or the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -30,7 +31,7 @@ func probeCard(s *Snapshot) (State, error) {
 		return State{Status: ui.InProgress, Detail: msg.CardHalfReset}, nil
 	}
 	if _, err := s.Owner(); err == nil {
-		if _, err := s.Receipt(); err != nil {
+		if s.Past().receipt == nil && s.made != nil {
 			return State{Status: ui.InProgress, Detail: msg.CardNoReceipt}, nil
 		}
 		return completed(msg.CardDone, short(card.Fingerprints[0])), nil
@@ -49,8 +50,6 @@ func rehearseCard(r *Rehearsal) {
 		r.fail("card", err)
 	case len(c.Algorithms) == 0 && !c.Terminated:
 		r.add("card", CardOld, nil, c.Vendor)
-	case r.choice.Algorithm != "" && !c.Terminated && r.erases() && !slices.Contains(c.Algorithms, r.choice.Algorithm):
-		r.add("card", CardAlgorithm, nil, c.Vendor, r.choice.Algorithm)
 	case c.NoReset && r.erases():
 		r.add("card", CardNoReset, nil, c.Vendor)
 	}
@@ -80,6 +79,11 @@ func applyCard(ctx context.Context, j *Job) error {
 		if err := j.shownCard(ctx); err != nil {
 			return err
 		}
+		if c := &j.copies; c.main == "" { // otherwise the second one may be in the reader now
+			if err := j.may(s, judge.ResetCard); err != nil {
+				return err
+			}
+		}
 		if j.Choice.Backup == NoBackup {
 			cert, err = newKeys(ctx, j)
 		} else {
@@ -89,11 +93,12 @@ func applyCard(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
+	j.made = cert
 	r, err := j.newReceipt(ctx, j.measure(ctx))
 	if err != nil {
 		return err
 	}
-	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+	return j.note(ctx, cert, r)
 }
 
 // shownCard makes sure that the card in the reader, which will be erased, is the one
@@ -245,7 +250,7 @@ func (j *Job) keySpec(kinds []string) KeySpec {
 // newReceipt notes how the machine is before the run.
 func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	r := &Receipt{
-		Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout,
+		Run: newRun(), Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout,
 		DUK: j.Choice.DUK, Backup: j.Choice.Backup, Spare: j.spare,
 	}
 	disks, err := s.Disks()
@@ -264,10 +269,11 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		r.Entry, r.EntryName = i+1, b.Entries[i]
 	}
 	for _, d := range disks {
+		r.Disks = append(r.Disks, d.UUID)
 		if j.Choice.Volumes != nil && !slices.Contains(j.Choice.Volumes, d.UUID) {
 			continue
 		}
-		r.Volumes = append(r.Volumes, Volume{UUID: d.UUID, KeyDigest: d.KeyDigest})
+		r.Volumes = append(r.Volumes, Rekey{Volume: Volume{UUID: d.UUID, KeyDigest: d.KeyDigest}})
 	}
 	if h.Signer != "" {
 		r.Seller, r.SellerKey, r.Order, r.Statement = h.Seller, h.Signer, h.Order, h.Statement
@@ -280,7 +286,7 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.OldSRK = t.root()
+		r.OldSRK, r.EK = t.root(), t.EK
 	}
 	return r, nil
 }

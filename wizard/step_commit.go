@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 )
 
 func stepCommit() Step {
 	return Step{
 		ID: "commit", Title: msg.StepCommit, Does: msg.DoesCommit, Loses: msg.LosesCommit,
-		Needs: NeedUser,
-		Probe: probeCommit, Rehearse: rehearseCommit, Apply: applyCommit,
+		Needs: NeedUser | NeedOwner,
+		Probe: probeCommit, Apply: applyCommit,
 	}
 }
 
@@ -20,6 +21,9 @@ func probeCommit(s *Snapshot) (State, error) {
 	trigger, err := s.m.Boot.Triggered(s.ctx)
 	if err != nil {
 		return State{}, err
+	}
+	if p, _ := judge.PhaseOf(s.Past().History); p.Running() {
+		return notStarted(msg.CommitNot), nil
 	}
 	if _, err := s.HintCert(); err != nil || trigger {
 		return notStarted(msg.CommitNot), nil
@@ -32,18 +36,11 @@ func probeCommit(s *Snapshot) (State, error) {
 	return completed(msg.CommitDone), nil
 }
 
-// rehearseCommit tries to replace what is replaced and removed in /boot, if that may be.
-func rehearseCommit(r *Rehearsal) {
-	i := r.starts()
-	if !r.tries || i < 0 || r.done(probeCommit) {
-		return
-	}
-	found, err := r.m.Boot.Trial(r.ctx, i)
-	r.device("boot", found, err)
-}
-
 func applyCommit(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
+	if p, _ := judge.PhaseOf(s.Past().History); p == judge.Closing {
+		return j.lastSecond(ctx, s.Past())
+	}
 	cert, err := s.Owner()
 	if err != nil {
 		return err
@@ -67,6 +64,9 @@ func applyCommit(ctx context.Context, j *Job) error {
 		return err
 	}
 	if staged || !live {
+		if err := j.may(s, judge.Install); err != nil {
+			return err
+		}
 		if err := j.InstallBoot(ctx, cert, j.M.Boot.Install); err != nil {
 			return err
 		}
@@ -74,19 +74,55 @@ func applyCommit(ctx context.Context, j *Job) error {
 	if later {
 		return ErrSealImpossible
 	}
-	c, err := certify(ctx, j, j.measure(ctx), cert)
+	s = j.look(ctx)
+	if err := j.may(s, judge.Certify, judge.RemoveTrigger, judge.EndRun); err != nil {
+		return err
+	}
+	if r, err := s.Receipt(); err != nil {
+		return err
+	} else if err := j.renew(ctx, cert, r); err != nil {
+		return err
+	}
+	c, err := certify(ctx, j, s, cert)
 	if err != nil {
 		return err
 	}
 	j.cert = c
+	return j.endRun(ctx, cert, c.Run)
+}
+
+// endRun closes a run. Up to the last receipt it is open, and afterwards nothing is signed any
+// more; a cut in between leaves nothing to do but to take the trigger away.
+func (j *Job) endRun(ctx context.Context, cert []byte, r *Receipt) error {
+	last := *r
+	last.Closing = true
+	if err := j.note(ctx, cert, &last); err != nil {
+		return err
+	}
+	owner, err := j.owner(cert)
+	if err != nil {
+		return err
+	}
+	return j.lastSecond(ctx, &past{receipt: &last, owner: owner})
+}
+
+// lastSecond takes the trigger away and closes for good. It signs nothing, and may be repeated. The
+// area is locked where the owner's passphrase is known.
+func (j *Job) lastSecond(ctx context.Context, p *past) error {
+	if j.M.TPM != nil && j.Secrets.Owner != nil && p.receipt != nil {
+		if err := j.M.TPM.CloseAnchor(ctx, j.Secrets.Owner, p.receipt.anchor(p.owner)); err != nil {
+			return fmt.Errorf("marking the run as closing in the TPM: %w", err)
+		}
+	}
 	if err := j.M.Boot.RemoveTrigger(ctx); err != nil {
 		return fmt.Errorf("removing /boot/oem: %w", err)
 	}
-	// From here on a new /boot/oem is somebody else's doing; see phase.
-	if err := j.M.Boot.WriteHint(ctx, hintCertificate, c.json); err != nil {
-		return fmt.Errorf("storing the certificate: %w", err)
+	if j.M.TPM != nil && j.Secrets.Owner != nil {
+		if err := j.M.TPM.LockAnchor(ctx, j.Secrets.Owner); err != nil {
+			return fmt.Errorf("closing the run in the TPM: %w", err)
+		}
 	}
-	// A receipt that stays would always look like a run that was cut.
+	// A receipt that stays would look like a run that was cut.
 	if err := j.M.Boot.RemoveHint(ctx, hintReceipt); err != nil {
 		return fmt.Errorf("removing the receipt: %w", err)
 	}

@@ -2,8 +2,12 @@ package wizard
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -12,7 +16,7 @@ import (
 func stepDisk() Step {
 	return Step{
 		ID: "disk", Title: msg.StepDisk, Does: msg.DoesDisk, Loses: msg.LosesDisk,
-		Needs: NeedDisk, Pausable: true, Bytes: true, Shows: ShowDisks,
+		Needs: NeedDisk | NeedUser, Pausable: true, Bytes: true, Shows: ShowDisks,
 		Probe: probeDisk, Rehearse: rehearseDisk, Apply: applyDisk,
 	}
 }
@@ -62,36 +66,25 @@ func rehearseDisk(r *Rehearsal) {
 		r.fail("disk", err)
 	}
 	for _, d := range disks {
-		if r.chosen(d.UUID) {
-			r.disk(d)
+		if d.Format != "LUKS2" && d.Format != "" {
+			r.add("format", DiskFormat, nil, d.Path, d.Format)
 		}
-	}
-}
-
-// disk rehearses one disk.
-func (r *Rehearsal) disk(d DiskInfo) {
-	n := len(r.found)
-	if d.Format != "LUKS2" && d.Format != "" {
-		r.add("format", DiskFormat, nil, d.Path, d.Format)
-	}
-	if d.Keyslots == 0 && !d.Reencrypting {
-		r.add("keyslots", DiskNoKeyslot, nil, d.Path)
-	}
-	if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
-		r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
-	}
-	_, err := r.Receipt()
-	for i := range r.found[n:] {
-		p := &r.found[n+i]
-		if p.Volume = d.UUID; r.anew || err == nil || len(r.m.Disks) < 2 { // the steps go by the receipt
-			p.without(LeaveOut)
+		if d.Keyslots == 0 && !d.Reencrypting {
+			r.add("keyslots", DiskNoKeyslot, nil, d.Path)
+		}
+		if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
+			r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
 		}
 	}
 }
 
 func applyDisk(ctx context.Context, j *Job) error {
 	s := j.measure(ctx)
-	r, err := s.Receipt()
+	cert, r, err := s.ownership()
+	if err != nil {
+		return err
+	}
+	owner, err := j.owner(cert)
 	if err != nil {
 		return err
 	}
@@ -99,6 +92,10 @@ func applyDisk(ctx context.Context, j *Job) error {
 	if err != nil {
 		return err
 	}
+	if err := j.may(s, judge.SetPassphrase, judge.Reencrypt); err != nil {
+		return err
+	}
+	note := func() error { return j.note(ctx, cert, r) }
 	var work []DiskWork
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
@@ -113,9 +110,34 @@ func applyDisk(ctx context.Context, j *Job) error {
 				}
 			}
 		}
+		v := r.rekey(d.UUID)
+		if v.volume(d) != judge.VolumeUnderWay {
+			w.Before = func() error { return v.markOld(ctx, w.Disk, j.Secrets.Disk) }
+		}
+		w.Begin = func(digest string, mark func([]byte) (string, error)) error {
+			v.New, v.Begun, v.Reached = digest, false, false
+			var err error
+			if v.Bind, err = mark(r.binding(owner)); err != nil {
+				return err
+			}
+			return note()
+		}
+		w.Begun = func() error { v.Begun = true; return note() }
+		w.Reached = func() error { v.Reached = true; return note() }
 		work = append(work, w)
 	}
 	return j.OwnDisks(ctx, work)
+}
+
+// markOld keeps the mark of the key of before.
+func (v *Rekey) markOld(ctx context.Context, d Disk, pass *secret.Buffer) (err error) {
+	salt := make([]byte, 32)
+	if _, err := rand.Read(salt); err != nil {
+		return err
+	}
+	v.Salt = hex.EncodeToString(salt)
+	v.Mark, err = d.Mark(ctx, pass, salt)
+	return err
 }
 
 // DiskWork is what becomes of one disk.
@@ -126,6 +148,11 @@ type DiskWork struct {
 	// under way is this run's.
 	Old   *secret.Buffer
 	Rekey bool // it gets a volume key of its own
+	// Before, Begin, Begun and Reached are told of the re-encryption to that key: while the disk is
+	// still closed, before anything is written, when the header says so, and when all is done.
+	// Each may be nil; all but the first must leave the disk alone.
+	Begin                  Begin
+	Before, Begun, Reached func() error
 }
 
 // OwnDisks makes the disk passphrase the only one of each disk, and re-encrypts. First
@@ -152,7 +179,7 @@ func (j *Job) OwnDisks(ctx context.Context, work []DiskWork) error {
 			continue
 		}
 		if w.Info.Reencrypting {
-			if err := w.Disk.Reencrypt(ctx, w.Old, show); err != nil {
+			if err := w.Disk.Reencrypt(ctx, w.Old, nil, show); err != nil {
 				return fmt.Errorf("finishing what was begun on %s: %w", w.Info.Path, err)
 			}
 		}
@@ -166,9 +193,37 @@ func (j *Job) OwnDisks(ctx context.Context, work []DiskWork) error {
 		if !w.Rekey {
 			continue
 		}
-		if err := w.Disk.Reencrypt(ctx, j.Secrets.Disk, show); err != nil {
+		if err := w.reencrypt(ctx, j.Secrets.Disk, show); err != nil {
 			return fmt.Errorf("re-encrypting %s: %w", w.Info.Path, err)
 		}
 	}
 	return nil
+}
+
+// reencrypt gives one disk its new key, or goes on with that.
+func (w *DiskWork) reencrypt(ctx context.Context, pass *secret.Buffer, show Progress) error {
+	if w.Before != nil {
+		if err := w.Before(); err != nil {
+			return err
+		}
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	begun := w.Begun
+	err := w.Disk.Reencrypt(ctx, pass, w.Begin, func(done, of int64) {
+		if begun != nil { // from here on the header of before, put back, would be an alarm
+			if err := begun(); err != nil {
+				stop(fmt.Errorf("noting that it has begun: %w", err))
+			}
+			begun = nil
+		}
+		show(done, of)
+	})
+	switch cause := context.Cause(ctx); {
+	case err != nil && cause != nil && !errors.Is(cause, context.Canceled):
+		return cause
+	case err != nil || w.Reached == nil:
+		return err
+	}
+	return w.Reached()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 )
 
@@ -46,8 +47,8 @@ func rehearseFirmware(r *Rehearsal) {
 }
 
 func applyFirmware(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
-	cert, err := s.Owner()
+	s := j.look(ctx)
+	cert, r, err := s.ownership()
 	if err != nil {
 		return err
 	}
@@ -56,6 +57,12 @@ func applyFirmware(ctx context.Context, j *Job) error {
 		return err
 	}
 	if _, err := s.putOff(); err != nil {
+		return err
+	}
+	if err := j.may(s, judge.WriteChip); err != nil {
+		return err
+	}
+	if err := j.renew(ctx, cert, r); err != nil {
 		return err
 	}
 	return j.WriteChip(ctx, plan, cert)

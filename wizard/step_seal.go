@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -75,6 +76,9 @@ func applySeal(ctx context.Context, j *Job) error {
 	if err != nil {
 		return err
 	}
+	if err := j.may(s, judge.Seal); err != nil {
+		return err
+	}
 	if j.M.TPM != nil {
 		return j.Seal(ctx, plan)
 	}
@@ -89,7 +93,7 @@ func applySeal(ctx context.Context, j *Job) error {
 		return err
 	}
 	r.HOTPFor = hex.EncodeToString(plan.Image[:])
-	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+	return j.note(ctx, cert, r)
 }
 
 // Seal gives the TOTP secret to the token, and to the TPM for the start after the chip

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -36,18 +37,6 @@ func rehearseTPM(r *Rehearsal) {
 	}
 	if _, err := r.TPM(); err != nil {
 		r.fail("tpm", err)
-		return
-	}
-	if r.done(probeTPM) {
-		return
-	}
-	found, err := r.m.TPM.Rehearse(r.ctx, r.duk())
-	r.device("tpm", found, err)
-	_, err = r.Receipt()
-	for i := range r.found {
-		if !r.duk() || err == nil { // not wanted, or wanted by the receipt that the steps go by
-			r.found[i].without(WithoutDUK)
-		}
 	}
 }
 
@@ -57,15 +46,39 @@ func applyTPM(ctx context.Context, j *Job) error {
 	if err != nil {
 		return err
 	}
+	if err := j.may(s, judge.ClearTPM, judge.SignReceipt); err != nil {
+		return err
+	}
+	if !r.Clearing { // so that a cut tells our own reset from anybody else's
+		r.Clearing = true
+		if err := j.note(ctx, cert, r); err != nil {
+			return err
+		}
+	}
 	if err := j.OwnTPM(ctx); err != nil {
 		return err
+	}
+	owner, err := j.owner(cert)
+	if err != nil {
+		return err
+	}
+	// Before the receipt that names the new root: an area that is not there then says that
+	// somebody else has cleared the TPM.
+	if err := j.M.TPM.OpenAnchor(ctx, j.Secrets.Owner, r.anchor(owner)); err != nil {
+		return fmt.Errorf("marking the run as open in the TPM: %w", err)
 	}
 	t, err := j.M.TPM.Info(ctx)
 	if err != nil {
 		return err
 	}
 	r.SRK = t.root()
-	return writeReceipt(ctx, j.M, cert, j.Secrets.User, r)
+	return j.note(ctx, cert, r)
+}
+
+// owner is the fingerprint of a certificate.
+func (j *Job) owner(cert []byte) (string, error) {
+	fprs, err := j.M.PGP.Fingerprints(cert)
+	return fprs[0], err
 }
 
 // OwnTPM clears the TPM, takes ownership and tries the passphrase.

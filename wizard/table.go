@@ -31,13 +31,20 @@ const (
 func onTheWay() []place {
 	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
 		pageSecrets, pageIdentity, pageDisks}
-	return append(append(way, secretPlaces()...), pageTOTP, pageCheck)
+	return append(append(way, secretPlaces()...), pageTOTP, pageTail, pageCheck)
 }
 
 // onTheWayBack are the questions to one who comes back to an interrupted run.
 func onTheWayBack() []place {
-	way := []place{pageResume, pageKeyboard, pageProblems, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick, pageSecrets}
-	return append(append(way, secretPlaces()...), pageTOTP)
+	first := []place{pagePaper.of(kindDisk), pagePaper.of(kindOwner)} // whose run it is
+	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageProblems, pageCurrent, pageDUKLeft, pageDUK,
+		pageBackup, pageStick, pageSecrets)
+	for _, p := range secretPlaces() {
+		if !slices.Contains(first, p) {
+			way = append(way, p)
+		}
+	}
+	return append(way, pageTOTP)
 }
 
 // secretPlaces are the pages for the secrets: of the three for each one is needed at most.
@@ -80,11 +87,11 @@ func makeTable() []row {
 		{pageLanguage, evAnswer, always, pageCard},
 		{pageCard, evPass, cardThere, pageTampering},
 		{pageCard, evAgain, always, pageCard},
-		{pageTampering, evPass, explained, pageResume},
-		{pageTampering, evAside, always, pageWhose},
+		{pageTampering, evPass, explained, pageClosing},
+		{pageTampering, evAnswer, always, endFinished},
 		{pageTampering, evLeave, always, endTampering},
-		{pageWhose, evAnswer, always, pageResume},
-		{pageWhose, evLeave, always, endTampering},
+		{pageClosing, evPass, notClosing, pageResume},
+		{pageClosing, evAnswer, always, endFinished},
 		{pageResume, evPass, delivered, pageStart},
 	}
 	t = append(t, sequence(delivered, onTheWay(), first)...)
@@ -141,12 +148,9 @@ func asides() []row {
 		{pageVerify, evStop, always, pageStop},
 		{pageVerify, evUnproven, always, pageUnproven},
 		{pageSeller, evStop, always, pageStop},
-		{pageResume, evStop, always, pageStop},
-		{pageResume, evUnproven, always, pageUnproven},
 		{pageResume, evAside, always, pageAnew},
 		{pageAnew, evReturn, always, pageResume},
 		{pageAnew, evBack, always, pageResume},
-		{pageUnproven, evAnswer, resuming, pageKeyboard},
 		{pageUnproven, evAnswer, always, pageSeller},
 		{pageCurrent, evAgain, always, pageCurrent},
 		{pageStick, evAgain, always, pageStick},
@@ -160,15 +164,13 @@ func asides() []row {
 		{pageEntry, evBack, always, pageCheck},
 	}
 	// Back to where one came from.
-	for _, p := range []place{pageProblems, pageTOTP, pageVerify, pageSeller, pageResume} {
+	for _, p := range []place{pageProblems, pageTOTP, pageVerify, pageSeller} {
 		t = append(t, row{pageClock, evBack, cameFrom(p), p}, row{pageClock, evReturn, cameFrom(p), p})
 	}
-	for _, p := range []place{pageVerify, pageSeller, pageResume} {
+	for _, p := range []place{pageVerify, pageSeller} {
 		t = append(t, row{pageStop, evBack, cameFrom(p), p})
 	}
-	for _, p := range []place{pageVerify, pageResume} {
-		t = append(t, row{pageUnproven, evBack, cameFrom(p), p})
-	}
+	t = append(t, row{pageUnproven, evBack, cameFrom(pageVerify), pageVerify})
 	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks} {
 		t = append(t, row{pageChange, evJump, toChange(p), p})
 	}
@@ -256,7 +258,7 @@ func (v *view) next(on event) (row, bool) {
 
 // places are all of them, the steps in their order.
 func places() []place {
-	all := []place{pageLanguage, pageCard, pageTampering, pageWhose, pageResume, pageAnew}
+	all := []place{pageLanguage, pageCard, pageTampering, pageClosing, pageResume, pageAnew}
 	all = append(all, onTheWay()...)
 	for _, k := range secretIDs {
 		all = append(all, pageMoves.of(k))

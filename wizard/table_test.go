@@ -95,7 +95,7 @@ func TestEachPlaceHasWays(t *testing.T) {
 		if !on[endFinished] && !stops {
 			t.Errorf("%s has no way on", p)
 		}
-		out, back := false, p == pageLanguage || p == pageCard || p == pageTampering || p == pageWhose || p == pageStart || p == pageResume
+		out, back := false, p == pageLanguage || p == pageCard || p == pageTampering || p == pageClosing || p == pageStart || p == pageResume
 		for _, r := range table {
 			if r.from != p {
 				continue

@@ -65,7 +65,9 @@ func acts(g gate) Acts {
 	if g.progress == Foreign {
 		known = g.identity >= Typed
 	}
-	work := measured && known
+	// Who goes on has the paper; a run that has set nothing yet has none.
+	paper := g.paper == PaperOwn || g.paper == PaperNone
+	work := measured && known && paper
 	open := g.phase == Begun || g.phase == Flashing || g.phase == Owned
 	hand := g.count == CountWithin || g.count == CountNone
 	same := g.tree == TreeSigned || g.identity == Lost && g.said.Names
@@ -77,7 +79,7 @@ func acts(g gate) Acts {
 	allow(ClearTPM, work && g.phase == Begun)
 	allow(Seal, work && open && whole)
 	allow(SignReceipt, work && open && hand && whole)
-	allow(SignTree, work && g.phase == Begun && hand && same)
+	allow(SignTree, work && (g.phase == Begun || g.phase == Flashing) && hand && same)
 	allow(SignSame, work && g.phase == Owned && hand && g.tree == TreeSigned && whole)
 	allow(WriteChip, work && (g.phase == Begun || g.phase == Flashing) && hand && ready && g.stage == StageOurs && same)
 	allow(Install, work && g.phase == Owned && g.stage == StageOurs && g.tree == TreeSigned && whole)

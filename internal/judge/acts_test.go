@@ -20,7 +20,8 @@ var impliesAct = []struct {
 	{"a person whose key is another's changes nothing", but(RemoveTrigger, EndRun, Erase), func(g gate) bool { return g.identity != Wrong }},
 	{"what is another's is replaced by who is known from outside", []Act{SetPassphrase, Reencrypt, ClearTPM},
 		func(g gate) bool { return g.progress != Foreign || g.identity >= Typed }},
-	{"disks and TPM change in a run that is begun", []Act{SetPassphrase, Reencrypt, ClearTPM, SignTree}, func(g gate) bool { return g.phase == Begun }},
+	{"disks and TPM change in a run that is begun", []Act{SetPassphrase, Reencrypt, ClearTPM}, func(g gate) bool { return g.phase == Begun }},
+	{"a tree is signed before the chip is the owner's", []Act{SignTree}, func(g gate) bool { return g.phase == Begun || g.phase == Flashing }},
 	{"a signature needs the card that made the receipt", []Act{SignReceipt, SignTree, SignSame, WriteChip, Certify},
 		func(g gate) bool { return g.count == CountWithin || g.count == CountNone }},
 	{"a tree is signed as it was signed, or shown", []Act{SignTree, WriteChip}, func(g gate) bool { return g.tree == TreeSigned || g.identity == Lost && g.said.Names }},
@@ -45,6 +46,8 @@ var impliesAct = []struct {
 		owner := g.phase == Tampered || g.phase == Finished || g.phase == Owned || g.phase == Closing
 		return !owner || g.identity == Lost || g.said.PIN == Same
 	}},
+	{"a run is continued by who has the paper", []Act{SetPassphrase, Reencrypt, ClearTPM, Seal, SignReceipt, SignTree, SignSame, WriteChip, Install, Certify},
+		func(g gate) bool { return g.paper == PaperOwn || g.paper == PaperNone }},
 	{"a run is begun by who knows whom it is from", []Act{ResetCard}, func(g gate) bool { return g.identity >= Typed }},
 	{"giving up is a command", []Act{Erase}, func(g gate) bool { return g.said.Release }},
 	{"giving up wants the key, or two things without it", []Act{Erase}, func(g gate) bool {
@@ -81,7 +84,7 @@ type who4 struct {
 
 func eachWho4(f func(who4)) {
 	for tree := range trees {
-		for _, paper := range []Paper{PaperUnknown, PaperOwn} {
+		for _, paper := range []Paper{PaperUnknown, PaperOwn, PaperNone} {
 			for n := range 32 {
 				s := Said{LostKey: n&1 != 0, Names: n&2 != 0, Serial: n&4 != 0, Release: n&8 != 0}
 				if n&16 != 0 {
@@ -181,7 +184,7 @@ var everybody = sync.OnceValue(func() (list []people) {
 	seen := map[people]bool{}
 	eachWho(func(w Who) {
 		k := people{w: who4{w.Tree, Said{LostKey: w.Said.LostKey, Names: w.Said.Names, Serial: w.Said.Serial, Release: w.Said.Release, PIN: w.Said.PIN}, w.Paper}}
-		if k.w.paper != PaperOwn {
+		if k.w.paper != PaperOwn && k.w.paper != PaperNone {
 			k.w.paper = PaperUnknown
 		}
 		if k.w.said.PIN != Same {

@@ -139,6 +139,8 @@ var honest = []struct {
 	{"sealed after the restart", change(restarted(flashed()), paper, func(f *Facts) { f.Stage, f.Sealed = StageNone, SealedNone }), Owned, Plain, set(Seal, SignSame)},
 	{"the last second was cut", change(restarted(flashed()), func(f *Facts) { f.Anchor, f.Receipt = AnchorClosing, ReceiptClosing }), Closing, Yellow, set(EndRun)},
 	{"the last second was cut, oem still there", change(restarted(flashed()), added, func(f *Facts) { f.Anchor, f.Receipt = AnchorClosing, ReceiptClosing }), Closing, Yellow, set(EndRun, RemoveTrigger)},
+	{"cut between the last receipt and the TPM", change(restarted(flashed()), added, func(f *Facts) { f.Receipt = ReceiptClosing }), Closing, Yellow, set(EndRun, RemoveTrigger)},
+	{"the same, and the card not plugged in", change(restarted(flashed()), added, func(f *Facts) { f.Receipt, f.Count, f.Card = ReceiptClosing, CountNoCard, CardNone }), Unknown, Plain, 0},
 	{"the last second was cut without a TPM", change(restarted(noTPM(flashed())), added, func(f *Facts) { f.Receipt = ReceiptClosing }), Closing, Yellow, set(EndRun, RemoveTrigger)},
 	{"finished", finished(), Finished, Quiet, 0},
 	{"finished, no TPM", noTPM(finished()), Finished, Quiet, 0},
@@ -232,6 +234,7 @@ var attacks = []struct {
 	{"the same on a laptop of the second buyer, no TPM", change(order2019(), paper, func(f *Facts) {
 		f.Anchor, f.Receipt, f.Count, f.Root = AnchorNoTPM, ReceiptOpen, CountWithin, RootNone
 	}), 0, Yellow, Unexplained},
+	{"the seller's passphrase at \"continue\", and all pages", change(restarted(begun()), func(f *Facts) { f.Paper, f.Said.Looked = PaperSeller, true }), ^set(ResetCard), Plain, Begun},
 	{"the exchanged key takes any PIN", change(restarted(begun()), func(f *Facts) { f.Said.PIN = Same }), 0, Plain, Begun},
 	{"a receipt of another laptop of the same buyer", change(finished(), added, func(f *Facts) { f.Receipt = ReceiptForeign }), 0, Red, Tampered},
 	{"a receipt of an older version", change(finished(), added, func(f *Facts) { f.Receipt = ReceiptBroken }), 0, Red, Tampered},

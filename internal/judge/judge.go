@@ -123,3 +123,9 @@ func asks(v Verdict, f Facts) (list []Ask) {
 	add(AskRemoveFile, v.Phase == Tampered && v.May(RemoveTrigger))
 	return list
 }
+
+// PhaseOf is the first stage alone, for whoever only has to know whether a run is open.
+func PhaseOf(h History) (Phase, Reason) { return phase(h) }
+
+// Running says whether a run is open, or over but for its last second.
+func (p Phase) Running() bool { return p == Begun || p == Flashing || p == Owned || p == Closing }

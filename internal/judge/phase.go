@@ -148,7 +148,11 @@ func closing(h History) (Phase, Reason) {
 	if h.Ring != RingOwner {
 		return Unknown, 0
 	}
-	if h.Anchor == AnchorClosing || h.Anchor == AnchorNoTPM && h.Receipt == ReceiptClosing && h.Count == CountWithin {
+	last := h.Receipt == ReceiptClosing
+	switch {
+	case h.Anchor == AnchorClosing, last && h.Anchor == AnchorNoTPM && h.Count == CountWithin:
+		return Closing, LastSecond
+	case last && h.Anchor == AnchorOpen && (h.Count == CountWithin || h.Count == CountNone): // cut in between
 		return Closing, LastSecond
 	}
 	return Unknown, 0
@@ -205,7 +209,7 @@ func owned(h History, why Reason) (Phase, Reason) {
 		return Finished, NothingAsked
 	case h.Trigger == TriggerCovered:
 		return Tampered, SignedTrigger // by whoever holds the owner's key: who has the card begins anew
-	case h.Receipt == ReceiptClosing && h.Anchor == AnchorNoTPM && h.Count == CountNoCard:
+	case h.Receipt == ReceiptClosing && h.Count == CountNoCard && (h.Anchor == AnchorNoTPM || h.Anchor == AnchorOpen):
 		return Unknown, CardIsNeeded
 	}
 	return Tampered, why

@@ -117,7 +117,8 @@ var impliesPhase = []struct {
 	{"a receipt behind the counter continues nothing", Owned, func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
 	{"closing needs the owner's key", Closing, func(h History) bool { return h.Ring == RingOwner }},
 	{"closing is in the TPM, or the newest receipt", Closing, func(h History) bool {
-		return h.Anchor == AnchorClosing || h.Anchor == AnchorNoTPM && h.Receipt == ReceiptClosing && h.Count == CountWithin
+		last := h.Receipt == ReceiptClosing && h.Count != CountBeyond && h.Count != CountOtherKey && h.Count != CountNoCard
+		return h.Anchor == AnchorClosing || last && h.Anchor == AnchorNoTPM && h.Count == CountWithin || last && h.Anchor == AnchorOpen
 	}},
 	{"releasing is in the TPM, or the newest receipt", Releasing, func(h History) bool {
 		return h.Anchor == AnchorReleasing || h.Receipt == ReceiptReleasing && h.Count == CountWithin

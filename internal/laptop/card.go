@@ -57,6 +57,7 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Application: i.AID, Terminated: i.Terminated, NoReset: !i.Resettable,
 			Tries:  [3]int{i.User.Left, i.ResetCode.Left, i.Admin.Left},
 			PINMin: [2]int{i.User.MinLen, i.Admin.MinLen}, PINMax: [2]int{i.User.MaxLen, i.Admin.MaxLen},
+			Signatures: uint32(i.Signatures),
 		}
 		if i.Terminated {
 			out.Serial = "" // it does not tell

@@ -114,13 +114,31 @@ func (d *disk) CheckPassphrase(ctx context.Context, pass *secret.Buffer) error {
 	})
 }
 
+func (d *disk) Mark(ctx context.Context, pass *secret.Buffer, salt []byte) (mark string, err error) {
+	err = d.with(ctx, true, func(v *luks.Volume) error {
+		m, err := v.Mark(ctx, pass, salt)
+		mark = m.String()
+		return err
+	})
+	return mark, err
+}
+
 func (d *disk) SetPassphrase(ctx context.Context, old, pass *secret.Buffer) error {
 	return d.with(ctx, false, func(v *luks.Volume) error { return v.SetPassphrase(ctx, old, pass) })
 }
 
-func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizard.Progress) error {
+func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.Begin, progress wizard.Progress) error {
 	return d.with(ctx, false, func(v *luks.Volume) error {
-		if err := v.Reencrypt(ctx, pass, luks.ReencryptOptions{Progress: progress}); err != nil {
+		o := luks.ReencryptOptions{Progress: progress}
+		if begin != nil {
+			o.Begin = func(digest string, mark func([]byte) (luks.Mark, error)) error {
+				return begin(digest, func(salt []byte) (string, error) {
+					m, err := mark(salt)
+					return m.String(), err
+				})
+			}
+		}
+		if err := v.Reencrypt(ctx, pass, o); err != nil {
 			return err
 		}
 		// What keyslots held that are gone, whoever removed them.

@@ -18,6 +18,7 @@ type tpmAdapter struct {
 	// whole are the values of PCR 7 after starts that measured a whole image; none: the
 	// firmware has not been written.
 	whole func(context.Context) ([]wizard.Measurement, error)
+	ek    string // once it was read; it never changes
 }
 
 func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
@@ -29,6 +30,10 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 		Family: string(i.Family), Vendor: i.Manufacturer, Owned: i.Owned, SetUp: i.SetUp, PrimaryName: i.PrimaryName,
 		Lockout: i.Lockout.Locked,
 	}
+	if a.ek == "" {
+		a.ek, _ = a.t.EndorsementKey(ctx) // one that does not tell is told apart by its containers
+	}
+	info.EK = a.ek
 	// No image is known here. If it is the one that this start has measured, only the shell counts.
 	impossible := func(pcr7 wizard.Measurement) bool {
 		_, _, err := a.otpPCRs(ctx, pcr7)
@@ -55,6 +60,53 @@ func (a *tpmAdapter) CheckOwner(ctx context.Context, owner *secret.Buffer) error
 	err := a.t.CheckOwner(ctx, owner)
 	if errors.Is(err, tpm.ErrWrongOwner) {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
+	}
+	return err
+}
+
+// Anchor is read in a session salted to the storage root; a TPM without one can keep no area.
+func (a *tpmAdapter) Anchor(ctx context.Context) (wizard.Anchor, error) {
+	i, err := a.t.Info(ctx)
+	if err != nil {
+		return wizard.Anchor{}, err
+	}
+	if i.PrimaryName == "" && !i.Owned {
+		return wizard.Anchor{State: wizard.AnchorAbsent}, nil
+	}
+	r, err := a.t.Reader(i.PrimaryName).Anchor(ctx)
+	if err != nil {
+		return wizard.Anchor{}, err
+	}
+	out := wizard.Anchor{State: anchorStates[r.Value.State]}
+	copy(out.Run[:], r.Value.Digest)
+	return out, nil
+}
+
+var anchorStates = map[tpm.AnchorState]wizard.AnchorState{
+	tpm.AnchorAbsent: wizard.AnchorAbsent, tpm.AnchorOpen: wizard.AnchorOpen, tpm.AnchorClosing: wizard.AnchorClosing,
+	tpm.AnchorClosed: wizard.AnchorClosed, tpm.AnchorForeign: wizard.AnchorStrange, tpm.AnchorUnavailable: wizard.AnchorNever,
+}
+
+func (a *tpmAdapter) OpenAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error {
+	return possible(a.t.DefineAnchor(ctx, owner, run))
+}
+
+func (a *tpmAdapter) CloseAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error {
+	err := possible(a.t.AdvanceAnchor(ctx, owner, tpm.AnchorClosing, run))
+	if errors.Is(err, tpm.ErrAnchorClosed) {
+		return nil // and that for good
+	}
+	return err
+}
+
+func (a *tpmAdapter) LockAnchor(ctx context.Context, owner *secret.Buffer) error {
+	return possible(a.t.LockAnchor(ctx, owner))
+}
+
+// possible passes over a TPM that can keep no area, which Anchor tells.
+func possible(err error) error {
+	if errors.Is(err, tpm.ErrNoAnchorHere) {
+		return nil
 	}
 	return err
 }

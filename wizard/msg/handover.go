@@ -10,12 +10,10 @@ var (
 	HandedOther = M{"SOMEBODY ELSE: %s", "QUELQU'UN D'AUTRE : %s", "JEMAND ANDEREN: %s"}
 
 	ButtonFingerprint = M{"Type the key", "Taper la clé", "Schlüssel tippen"}
-	ButtonWords       = M{"The words match", "Les mots concordent", "Die Wörter stimmen"}
 
 	SellerAsk       = M{"Who sold you this computer?", "Qui vous a vendu cet ordinateur ?", "Wer hat Ihnen diesen Rechner verkauft?"}
 	SellerRow       = M{"%s, on %s", "%s, le %s", "%s, am %s"}
 	SellerCame      = M{"A key that came with the computer proves nothing by itself. Type the fingerprint that the last one in this list, who sold it to you, told you when you ordered, all 40 characters; spaces do not matter.", "Une clé arrivée avec l'ordinateur ne prouve rien seule. Tapez l'empreinte que le dernier de cette liste, qui vous l'a vendu, a indiquée lors de la commande, les 40 caractères ; les espaces ne comptent pas.", "Ein Schlüssel, der mit dem Rechner kam, beweist allein nichts. Tippen Sie den Fingerabdruck, den der Letzte dieser Liste, Ihr Verkäufer, bei der Bestellung nannte, alle 40 Zeichen; Leerzeichen zählen nicht."}
-	SellerWords     = M{"If you were told the four words instead (%s), by telephone or letter and not with the parcel, you may compare those.", "Si on vous a donné les quatre mots (%s), par téléphone ou par lettre et non avec le colis, vous pouvez les comparer.", "Haben Sie stattdessen die vier Wörter (%s) bekommen, per Telefon oder Brief und nicht mit dem Paket, dürfen Sie diese vergleichen."}
 	SellerLabel     = M{"Fingerprint", "Empreinte", "Fingerabdruck"}
 	SellerWrong     = M{"That is not the key of the last one in the list. Look for a typing error; if there is none, stop here.", "Ce n'est pas la clé du dernier de la liste. Cherchez une faute de frappe ; s'il n'y en a pas, arrêtez ici.", "Das ist nicht der Schlüssel des Letzten der Liste. Prüfen Sie auf Tippfehler; gibt es keinen, hören Sie hier auf."}
 	SellerElsewhere = M{"Nothing in this computer says who sold it. Type the fingerprint of the seller's key as you know it from elsewhere, from his web site or your order, all 40 characters; spaces do not matter.", "Rien dans cet ordinateur ne dit qui l'a vendu. Tapez l'empreinte de la clé du vendeur que vous connaissez par ailleurs, par son site ou votre commande, les 40 caractères ; les espaces ne comptent pas.", "Nichts in diesem Rechner sagt, wer ihn verkauft hat. Tippen Sie den Fingerabdruck des Verkäufer-Schlüssels, den Sie anderswoher kennen, von seiner Website oder Ihrer Bestellung, alle 40 Zeichen; Leerzeichen zählen nicht."}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"reown/internal/judge"
 	"reown/wizard"
 )
 
@@ -38,25 +39,6 @@ func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
 }
 
-// refusal is what a device finds that refuses something.
-func (w *World) refusal(device string) ([]*wizard.Finding, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if f := w.Refuses[device]; f != nil {
-		return []*wizard.Finding{f}, w.read()
-	}
-	return nil, w.read()
-}
-
-func (w boot) Rehearse(_ context.Context, entry int) ([]*wizard.Finding, error) {
-	if entry < 0 || entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[entry] {
-		return []*wizard.Finding{{Kind: wizard.EntryRefuses, Args: []any{w.Entries[max(0, min(entry, len(w.Entries)-1))], "its files are gone"}}}, nil
-	}
-	return w.refusal("boot")
-}
-
-func (w boot) Trial(context.Context, int) ([]*wizard.Finding, error) { return w.refusal("trial") }
-
 func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
@@ -69,9 +51,6 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 		set.DUK = ""
 	}
 	w.mu.Unlock()
-	if f := w.Refuses["boot"]; f != nil {
-		err = errors.Join(err, f)
-	}
 	if err != nil {
 		return err
 	}
@@ -111,9 +90,6 @@ func (w boot) Live(_ context.Context, cert []byte) (bool, error) {
 func (w boot) Install(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.Refuses["trial"]; f != nil {
-		return f
-	}
 	if w.World.Stage == nil {
 		return errors.New("wizardtest: nothing is staged")
 	}
@@ -133,7 +109,9 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.HandoverFunc != nil {
-		return w.HandoverFunc(), w.read()
+		h := w.HandoverFunc()
+		h.Trigger, h.Tree = w.trigger()
+		return h, w.read()
 	}
 	h := w.Seller
 	verdict := func(ok bool) wizard.Verdict {
@@ -150,10 +128,30 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
 		{ID: "disk", Verdict: verdict(w.asListed(h.Volumes)), Detail: "1 encrypted volume"},
 	}
+	h.Trigger, h.Tree = w.trigger()
 	if w.Terminated {
 		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
 	}
 	return h, w.read()
+}
+
+// trigger is what /boot/oem and the files are, by the firmware's key.
+func (w *World) trigger() (judge.Trigger, judge.Tree) {
+	tree := judge.TreeUnsigned
+	if c, err := w.parse(w.keyring()); err == nil && w.Set.Signer == c.Fprs[0] {
+		if tree = judge.TreeDiffers; w.Set.Files == w.Files {
+			tree = judge.TreeSigned
+		}
+	}
+	switch {
+	case !w.Oem:
+		return judge.TriggerAbsent, tree
+	case tree != judge.TreeSigned:
+		return judge.TriggerOdd, tree
+	case w.Set.Oem:
+		return judge.TriggerCovered, tree
+	}
+	return judge.TriggerAdded, tree
 }
 
 // asListed says whether the volumes are under the keys that the seller lists.

@@ -48,12 +48,8 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	if c.Terminated {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
-	kinds := []string{"nistp256", "rsa3072"}
-	if c.NoKinds {
-		kinds = nil
-	}
 	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
-		NoReset: c.NoReset, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: kinds}, nil
+		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
 }
 
 func (c *CardState) maxPIN() int {
@@ -81,7 +77,7 @@ func (w card) Reset(context.Context) error {
 		return err
 	}
 	return w.write("card.activate", func() {
-		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN}
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount}
 		if c == &w.CardState {
 			w.TokenOTP, w.AES = "", false
 		}
@@ -191,7 +187,14 @@ func (w card) Certify(_ context.Context, id wizard.Identity, pin *secret.Buffer)
 	if c.Fprs[0] == "" {
 		return nil, errors.New("wizardtest: no key on the card")
 	}
+	c.count()
 	return w.certificate(c.Fprs, id), nil
+}
+
+func (c *CardState) count() {
+	if !c.NoCount {
+		c.Signatures++
+	}
 }
 
 func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte) ([]byte, error) {
@@ -204,7 +207,9 @@ func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte)
 	if err != nil {
 		return nil, err
 	}
-	return w.armor(c.Fprs[0], data), nil
+	sig := w.armor(c.Fprs[0], data)
+	c.count()
+	return sig, w.at("card.sign.done")
 }
 
 // keySet is keys in memory: a card's that is not there yet.

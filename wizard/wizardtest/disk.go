@@ -24,18 +24,11 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 	defer d.mu.Unlock()
 	v := d.v()
 	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
-		Format: v.format(), Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
+		Format: "LUKS2", Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
 	if v.NewKey != "" {
 		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, "digest-of-"+v.NewKey, int64(v.Done)*GB, i.Size
 	}
 	return i, d.read()
-}
-
-func (v *Volume) format() string {
-	if v.Old {
-		return "LUKS1"
-	}
-	return "LUKS2"
 }
 
 func (disk) ReadRate(context.Context) (int64, error) { return 20e6, nil }
@@ -79,7 +72,21 @@ func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
 	return nil
 }
 
-func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizard.Progress) error {
+// Mark is by the key alone, as an HMAC under it.
+func (d disk) Mark(_ context.Context, pass *secret.Buffer, salt []byte) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.v()
+	if !slices.Contains(v.Slots, string(pass.Bytes())) {
+		return "", wizard.ErrWrongSecret
+	}
+	if v.NewKey != "" {
+		return hash("mark", v.NewKey, string(salt)), d.read()
+	}
+	return hash("mark", v.Key, string(salt)), d.read()
+}
+
+func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.Begin, progress wizard.Progress) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.v()
@@ -87,7 +94,16 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, progress wizar
 		return wizard.ErrWrongSecret
 	}
 	if v.NewKey == "" {
-		if err := d.write("disk.begin", func() { v.NewKey, v.Done = d.name("key"), 0 }); err != nil {
+		key := d.name("key")
+		if begin != nil {
+			d.mu.Unlock()
+			err := begin("digest-of-"+key, func(salt []byte) (string, error) { return hash("mark", key, string(salt)), nil })
+			d.mu.Lock()
+			if err != nil {
+				return err
+			}
+		}
+		if err := d.write("disk.begin", func() { v.NewKey, v.Done = key, 0 }); err != nil {
 			return err
 		}
 	}

@@ -15,24 +15,78 @@ func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary,
-		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery}, w.read()
+		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery, EK: w.EK}, w.read()
 }
-
-func (w tpm) Rehearse(context.Context, bool) ([]*wizard.Finding, error) { return w.refusal("tpm") }
 
 func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.Refuses["tpm"]; f != nil {
-		return f
-	}
-	if err := w.write("tpm.clear", func() { w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter = "", "", nil, nil, 0 }); err != nil {
+	if err := w.write("tpm.clear", func() {
+		w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter, w.Area = "", "", nil, nil, 0, Area{}
+	}); err != nil {
 		return err
 	}
 	if err := w.write("tpm.owner", func() { w.Owner = string(owner.Bytes()) }); err != nil {
 		return err
 	}
 	return w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false })
+}
+
+func (w tpm) Anchor(context.Context) (wizard.Anchor, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.Area.Anchor
+	switch {
+	case w.OldTPM:
+		a.State = wizard.AnchorNever
+	case a.State == wizard.AnchorUnread:
+		a.State = wizard.AnchorAbsent
+	}
+	return a, w.read()
+}
+
+func (w tpm) OpenAnchor(_ context.Context, owner *secret.Buffer, run [32]byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.check(owner); err != nil || w.OldTPM {
+		return err
+	}
+	if err := w.write("tpm.anchor.define", func() { w.Area = Area{} }); err != nil {
+		return err
+	}
+	return w.write("tpm.anchor.open", func() {
+		w.Area = Area{wizard.Anchor{State: wizard.AnchorOpen, Run: run}, w.Owner}
+	})
+}
+
+func (w tpm) CloseAnchor(_ context.Context, owner *secret.Buffer, run [32]byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.check(owner); err != nil || w.OldTPM {
+		return err
+	}
+	switch {
+	case w.Area.State == wizard.AnchorClosing && w.Area.Run == run, w.Area.State == wizard.AnchorClosed:
+		return nil
+	case w.Area.State != wizard.AnchorOpen || w.Area.Owner != w.Owner:
+		return errors.New("wizardtest: there is no open area")
+	}
+	return w.write("tpm.anchor.close", func() { w.Area.State, w.Area.Run = wizard.AnchorClosing, run })
+}
+
+func (w tpm) LockAnchor(_ context.Context, owner *secret.Buffer) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.check(owner); err != nil || w.OldTPM {
+		return err
+	}
+	if w.Area.State == wizard.AnchorClosed {
+		return nil
+	}
+	if w.Area.State != wizard.AnchorClosing {
+		return errors.New("wizardtest: there is no closing area")
+	}
+	return w.write("tpm.anchor.lock", func() { w.Area.State = wizard.AnchorClosed })
 }
 
 func (w tpm) CheckOwner(_ context.Context, owner *secret.Buffer) error {

@@ -62,6 +62,9 @@ type World struct {
 	Recovery  bool // this start went through the recovery shell
 	NoLog     bool // the firmware's log never leads to what was measured
 	measured  string
+	EK        string
+	Area      Area
+	OldTPM    bool // it can protect no area
 	HalfSetUp bool // lockout parameters are not those that a reset sets
 	// How often /boot was written, how often it was made writable for that, and whether
 	// it is now.
@@ -95,9 +98,6 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
-	// Refuses is what a device (tpm, boot, trial, firmware) would not do, and does not do.
-	Refuses map[string]*wizard.Finding
-
 	PowerState wizard.Power
 	Clock      time.Time
 	Restarts   int
@@ -115,9 +115,10 @@ type CardState struct {
 	Tries      [3]int
 	Terminated bool
 	NoReset    bool // it has no factory reset
-	NoKinds    bool // it makes none of the keys that are needed
 	MinPIN     int  // the make wants longer PINs than the usual six and eight characters; 0: it does not
 	MaxPIN     int  // it takes no longer ones; 0: 127
+	Signatures uint32
+	NoCount    bool // it does not count them
 }
 
 // Volume is an encrypted volume. Every chunk of it is under one key.
@@ -128,11 +129,16 @@ type Volume struct {
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
 	Done         int
-	Old          bool // its header is of the first version
 }
 
 // Sealed is the object in the TPM.
 type Sealed struct{ OTP, PCR7, Primary string }
+
+// Area is the owner's in the TPM.
+type Area struct {
+	wizard.Anchor
+	Owner string // passphrase by which it was made
+}
 
 // DUKObject is the disk unlock key in the TPM.
 type DUKObject struct{ Key, Pass, PCR7, Headers, Primary string }
@@ -141,12 +147,13 @@ type DUKObject struct{ Key, Pass, PCR7, Headers, Primary string }
 type BootSet struct {
 	Signer, Files, Rollback, Primary, HOTP, DUK string
 	Entry                                       string // that starts by default
+	Oem                                         bool   // it covers /boot/oem
 }
 
 // New returns a laptop as a seller ships it.
 func New() *World {
 	w := &World{
-		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
+		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller", EK: strings.Repeat("ec", 32),
 		Entries:  []string{"Debian GNU/Linux", "Memory test"},
 		HasToken: true, AES: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
@@ -160,7 +167,7 @@ func New() *World {
 	for i := range w.ROM {
 		w.ROM[i] = w.certificate(w.Fprs, wizard.Identity{Name: "Seller"})
 	}
-	w.Set = BootSet{Signer: sellerCard, Files: w.Files}
+	w.Set = BootSet{Signer: sellerCard, Files: w.Files, Oem: true}
 	w.measured = w.pcr7()
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
 	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
@@ -183,10 +190,10 @@ func (w *World) Clone() *World {
 	defer w.mu.Unlock()
 	c := &World{}
 	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
-		Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
+		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
 		n := *v
 		n.Slots, n.Chunks = slices.Clone(v.Slots), slices.Clone(v.Chunks)

@@ -1,0 +1,16 @@
+package msg
+
+// What the judge says.
+var (
+	PaperOtherRun = M{"It opens the disk, but this run was not begun with it: somebody has changed the notes in /boot, or exchanged the security key. Do not go on with this one; choose \"Begin anew\" on the page before.", "Elle ouvre le disque, mais ceci n'a pas été commencé avec elle : quelqu'un a changé les notes dans /boot ou échangé la clé de sécurité. Ne continuez pas ; choisissez « Recommencer » à la page précédente.", "Sie öffnet die Platte, aber dieser Lauf wurde nicht mit ihr begonnen: Jemand hat die Notizen in /boot geändert oder den Sicherheitsschlüssel vertauscht. Machen Sie damit nicht weiter; wählen Sie auf der Seite davor \"Von vorn\"."}
+
+	ClosingWhat   = M{"This computer is yours, and the run that made it so is over. Its last second was cut, or somebody put a file into /boot. Going on takes the file away.", "Cet ordinateur est à vous, et l'opération est terminée. Sa dernière seconde a été coupée, ou quelqu'un a mis un fichier dans /boot. Continuer supprime ce fichier.", "Dieser Rechner gehört Ihnen, und der Lauf dazu ist vorbei. Seine letzte Sekunde wurde unterbrochen, oder jemand hat eine Datei in /boot gelegt. Weiter entfernt diese Datei."}
+	ClosingSigned = M{"Nothing is signed, and the security key is not used.", "Rien n'est signé, et la clé de sécurité ne sert pas.", "Nichts wird signiert, und der Sicherheitsschlüssel wird nicht benutzt."}
+	ClosingLock   = M{"With the TPM's passphrase from your paper the run is closed for good, and a file put there later is then an alarm. Without it this page comes again each time.", "Avec la phrase du TPM, depuis votre papier, l'opération est close pour de bon, et un fichier mis là plus tard sera une alerte. Sans elle, cette page revient à chaque fois.", "Mit der Passphrase des TPM von Ihrem Papier wird der Lauf endgültig geschlossen, und eine spätere Datei ist dann ein Alarm. Ohne sie kommt diese Seite jedes Mal wieder."}
+
+	TamperingRemove = M{"All but this file is as the key in the firmware has signed it. You can have the file removed and start your system; nothing is signed.", "Sauf ce fichier, tout est tel que la clé du micrologiciel l'a signé. Vous pouvez supprimer le fichier et démarrer votre système ; rien n'est signé.", "Alles außer dieser Datei ist so, wie der Schlüssel der Firmware es signiert hat. Sie können die Datei entfernen und Ihr System starten; nichts wird signiert."}
+	ButtonRemove    = M{"Remove the file", "Supprimer le fichier", "Datei entfernen"}
+
+	TailWhat = M{"This security key holds keys that this computer does not know. If it works for another computer, or signs your mail, that ends: it will be erased.", "Cette clé de sécurité contient des clés que cet ordinateur ne connaît pas. Si elle sert à un autre ordinateur, ou signe votre courrier, c'en est fini : elle sera effacée.", "Dieser Sicherheitsschlüssel enthält Schlüssel, die dieser Rechner nicht kennt. Dient er einem anderen Rechner oder signiert er Ihre Post, ist das dann vorbei: Er wird gelöscht."}
+	TailType = M{"To go on with it, type the last four characters of its number. Otherwise put in another one.", "Pour continuer avec elle, tapez les quatre derniers caractères de son numéro. Sinon, mettez-en une autre.", "Um mit ihm weiterzumachen, tippen Sie die letzten vier Zeichen seiner Nummer. Sonst stecken Sie einen anderen ein."}
+)
