@@ -147,3 +147,27 @@ func TestSlowKDF(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A passphrase that opens the volume already gets a keyslot at the floor, once.
+func TestSamePassphraseAtTheFloor(t *testing.T) {
+	luks.AtTheFloor(t)
+	ctx := context.Background()
+	for name, f := range map[string]*fixture{"LUKS2": format(t, shape{size: 1 << 20, sector: 512, slots: 1}), "LUKS1": format1(t, 1<<20, 1)} {
+		v := open(t, f.img)
+		v.SetKDF(luks.KDFPBKDF2)
+		var before []byte
+		for range 2 {
+			before = f.Read("img")
+			if err := v.SetPassphrase(ctx, pass("never"), pass("slot1")); err != nil {
+				t.Fatal(name, err)
+			}
+			if k := v.Info().Keyslots; len(k) != 1 || k[0].ID != 1 || k[0].Iterations < 1_000_000 {
+				t.Errorf("%s: %+v", name, k)
+			}
+		}
+		if !bytes.Equal(before, f.Read("img")) {
+			t.Errorf("%s: the second time was not harmless", name)
+		}
+		f.judge(t, f.Path("key1"), 512)
+	}
+}

@@ -399,6 +399,10 @@ func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer)
 		return err
 	}
 	keep, vk, err := v.find(ctx, newPass, v.h.meta.slotsOf(d))
+	if err == nil && v.belowFloor(keep) {
+		defer vk.Wipe()
+		return v.setOnly(ctx, keep, vk, newPass, d.id)
+	}
 	if err == nil {
 		vk.Wipe()
 		number := keep
@@ -420,22 +424,42 @@ func (v *Volume) SetPassphrase(ctx context.Context, old, newPass *secret.Buffer)
 		return err
 	}
 	defer vk.Wipe()
+	return v.setOnly(ctx, from, vk, newPass, d.id)
+}
+
+// setOnly makes a keyslot for pass that takes the place of slot from, and of all others.
+func (v *Volume) setOnly(ctx context.Context, from int, vk, pass *secret.Buffer, digestID int) error {
 	st, err := v.style(from, v.kdf)
 	if err != nil {
 		return err
 	}
-	keep, err = v.add(ctx, st, vk, newPass, d.id, -1)
+	keep, err := v.add(ctx, st, vk, pass, digestID, -1)
 	if errors.Is(err, ErrNoSpace) {
 		// Room is made by destroying the slots that have to go anyway. The one that
-		// old opens stays.
+		// is known to open stays.
 		if err = v.keepOnly(ctx, from, from); err == nil {
-			keep, err = v.add(ctx, st, vk, newPass, d.id, -1)
+			keep, err = v.add(ctx, st, vk, pass, digestID, -1)
 		}
 	}
 	if err != nil {
 		return err
 	}
 	return v.keepOnly(ctx, keep, from)
+}
+
+// belowFloor reports whether a keyslot is weaker than one made now.
+func (v *Volume) belowFloor(slot int) bool {
+	k := v.h.meta.keyslots[slot]
+	strong := k.aboveFloor()
+	switch {
+	case choosesNothing || v.kdf == KDFInherit:
+		return false
+	case v.h.v1 != nil:
+		strong = k.kdf.iterations >= leastRounds
+	case v.kdf == KDFPBKDF2:
+		strong = strong || k.kdf.typ == "pbkdf2" && k.kdf.hash != "sha1" && k.kdf.iterations >= leastRounds && k.af.stripes >= stripes1
+	}
+	return !strong
 }
 
 // notEmpty refuses the empty passphrase, which opens the volume to everybody.
