@@ -187,6 +187,7 @@ type Measurement map[string][]byte
 
 // TPM is a TPM 1.2 or 2.0.
 type TPM interface {
+	TPMRehearsal
 	Info(ctx context.Context) (TPMInfo, error)
 	// Reset clears the TPM and takes ownership: owner passphrase, storage root,
 	// lockout parameters. It may be repeated. ErrRestart: only after a restart.
@@ -330,6 +331,7 @@ type BootSpec struct {
 // Boot is the /boot partition. Implementations mount and remount it as needed and
 // leave it as they found it.
 type Boot interface {
+	BootRehearsal
 	// Triggered says whether /boot/oem exists; it is fast and touches nothing.
 	Triggered(ctx context.Context) (bool, error)
 	Info(ctx context.Context) (BootInfo, error)

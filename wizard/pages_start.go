@@ -129,7 +129,7 @@ func (v *view) tell(text string) *ui.Page {
 }
 
 func lookProblems(f *flow, ctx context.Context) error {
-	if f.problems = preflight(measure(ctx, f.m), f.a.battery); len(f.problems) > 0 {
+	if f.problems = rehearsal(measure(ctx, f.m), f.a.Choices, f.a.battery); len(f.problems) > 0 {
 		f.excuse = &PreflightError{f.problems}
 	}
 	return nil

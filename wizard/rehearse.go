@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,23 @@ const (
 	LittleMemory  Kind = "little memory"    // MiB that are needed, MiB that are there
 	NoEntry       Kind = "no boot entry"    //
 	Unreadable    Kind = "device not ready" // which one, and what it said
+
+	CardAlgorithm Kind = "card algorithm"         // its vendor, the kind of key
+	EntryRefuses  Kind = "entry cannot boot"      // its name, why
+	BootOdd       Kind = "odd in boot"            // what
+	BootFull      Kind = "boot full"              // what
+	BootFixed     Kind = "boot fixed"             // what, also where it is read-only
+	BootBroken    Kind = "boot broken"            // what
+	ChipLocked    Kind = "chip locked"            // where
+	ChipFull      Kind = "chip full"              // what
+	ChipLayout    Kind = "chip layout"            // what
+	TPMBank       Kind = "tpm bank"               // what was measured; so with those below
+	TPMKeyType    Kind = "tpm key type"           //
+	TPMSlots      Kind = "tpm slots"              //
+	TPMRoom       Kind = "tpm room"               //
+	TPMPresence   Kind = "tpm presence"           //
+	TPMLocked     Kind = "tpm locked"             //
+	TPMNoEK       Kind = "tpm no endorsement key" //
 )
 
 // Action is what can be done about a problem.
@@ -38,6 +56,11 @@ const (
 	OtherCard   Action = "other card"
 	TryAgain    Action = "try again"
 	AskSeller   Action = "ask seller"
+	LeaveOut    Action = "leave out"   // by the program, where there is another disk
+	OtherEntry  Action = "other entry" // by the program, where there is one
+	WithoutDUK  Action = "without duk" // by the program, see Choices
+	RemoveOld   Action = "remove old"  // kernels, in the installed system
+	Restart     Action = "restart"
 )
 
 // Remedy is an action, in words.
@@ -59,11 +82,27 @@ var kinds = map[Kind]struct {
 	CardOld:       {msg.ProblemCardOld, []Remedy{{OtherCard, msg.RemedyCardOld}}},
 	CardNoReset:   {msg.ProblemNoReset, []Remedy{{OtherCard, msg.RemedyCardOld}}},
 	TokenNoLight:  {msg.ProblemToken, []Remedy{{OtherCard, msg.RemedyToken}}},
-	DiskFormat:    {msg.ProblemFormat, []Remedy{{AskSeller, msg.RemedyFormat}}},
-	DiskNoKeyslot: {msg.ProblemKeyslots, []Remedy{{AskSeller, msg.RemedyKeyslots}}},
-	LittleMemory:  {msg.ProblemMemory, []Remedy{{AskSeller, msg.RemedyMemory}}},
+	DiskFormat:    {msg.ProblemFormat, []Remedy{{AskSeller, msg.RemedyFormat}, {LeaveOut, msg.RemedyLeaveOut}}},
+	DiskNoKeyslot: {msg.ProblemKeyslots, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
+	LittleMemory:  {msg.ProblemMemory, []Remedy{{AskSeller, msg.RemedyMemory}, {LeaveOut, msg.RemedyLeaveOut}}},
 	NoEntry:       {msg.ProblemEntries, []Remedy{{AskSeller, msg.RemedyEntries}}},
 	Unreadable:    {msg.ProblemDevice, []Remedy{{TryAgain, msg.RemedyDevice}}},
+	CardAlgorithm: {msg.ProblemAlgorithm, []Remedy{{OtherCard, msg.RemedyCardOld}}},
+	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
+	BootOdd:       {msg.ProblemOdd, []Remedy{{AskSeller, msg.RemedyOdd}}},
+	BootFull:      {msg.ProblemFull, []Remedy{{RemoveOld, msg.RemedyFull}}},
+	BootFixed:     {msg.ProblemFixed, []Remedy{{AskSeller, msg.RemedyFixed}}},
+	BootBroken:    {msg.ProblemBootDisk, []Remedy{{AskSeller, msg.RemedyEntries}}},
+	ChipLocked:    {msg.ProblemLocked, []Remedy{{Restart, msg.RemedyLocked}}},
+	ChipFull:      {msg.ProblemNoRoom, []Remedy{{AskSeller, msg.RemedyLayout}}},
+	ChipLayout:    {msg.ProblemLayout, []Remedy{{AskSeller, msg.RemedyLayout}}},
+	TPMBank:       {msg.ProblemTPMBank, []Remedy{{AskSeller, msg.RemedyTPMBank}}},
+	TPMKeyType:    {msg.ProblemTPMKeyType, []Remedy{{AskSeller, msg.RemedyLayout}}},
+	TPMSlots:      {msg.ProblemTPMSlots, []Remedy{{WithoutDUK, msg.RemedyWithoutDUK}, {AskSeller, msg.RemedyEntries}}},
+	TPMRoom:       {msg.ProblemTPMRoom, []Remedy{{AskSeller, msg.RemedyEntries}}},
+	TPMPresence:   {msg.ProblemTPMPresence, []Remedy{{AskSeller, msg.RemedyTPMPresence}}},
+	TPMLocked:     {msg.ProblemTPMLocked, []Remedy{{Restart, msg.RemedyLocked}}},
+	TPMNoEK:       {msg.ProblemTPMNoEK, []Remedy{{AskSeller, msg.RemedyEntries}}},
 }
 
 // Problem is something that must be put right before a run, and how.
@@ -74,6 +113,7 @@ type Problem struct {
 	Args     []any    // for What
 	Remedies []Remedy // in the order in which to try them; at least one
 	Err      error    // what programs know it by; nil: nothing but the kind
+	Volume   string   // UUID of the disk that it is about; "" where it is about none
 }
 
 func newProblem(id string, kind Kind, err error, args ...any) Problem {
@@ -86,16 +126,58 @@ func (p Problem) Offers(a Action) bool {
 	return slices.ContainsFunc(p.Remedies, func(r Remedy) bool { return r.Action == a })
 }
 
+// without is the problem without a remedy that cannot be followed here.
+func (p *Problem) without(a Action) {
+	p.Remedies = slices.DeleteFunc(p.Remedies, func(r Remedy) bool { return r.Action == a })
+}
+
 func (p Problem) String() string {
 	return fmt.Sprintf("%s: %s", p.ID, p.What.In(msg.EN, p.Args...))
 }
 
+// A Finding is what a device would refuse in the run. It is an error, too.
+type Finding struct {
+	Kind Kind
+	Args []any // of the kind's text
+	Err  error // what programs know it by
+}
+
+func (f *Finding) Error() string {
+	if f.Err != nil {
+		return f.Err.Error()
+	}
+	return kinds[f.Kind].what.In(msg.EN, f.Args...)
+}
+
+func (f *Finding) Unwrap() error { return f.Err }
+
+// What the devices look at for a rehearsal. None of it changes anything, and an error
+// says that the device cannot be used now.
+type (
+	// TPMRehearsal finds what clearing the TPM and setting it up would stop at. duk: with a
+	// disk unlock key.
+	TPMRehearsal interface {
+		Rehearse(ctx context.Context, duk bool) ([]*Finding, error)
+	}
+	// BootRehearsal is of /boot.
+	BootRehearsal interface {
+		// Rehearse builds the whole set for an entry (index, from 0) in memory, and has it
+		// judged by the firmware's rules.
+		Rehearse(ctx context.Context, entry int) ([]*Finding, error)
+		// Trial replaces each file that a run replaces or removes by one with the same content,
+		// and tries whether there is room: only a write tells. Afterwards all is as before.
+		Trial(ctx context.Context, entry int) ([]*Finding, error)
+	}
+)
+
 // Rehearsal is what the steps' Rehearse look at: the machine as measured. They do all
-// of a step's thinking on what is really there, and write nothing.
+// of a step's thinking on what is really there, and change nothing.
 type Rehearsal struct {
 	*Snapshot
+	choice  Choices
 	battery bool // to run on it is accepted
 	anew    bool // a seller's: nothing that is there counts as done
+	tries   bool // /boot may be written to with what it holds
 	found   []Problem
 }
 
@@ -103,11 +185,24 @@ func (r *Rehearsal) add(id string, kind Kind, err error, args ...any) {
 	r.found = append(r.found, newProblem(id, kind, err, args...))
 }
 
-// fail adds that a device cannot be used.
+// fail adds that a device cannot be used, or what it would refuse.
 func (r *Rehearsal) fail(id string, err error) { r.found = append(r.found, DeviceProblem(id, err)) }
 
-// DeviceProblem says that a device cannot be used.
+// device adds what a device's own rehearsal has found.
+func (r *Rehearsal) device(id string, found []*Finding, err error) {
+	for _, f := range found {
+		r.add(id, f.Kind, f.Err, f.Args...)
+	}
+	if err != nil {
+		r.fail(id, err)
+	}
+}
+
+// DeviceProblem says that a device cannot be used, or what it would refuse.
 func DeviceProblem(id string, err error) Problem {
+	if f := (*Finding)(nil); errors.As(err, &f) {
+		return newProblem(id, f.Kind, err, f.Args...)
+	}
 	return newProblem(id, Unreadable, err, id, err.Error())
 }
 
@@ -121,13 +216,63 @@ func (r *Rehearsal) run() []Problem {
 	return r.found
 }
 
-// preflight finds all that can stop an owner's run before the first write.
-func preflight(s *Snapshot, battery bool) []Problem {
-	return (&Rehearsal{Snapshot: s, battery: battery}).run()
+// done says that a step is done, and is not done again.
+func (r *Rehearsal) done(probe func(*Snapshot) (State, error)) bool {
+	if r.anew {
+		return false
+	}
+	s, err := probe(r.Snapshot)
+	return err == nil && finished(s)
+}
+
+// chosen says whether a disk is part of the run.
+func (r *Rehearsal) chosen(uuid string) bool {
+	if r.anew {
+		return true
+	}
+	if receipt, err := r.Receipt(); err == nil {
+		return selected(receipt, uuid)
+	}
+	return r.choice.Volumes == nil || slices.Contains(r.choice.Volumes, uuid)
+}
+
+// starts is the index of the boot entry that would start by default; -1: none.
+func (r *Rehearsal) starts() int {
+	b, err := r.Boot()
+	if err != nil {
+		return -1
+	}
+	if r.anew {
+		return b.Default
+	}
+	if i := r.choice.Entry - 1; i >= 0 && i < len(b.Entries) {
+		return i
+	}
+	receipt, _ := r.Receipt()
+	return r.entry(receipt)
+}
+
+// duk says whether there is to be a disk unlock key.
+func (r *Rehearsal) duk() bool {
+	if receipt, err := r.Receipt(); err == nil && !r.anew {
+		return receipt.DUK
+	}
+	return r.choice.DUK && !r.anew
+}
+
+// preflight finds all that can stop an owner's run before the first write, but for what
+// only a trial tells.
+func preflight(s *Snapshot, choice Choices, battery bool) []Problem {
+	return (&Rehearsal{Snapshot: s, choice: choice, battery: battery}).run()
+}
+
+// rehearsal is preflight with a trial.
+func rehearsal(s *Snapshot, choice Choices, battery bool) []Problem {
+	return (&Rehearsal{Snapshot: s, choice: choice, battery: battery, tries: true}).run()
 }
 
 // Rehearse finds all that can stop a run in which every step is done anew, which is a
-// seller's. battery: to run on it is accepted.
-func Rehearse(ctx context.Context, m *Machine, battery bool) []Problem {
-	return (&Rehearsal{Snapshot: measure(ctx, m), battery: battery, anew: true}).run()
+// seller's. Of the choices the kind of key counts. battery: to run on it is accepted.
+func Rehearse(ctx context.Context, m *Machine, choice Choices, battery bool) []Problem {
+	return (&Rehearsal{Snapshot: measure(ctx, m), choice: choice, battery: battery, anew: true, tries: true}).run()
 }

@@ -82,7 +82,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		}
 		r.Steps = append(r.Steps, row)
 	}
-	for _, p := range preflight(s, false) {
+	for _, p := range preflight(s, Choices{}, false) {
 		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...), Remedy: p.Remedies[0].Text.In(msg.EN)}
 		for _, x := range p.Remedies {
 			row.Remedies = append(row.Remedies, x.Action)

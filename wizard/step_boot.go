@@ -55,17 +55,20 @@ func probeBoot(s *Snapshot) (State, error) {
 }
 
 func rehearseBoot(r *Rehearsal) {
-	b, err := r.Boot()
-	if err != nil {
+	if _, err := r.Boot(); err != nil {
 		r.fail("boot", err)
 		return
 	}
-	if b.Default >= 0 {
+	if r.done(probeBoot) {
 		return
 	}
-	if receipt, _ := r.Receipt(); r.anew || r.entry(receipt) < 0 {
+	i := r.starts()
+	if i < 0 {
 		r.add("entries", NoEntry, nil)
+		return
 	}
+	found, err := r.m.Boot.Rehearse(r.ctx, i)
+	r.device("boot", found, err)
 }
 
 func applyBoot(ctx context.Context, j *Job) error {

@@ -50,6 +50,8 @@ func rehearseCard(r *Rehearsal) {
 		r.fail("card", err)
 	case len(c.Algorithms) == 0 && !c.Terminated:
 		r.add("card", CardOld, nil, c.Vendor)
+	case r.choice.Algorithm != "" && !c.Terminated && r.erases() && !slices.Contains(c.Algorithms, r.choice.Algorithm):
+		r.add("card", CardAlgorithm, nil, c.Vendor, r.choice.Algorithm)
 	case c.NoReset && r.erases():
 		r.add("card", CardNoReset, nil, c.Vendor)
 	}

@@ -13,7 +13,7 @@ func stepCommit() Step {
 	return Step{
 		ID: "commit", Title: msg.StepCommit, Does: msg.DoesCommit, Loses: msg.LosesCommit,
 		Needs: NeedUser | NeedOwner,
-		Probe: probeCommit, Apply: applyCommit,
+		Probe: probeCommit, Rehearse: rehearseCommit, Apply: applyCommit,
 	}
 }
 
@@ -34,6 +34,16 @@ func probeCommit(s *Snapshot) (State, error) {
 		return notStarted(msg.CommitNot), nil
 	}
 	return completed(msg.CommitDone), nil
+}
+
+// rehearseCommit tries to replace what is replaced and removed in /boot, if that may be.
+func rehearseCommit(r *Rehearsal) {
+	i := r.starts()
+	if !r.tries || i < 0 || r.done(probeCommit) {
+		return
+	}
+	found, err := r.m.Boot.Trial(r.ctx, i)
+	r.device("boot", found, err)
 }
 
 func applyCommit(ctx context.Context, j *Job) error {

@@ -66,14 +66,29 @@ func rehearseDisk(r *Rehearsal) {
 		r.fail("disk", err)
 	}
 	for _, d := range disks {
-		if d.Format != "LUKS2" && d.Format != "" {
-			r.add("format", DiskFormat, nil, d.Path, d.Format)
+		if r.chosen(d.UUID) {
+			r.disk(d)
 		}
-		if d.Keyslots == 0 && !d.Reencrypting {
-			r.add("keyslots", DiskNoKeyslot, nil, d.Path)
-		}
-		if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
-			r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
+	}
+}
+
+// disk rehearses one disk.
+func (r *Rehearsal) disk(d DiskInfo) {
+	n := len(r.found)
+	if d.Format != "LUKS2" && d.Format != "" {
+		r.add("format", DiskFormat, nil, d.Path, d.Format)
+	}
+	if d.Keyslots == 0 && !d.Reencrypting {
+		r.add("keyslots", DiskNoKeyslot, nil, d.Path)
+	}
+	if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
+		r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
+	}
+	_, err := r.Receipt()
+	for i := range r.found[n:] {
+		p := &r.found[n+i]
+		if p.Volume = d.UUID; r.anew || err == nil || len(r.m.Disks) < 2 { // the steps go by the receipt
+			p.without(LeaveOut)
 		}
 	}
 }

@@ -84,7 +84,8 @@ func stepDUK() Step {
 	return Step{
 		ID: "duk", Title: msg.StepDUK, Does: msg.DoesDUK,
 		Needs: NeedDisk | NeedOwner | NeedDUK, Optional: true,
-		Chosen: func(c Choices) bool { return c.DUK }, Probe: probeDUK, Apply: applyDUK,
+		Chosen: func(c Choices) bool { return c.DUK }, Probe: probeDUK,
+		Rehearse: rehearseDUK, Apply: applyDUK,
 	}
 }
 
@@ -114,6 +115,18 @@ func probeDUK(s *Snapshot) (State, error) {
 		return completed(msg.DUKDone), nil
 	}
 	return notStarted(msg.DUKNotYours), nil
+}
+
+// rehearseDUK finds out whether it can be known what the key would be sealed to. Not in
+// this start, and not at all, is none of its problems: the run goes on without.
+func rehearseDUK(r *Rehearsal) {
+	if r.m.DUK == nil || r.m.TPM == nil || !r.duk() || r.done(probeDUK) {
+		return
+	}
+	err := r.m.DUK.Possible(r.ctx)
+	if err != nil && !errors.Is(err, ErrSealImpossible) && !errors.Is(err, ErrLeftToFirmware) {
+		r.fail("duk", err)
+	}
 }
 
 func applyDUK(ctx context.Context, j *Job) error {

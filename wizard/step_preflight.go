@@ -17,7 +17,7 @@ func stepPreflight() Step {
 }
 
 func probePreflight(s *Snapshot) (State, error) {
-	p := preflight(s, false)
+	p := preflight(s, Choices{}, false)
 	if len(p) == 0 {
 		return completed(msg.M{}), nil
 	}
@@ -37,7 +37,7 @@ func applyPreflight(ctx context.Context, j *Job) error {
 	if j.copies.main != "" {
 		return nil // found no problem in this run; another security key may be in the reader now
 	}
-	if p := preflight(j.measure(ctx), j.battery); len(p) > 0 {
+	if p := rehearsal(j.measure(ctx), j.Choice, j.battery); len(p) > 0 {
 		return &PreflightError{Problems: p}
 	}
 	return nil

@@ -37,6 +37,18 @@ func rehearseTPM(r *Rehearsal) {
 	}
 	if _, err := r.TPM(); err != nil {
 		r.fail("tpm", err)
+		return
+	}
+	if r.done(probeTPM) {
+		return
+	}
+	found, err := r.m.TPM.Rehearse(r.ctx, r.duk())
+	r.device("tpm", found, err)
+	_, err = r.Receipt()
+	for i := range r.found {
+		if !r.duk() || err == nil { // not wanted, or wanted by the receipt that the steps go by
+			r.found[i].without(WithoutDUK)
+		}
 	}
 }
 

@@ -129,6 +129,11 @@ func (f *firmware) ringOf(img []byte) (map[string][]byte, error) {
 // CheckSpace builds an image with files of the size that a certificate of n bytes
 // needs.
 func (f *firmware) CheckSpace(ctx context.Context, n int) (wizard.FirmwareChange, error) {
+	change, err := f.checkSpace(ctx, n)
+	return change, refused(err)
+}
+
+func (f *firmware) checkSpace(ctx context.Context, n int) (wizard.FirmwareChange, error) {
 	img, err := f.read(ctx)
 	if err != nil {
 		return wizard.FirmwareChange{}, err

@@ -207,7 +207,7 @@ func (r *run) report(done, total int64) {
 // preflight finds what would stop the run before anything is changed.
 func (r *run) preflight(ctx context.Context) (err error) {
 	m := r.m
-	if p := wizard.Rehearse(ctx, m.Machine, r.o.Battery); len(p) > 0 {
+	if p := wizard.Rehearse(ctx, m.Machine, wizard.Choices{Algorithm: r.o.Algorithm}, r.o.Battery); len(p) > 0 {
 		return &wizard.PreflightError{Problems: p}
 	}
 	if r.card, _, err = wizard.KnownCard(ctx, m.Card); err != nil {

@@ -39,6 +39,25 @@ func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
 }
 
+// refusal is what a device finds that refuses something.
+func (w *World) refusal(device string) ([]*wizard.Finding, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f := w.Refuses[device]; f != nil {
+		return []*wizard.Finding{f}, w.read()
+	}
+	return nil, w.read()
+}
+
+func (w boot) Rehearse(_ context.Context, entry int) ([]*wizard.Finding, error) {
+	if entry < 0 || entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[entry] {
+		return []*wizard.Finding{{Kind: wizard.EntryRefuses, Args: []any{w.Entries[max(0, min(entry, len(w.Entries)-1))], "its files are gone"}}}, nil
+	}
+	return w.refusal("boot")
+}
+
+func (w boot) Trial(context.Context, int) ([]*wizard.Finding, error) { return w.refusal("trial") }
+
 func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
@@ -51,6 +70,9 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 		set.DUK = ""
 	}
 	w.mu.Unlock()
+	if f := w.Refuses["boot"]; f != nil {
+		err = errors.Join(err, f)
+	}
 	if err != nil {
 		return err
 	}
@@ -90,6 +112,9 @@ func (w boot) Live(_ context.Context, cert []byte) (bool, error) {
 func (w boot) Install(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if f := w.Refuses["trial"]; f != nil {
+		return f
+	}
 	if w.World.Stage == nil {
 		return errors.New("wizardtest: nothing is staged")
 	}

@@ -48,8 +48,12 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	if c.Terminated {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
+	kinds := []string{"nistp256", "rsa3072"}
+	if c.NoKinds {
+		kinds = nil
+	}
 	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
-		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: []string{"nistp256", "rsa3072"}}, nil
+		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: kinds}, nil
 }
 
 func (c *CardState) maxPIN() int {

@@ -24,11 +24,18 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 	defer d.mu.Unlock()
 	v := d.v()
 	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
-		Format: "LUKS2", Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
+		Format: v.format(), Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
 	if v.NewKey != "" {
 		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, "digest-of-"+v.NewKey, int64(v.Done)*GB, i.Size
 	}
 	return i, d.read()
+}
+
+func (v *Volume) format() string {
+	if v.Old {
+		return "LUKS1"
+	}
+	return "LUKS2"
 }
 
 func (disk) ReadRate(context.Context) (int64, error) { return 20e6, nil }

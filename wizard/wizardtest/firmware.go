@@ -38,6 +38,9 @@ func (w firmware) Info(context.Context) (wizard.FirmwareInfo, error) {
 func (w firmware) CheckSpace(context.Context, int) (wizard.FirmwareChange, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if f := w.Refuses["firmware"]; f != nil {
+		return w.Change, f
+	}
 	if w.Full {
 		return w.Change, errors.New("wizardtest: no room in CBFS")
 	}
@@ -66,6 +69,9 @@ func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, _ []byte, sig
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if f := w.Refuses["firmware"]; f != nil {
+		return f
+	}
 	for i := range w.ROM {
 		if err := w.write(fmt.Sprintf("flash.block.%d", i), func() { w.ROM[i] = slices.Clone(p.Private.([]byte)) }); err != nil {
 			return err

@@ -18,9 +18,14 @@ func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery, EK: w.EK}, w.read()
 }
 
+func (w tpm) Rehearse(context.Context, bool) ([]*wizard.Finding, error) { return w.refusal("tpm") }
+
 func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if f := w.Refuses["tpm"]; f != nil {
+		return f
+	}
 	if err := w.write("tpm.clear", func() {
 		w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter, w.Area = "", "", nil, nil, 0, Area{}
 	}); err != nil {

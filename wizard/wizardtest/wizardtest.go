@@ -98,6 +98,9 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
+	// Refuses is what a device (tpm, boot, trial, firmware) would not do, and does not do.
+	Refuses map[string]*wizard.Finding
+
 	PowerState wizard.Power
 	Clock      time.Time
 	Restarts   int
@@ -115,6 +118,7 @@ type CardState struct {
 	Tries      [3]int
 	Terminated bool
 	NoReset    bool // it has no factory reset
+	NoKinds    bool // it makes none of the keys that are needed
 	MinPIN     int  // the make wants longer PINs than the usual six and eight characters; 0: it does not
 	MaxPIN     int  // it takes no longer ones; 0: 127
 	Signatures uint32
@@ -129,6 +133,7 @@ type Volume struct {
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
 	Done         int
+	Old          bool // its header is of the first version
 }
 
 // Sealed is the object in the TPM.
@@ -193,7 +198,7 @@ func (w *World) Clone() *World {
 		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
-		PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
+		Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
 		n := *v
 		n.Slots, n.Chunks = slices.Clone(v.Slots), slices.Clone(v.Chunks)
