@@ -32,6 +32,7 @@ var wizardTexts = []errorText{
 	{err: wizard.ErrPowerUnreliable, What: "The computer runs on its battery.", Data: "Nothing was changed.", Do: "Plug in the power supply and try again.", Exit: exitRefused},
 	{typ: typeOf[*wizard.PreflightError](), What: "Something must be put right first; the line above lists it.", Data: "Nothing was changed.", Do: "Put it right, then try again. `reown status` shows each problem with its remedy.", Exit: exitRefused},
 	{typ: typeOf[*wizard.RefusedError](), What: "That is not allowed as the computer is now; the line above says why.", Data: "What was to be done was not begun.", Do: "Run `reown wizard`: its pages ask for what is missing, or say what is wrong.", Exit: exitRefused},
+	{typ: typeOf[*wizard.Finding](), What: "A device says that it would refuse a later step of the run; the line above says which and why.", Data: "Looking at it changed nothing.", Do: "Put it right as the line above says. `reown plan` looks again."},
 	{typ: typeOf[*wizard.NotDoneError](), What: "A device reported success, but measuring it shows that the step is not done.", Data: "Your files are intact.", Do: "Try again. If it stays so, export the log with `reown log --export` and ask for help."},
 	{typ: typeOf[*wizard.UnknownStepError](), What: "There is no step of that name.", Data: "Nothing was changed.", Do: "Use one of those that `reown status` lists.", Exit: exitUsage},
 
