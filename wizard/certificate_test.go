@@ -2,12 +2,14 @@ package wizard_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/msg"
 	"reown/wizard/wizardtest"
@@ -21,7 +23,7 @@ func TestCertificateText(t *testing.T) {
 		SellerKey: strings.Repeat("70A6", 10), Owner: strings.Repeat("9C0D", 10), Identity: wizard.Identity{Name: "Ada Buyer", Email: "ada@example.org"}, CardSerial: "5F11A2C0",
 		Volumes:     []wizard.Volume{{UUID: "1f0c33e2-9a38-41d9-b6a5-1f3a0f1a2b3c", KeyDigest: strings.Repeat("ab", 32)}},
 		StorageRoot: "000b" + strings.Repeat("cd", 32), Firmware: strings.Repeat("ef", 32),
-		Checks: []wizard.Check{{ID: "passphrase", OK: true}, {ID: "volume-key", OK: true}, {ID: "firmware-key", OK: true}, {ID: "boot-signature", OK: true}, {ID: "tpm", OK: true}},
+		Checks: rows(),
 	}
 	for _, l := range msg.Langs {
 		text := c.Text(l.Lang)
@@ -30,16 +32,128 @@ func TestCertificateText(t *testing.T) {
 				t.Errorf("%s: line %d has %d columns: %q", l.Code, i+1, n, line)
 			}
 		}
-		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D", c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, c.Statement, "gpg --verify", "5 "} {
+		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D", c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, c.Statement, "gpg --verify", "10 "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", l.Code, want, text)
 			}
 		}
 	}
 	c.Checks[4].OK, c.LeftOut = false, []string{"2f0c33e2-9a38-41d9-b6a5-1f3a0f1a2b3c\x1b[2J"}
-	if text := c.Text(msg.EN); !strings.Contains(text, "ONLY 4 of 5") || !strings.Contains(text, "[!!]") {
-		t.Errorf("a check that failed does not stand out:\n%s", text)
+	c.Checks[5] = wizard.Check{ID: c.Checks[5].ID}
+	c.Plain = []wizard.Part{{Path: "/dev/sda1\x1b[2J", Size: 512 << 20, What: "FAT"}}
+	for _, want := range []string{"8 of 10", "[!!]", "[? ] not checked: ", "/dev/sda1\\x1b[2J, 512 MiB, FAT"} {
+		if text := c.Text(msg.EN); !strings.Contains(text, want) || strings.Contains(text, "Nothing that the seller had") {
+			t.Errorf("no %q:\n%s", want, text)
+		}
 	}
+	// Seller and order are rows also where nobody knows them.
+	c.Seller, c.Order = "", ""
+	if text := c.Text(msg.EN); strings.Count(text, "not known") != 2 {
+		t.Errorf("seller and order are left out:\n%s", text)
+	}
+}
+
+func rows() (all []wizard.Check) {
+	for _, id := range strings.Fields("passphrase volume-key second-reader firmware-key boot-signature tpm sealed seller sellers-card all-encrypted") {
+		all = append(all, wizard.Check{ID: id, OK: true, Tried: true})
+	}
+	return all
+}
+
+// TestCheckFails: a check that is made at the end and fails withholds the certificate; one that cannot
+// be made is a row that does not hold.
+func TestCheckFails(t *testing.T) {
+	unread := errors.New("not XTS")
+	for name, c := range map[string]struct {
+		d        liar
+		withheld string
+		held     int
+	}{
+		"the old passphrase opens": {liar{opens: wizard.ErrStillOpens}, "passphrase", 0},
+		"it cannot be tried":       {liar{opens: unread}, "", 7},
+		"another key":              {liar{second: wizard.ErrOtherKey}, "second-reader", 0},
+		"no second reader":         {liar{second: unread}, "", 7},
+	} {
+		w, p := wizardtest.New(), newPaper()
+		m := w.Machine()
+		c.d.Disk = m.Disks[0]
+		m.Disks[0] = c.d
+		u := yes(w, p, nil)
+		err := wizard.Run(t.Context(), m, u, wizard.Options{})
+		u.Close()
+		var withheld *wizard.WithheldError
+		if c.withheld != "" {
+			if !errors.As(err, &withheld) || withheld.Failed[0] != c.withheld || w.Hints["kexec_reown.certificate.json"] != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		var cert wizard.Certificate
+		if err != nil || json.Unmarshal(w.Hints["kexec_reown.certificate.json"], &cert) != nil || cert.Passed() != c.held || len(cert.Checks) != 10 {
+			t.Errorf("%s: %v %+v", name, err, cert.Checks)
+		}
+	}
+}
+
+// TestChangedSince: on a finished machine what differs is "changed since" while the chip's key has
+// signed what starts, and red where no signature explains it, or where something went back.
+func TestChangedSince(t *testing.T) {
+	old := wizardtest.New().Disks[0].Key
+	for name, c := range map[string]struct {
+		change func(*wizardtest.World)
+		item   string
+		want   wizard.Verdict
+	}{
+		"nothing":                      {func(*wizardtest.World) {}, "disk", wizard.Pass},
+		"the disk has a newer key":     {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Changed},
+		"the TPM was reset in Heads":   {func(w *wizardtest.World) { w.Primary = "newer" }, "tpm", wizard.Changed},
+		"the old header was put back":  {func(w *wizardtest.World) { w.Disks[0].Key = old }, "disk", wizard.Fail},
+		"the disk is gone":             {func(w *wizardtest.World) { w.Disks = nil }, "disk", wizard.Fail},
+		"a flag in the header":         {func(w *wizardtest.World) { w.Disks[0].NewKey = "flag" }, "disk", wizard.Fail},
+		"other files start":            {func(w *wizardtest.World) { w.Files = "other" }, "boot", wizard.Fail},
+		"other files, and another TPM": {func(w *wizardtest.World) { w.Files, w.Primary = "other", "newer" }, "tpm", wizard.Fail},
+	} {
+		w, _ := owned(t)
+		c.change(w)
+		r, err := wizard.Certified(t.Context(), w.Machine())
+		if err != nil || r == nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := wizard.Pass
+		for _, i := range r.Items {
+			if i.ID == c.item && i.Verdict != wizard.Pass {
+				got = i.Verdict
+			}
+		}
+		if got != c.want || r.Holds() != (c.want != wizard.Fail) {
+			t.Errorf("%s: %s, holds %v: %+v", name, got, r.Holds(), r.Items)
+		}
+	}
+	w, _ := owned(t)
+	m := w.Machine()
+	m.TPM = nil
+	if r, err := wizard.Certified(t.Context(), m); err != nil || r.Holds() {
+		t.Errorf("without the TPM that the certificate names: %+v, %v", r, err)
+	}
+}
+
+type liar struct {
+	wizard.Disk
+	opens, second error
+}
+
+func (l liar) OpensNothing(ctx context.Context, pass *secret.Buffer) error {
+	if l.opens != nil {
+		return l.opens
+	}
+	return l.Disk.OpensNothing(ctx, pass)
+}
+
+func (l liar) SecondRead(ctx context.Context, pass *secret.Buffer) error {
+	if l.second != nil {
+		return l.second
+	}
+	return l.Disk.SecondRead(ctx, pass)
 }
 
 // TestCertificateIsLeft: after a run /boot holds both forms, each with its signature,
@@ -53,7 +167,7 @@ func TestCertificateIsLeft(t *testing.T) {
 		}
 	}
 	var c wizard.Certificate
-	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 5 || len(c.Checks) != 5 || c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil || len(c.Statement) != 64 || c.Statement != w.Seller.Statement {
+	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 8 || len(c.Checks) != 10 || c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil || len(c.Statement) != 64 || c.Statement != w.Seller.Statement {
 		t.Errorf("%+v %v", c, err)
 	}
 	if !bytes.Contains(w.Hints[name], []byte(c.Reference)) {

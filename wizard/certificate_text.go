@@ -63,15 +63,17 @@ func (c *Certificate) Text(l msg.Lang) string {
 	}
 	row(msg.PaperOwnerKey, groups(c.Owner))
 	row(msg.PaperCard, escape.Text(c.CardSerial))
-	if c.Seller != "" {
-		row(msg.PaperSeller, escape.Text(c.Seller))
+	known := func(s string) string {
+		if s == "" {
+			return msg.PaperUnknown.In(l)
+		}
+		return escape.Text(s)
 	}
+	row(msg.PaperSeller, known(c.Seller))
 	if c.SellerKey != "" {
 		row(msg.PaperSellerKey, groups(c.SellerKey))
 	}
-	if c.Order != "" {
-		row(msg.PaperOrder, escape.Text(c.Order))
-	}
+	row(msg.PaperOrder, known(c.Order))
 
 	head(msg.PaperChecks)
 	if n := len(c.Checks); c.Passed() == n {
@@ -80,11 +82,11 @@ func (c *Certificate) Text(l msg.Lang) string {
 		para(msg.PaperNotAll.In(l, c.Passed(), n))
 	}
 	for _, k := range c.Checks {
-		mark := ui.OK
-		if !k.OK {
-			mark = ui.Bad
-		}
-		para(mark.String() + " " + checkNames[k.ID].In(l))
+		mark, text := k.text(l)
+		para(mark.String() + " " + text)
+	}
+	for _, p := range c.Plain {
+		para(ui.Unsure.String() + " " + msg.PaperPlain.In(l, escape.Text(partText(p))))
 	}
 	for _, u := range c.LeftOut {
 		para(ui.Bad.String() + " " + msg.DiskOut.In(l) + ": " + escape.Text(u))
@@ -120,7 +122,23 @@ func (c *Certificate) Text(l msg.Lang) string {
 }
 
 // checkNames are the checks in words.
-var checkNames = map[string]msg.M{"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "left-out": msg.DisksWhy, "firmware-key": msg.CheckFirmwareKey, "boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM}
+var checkNames = map[string]msg.M{
+	"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "second-reader": msg.CheckSecondRead, "firmware-key": msg.CheckFirmwareKey,
+	"boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM, "sealed": msg.CheckSealed, "seller": msg.CheckSeller,
+	"sellers-card": msg.CheckSellersCard, "all-encrypted": msg.CheckAllEncrypted,
+}
+
+// text is a row for people.
+func (k Check) text(l msg.Lang) (ui.Mark, string) {
+	name := checkNames[k.ID].In(l)
+	switch {
+	case k.OK:
+		return ui.OK, name
+	case k.Tried:
+		return ui.Bad, name
+	}
+	return ui.Unsure, msg.CheckNot.In(l, name)
+}
 
 // clock is a time of RFC 3339 as people read it.
 func clock(s string) string {

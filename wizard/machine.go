@@ -24,6 +24,9 @@ type Machine struct {
 	Token    Token
 	Sticks   Sticks
 	Platform Platform
+	// Plain lists what lies on the drives, but for /boot, that is neither encrypted nor verified at
+	// each start; nil: nobody has looked.
+	Plain func(context.Context) ([]Part, error)
 }
 
 // Errors that an implementation of these interfaces returns (wrapped, if it likes)
@@ -143,6 +146,12 @@ type Disk interface {
 	ReadRate(ctx context.Context) (int64, error)
 	// CheckPassphrase returns nil, ErrWrongSecret, or what went wrong.
 	CheckPassphrase(ctx context.Context, pass *secret.Buffer) error
+	// OpensNothing tries pass on every keyslot there is. ErrStillOpens: it opens one; any other error
+	// leaves it open.
+	OpensNothing(ctx context.Context, pass *secret.Buffer) error
+	// SecondRead opens the volume by pass with a reader that shares no code with the writer.
+	// ErrWrongSecret, ErrOtherKey: it was read, and is not as it should be; any other error leaves it open.
+	SecondRead(ctx context.Context, pass *secret.Buffer) error
 	// SetPassphrase makes new the only way into the volume: a keyslot for new is
 	// written and checked, then every other keyslot is destroyed. It may be
 	// repeated with the same arguments wherever it was cut.
@@ -378,6 +387,7 @@ const (
 	Pass        Verdict = "pass"
 	Fail        Verdict = "fail"
 	NotProvided Verdict = "not provided" // the seller gave nothing to compare with
+	Changed     Verdict = "changed"      // since the certificate, by whoever holds the firmware's key
 )
 
 // CheckItem is one line of the page "is this the computer that was sent to you?".

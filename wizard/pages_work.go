@@ -171,11 +171,9 @@ func drawDone(v *view) (*ui.Page, error) {
 		body = append(body, ui.S(v.t(msg.PaperNotAll, c.Passed(), n)))
 	}
 	for _, k := range c.Checks {
-		mark := ui.OK
-		if !k.OK {
-			mark = ui.Bad
+		if mark, text := k.text(v.lang); mark != ui.OK { // the certificate has them all
+			body = append(body, ui.R(mark, "", text))
 		}
-		body = append(body, ui.R(mark, "", v.t(checkNames[k.ID])))
 	}
 	body = append(append(body, v.leftOut()...), ui.G(), ui.T(v.t(msg.DoneNext)), ui.T(v.t(msg.DoneGreen)))
 	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart), Choices: v.just(msg.ButtonRestart)}

@@ -40,6 +40,7 @@ type Receipt struct {
 	Backup    Backup   `json:"backup,omitempty"`    // where else the keys are
 	Spare     string   `json:"spare,omitempty"`     // serial number of the second security key
 	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM
+	Proven    bool     `json:"proven,omitempty"`    // all that the statement says was equal when the run began
 }
 
 const receiptType = "reown/receipt/v2"

@@ -283,6 +283,7 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 			r.SellerKey = h.SellerKey()
 		}
 	}
+	r.Proven = h.Verified()
 	if j.M.TPM != nil {
 		t, err := s.TPM()
 		if err != nil {

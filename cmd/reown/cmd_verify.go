@@ -19,8 +19,10 @@ func verifyCommand() *cli.Command {
 Compares the machine with the seller's signed hand-over file: security key, firmware
 measurements, start files, disk header, one line for each value. On a machine that
 was made its owner's, compares it with the certificate of that run instead, unless one
-of the first three flags asks for the hand-over. Exit code 3 when anything does not
-match, or when there is nothing to compare with.
+of the first three flags asks for the hand-over. What differs from the certificate and is
+covered by the signature of the key in the firmware is "changed since": an update, say.
+Exit code 3 when anything else does not match or cannot be read, or when there is nothing
+to compare with.
 
   --signer FPR          the fingerprint of who sold you the computer, as you know it
                         from elsewhere. Where a seller's key is not in the firmware,
@@ -116,7 +118,7 @@ func (r *receiver) countersign(ctx context.Context, e *cli.Env, l *laptop.Laptop
 	return err
 }
 
-var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure}
+var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure, wizard.Changed: ui.Unsure}
 
 // printHandover is for people. hide leaves out the fingerprints that they must know from
 // elsewhere: what is copied from the screen proves nothing.
@@ -174,7 +176,11 @@ func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 	} else {
 		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), grouped(c.Owner))
 		for _, i := range c.Items {
-			fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
+			detail := escape.Text(i.Detail)
+			if i.Verdict == wizard.Changed {
+				detail += ": changed since " + escape.Text(c.Date) + " by whoever holds the key " + grouped(c.Key)
+			}
+			fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, detail)
 		}
 	}
 	if !c.Holds() {

@@ -207,7 +207,7 @@ func (l *Laptop) certified(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_reown.certificate"))
-	if err != nil || !strings.Contains(string(text), "5 of 5") || !strings.Contains(string(text), l.Seller.Fingerprint[:4]) {
+	if err != nil || !strings.Contains(string(text), "8 of 10") || !strings.Contains(string(text), l.Seller.Fingerprint[:4]) {
 		t.Errorf("the certificate: %v\n%s", err, text)
 	}
 	if left, _ := filepath.Glob(filepath.Join(l.BootDir(), "kexec_reown.receipt")); left != nil {

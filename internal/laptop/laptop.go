@@ -34,6 +34,7 @@ type Laptop struct {
 	token    *hotpToken // nil: the card is reached through pcscd, which holds the key
 	sticks   *sticks
 	platform *platform
+	plain    func(context.Context) ([]wizard.Part, error) // nil: only the disks that were named are known
 	close    func() error
 }
 
@@ -67,6 +68,9 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	}
 	for _, s := range specs {
 		l.disks = append(l.disks, &disk{spec: s, sysfs: "/sys", kdf: c.KDF})
+	}
+	if len(c.Disks) == 0 {
+		l.plain = plain("/sys", "/dev", c.Boot, l.disks)
 	}
 	l.sticks = newSticks(c.Sticks, specs)
 	if kind, _, _ := strings.Cut(c.Card, ":"); kind != "pcsc" {
@@ -114,6 +118,7 @@ func (l *Laptop) Buyer() *wizard.Machine {
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, d)
 	}
+	m.Plain = l.plain
 	// A nil pointer in an interface would not be nil.
 	if l.tpm != nil {
 		m.TPM = l.tpm

@@ -14,9 +14,18 @@ var (
 	PaperStatement = M{"Seller's hand-over file, SHA-256", "Fichier de remise du vendeur, SHA-256", "Übergabedatei des Verkäufers, SHA-256"}
 	PaperOrder     = M{"Order", "Commande", "Bestellung"}
 
-	PaperChecks = M{"The seller's secrets", "Les secrets du vendeur", "Die Geheimnisse des Verkäufers"}
-	PaperAll    = M{"%d of %d of what the seller had were checked: none of it opens anything any more.", "%d sur %d des accès du vendeur ont été vérifiés : plus rien ne s'ouvre avec eux.", "%d von %d Zugängen des Verkäufers wurden geprüft: keiner öffnet noch etwas."}
-	PaperNotAll = M{"ONLY %d of %d checks held. If you do not know why, ask for help before you use this computer.", "SEULEMENT %d vérifications sur %d ont réussi. Si vous ignorez pourquoi, demandez de l'aide avant d'utiliser cet ordinateur.", "NUR %d von %d Prüfungen gelangen. Wenn Sie nicht wissen warum, holen Sie Hilfe, bevor Sie den Rechner benutzen."}
+	PaperChecks  = M{"Checks", "Vérifications", "Prüfungen"}
+	PaperAll     = M{"%d of %d checks hold. Nothing that the seller had opens this computer any more.", "%d vérifications sur %d tiennent. Rien de ce qu'avait le vendeur n'ouvre plus cet ordinateur.", "%d von %d Prüfungen halten. Nichts, was der Verkäufer hatte, öffnet diesen Rechner noch."}
+	PaperNotAll  = M{"%d of %d checks hold. What could not be checked counts as not held, and is named below.", "%d vérifications sur %d tiennent. Ce qui n'a pas pu être vérifié ne compte pas, et est nommé ci-dessous.", "%d von %d Prüfungen halten. Was nicht geprüft werden konnte, zählt nicht mit und steht unten."}
+	PaperUnknown = M{"not known", "inconnu", "nicht bekannt"}
+	PaperPlain   = M{"not encrypted, not verified: %s", "ni chiffré ni vérifié : %s", "weder verschlüsselt noch geprüft: %s"}
+
+	CheckNot          = M{"not checked: %s", "non vérifié : %s", "nicht geprüft: %s"}
+	CheckSecondRead   = M{"a second program opens the disk", "un second programme ouvre le disque", "ein zweites Programm öffnet die Platte"}
+	CheckSealed       = M{"the TPM guards your six digits", "le TPM garde vos six chiffres", "das TPM hütet Ihre sechs Ziffern"}
+	CheckSeller       = M{"the seller's signed list was met", "la liste signée du vendeur concordait", "die Liste des Verkäufers traf zu"}
+	CheckSellersCard  = M{"the seller's key signed a test", "la clé du vendeur a signé un essai", "der Schlüssel des Verkäufers unterschrieb"}
+	CheckAllEncrypted = M{"nothing else lies on the drives", "rien d'autre sur les disques", "nichts anderes liegt auf den Laufwerken"}
 
 	PaperMeasured = M{"Measured", "Mesures", "Gemessen"}
 	PaperVolume   = M{"disk %s, digest of its key:", "disque %s, empreinte de sa clé :", "Platte %s, Prüfsumme des Schlüssels:"}
