@@ -35,6 +35,7 @@ type Certificate struct {
 	json, jsonSig []byte // as signed and stored
 	text, textSig []byte // the same for people
 	cert          []byte // the owner's OpenPGP certificate
+	leftOpens     bool   // the old passphrase opens a disk that was left out
 }
 
 // Check is one row of a certificate.

@@ -88,6 +88,9 @@ func (c *Certificate) Text(l msg.Lang) string {
 	for _, p := range c.Plain {
 		para(ui.Unsure.String() + " " + msg.PaperPlain.In(l, escape.Text(partText(p))))
 	}
+	if c.LeftOut != nil {
+		para(ui.Bad.String() + " " + msg.DisksWhy.In(l))
+	}
 	for _, u := range c.LeftOut {
 		para(ui.Bad.String() + " " + msg.DiskOut.In(l) + ": " + escape.Text(u))
 	}

@@ -79,7 +79,8 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 		if all.Applies&(1<<k) == 0 {
 			continue
 		}
-		c.Checks = append(c.Checks, Check{claimIDs[k], t == judge.Held, t != judge.NotTried})
+		opens := k == int(judge.ClaimPassphrase) && c.leftOpens // by the owner's choice, which withholds nothing
+		c.Checks = append(c.Checks, Check{claimIDs[k], t == judge.Held, t != judge.NotTried || opens})
 		if t == judge.Failed {
 			failed = append(failed, claimIDs[k])
 		}
@@ -132,6 +133,11 @@ func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Re
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
 			c.LeftOut = append(c.LeftOut, d.UUID)
+			for _, old := range olds {
+				if opensNothing(ctx, j.M.Disks[i], old) != judge.Held {
+					passphrase, c.leftOpens = worse(passphrase, judge.NotTried), true
+				}
+			}
 			continue
 		}
 		c.Volumes = append(c.Volumes, Volume{d.UUID, d.KeyDigest})

@@ -175,6 +175,9 @@ func drawDone(v *view) (*ui.Page, error) {
 			body = append(body, ui.R(mark, "", text))
 		}
 	}
+	if c.LeftOut != nil {
+		body = append(body, ui.R(ui.Bad, "", v.t(msg.DisksWhy)))
+	}
 	body = append(append(body, v.leftOut()...), ui.G(), ui.T(v.t(msg.DoneNext)), ui.T(v.t(msg.DoneGreen)))
 	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart), Choices: v.just(msg.ButtonRestart)}
 	if v.m.Sticks != nil {
