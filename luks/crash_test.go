@@ -95,7 +95,7 @@ func (m *model) judge(img []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(plain, m.f.plain) {
+	if !m.f.same(plain, img[m.f.offset:]) {
 		return errors.New("LOST: the data differs")
 	}
 	// Nothing of the old keyslot's material may be left.
@@ -212,6 +212,8 @@ func TestCrashEnumeration(t *testing.T) {
 		{"checksum 4096", shape{size: 512 << 10, sector: 4096}, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096},
 		{"checksum 512 to 4096", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 4096},
 		{"detached header", shape{size: 512 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096},
+		{"sparse", shape{size: 2 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10}, 512},
+		{"sparse journal", shape{size: 2 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 128 << 10, Resilience: luks.Journal}, 512},
 		{"journal 512", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,6 +119,18 @@ func (f *file) ReadAt(p []byte, off int64) error {
 	return nil
 }
 
+// NextData makes a file holey. What cannot say, a block device, has data everywhere.
+func (f *file) NextData(off int64) int64 {
+	pos, err := unix.Seek(int(f.f.Fd()), f.base+off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return f.size
+	case err != nil:
+		return off
+	}
+	return min(pos-f.base, f.size)
+}
+
 func (f *file) WriteAt(name string, p []byte, off int64) error {
 	if off < 0 || int64(len(p)) > f.size-off {
 		return &IOError{"write", name, off, len(p), io.ErrShortWrite}

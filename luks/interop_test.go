@@ -21,6 +21,7 @@ type fixture struct {
 	hdr      string // detached header's file; img then holds only data
 	oldKey   []byte
 	plain    []byte
+	raw      []byte // the ciphertext of plain, as it was at first
 	offset   int // of the data in image()
 }
 
@@ -72,6 +73,7 @@ type shape struct {
 	keyslots string // --luks2-keyslots-size
 	slots    int    // further keyslots, passphrases "slot1", ...
 	detached bool
+	sparse   bool // most of the data was never written
 }
 
 func format(t testing.TB, s shape) *fixture {
@@ -103,6 +105,9 @@ func format(t testing.TB, s shape) *fixture {
 		t.Fatal(err)
 	}
 	f.replacePlain(lukstest.Random(s.size, 7), s.sector)
+	if s.sparse {
+		f.clearPieces(s.sector)
+	}
 	return f
 }
 
@@ -118,8 +123,61 @@ func (f *fixture) volumeKey(keyFile string) ([]byte, error) {
 func (f *fixture) replacePlain(plain []byte, sector int) {
 	f.plain = plain
 	img := f.image()
-	copy(img[f.offset:], lukstest.XTS(f.oldKey, plain, sector, true))
+	f.raw = lukstest.XTS(f.oldKey, plain, sector, true)
+	copy(img[f.offset:], f.raw)
 	f.put(img)
+}
+
+// written are the pieces of 64 KiB that a sparse fixture keeps, of every 32: some alone,
+// some together, some between zones of which nothing was written.
+const written = 1<<2 | 1<<9 | 1<<10 | 1<<13 | 1<<28
+
+// clearPieces makes a fixture sparse: as on a disk that was used for a while, one sector
+// of a piece is enough to have it written.
+func (f *fixture) clearPieces(sector int) {
+	const piece = 64 << 10
+	raw := bytes.Clone(f.raw)
+	for at := 0; at < len(raw); at += piece {
+		p := raw[at:min(at+piece, len(raw))]
+		switch n := at / piece % 32; {
+		case written>>n&1 == 0:
+			clear(p)
+		case n == 9:
+			clear(p[sector:])
+		case n == 13:
+			clear(p[:len(p)-sector])
+		}
+	}
+	f.raw, f.plain = raw, lukstest.XTS(f.oldKey, raw, sector, false)
+	img := f.image()
+	copy(img[f.offset:], raw)
+	f.put(img)
+}
+
+// same reports whether data is intact: plain is what it decrypts to now, raw what stands on
+// the disk. What was never written must be so still, or else be what it decrypted to.
+func (f *fixture) same(plain, raw []byte) bool {
+	if len(plain) != len(f.plain) {
+		return false
+	}
+	zero := make([]byte, 512)
+	for i := 0; i < len(plain); i += 512 {
+		if !bytes.Equal(plain[i:i+512], f.plain[i:i+512]) && !(bytes.Equal(f.raw[i:i+512], zero) && bytes.Equal(raw[i:i+512], zero)) {
+			return false
+		}
+	}
+	return true
+}
+
+// empty is how many bytes are zero, of the pieces of 64 KiB that are.
+func empty(raw []byte) (n int) {
+	const piece = 64 << 10
+	for at := 0; at < len(raw); at += piece {
+		if p := raw[at:min(at+piece, len(raw))]; bytes.Equal(p, make([]byte, len(p))) {
+			n += len(p)
+		}
+	}
+	return n
 }
 
 // judge lets cryptsetup open the image with a key file and compares the data,
@@ -134,7 +192,8 @@ func (f *fixture) judge(t testing.TB, keyFile string, sector int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(lukstest.XTS(vk, f.image()[f.offset:], sector, false), f.plain) {
+	raw := f.image()[f.offset:]
+	if !f.same(lukstest.XTS(vk, raw, sector, false), raw) {
 		t.Fatal("the data differs")
 	}
 	return vk

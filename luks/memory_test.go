@@ -21,7 +21,7 @@ func TestPeakMemory(t *testing.T) {
 	if img := os.Getenv("REOWN_TEST_IMAGE"); img != "" {
 		v, err := luks.Open(context.Background(), img, luks.Options{})
 		if err == nil {
-			err = v.Reencrypt(context.Background(), pass("first"), luks.ReencryptOptions{})
+			err = v.Reencrypt(context.Background(), pass("first"), luks.ReencryptOptions{Fill: true})
 		}
 		if err != nil {
 			t.Fatal(err)

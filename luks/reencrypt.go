@@ -42,6 +42,18 @@ type ReencryptOptions struct {
 	Begin func(digest string, mark func(salt []byte) (Mark, error)) error
 	// Progress is called at the start and as the work goes on, with bytes.
 	Progress func(done, total int64)
+	// Fill re-encrypts also what was never written and is zero on the disk, so that
+	// nothing shows how full the disk is. Without it that is left alone.
+	Fill bool
+	// Lose is asked whether the run may go on without data that cannot be read; nil means
+	// no. These bytes, and no others, are then written so that they read as zeros. It is
+	// called before anything is written over them, never twice at a time.
+	Lose func([]Range) bool
+	// Survey, if it is complete, lets Progress follow the work instead of the position:
+	// what was never written costs a fraction of what was.
+	Survey *Survey
+	// Result, if not nil, is filled in as the work goes on.
+	Result *Result
 	// Hotzone is the number of bytes in doubt at one time, and about the memory that
 	// is needed; 0 chooses 96 MiB, or less on a machine with little memory. Header
 	// space may limit it further.
@@ -136,12 +148,19 @@ func (v *Volume) reencryptLocked(ctx context.Context, pass *secret.Buffer, o Ree
 	if err != nil {
 		return err
 	}
+	run.ctx = ctx
 	defer run.close()
 	if err := run.revisit(ctx); err != nil {
 		return err
 	}
+	done := r.offset
 	if !r.finished {
 		if err := run.all(ctx); err != nil {
+			return err
+		}
+	}
+	if o.Fill {
+		if err := run.fillBehind(ctx, done); err != nil {
 			return err
 		}
 	}
@@ -467,7 +486,10 @@ type run struct {
 	pool     *pool
 	reads    chan struct{} // holds one entry for each read on its way
 	zones    [3]*zone
-	sums     *buffer // checksums of a hotzone, on their way to the resilience area
+	sums     *buffer         // checksums of a hotzone, on their way to the resilience area
+	zeroSums []byte          // checksums of a piece that was never written
+	holes    holey           // nil if the device has none
+	ctx      context.Context // of the run
 	halves   [2]half
 }
 
@@ -615,9 +637,10 @@ func (u *run) close() {
 	u.pool.close()
 }
 
-func (u *run) progress() {
+// progress reports that the data before pos is done.
+func (u *run) progress(pos int64) {
 	if u.o.Progress != nil {
-		u.o.Progress(u.r.offset, u.r.total)
+		u.o.Progress(u.o.Survey.share(pos, u.r.total, u.o.Fill), u.r.total)
 	}
 }
 
@@ -628,7 +651,10 @@ func (u *run) all(ctx context.Context) error {
 			return err
 		}
 	}
-	u.progress()
+	if err := u.findHoles(); err != nil {
+		return err
+	}
+	u.progress(u.r.offset)
 	defer moreProcessors()()
 	if u.r.slot.area.typ == "journal" {
 		return u.serial(ctx)

@@ -140,6 +140,8 @@ const (
 	silent verdict = iota // random under both keys
 	isNew
 	isOld
+	isEmpty // never written: zero, whatever the key
+	isLost  // cannot be read
 	isTorn  // partly either
 	isTwice // new, and taken for old and made new again
 )

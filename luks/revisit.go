@@ -65,21 +65,11 @@ func (u *run) lastZone() (doneZone, error) {
 		return doneZone{}, err
 	}
 	defer b.free()
-	// The last blocks, as they are and as they were if they are new, by how far from
-	// the position they begin.
-	size := hashSize(u.blockHash())
-	from := map[string]int64{}
-	for back := int64(1); back <= min(anchors, r.offset/block); back++ {
-		p, sum := b.mem[:block], b.mem[request:request+int64(size)]
-		if err := u.v.data.ReadAt(p, u.prev.offset+r.offset-back*block); err != nil {
-			return doneZone{}, err
-		}
-		for range 2 {
-			sumBlocks(sum, p, u.blockHash(), int(block))
-			from[string(sum)] = back
-			u.restore(p, r.offset-back*block)
-		}
+	from, err := u.anchors(b, n)
+	if err != nil {
+		return doneZone{}, err
 	}
+	size := hashSize(u.blockHash())
 	length := int64(0)
 	for i := int64(0); i < n && length == 0; {
 		count := min(n-i, 1024)
@@ -121,6 +111,35 @@ func (u *run) lastZone() (doneZone, error) {
 		}
 	}
 	return z, nil
+}
+
+// anchors are the last blocks before the position, as they are and as they were if they
+// are new, by how many blocks before it they begin. Blocks that were never written are
+// all alike and none.
+func (u *run) anchors(b *buffer, limit int64) (map[string]int64, error) {
+	from := map[string]int64{}
+	block := int64(u.blockSize())
+	first := max(0, u.r.offset-limit*block)
+	sum := make([]byte, hashSize(u.blockHash()))
+	for end := u.r.offset; end > first && len(from) < 2*anchors; {
+		p := b.mem[:min(request, end-first)]
+		end -= int64(len(p))
+		if _, _, err := u.v.readSectors(u.context(), p, u.prev.offset+end, block); err != nil {
+			return nil, err
+		}
+		for at := int64(len(p)) - block; at >= 0 && len(from) < 2*anchors; at -= block {
+			q := p[at : at+block]
+			if zeros(q) {
+				continue
+			}
+			for range 2 {
+				sumBlocks(sum, q, u.blockHash(), int(block))
+				from[string(sum)] = (u.r.offset - end - at) / block
+				u.restore(q, end+at)
+			}
+		}
+	}
+	return from, nil
 }
 
 // reopen writes the header that says that a hotzone which was done is in work.
@@ -194,7 +213,7 @@ func (u *run) expected(first, count int64, b *buffer) ([]byte, error) {
 func (v *Volume) rescueDone(ctx context.Context, s *search, oldKey, newKey *secret.Buffer) (Rescue, error) {
 	r := s.r
 	found := Rescue{Position: r.offset, Total: r.total}
-	u := &run{v: v, r: r, prev: *r.prev, final: *r.final, oldC: s.oldC, newC: s.newC}
+	u := &run{v: v, r: r, prev: *r.prev, final: *r.final, oldC: s.oldC, newC: s.newC, ctx: ctx}
 	z, err := u.lastZone()
 	if err != nil {
 		return found, err
