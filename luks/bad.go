@@ -20,15 +20,15 @@ type BadSectorsError struct {
 }
 
 func (e *BadSectorsError) Error() string {
-	const most = 8
+	const most = 32
 	var parts []string
 	for _, r := range e.Ranges[:min(most, len(e.Ranges))] {
 		parts = append(parts, fmt.Sprintf("%d+%d", r.Offset, r.Length))
 	}
 	if n := len(e.Ranges) - most; n > 0 {
-		parts = append(parts, fmt.Sprintf("and %d more places", n))
+		parts = append(parts, fmt.Sprintf(" and %d more places", n))
 	}
-	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), strings.Join(parts, ", "), e.Err)
+	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), strings.Join(parts, ","), e.Err)
 }
 
 func (e *BadSectorsError) Unwrap() error { return e.Err }

@@ -27,6 +27,9 @@
 // wiped after it. There is no moment at which the header says neither where the
 // old key ends nor that it has ended.
 //
+// What was never written, and is zero on the disk, is not written: see sparse.go. A zone
+// with nothing else in it is passed over without a header.
+//
 // Erase: key material, flush, read back; only then the header that has none.
 //
 // # What it does not do

@@ -22,7 +22,7 @@ type fixture struct {
 	oldKey   []byte
 	plain    []byte
 	raw      []byte // the ciphertext of plain, as it was at first
-	offset   int // of the data in image()
+	offset   int    // of the data in image()
 }
 
 // image returns the volume's bytes, those of a detached header in front.

@@ -28,9 +28,18 @@ type holey interface {
 	NextData(off int64) int64
 }
 
+// holesOf is d as a holey device, or nil.
+func holesOf(d Device) holey {
+	if c, ok := d.(counted); ok {
+		d = c.Device
+	}
+	h, _ := d.(holey)
+	return h
+}
+
 // findHoles prepares for asking where the holes are.
 func (u *run) findHoles() error {
-	if u.holes, _ = u.v.data.(holey); u.holes == nil {
+	if u.holes = holesOf(u.v.data); u.holes == nil {
 		return nil
 	}
 	// There were file systems that took data they had not placed yet for a hole.

@@ -74,7 +74,7 @@ func (v *Volume) Survey(ctx context.Context, progress func(Survey)) (Survey, err
 
 // look goes on with the survey of the data at start.
 func (v *Volume) look(ctx context.Context, s *Survey, b []byte, start int64) error {
-	if h, ok := v.data.(holey); ok {
+	if h := holesOf(v.data); h != nil {
 		if n := min(h.NextData(start+s.Read)-start, s.Total) - s.Read; n >= piece {
 			s.Read += roundDown(n, piece)
 			return nil

@@ -26,7 +26,7 @@ func luksImage(t *testing.T, p *lukstest.Peer, name string, size int64) string {
 	p.Write("key", []byte("first"))
 	p.Write("second", []byte("second"))
 	img := p.Write(name, nil)
-	if err := os.Truncate(img, 16<<20+size); err != nil {
+	if err := os.WriteFile(img, lukstest.Random(16<<20+int(size), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", p.Path("key"), img)

@@ -50,9 +50,14 @@ devices run in parallel.
   --cipher NAME           change the cipher
   --resilience MODE       checksum (default) or journal
   --back-to-luks1         a LUKS1 volume becomes LUKS2 for the work; turn it back at the end
+  --fill                  re-encrypt also what was never written (zero on the disk), so that nothing shows how full it is
+  --lose RANGES           give up what cannot be read: OFFSET+LENGTH,... as the error names it, or all; it becomes zero
   --hotzone MIB           data in doubt at one time (default 96, less with little memory)`)},
 		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left", Run: luksResume,
-			Long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`)},
+			Long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.
+  --fill, --lose, --hotzone  as with reencrypt`)},
+		{Name: "survey", Args: "DEVICE [--json]", Short: "read all data: what was never written, what cannot be read", Run: luksSurvey,
+			Long: help(`Reads the volume once, at low priority, and writes nothing. No passphrase is needed.`)},
 		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]", Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue,
 			Long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
@@ -309,11 +314,13 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 	f.IntVar(&o.KeyBits, "key-bits", 0, "")
 	f.StringVar(&o.Cipher, "cipher", "", "")
 	f.StringVar((*string)(&o.Resilience), "resilience", "", "")
+	runFlags(f, &o)
 	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "")
 	f.BoolFunc("inherit", "", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
-		o.Hotzone, o.Progress = *hotzone<<20, progress
+		o.Hotzone, o.Progress, o.Result = *hotzone<<20, progress, new(luks.Result)
+		defer func() { printResult(e.Stderr, v.Info().Path, *o.Result) }()
 		// What it would stop at is known before the passphrase is changed.
 		r, err := v.Rehearse(ctx, o, newKey != nil)
 		if err != nil {
@@ -334,9 +341,14 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 
 func luksResume(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("resume")
+	var o luks.ReencryptOptions
 	hotzone := f.Int64("hotzone", 0, "")
+	runFlags(f, &o)
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
-		return v.Resume(ctx, key, luks.ReencryptOptions{Hotzone: *hotzone << 20, Progress: progress})
+		o := o
+		o.Hotzone, o.Progress, o.Result = *hotzone<<20, progress, new(luks.Result)
+		defer func() { printResult(e.Stderr, v.Info().Path, *o.Result) }()
+		return v.Resume(ctx, key, o)
 	})
 }
 
