@@ -21,6 +21,7 @@ const (
 	exitNoAnswer    = cli.ExitNoAnswer
 	exitStopped     = cli.ExitStopped
 	exitRefused     = cli.ExitRefused
+	exitDue         = cli.ExitDue
 )
 
 // root lists the commands in the order in which help shows them.
@@ -58,6 +59,9 @@ func run(ctx context.Context, e *cli.Env, args []string) int {
 func finish(e *cli.Env, err error) int {
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, errDue) { // an answer, no failure
+		return exitDue
 	}
 	var ue *cli.UsageError
 	if errors.As(err, &ue) {

@@ -32,6 +32,8 @@ const runHelp = `
                       on, as you know it from elsewhere; --me FPR your own, if you gave one
   --lost-key          your security key is lost, and there is no backup: begin anew with
                       another one. It needs the disk's passphrase; your files stay
+  --check             only say whether there is something to do, and touch nothing: exit
+                      code 7 if there is, 0 if not; for the firmware, at every start
   --answers FILE      take the answers from a JSON file instead of asking (docs/wizard.md)
   --no-input          never ask; an answer that is missing is exit code 4 with its name
   --secrets-in FILE   secrets that exist already: secret.current, and after an
@@ -62,7 +64,7 @@ type runFlags struct {
 	signer, me                      string
 	answers, secretsIn, secretsOut  string
 	noInput, battery, onlyContinued bool
-	lostKey                         bool
+	lostKey, check                  bool
 }
 
 func (r *runFlags) bind(fs *flag.FlagSet) {
@@ -76,6 +78,7 @@ func (r *runFlags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&r.secretsIn, "secrets-in", "", "")
 	fs.StringVar(&r.secretsOut, "secrets-out", "", "")
 	fs.BoolVar(&r.lostKey, "lost-key", false, "")
+	fs.BoolVar(&r.check, "check", false, "")
 	fs.BoolVar(&r.noInput, "no-input", false, "")
 	fs.BoolVar(&r.battery, "battery", false, "")
 }
@@ -87,8 +90,42 @@ func runWizard(ctx context.Context, e *cli.Env, args []string) error {
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
-	return r.run(ctx, e)
+	if !r.check {
+		return r.run(ctx, e)
+	}
+	if !r.due(ctx) {
+		return nil
+	}
+	fmt.Fprintln(e.Stdout, "there is something to do: a hand-over that waits, or a run that is open")
+	return errDue
 }
+
+// mayBeDue looks at two names in /boot and at no device. A name that cannot be read counts as there.
+func (r *runFlags) mayBeDue() bool { return r.there("oem") || r.there("kexec_reown.receipt") }
+
+// due says whether a start has something to do. No driver for USB is needed, so that a receipt alone,
+// which anybody can put into /boot, does not change what the firmware measures. What cannot be told counts.
+func (r *runFlags) due(ctx context.Context) bool {
+	if r.there("oem") || !r.mayBeDue() {
+		return r.there("oem")
+	}
+	l, err := r.open(ctx)
+	if err != nil {
+		return true
+	}
+	defer l.Close()
+	due, err := wizard.Detect(ctx, l.Buyer())
+	return due || err != nil
+}
+
+// there says whether a name is in /boot, or might be.
+func (r *runFlags) there(name string) bool {
+	_, err := os.Lstat(filepath.Join(r.Boot, name))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// errDue is `reown wizard --check` where there is something to do.
+var errDue = errors.New("there is something to do")
 
 func runResume(ctx context.Context, e *cli.Env, args []string) error {
 	r := runFlags{onlyContinued: true}
@@ -110,16 +147,10 @@ func runInit(ctx context.Context, e *cli.Env) error {
 		return err
 	}
 	// A run that is open is shown without the trigger, too.
-	if !there(filepath.Join(r.Boot, "oem")) && !there(filepath.Join(r.Boot, "kexec_reown.receipt")) {
+	if !r.mayBeDue() {
 		return nil
 	}
 	return r.run(ctx, e)
-}
-
-// there says whether a name is in /boot, or might be.
-func there(name string) bool {
-	_, err := os.Lstat(name)
-	return !errors.Is(err, os.ErrNotExist)
 }
 
 // run does a whole run with the front end that the flags choose.

@@ -36,26 +36,70 @@ func TestInitWithNothingToDo(t *testing.T) {
 		t.Fatalf("%v: %q", err, out)
 	}
 	t.Logf("it took %v", time.Since(began).Round(time.Millisecond))
+	checked(t, program)
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
 			t.Fatal("strace is missing")
 		}
 		t.Skip("strace is missing")
 	}
-	if out, err := exec.Command("strace", "-f", "-o", trace, program).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Skipf("strace cannot trace here: %v %s", err, out)
+	for _, args := range [][]string{nil, {"wizard", "--check"}} {
+		args = append([]string{"-f", "-o", trace, program}, args...)
+		if out, err := exec.Command("strace", args...).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Skipf("strace cannot trace here: %v %s", err, out)
+		}
+		calls, err := os.ReadFile(trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(calls, []byte(`"/boot/oem"`)) {
+			t.Fatalf("it did not look for /boot/oem:\n%s", calls)
+		}
+		for l := range strings.Lines(string(calls)) {
+			if touches.MatchString(l) && !strings.Contains(l, "fcntl") {
+				t.Errorf("it does %s", l)
+			}
+		}
 	}
-	calls, err := os.ReadFile(trace)
-	if err != nil {
+}
+
+// checked asks `reown wizard --check` about folders: what a finished run leaves is nothing to do.
+func checked(t *testing.T, program string) {
+	t.Helper()
+	dir := t.TempDir()
+	exit := func(boot string) int {
+		cmd := exec.Command(program, "wizard", "--check", "--boot", boot, "--card", "none", "--tpm", "none", "--flash", "none")
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode()
+	}
+	for _, n := range []string{"kexec.sig", "kexec_hashes.txt", "kexec_reown.asc", "kexec_reown.log", "kexec_reown.certificate.json"} {
+		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := exit(dir); c != exitDone {
+		t.Errorf("a finished laptop: exit code %d", c)
+	}
+	receipt := filepath.Join(dir, "kexec_reown.receipt") // nobody can say that this run is over
+	if err := os.WriteFile(receipt, []byte("no receipt"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(calls, []byte(`"/boot/oem"`)) {
-		t.Fatalf("it did not look for /boot/oem:\n%s", calls)
+	if c := exit(dir); c != exitDue {
+		t.Errorf("with a receipt alone: exit code %d", c)
 	}
-	for l := range strings.Lines(string(calls)) {
-		if touches.MatchString(l) && !strings.Contains(l, "fcntl") {
-			t.Errorf("it does %s", l)
-		}
+	if err := os.Remove(receipt); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "oem")); err != nil {
+		t.Fatal(err)
+	}
+	if c := exit(dir); c != exitDue {
+		t.Errorf("with oem: exit code %d", c)
+	}
+	if c := exit(filepath.Join(dir, "kexec.sig")); c != exitDue { // not a folder: cannot be read
+		t.Errorf("a /boot that cannot be read: exit code %d", c)
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 	ExitNoAnswer    = 4 // --no-input, and an answer is missing
 	ExitStopped     = 5 // stopped; can be resumed
 	ExitRefused     = 6 // refused for safety
+	ExitDue         = 7 // `reown wizard --check`: there is something to do
 )
 
 // Env is what a command may touch of the outside world apart from devices.
