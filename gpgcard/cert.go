@@ -3,11 +3,11 @@ package gpgcard
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,17 +22,21 @@ import (
 const maxCert = 1 << 20
 
 // A Cert is an OpenPGP certificate (transferable public key, RFC 4880, 11.1) of
-// version 4, whose self-signatures have been checked.
+// version 4. It consists of what was checked and nothing else: the primary key, user
+// IDs that it signed, subkeys that it bound (signing ones with their back-signature),
+// and revocations. RSA of 2048 to 8192 bits and the curves that cards have.
 type Cert struct {
-	raw    []byte
-	entity *openpgp.Entity
+	raw  []byte
+	keys []certKey // the primary key first
+	uids []string
 }
 
-// ParseCert reads exactly one certificate, binary or armoured, and checks its
-// self-signatures. What cannot be used is ErrBadCert.
+// ParseCert reads exactly one certificate, binary or armoured, and checks it. What is
+// beside it or in it and cannot be used (secret keys, other kinds of keys, user IDs
+// that it did not sign) is left out. ErrBadCert: nothing is left, or several are.
 func ParseCert(data []byte) (*Cert, error) {
 	certs, err := ParseCerts(data)
-	if err != nil {
+	if len(certs) == 0 {
 		return nil, err
 	}
 	if len(certs) != 1 {
@@ -41,7 +45,8 @@ func ParseCert(data []byte) (*Cert, error) {
 	return certs[0], nil
 }
 
-// ParseCerts reads a keyring: certificates one after the other.
+// ParseCerts reads a keyring: certificates one after the other. If some of its keys
+// cannot be used, the others come with an *UnusableKeysError.
 func ParseCerts(data []byte) ([]*Cert, error) {
 	if len(data) > maxCert {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadCert, len(data))
@@ -50,25 +55,11 @@ func ParseCerts(data []byte) ([]*Cert, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
 	}
-	parts, err := splitCerts(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
+	certs, unusable, err := new(door).read(raw)
+	if err == nil && len(unusable) > 0 {
+		err = &UnusableKeysError{unusable}
 	}
-	var out []*Cert
-	for _, p := range parts {
-		list, err := openpgp.ReadKeyRing(bytes.NewReader(p))
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
-		}
-		if len(list) != 1 || list[0].PrimaryKey.Version != 4 || list[0].PrivateKey != nil {
-			return nil, fmt.Errorf("%w: not one public key of version 4", ErrBadCert)
-		}
-		out = append(out, &Cert{raw: p, entity: list[0]})
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrBadCert)
-	}
-	return out, nil
+	return certs, err
 }
 
 // A Packet is one OpenPGP packet of a certificate.
@@ -84,33 +75,12 @@ func (c *Cert) Packets() []Packet {
 	for at := 0; at < len(c.raw); {
 		tag, head, n, err := packetLength(c.raw[at:])
 		if err != nil {
-			return out // cannot happen: ParseCerts has walked it
+			return out // cannot happen: we wrote it
 		}
 		out = append(out, Packet{tag, at + head, c.raw[at+head : at+n]})
 		at += n
 	}
 	return out
-}
-
-// splitCerts cuts a keyring at its primary key packets.
-func splitCerts(b []byte) ([][]byte, error) {
-	var out [][]byte
-	start := 0
-	for at := 0; at < len(b); {
-		tag, _, n, err := packetLength(b[at:])
-		if err != nil {
-			return nil, err
-		}
-		if tag == 6 && at > start {
-			out = append(out, b[start:at])
-			start = at
-		}
-		at += n
-	}
-	if start < len(b) {
-		out = append(out, b[start:])
-	}
-	return out, nil
 }
 
 // packetLength reads a packet header (RFC 4880, 4.2) and returns the packet's tag,
@@ -197,11 +167,15 @@ func enarmor(data []byte, kind string) []byte {
 	return out.Bytes()
 }
 
-// Fingerprint is the primary key's fingerprint, 40 capital hexadecimal digits.
-func (c *Cert) Fingerprint() string { return fmt.Sprintf("%X", c.entity.PrimaryKey.Fingerprint) }
+// Fingerprint is the primary key's fingerprint, 40 capital hexadecimal digits. It is
+// what people compare.
+func (c *Cert) Fingerprint() string { return c.keys[0].fingerprint() }
 
 // Created is the primary key's creation time.
-func (c *Cert) Created() time.Time { return c.entity.PrimaryKey.CreationTime }
+func (c *Cert) Created() time.Time { return c.keys[0].pub.CreationTime }
+
+// Revoked says that the primary key revoked itself: no signature by it or a subkey counts.
+func (c *Cert) Revoked() bool { return c.keys[0].revoked }
 
 // Bytes is the certificate in binary form. The caller must not change it.
 func (c *Cert) Bytes() []byte { return c.raw }
@@ -209,16 +183,9 @@ func (c *Cert) Bytes() []byte { return c.raw }
 // Armored is the certificate in text form.
 func (c *Cert) Armored() []byte { return enarmor(c.raw, openpgp.PublicKeyType) }
 
-// UserIDs lists the user ids, in the order of the certificate.
-func (c *Cert) UserIDs() []string {
-	var out []string
-	for _, p := range c.Packets() {
-		if p.Tag == 13 {
-			out = append(out, string(p.Body))
-		}
-	}
-	return out
-}
+// UserIDs lists the user ids, in the order of the certificate. Each is one line of
+// text, at most 2048 bytes of UTF-8 without control characters.
+func (c *Cert) UserIDs() []string { return slices.Clone(c.uids) }
 
 // A CertKey is one key of a certificate.
 type CertKey struct {
@@ -226,17 +193,36 @@ type CertKey struct {
 	Created     time.Time `json:"created"`
 	Primary     bool      `json:"primary"`
 	Usage       string    `json:"usage"` // of the letters C, S, E, A
+	Revoked     bool      `json:"revoked,omitempty"`
 }
 
 // Keys lists the primary key and the subkeys.
 func (c *Cert) Keys() []CertKey {
-	sig, _ := c.entity.PrimarySelfSignature()
-	out := []CertKey{{Fingerprint: c.Fingerprint(), Created: c.Created(), Primary: true, Usage: usage(sig)}}
-	for _, s := range c.entity.Subkeys {
-		out = append(out, CertKey{Fingerprint: fmt.Sprintf("%X", s.PublicKey.Fingerprint), Created: s.PublicKey.CreationTime, Usage: usage(s.Sig)})
+	var out []CertKey
+	for i, k := range c.keys {
+		out = append(out, CertKey{Fingerprint: k.fingerprint(), Created: k.pub.CreationTime, Primary: i == 0, Usage: usage(k.sig), Revoked: k.revoked})
 	}
 	return out
 }
+
+// Holds says whether a key of any use, revoked ones too, has the fingerprint (40
+// capital hexadecimal digits). It is no reason to allow anything: a card that others
+// made may hold any subkey.
+func (c *Cert) Holds(fingerprint string) bool {
+	return slices.ContainsFunc(c.keys, func(k certKey) bool { return k.fingerprint() == fingerprint })
+}
+
+// SignsWith says whether the key with the fingerprint may sign for this certificate:
+// the primary key, or a subkey that has confirmed that it belongs to it; neither revoked.
+func (c *Cert) SignsWith(fingerprint string) bool {
+	return slices.ContainsFunc(c.keys, func(k certKey) bool { return k.fingerprint() == fingerprint && c.signs(k) })
+}
+
+func (c *Cert) signs(k certKey) bool {
+	return !c.Revoked() && !k.revoked && k.sig.FlagsValid && k.sig.FlagSign
+}
+
+func (k certKey) fingerprint() string { return fmt.Sprintf("%X", k.pub.Fingerprint) }
 
 func usage(s *packet.Signature) string {
 	if s == nil || !s.FlagsValid {
@@ -258,17 +244,9 @@ func usage(s *packet.Signature) string {
 // sign data: the primary key (keys made on the card) or a subkey (keys made in
 // memory and moved to the card).
 func (c *Cert) signingKey(fpr [20]byte) *packet.PublicKey {
-	for _, k := range c.Keys() {
-		if k.Fingerprint != fmt.Sprintf("%X", fpr) || !strings.Contains(k.Usage, "S") {
-			continue
-		}
-		if k.Primary {
-			return c.entity.PrimaryKey
-		}
-		for _, s := range c.entity.Subkeys {
-			if bytes.Equal(s.PublicKey.Fingerprint, fpr[:]) {
-				return s.PublicKey
-			}
+	for _, k := range c.keys {
+		if bytes.Equal(k.pub.Fingerprint, fpr[:]) && c.signs(k) {
+			return k.pub
 		}
 	}
 	return nil
@@ -292,7 +270,7 @@ func (id Identity) Check() error {
 // userID checks the parts and puts them together.
 func (id Identity) userID() (*packet.UserId, error) {
 	for _, s := range []string{id.Name, id.Comment, id.Email} {
-		if strings.ContainsAny(s, "()<>\x00") || strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 || !bytes.Equal([]byte(strings.ToValidUTF8(s, "")), []byte(s)) {
+		if strings.ContainsAny(s, "()<>\x00") || s != "" && !showable(s) || strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 || !bytes.Equal([]byte(strings.ToValidUTF8(s, "")), []byte(s)) {
 			return nil, fmt.Errorf("%w: %q", ErrBadIdentity, s)
 		}
 	}
@@ -494,21 +472,21 @@ func (c *Card) Revocation(ctx context.Context, cert *Cert, user *secret.Buffer) 
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(d.fpr[Signature][:], cert.entity.PrimaryKey.Fingerprint) {
+	if !bytes.Equal(d.fpr[Signature][:], cert.keys[0].pub.Fingerprint) {
 		return nil, fmt.Errorf("%w: the card has %X, the primary key is %s", ErrWrongCard, d.fpr[Signature], cert.Fingerprint())
 	}
 	at := c.now().Truncate(time.Second)
 	if err := c.checkClock(at, cert.Created()); err != nil {
 		return nil, err
 	}
-	alg, err := algorithmOf(cert.entity.PrimaryKey)
+	alg, err := algorithmOf(cert.keys[0].pub)
 	if err != nil {
 		return nil, err
 	}
 	user, done := orFactory(UserPIN, user)
 	defer done()
 	signer := &cardSigner{ctx: ctx, c: c, pin: user, alg: alg}
-	return revocation(cert.entity.PrimaryKey, signer.privateKey(cert.entity.PrimaryKey), at, signer)
+	return revocation(cert.keys[0].pub, signer.privateKey(cert.keys[0].pub), at, signer)
 }
 
 // SignatureInfo is what a good signature says.
@@ -531,37 +509,42 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
-	_, _, n, err := packetLength(raw)
-	if err != nil || n != len(raw) {
+	_, head, n, err := packetLength(raw)
+	if err != nil || n != len(raw) || raw[0]&0x40 == 0 && raw[0]>>2&15 != tagSignature || raw[0]&0x40 != 0 && raw[0]&63 != tagSignature {
 		return nil, fmt.Errorf("%w: not one signature packet", ErrBadSignature)
 	}
-	p, err := packet.Read(bytes.NewReader(raw))
+	s, err := parseSignature(raw[head:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
-	s, ok := p.(*packet.Signature)
-	if !ok || s.SigType != packet.SigTypeBinary {
+	if s.SigType != packet.SigTypeBinary {
 		return nil, fmt.Errorf("%w: not a signature of a document", ErrBadSignature)
 	}
-	switch s.Hash {
-	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
-	default:
+	if !strong(s.Hash) {
 		return nil, fmt.Errorf("%w: hash %v", ErrBadSignature, s.Hash)
 	}
-	good, signer, err := openpgp.VerifyDetachedSignature(openpgp.EntityList{cert.entity}, bytes.NewReader(data), bytes.NewReader(raw), packetConfig(s.CreationTime))
-	if err != nil || signer == nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
+	why := errors.New("no signing key of the certificate made it")
+	if cert.Revoked() {
+		return nil, fmt.Errorf("%w: the key was revoked", ErrBadSignature)
 	}
-	info := &SignatureInfo{Created: good.CreationTime.UTC(), Hash: good.Hash.String()}
-	for _, k := range cert.Keys() {
-		if good.IssuerKeyId != nil && strings.HasSuffix(k.Fingerprint, fmt.Sprintf("%016X", *good.IssuerKeyId)) {
-			info.Fingerprint = k.Fingerprint
-			if good.CreationTime.Before(k.Created) {
-				return nil, fmt.Errorf("%w: it is older than its key", ErrBadSignature)
-			}
+	for i, k := range cert.keys {
+		if s.IssuerKeyId != nil && *s.IssuerKeyId != k.pub.KeyId || s.PubKeyAlgo != k.pub.PubKeyAlgo || !k.sig.FlagsValid || !k.sig.FlagSign {
+			continue
 		}
+		h, err := s.PrepareVerify()
+		if err == nil {
+			h.Write(data)
+			err = k.pub.VerifySignature(h, s)
+		}
+		if err == nil {
+			err = errors.Join(k.maySign(s.CreationTime), cert.keys[0].maySign(s.CreationTime))
+		}
+		if err == nil {
+			return &SignatureInfo{Fingerprint: cert.keys[i].fingerprint(), Created: s.CreationTime.UTC(), Hash: s.Hash.String()}, nil
+		}
+		why = err
 	}
-	return info, nil
+	return nil, fmt.Errorf("%w: %w", ErrBadSignature, why)
 }
 
 // notBefore is a moment that has certainly passed: when this was written.

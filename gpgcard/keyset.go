@@ -251,9 +251,10 @@ func ParseKeySet(data []byte, passphrase *secret.Buffer) (*KeySet, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
 	}
 	defer secret.Zero(raw)
-	var sec, pub bytes.Buffer
+	var pub, sec bytes.Buffer
 	sec.Grow(len(raw) + 1024)
 	defer func() { secret.Zero(sec.Bytes()[:sec.Cap()]) }()
+	packets := map[string][]byte{} // in sec, by fingerprint
 	for at := 0; at < len(raw); {
 		tag, _, n, err := packetLength(raw[at:])
 		if err != nil {
@@ -268,16 +269,17 @@ func ParseKeySet(data []byte, passphrase *secret.Buffer) (*KeySet, error) {
 				return nil, err
 			}
 			defer wipeKey(k.PrivateKey)
+			start := sec.Len()
 			if err := k.Serialize(&sec); err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
 			}
+			packets[string(k.PublicKey.Fingerprint)] = sec.Bytes()[start:]
 			if err := k.PublicKey.Serialize(&pub); err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrBadCert, err)
 			}
 		case 6, 14:
 			return nil, fmt.Errorf("%w: it has no secret keys", ErrBadCert)
 		default:
-			sec.Write(p)
 			pub.Write(p)
 		}
 	}
@@ -285,7 +287,16 @@ func ParseKeySet(data []byte, passphrase *secret.Buffer) (*KeySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &KeySet{raw: secret.From(bytes.Clone(sec.Bytes())), cert: cert}, nil
+	whole := make([]byte, 0, sec.Len()+len(cert.raw))
+	for _, p := range cert.Packets() {
+		if p.Tag == tagPrimary || p.Tag == tagSubkey {
+			f := fingerprint(p.Body)
+			whole = append(whole, packets[string(f[:])]...)
+			continue
+		}
+		whole = appendPacket(whole, p.Tag, p.Body)
+	}
+	return &KeySet{raw: secret.From(whole), cert: cert}, nil
 }
 
 // openSecret parses and decrypts one secret key packet.

@@ -280,7 +280,11 @@ func (p *preparation) readBuyer(e *cli.Env, now time.Time) (*prepare.Buyer, erro
 	if len(data) > maxBuyer {
 		return nil, fmt.Errorf("%w: more than %d bytes", prepare.ErrBuyer, maxBuyer)
 	}
-	return prepare.ParseBuyer(data, now)
+	c, err := gpgcard.ParseCert(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", prepare.ErrBuyer, err)
+	}
+	return prepare.ParseBuyer(c.Bytes(), now)
 }
 
 // shop is the shop's own key, and what wipes its PIN.

@@ -17,6 +17,9 @@ var ErrMalformed = errors.New("malformed keybox")
 // MaxSize bounds a keybox, in bytes.
 const MaxSize = 4 << 20
 
+// maxCerts bounds the keys of a keybox.
+const maxCerts = 32
+
 const (
 	blobHeader  = 1
 	blobOpenPGP = 2
@@ -119,9 +122,10 @@ func scan(c *gpgcard.Cert) (p parts, err error) {
 	return p, nil
 }
 
-// Read returns the certificates of a keybox. Blobs that hold something else, and
-// deleted ones, are left out; a blob whose checksum or lengths are wrong is
-// ErrMalformed.
+// Read returns the certificates of a keybox. Deleted blobs and those that hold X.509
+// certificates are left out, and zeros at the end; a blob whose checksum or lengths are
+// wrong is ErrMalformed. Where OpenPGP keys cannot be used, the others come with a
+// *gpgcard.UnusableKeysError.
 func Read(b []byte) ([]*gpgcard.Cert, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
@@ -133,7 +137,8 @@ func Read(b []byte) ([]*gpgcard.Cert, error) {
 		return nil, fmt.Errorf("%w: version %d", ErrMalformed, b[5])
 	}
 	var out []*gpgcard.Cert
-	for b = b[headerLen:]; len(b) > 0; {
+	var unusable []gpgcard.UnusableKey
+	for b = b[headerLen:]; len(bytes.TrimLeft(b, "\x00")) > 0; {
 		if len(b) < 5 {
 			return nil, fmt.Errorf("%w: it ends inside a blob", ErrMalformed)
 		}
@@ -146,17 +151,26 @@ func Read(b []byte) ([]*gpgcard.Cert, error) {
 		if blob[4] != blobOpenPGP {
 			continue
 		}
-		c, err := readBlob(blob)
-		if err != nil {
+		certs, err := readBlob(blob)
+		var some *gpgcard.UnusableKeysError
+		if errors.As(err, &some) {
+			unusable = append(unusable, some.Keys...)
+		} else if err != nil {
 			return nil, err
 		}
-		out = append(out, c)
+		if out = append(out, certs...); len(out)+len(unusable) > maxCerts {
+			return nil, fmt.Errorf("%w: more than %d keys", ErrMalformed, maxCerts)
+		}
+	}
+	if len(unusable) > 0 {
+		return out, &gpgcard.UnusableKeysError{Keys: unusable}
 	}
 	return out, nil
 }
 
-// readBlob takes the certificate out of one blob.
-func readBlob(blob []byte) (*gpgcard.Cert, error) {
+// readBlob takes the certificate out of one blob. An UnusableKeysError says that it is
+// one, of a kind that is not read.
+func readBlob(blob []byte) ([]*gpgcard.Cert, error) {
 	if len(blob) < 20+checksum {
 		return nil, fmt.Errorf("%w: blob of %d bytes", ErrMalformed, len(blob))
 	}
@@ -168,9 +182,9 @@ func readBlob(blob []byte) (*gpgcard.Cert, error) {
 	if want := sha1.Sum(body); !bytes.Equal(sum, want[:]) {
 		return nil, fmt.Errorf("%w: checksum", ErrMalformed)
 	}
-	c, err := gpgcard.ParseCert(blob[off : off+n])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	certs, err := gpgcard.ParseCerts(blob[off : off+n])
+	if some := (*gpgcard.UnusableKeysError)(nil); err != nil && !errors.As(err, &some) {
+		err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return c, nil
+	return certs, err
 }

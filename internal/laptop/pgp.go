@@ -1,7 +1,9 @@
 package laptop
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -25,17 +27,22 @@ func keyring(cert []byte) (kbx, trustdb []byte, err error) {
 }
 
 // certsIn returns the certificates in a GnuPG keybox or a plain keyring, by
-// primary fingerprint.
+// primary fingerprint. A key that is not read stands there without a certificate: to
+// GnuPG it may be as good as the others.
 func certsIn(data []byte) (map[string][]byte, error) {
 	parse := gpgcard.ParseCerts
 	if len(data) > 12 && slices.Equal(data[8:12], []byte("KBXf")) {
 		parse = keybox.Read
 	}
 	certs, err := parse(data)
-	if err != nil {
+	m := map[string][]byte{}
+	if some := (*gpgcard.UnusableKeysError)(nil); errors.As(err, &some) {
+		for _, k := range some.Keys {
+			m[cmp.Or(k.Fingerprint, "unknown")] = nil
+		}
+	} else if err != nil {
 		return nil, err
 	}
-	m := map[string][]byte{}
 	for _, c := range certs {
 		m[c.Fingerprint()] = c.Bytes()
 	}
