@@ -188,6 +188,25 @@ func TestCertificateIsLeft(t *testing.T) {
 	}
 }
 
+// TestFraming: a name that looks like the beginning of a signature does not make a receipt unreadable,
+// wherever it comes from: a run with it goes on after a cut.
+func TestFraming(t *testing.T) {
+	const mark = "-----BEGIN PGP SIGNATURE-----"
+	w, p := wizardtest.New(), newPaper()
+	w.Seller.Order, w.Seller.Seller = mark, mark+"\n"+mark
+	w.Cut(60)
+	if err := unattended(w, p, nil); err == nil || w.Hints["kexec_reown.receipt"] == nil || !bytes.Contains(w.Hints["kexec_reown.receipt"], []byte(mark+`"`)) {
+		t.Fatalf("not cut behind a receipt with the mark: %v", err)
+	}
+	w.Reboot()
+	if err := unattended(w, p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Owned(p.seen); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCutAtTheCertificate: a cut at each write of the last step is followed by a start
 // that ends the run, or by one that finds nothing to do; never by one that offers to
 // begin anew.

@@ -51,22 +51,21 @@ var errNotSigned = errors.New("it is signed by another key")
 // maxReceipt bounds the file, in bytes.
 const maxReceipt = 64 << 10
 
-var sigStart = []byte("-----BEGIN PGP SIGNATURE-----")
-
-// signed joins a document and its detached signature in one file, so that they are
+// signed joins a document of one line and its detached signature in one file, so that they are
 // replaced together.
 func signed(doc, sig []byte) []byte {
 	out := append(bytes.TrimRight(doc, "\n"), '\n')
 	return append(out, sig...)
 }
 
-// splitSigned undoes signed.
+// splitSigned undoes signed: the document is the first line. JSON has no line break inside, whatever
+// a name in it holds; any other mark could stand in a name.
 func splitSigned(file []byte) (doc, sig []byte, err error) {
-	i := bytes.Index(file, sigStart)
+	i := bytes.IndexByte(file, '\n')
 	if i < 0 || len(file) > maxReceipt {
 		return nil, nil, fmt.Errorf("the file is no signed document of ours")
 	}
-	return file[:i], file[i:], nil
+	return file[:i+1], file[i+1:], nil
 }
 
 // readReceipt reads the receipt of a run that is under way.

@@ -37,7 +37,8 @@ After an interruption, run the same command again.
   --lost-card     the security key is lost or broken: no PIN, and the record is not signed
   --confirm TAIL  the last four characters of the first disk's serial number; "none" where
                   there is no encrypted disk
-  --without UUID  a disk that this laptop had by a signed file, and has no more; repeatable
+  --without ID    a disk that this laptop had by a signed file, and has no more, by its UUID;
+                  or the path of a device that is to stay as it is; repeatable
   --record DIR    also write the record here
   --battery       run without mains power
   --json          print the record as JSON

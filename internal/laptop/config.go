@@ -124,11 +124,12 @@ func parseHeadsConfig(r io.Reader) (map[string]string, error) {
 
 // findLUKS lists the block devices below sysfs that hold a LUKS container and are not on
 // USB: whole disks, partitions, LVM and MD volumes. They are found as they are opened
-// (luks.Find); what is ambiguous there is not listed, since nothing may act on it.
-func findLUKS(sysfs, dev string) ([]DiskSpec, error) {
+// (luks.Find). What is ambiguous or cannot be read is no disk, since nothing may act on it, and is
+// returned beside them.
+func findLUKS(sysfs, dev string) (found []DiskSpec, doubtful []luks.Finding, err error) {
 	links, err := filepath.Glob(filepath.Join(sysfs, "class/block/*"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sort.Strings(links)
 	var paths []string
@@ -139,11 +140,12 @@ func findLUKS(sysfs, dev string) ([]DiskSpec, error) {
 		}
 		paths = append(paths, filepath.Join(dev, strings.ReplaceAll(filepath.Base(l), "!", "/")))
 	}
-	var found []DiskSpec
 	for _, f := range luks.FindAll(context.Background(), paths, luks.Options{}) {
 		if f.Kind == luks.Container || f.Kind == luks.Torn {
 			found = append(found, DiskSpec{Path: f.Path})
+		} else if f.Kind != luks.None {
+			doubtful = append(doubtful, f)
 		}
 	}
-	return found, nil
+	return found, doubtful, nil
 }

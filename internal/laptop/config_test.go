@@ -59,7 +59,10 @@ func TestFindLUKSSkipsUSB(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	found, err := findLUKS(filepath.Join(root, "sys"), filepath.Join(root, "dev"))
+	found, doubtful, err := findLUKS(filepath.Join(root, "sys"), filepath.Join(root, "dev"))
+	if len(doubtful) > 0 {
+		t.Errorf("doubtful: %+v", doubtful)
+	}
 	if err != nil || len(found) != 2 || filepath.Base(found[0].Path) != "dm-0" || filepath.Base(found[1].Path) != "sda2" {
 		t.Fatalf("%v %v", found, err)
 	}

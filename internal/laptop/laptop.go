@@ -15,6 +15,7 @@ import (
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 	"reown/internal/usb"
+	"reown/luks"
 	"reown/tpm"
 	"reown/wizard"
 	"reown/wizard/prepare"
@@ -34,6 +35,7 @@ type Laptop struct {
 	token    *hotpToken // nil: the card is reached through pcscd, which holds the key
 	sticks   *sticks
 	platform *platform
+	doubtful []luks.Finding
 	plain    func(context.Context) ([]wizard.Part, error) // nil: only the disks that were named are known
 	close    func() error
 }
@@ -56,12 +58,14 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 		return nil, err
 	}
 	specs := c.Disks
+	var doubtful []luks.Finding
 	if len(specs) == 0 {
-		if specs, err = findLUKS("/sys", "/dev"); err != nil {
+		if specs, doubtful, err = findLUKS("/sys", "/dev"); err != nil {
 			return nil, err
 		}
 	}
 	l := &Laptop{
+		doubtful: doubtful,
 		card:     &card{sel: gpgcard.Selector{Serial: c.Serial}, buses: buses},
 		platform: &platform{board: c.board(), sysfs: "/sys", secretDir: c.secretDir(), noRestart: c.NoRestart},
 		close:    func() error { return nil },
@@ -147,6 +151,9 @@ func (l *Laptop) Release() *release.Machine {
 	m.Promised = func(ctx context.Context) ([]string, error) { return wizard.Promised(ctx, l.Buyer()) }
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, releaseDisk{d})
+	}
+	for _, f := range l.doubtful {
+		m.Doubtful = append(m.Doubtful, release.Doubt{Path: f.Path, Err: f.Err})
 	}
 	if l.tpm != nil {
 		m.TPM = releaseTPM{l.tpm}

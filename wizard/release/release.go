@@ -45,6 +45,24 @@ const (
 	KeyName       = "kexec_release.key.asc"
 )
 
+// A DoubtError says that a device looks like an encrypted disk, and acting on it might destroy something
+// else.
+type DoubtError struct {
+	Path string
+	Err  error
+}
+
+func (e *DoubtError) Error() string {
+	return fmt.Sprintf("%s may hold an encrypted disk: %v", e.Path, e.Err)
+}
+func (e *DoubtError) Unwrap() error { return e.Err }
+
+// A Doubt is such a device.
+type Doubt struct {
+	Path string
+	Err  error
+}
+
 // Machine is the laptop, as it is given up.
 type Machine struct {
 	Card     wizard.Card
@@ -57,6 +75,7 @@ type Machine struct {
 	// Promised are the UUIDs of the volumes that somebody has signed whose key the firmware
 	// trusts; nil: none.
 	Promised func(context.Context) ([]string, error)
+	Doubtful []Doubt // devices that look like encrypted disks and cannot be taken for such
 }
 
 // Disk is one encrypted volume.
@@ -109,7 +128,7 @@ type Options struct {
 	To       string         // fingerprint of the next owner; "" for nobody
 	Battery  bool           // run without mains power
 	NoDisk   bool           // somebody has said that there is no encrypted disk
-	Without  []string       // UUIDs of volumes that were said not to be there any more
+	Without  []string       // UUIDs of volumes that were said not to be there any more, paths of doubtful ones
 	// Armor makes the public form of a certificate for people.
 	Armor  func(cert []byte) ([]byte, error)
 	Report func(step string, done, total int64)
@@ -237,6 +256,11 @@ func (r *run) volumes(ctx context.Context) (all []judge.Volume, err error) {
 	if r.m.Promised != nil {
 		if r.gone, err = r.m.Promised(ctx); err != nil {
 			return nil, err
+		}
+	}
+	for _, d := range r.m.Doubtful {
+		if !slices.Contains(r.o.Without, d.Path) {
+			return nil, &DoubtError{d.Path, d.Err}
 		}
 	}
 	r.gone = slices.DeleteFunc(r.gone, func(u string) bool { return slices.Contains(uuids, u) })
@@ -390,6 +414,9 @@ func (r *run) remains() []string {
 	}
 	if len(r.m.Disks) == 0 {
 		list = append(list, "no encrypted disk was found, and none was erased")
+	}
+	for _, d := range r.m.Doubtful {
+		list = append(list, d.Path+" may hold an encrypted disk, and was left as it is")
 	}
 	for _, u := range r.gone {
 		list = append(list, "the encrypted disk "+u+" was not there: whatever opened it opens it still")

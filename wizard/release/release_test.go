@@ -223,6 +223,19 @@ func TestSubkeysAndWithout(t *testing.T) {
 	if rec.Owner != l.primary || !slices.Equal(rec.Missing, []string{"gone"}) || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "gone") }) {
 		t.Errorf("%+v", rec)
 	}
+	// A device that may hold one stops the run until it is said that it stays as it is.
+	l = newLaptop()
+	m := l.machine()
+	m.Doubtful = []Doubt{{"/dev/sdb", errors.New("a partition table beside the header")}}
+	var doubt *DoubtError
+	o.Without = nil
+	if _, err := Run(t.Context(), m, o); !errors.As(err, &doubt) || len(l.ops) != 0 {
+		t.Errorf("%v, written: %v", err, l.ops)
+	}
+	o.Without = []string{"/dev/sdb"}
+	if rec, err = Run(t.Context(), m, o); err != nil || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "/dev/sdb") }) {
+		t.Errorf("%+v, %v", rec, err)
+	}
 	// No disk at all, and somebody says so.
 	l = newLaptop()
 	l.Disks = nil
