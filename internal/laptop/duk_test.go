@@ -139,6 +139,12 @@ func TestPCR5IsKnownOrLeftToHeads(t *testing.T) {
 	if err := k.Possible(ctx); err != nil {
 		t.Errorf("possible: %v", err)
 	}
+	// The driver for sticks is of this start only.
+	put(t, k.root, "lib/modules/usb-storage.ko", "sticks", 0o644)
+	extend("sticks")
+	if v, err := value(); err != nil || string(v) != string(now[5]) {
+		t.Errorf("with the driver for sticks: %x %v, want %x", v, err, now[5])
+	}
 	// A board for a token that shows a light loads the same but for the keyboard's.
 	delete(k.heads, "CONFIG_USB_KEYBOARD_REQUIRED")
 	put(t, k.root, "bin/hotp_verification", "", 0o755)

@@ -88,6 +88,7 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 		l.tpm = &tpmAdapter{t: t, alg: tpm.PrimaryAlg(c.heads["CONFIG_PRIMARY_KEY_TYPE"])}
 		if strings.HasPrefix(c.TPM, "/dev/") { // the running kernel's
 			l.tpm.log = tpm.ReadEventLog
+			l.sticks.kernel.Measure = func(ctx context.Context, module []byte) error { return t.ExtendPCR(ctx, 5, module) }
 		}
 		l.platform.shutdown = t.Shutdown
 	}

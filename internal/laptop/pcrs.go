@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"reown/internal/stick"
 	"reown/tpm"
 	"reown/wizard"
 )
@@ -140,7 +141,12 @@ func (k *diskUnlock) pcr5(ctx context.Context, log *tpm.EventLog, size int) ([]b
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(now[5], v) {
+	// For sticks one module more was measured, in this start only.
+	with := v
+	if driver, err := readSmall(filepath.Join(k.root, "lib/modules", stick.Driver), maxModule); err == nil {
+		with = tpm.Extend(v, tpm.Hash(size, driver))
+	}
+	if !bytes.Equal(now[5], v) && !bytes.Equal(now[5], with) {
 		return nil, fmt.Errorf("%w: other kernel modules were loaded in this start than in each (PCR 5)", wizard.ErrLeftToFirmware)
 	}
 	return v, nil

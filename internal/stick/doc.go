@@ -13,6 +13,6 @@
 // a temporary name, synced, renamed.
 //
 // Nothing is formatted, partitioned or repaired. In a firmware whose usb-storage
-// driver is a module that nobody has loaded yet, List loads it; Heads' own insmod
-// would also measure it into PCR 5, to which nothing is sealed here.
+// driver is a module that nobody has loaded yet, List loads it, measured as Heads' own
+// insmod does.
 package stick

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,14 +35,18 @@ type System struct {
 	Modules string // directory with usb-storage.ko; "": none is loaded
 	// Exclude names devices (paths) whose whole disk is never a stick.
 	Exclude []string
+	// Measure notes a kernel module before it is loaded; nil: nobody wants to know. An error
+	// keeps it from being loaded.
+	Measure func(ctx context.Context, module []byte) error
 
 	mount   func(source, target, fs string, readOnly bool) error
 	unmount func(target string) error
+	load    func(module []byte) error
 }
 
 // Kernel is this machine, without the disks that devices (paths) lie on.
 func Kernel(exclude ...string) *System {
-	return &System{Sysfs: "/sys", Dev: "/dev", Proc: "/proc", Modules: "/lib/modules", Exclude: exclude, mount: mount, unmount: umount}
+	return &System{Sysfs: "/sys", Dev: "/dev", Proc: "/proc", Modules: "/lib/modules", Exclude: exclude, mount: mount, unmount: umount, load: load}
 }
 
 // onUSB says whether a device's place in sysfs has a /usbN/ in it: it hangs on USB.
@@ -57,7 +62,7 @@ func onUSB(place string) bool {
 // List returns the sticks that are plugged in, in the order of their names.
 func (s *System) List(ctx context.Context) ([]Volume, error) {
 	found, err := s.list()
-	if err != nil || len(found) > 0 || !s.loadDriver() {
+	if err != nil || len(found) > 0 || !s.loadDriver(ctx) {
 		return found, err
 	}
 	// The driver waits a second before it looks at a stick.
@@ -213,18 +218,33 @@ func superblock(b []byte) string {
 }
 
 // loadDriver loads usb-storage where it is a module that is not loaded; true if it
-// is there only now.
-func (s *System) loadDriver() bool {
+// is there only now. What is measured is what is loaded.
+func (s *System) loadDriver(ctx context.Context) bool {
 	if s.Modules == "" || exists(filepath.Join(s.Sysfs, "bus/usb/drivers/usb-storage")) {
 		return false
 	}
-	f, err := os.Open(filepath.Join(s.Modules, "usb-storage.ko"))
+	f, err := os.Open(filepath.Join(s.Modules, Driver))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return unix.FinitModule(int(f.Fd()), "", 0) == nil
+	module, err := io.ReadAll(io.LimitReader(f, maxDriver+1))
+	if err != nil || len(module) > maxDriver {
+		return false
+	}
+	if s.Measure != nil && s.Measure(ctx, module) != nil {
+		return false
+	}
+	return s.load(module) == nil
 }
+
+// Driver is the file of the kernel module for sticks; maxDriver bounds it, in bytes.
+const (
+	Driver    = "usb-storage.ko"
+	maxDriver = 16 << 20
+)
+
+func load(module []byte) error { return unix.InitModule(module, "") }
 
 func mount(source, target, fs string, readOnly bool) error {
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_SYNCHRONOUS)
