@@ -10,6 +10,10 @@ type atr struct {
 	ifsc   byte // information field size of the card; default 32
 	bwiCWI byte // waiting times; default 0x4d
 	crc    bool // CRC instead of LRC
+	first  byte // the protocol that the card speaks without PPS
+	// fixed: it speaks ta1 from the start (TA2, "specific mode"); otherwise the default
+	// speed until PPS.
+	fixed bool
 }
 
 // maxATR is the longest answer to reset, in bytes.
@@ -53,6 +57,8 @@ func parseATR(b []byte) (atr, error) {
 				a.ta1 = v
 			case level == 1 && bit == 2:
 				a.tc1 = v
+			case level == 2 && bit == 0: // bit 5: the speed is the reader's to know
+				a.first, a.fixed = v&0x0f, v&0x10 == 0
 			case specific:
 				switch bit {
 				case 0:
@@ -71,6 +77,9 @@ func parseATR(b []byte) (atr, error) {
 			break
 		}
 		protocol = next & 0x0f
+		if level == 1 {
+			a.first = protocol
+		}
 		a.t1 = a.t1 || protocol == 1
 		onlyT0 = onlyT0 && protocol == 0
 		y = next >> 4

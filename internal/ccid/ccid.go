@@ -96,8 +96,10 @@ const (
 	// maxShort is the longest short command APDU, in bytes (ISO/IEC 7816-4, 5.2).
 	maxShort = 5 + 255 + 1
 	// minMessage is the least dwMaxCCIDMessageLength that carries every short APDU; the
-	// specification's is one byte more. maxMessage carries every extended one.
+	// specification's is one byte more. Blocks of T=1 can be shorter. maxMessage carries
+	// every extended APDU.
 	minMessage = headerLen + maxShort - 1
+	minTPDU    = 263
 	maxMessage = headerLen + maxExtended
 	// maxExtended is the longest extended command APDU, in bytes.
 	maxExtended = 4 + 3 + 65535 + 2
@@ -119,6 +121,7 @@ const (
 type Descriptor struct {
 	Interface  byte
 	MaxSlot    byte
+	Voltages   byte   // bit 0: 5 V, bit 1: 3 V, bit 2: 1.8 V
 	Protocols  uint32 // bit 0: T=0, bit 1: T=1
 	Features   uint32 // dwFeatures
 	MaxIFSD    uint32 // bytes
@@ -130,6 +133,11 @@ type Descriptor struct {
 const (
 	featAutoVoltage = 0x00000008
 	featAutoIFSD    = 0x00000400
+	// featNegotiates: the reader finds the best parameters itself, or makes the PPS.
+	featNegotiates = 0x000000c0
+
+	// defaultSpeed is Fi 372 and Di 1, in the form of TA1.
+	defaultSpeed = 0x11
 )
 
 // A Level is what a reader wants to be given (dwFeatures, bits 16 to 18).
@@ -146,30 +154,45 @@ const (
 // Level returns the exchange level.
 func (d Descriptor) Level() Level { return Level(d.Features & 0x70000) }
 
+// find returns the first CCID interface: of the class, or of a maker's own class with
+// the class's descriptor. The descriptor may be nil.
+func find(d *usb.Descriptors) (usb.Interface, []byte, bool) {
+	for _, i := range d.Interfaces {
+		if i.Alternate != 0 || i.Class != usb.ClassCCID && i.Class != classVendor {
+			continue
+		}
+		for _, x := range i.Extra {
+			// 0xff is what readers use that are older than the class's number.
+			if len(x) >= 54 && (x[1] == 0x21 || x[1] == 0xff && i.Class == usb.ClassCCID) {
+				return i, x, true
+			}
+		}
+		if i.Class == usb.ClassCCID {
+			return i, nil, true
+		}
+	}
+	return usb.Interface{}, nil, false
+}
+
+const classVendor = 0xff
+
 // Describe finds the first CCID interface in a device's descriptors. It returns
 // ErrNoReader when there is none, and ErrUnsupported when its description makes
 // no sense.
 func Describe(d *usb.Descriptors) (Descriptor, error) {
-	i, ok := d.Find(usb.ClassCCID)
+	i, desc, ok := find(d)
 	if !ok {
 		return Descriptor{}, ErrNoReader
 	}
 	r := Descriptor{Interface: i.Number}
-	var desc []byte
-	for _, x := range i.Extra {
-		// 0xff is what readers use that are older than the class's number.
-		if len(x) >= 54 && (x[1] == 0x21 || x[1] == 0xff) {
-			desc = x
-			break
-		}
-	}
 	if desc == nil {
 		return r, fmt.Errorf("%w: no class descriptor", ErrUnsupported)
 	}
 	le := binary.LittleEndian
-	r.MaxSlot, r.Protocols, r.MaxIFSD, r.Features = desc[4], le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
+	r.MaxSlot, r.Voltages = desc[4], desc[5]
+	r.Protocols, r.MaxIFSD, r.Features = le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
 	n := le.Uint32(desc[44:])
-	if n < minMessage {
+	if n < minMessage && (n < minTPDU || r.Level() != TPDU) {
 		return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)
 	}
 	r.MaxMessage = int(min(n, maxMessage))
@@ -190,7 +213,7 @@ func Find(bus usb.Bus) ([]usb.Info, error) {
 	}
 	var found []usb.Info
 	for _, i := range all {
-		if _, ok := i.Descriptors.Find(usb.ClassCCID); ok {
+		if _, _, ok := find(i.Descriptors); ok {
 			found = append(found, i)
 		}
 	}
@@ -384,11 +407,20 @@ func (r *Reader) connect(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// powerOn tries the voltages that the reader may need to be told.
+// powerOn tries the voltages that the reader may need to be told, the lowest first: a
+// card of a low one is not to be given 5 V (ISO/IEC 7816-3:2006, 6.2).
 func (r *Reader) powerOn(ctx context.Context) ([]byte, error) {
-	volts := []byte{1, 2} // 5 V, 3 V
-	if r.desc.Features&featAutoVoltage != 0 {
+	var volts []byte
+	for v := byte(3); v > 0; v-- { // 1.8 V, 3 V, 5 V
+		if r.desc.Voltages&(1<<(v-1)) != 0 {
+			volts = append(volts, v)
+		}
+	}
+	switch {
+	case r.desc.Features&featAutoVoltage != 0:
 		volts = []byte{0, 0} // again: some cards are mute the first time
+	case len(volts) == 0:
+		volts = []byte{1, 2}
 	}
 	for i, v := range volts {
 		m, err := r.command(ctx, msgPowerOn, [3]byte{v}, nil, powerOnTime)

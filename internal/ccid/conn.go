@@ -220,13 +220,23 @@ func (c *Conn) startT1(ctx context.Context) error {
 	if !a.t1 || c.r.desc.Protocols&2 == 0 {
 		return fmt.Errorf("%w: no T=1", ErrUnsupported)
 	}
+	speed := a.ta1
+	if c.r.desc.Features&featNegotiates == 0 {
+		// Nobody asks the card for more by PPS (ISO/IEC 7816-3:2006, 9), so it stays at
+		// the speed and with the protocol of its first block.
+		if a.first != 1 {
+			return fmt.Errorf("%w: the reader does not ask for T=1, and the card begins with T=%d", ErrUnsupported, a.first)
+		}
+		if !a.fixed {
+			speed = defaultSpeed
+		}
+	}
 	edc := byte(0)
 	if a.crc {
 		edc = 1
 	}
-	// abProtocolDataStructure for T=1 (CCID 1.1, 6.1.7). Without PPS the card stays at
-	// the default speed, unless the reader has negotiated another (then it ignores this).
-	params := []byte{a.ta1, 0x10 | edc, a.tc1, a.bwiCWI, 0, a.ifsc, 0}
+	// abProtocolDataStructure for T=1 (CCID 1.1, 6.1.7).
+	params := []byte{speed, 0x10 | edc, a.tc1, a.bwiCWI, 0, a.ifsc, 0}
 	m, err := c.r.command(ctx, msgSetParameters, [3]byte{1}, params, answerTime)
 	var ce *CommandError
 	if err != nil && !errors.As(err, &ce) { // a reader may insist on its own parameters
@@ -246,7 +256,8 @@ func (c *Conn) startT1(ctx context.Context) error {
 	c.t1.ifsc = min(int(a.ifsc), c.r.desc.MaxMessage-headerLen-5)
 	c.t1.waiting = func() { c.r.notify(Notice{}) }
 	if c.r.desc.Features&featAutoIFSD == 0 {
-		return c.t1.sendIFS(ctx, byte(min(max(c.r.desc.MaxIFSD, 1), 254)))
+		room := uint32(c.r.desc.MaxMessage - headerLen - 5)
+		return c.t1.sendIFS(ctx, byte(min(max(c.r.desc.MaxIFSD, 1), room, 254)))
 	}
 	return nil
 }

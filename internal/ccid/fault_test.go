@@ -306,14 +306,14 @@ func TestBadATR(t *testing.T) {
 // TestPlainReader: a reader that leaves voltage and IFSD to the host.
 func TestPlainReader(t *testing.T) {
 	p := usbdev.Pro
-	p.Features = 0x00010032
+	p.Features = 0x00010032 // and makes no PPS: the card stays at the default speed
 	e := &echo{extra: 300}
 	var sent []string
 	d := usbdev.New(p, e, nil)
 	d.Log(func(line string) { sent = append(sent, line) })
 	conn := connect(t, d)
 	log := strings.Join(sent, "\n")
-	for _, want := range []string{"out 620000000000", "010000", "00c101fe3e"} { // power on with 5 V, S(IFS request)
+	for _, want := range []string{"out 620000000000", "020000", "1110ff7500fe00", "00c101fe3e"} { // power on with 3 V, speed, S(IFS request)
 		if !strings.Contains(log, want) {
 			t.Errorf("%s is missing in\n%s", want, log)
 		}
@@ -348,4 +348,23 @@ func TestTouch(t *testing.T) {
 		}
 	})
 	exchange(t, conn, &b.echo, 20)
+}
+
+// TestMuteCard: a connection is not made to a card that answers no block.
+func TestMuteCard(t *testing.T) {
+	p := usbdev.Pro
+	p.Features = 0x00010230
+	d := usbdev.New(p, &echo{}, nil)
+	d.LoseBlocks(1 << 20)
+	bus := usbdev.NewBus(d)
+	found, err := ccid.Find(bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ccid.Connect(ctx(t), bus, found[0]); !errors.Is(err, ccid.ErrLost) {
+		t.Fatalf("got %v", err)
+	}
+	d.LoseBlocks(0)
+	e := &echo{}
+	exchange(t, connect(t, usbdev.New(p, e, nil)), e, 300)
 }

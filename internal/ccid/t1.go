@@ -266,12 +266,12 @@ func (t *t1) resync(ctx context.Context) error {
 	return err
 }
 
-// sendIFS tells the card how long a block the reader takes (rule 4). A card that
-// does not answer keeps to the default of 32, which always fits.
+// sendIFS tells the card how long a block the reader takes (rule 4). It is the first
+// block: a card that has no answer to it has none to anything.
 func (t *t1) sendIFS(ctx context.Context, size byte) error {
 	_, err := t.request(ctx, sIFS, []byte{size})
 	if _, bad := err.(errBlock); bad {
-		return nil
+		return fmt.Errorf("%w: no block comes through", ErrLost)
 	}
 	return err
 }

@@ -155,11 +155,12 @@ func TestParseATR(t *testing.T) {
 		want      atr
 		bad       bool
 	}{
-		{"ZeitControl 3.x", "3BDA18FF81B1FE751F030031F573C00160009000 1C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75}, false},
-		{"ZeitControl 2.1", "3BDA18FF81B1FE751F030031C573C00140009000 0C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75}, false},
-		{"Nitrokey 3", "3B8F01805D4E6974726F6B657900000000006A", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d}, false},
+		{"ZeitControl 3.x", "3BDA18FF81B1FE751F030031F573C00160009000 1C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
+		{"ZeitControl 2.1", "3BDA18FF81B1FE751F030031C573C00140009000 0C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
+		{"Nitrokey 3", "3B8F01805D4E6974726F6B657900000000006A", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, first: 1}, false},
 		{"T=0 only", "3B021450", atr{ta1: 0x11, ifsc: 32, bwiCWI: 0x4d}, false},
-		{"CRC", "3B80 81 41 01 41", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, crc: true}, false},
+		{"CRC", "3B80 81 41 01 41", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, crc: true, first: 1}, false},
+		{"TA2", "3B90 95 91 81 31 FE 55 8F", atr{t1: true, ta1: 0x95, ifsc: 0xfe, bwiCWI: 0x55, first: 1, fixed: true}, false},
 		{"nothing", "", atr{}, true},
 		{"TS", "3A00", atr{}, true},
 		{"cut in TB1", "3B21", atr{}, true},
@@ -182,6 +183,21 @@ func TestDescribe(t *testing.T) {
 	good := usb.Interface{Number: 3, Class: usb.ClassCCID, Extra: [][]byte{class}, Endpoints: ep}
 	if d, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{good}}); err != nil || d.Interface != 3 || d.MaxMessage != 271 {
 		t.Fatalf("%+v %v", d, err)
+	}
+	own := good
+	own.Class = 0xff
+	if d, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{own}}); err != nil || d.Interface != 3 {
+		t.Fatalf("a maker's own class: %+v %v", d, err)
+	}
+	short := bytes.Clone(class)
+	short[44], short[42] = 7, 1 // 263 bytes, TPDU
+	own.Extra = [][]byte{short}
+	if d, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{own}}); err != nil || d.MaxMessage != 263 {
+		t.Fatalf("263 bytes: %+v %v", d, err)
+	}
+	own.Extra = nil
+	if _, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{own}}); !errors.Is(err, ErrNoReader) {
+		t.Fatalf("no reader: %v", err)
 	}
 	if _, err := Describe(&usb.Descriptors{}); !errors.Is(err, ErrNoReader) {
 		t.Fatalf("no reader: %v", err)

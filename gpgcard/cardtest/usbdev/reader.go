@@ -43,6 +43,7 @@ type reader struct {
 	empty bool
 	gen   int // counts aborted commands
 	t1    *cardT1
+	speed byte // Fi and Di that the host has set; 0: none
 
 	apdu     []byte // a chained command that is still arriving
 	chaining bool
@@ -154,6 +155,7 @@ func (r *reader) execute(m []byte) {
 			r.fail(m, 7)
 			return
 		}
+		r.speed = m[headerLen]
 		r.reply(m, rdrParameters, 0, 0, 1, m[headerLen:])
 	case pcXfrBlock:
 		if !r.on && r.d.p.AlwaysOn {
@@ -168,6 +170,10 @@ func (r *reader) execute(m []byte) {
 		}
 		switch r.d.p.Features & 0x70000 {
 		case 0x10000:
+			if r.d.p.Features&0xc0 == 0 && r.speed != 0 && r.speed != 0x11 {
+				r.fail(m, errMute) // nobody has told the card by PPS
+				return
+			}
 			r.t1.receive(m)
 		case 0x20000:
 			if len(m)-headerLen > 261 || len(m) > headerLen+5 && m[headerLen+4] == 0 {
@@ -192,7 +198,7 @@ func (r *reader) powerOn(m []byte) {
 		r.fail(m, 7) // the voltage is for the host to choose
 		return
 	}
-	r.busy = true
+	r.busy, r.speed = true, 0
 	epoch, warm := r.d.epoch, r.on && r.d.p.AlwaysOn
 	d := r.d
 	d.work.do(func() {
