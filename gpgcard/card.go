@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -112,6 +113,8 @@ type Card struct {
 	quirks     []Quirk
 	verified   bool // a PIN, since the application was selected
 	kdf        *kdf // nil: PINs are sent as they are
+	wait       func(touch bool)
+	touch      [slots]TouchPolicy // as last read
 }
 
 // New selects the OpenPGP application on a link (clause 7.2.1) and reads what the
@@ -178,7 +181,17 @@ func (c *Card) readApplicationData(ctx context.Context) (*applicationData, error
 			b = appendTLV(b, tag, v)
 		}
 	}
-	return parseApplicationData(b)
+	d, err := parseApplicationData(b)
+	if err != nil {
+		return nil, err
+	}
+	for s, t := range d.touch {
+		c.touch[s] = TouchOff
+		if len(t) > 0 {
+			c.touch[s] = TouchPolicy(t[0])
+		}
+	}
+	return d, nil
 }
 
 // Close ends every PIN verification and gives the reader back. An error says that the
@@ -226,11 +239,51 @@ func (c *Card) Serial() Serial { return c.serial }
 func (c *Card) Terminated() bool { return c.terminated }
 
 // OnWait calls f whenever the card asks for more time (touch: it waits for its
-// button), as far as the reader tells. A nil f removes it.
+// button), as far as the reader tells. Where the slot's policy wants a touch, f(true)
+// comes before the command, and every five seconds while it lasts, on any reader. f
+// may be called from another goroutine, never twice at once. A nil f removes it.
 func (c *Card) OnWait(f func(touch bool)) {
-	if w, ok := c.link.(Waiter); ok {
-		w.SetWait(f)
+	c.wait = nil
+	if f != nil {
+		var mu sync.Mutex
+		c.wait = func(touch bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			f(touch)
+		}
 	}
+	if w, ok := c.link.(Waiter); ok {
+		w.SetWait(c.wait)
+	}
+}
+
+// touchEvery is how often a person is reminded.
+const touchEvery = 5 * time.Second
+
+// withKey sends a command that uses the slot's key, and announces the touch that it needs.
+func (c *Card) withKey(ctx context.Context, s Slot, cmd command) ([]byte, error) {
+	if c.wait == nil || c.touch[s] == TouchOff {
+		return c.do(ctx, cmd)
+	}
+	c.wait(true)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func(wait func(bool)) {
+		defer close(stopped)
+		t := time.NewTicker(touchEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-t.C:
+				wait(true)
+			}
+		}
+	}(c.wait)
+	out, err := c.do(ctx, cmd)
+	close(stop)
+	<-stopped
+	return out, err
 }
 
 // reset selects the application again after a power cycle.

@@ -374,7 +374,7 @@ func (c *Card) Certificate(ctx context.Context, id Identity, user *secret.Buffer
 
 	var out bytes.Buffer
 	write := func(p interface{ Serialize(io.Writer) error }, err error) error {
-		if err = errors.Join(signer.err, err); err != nil {
+		if err = signer.cause(err); err != nil {
 			return err
 		}
 		return p.Serialize(&out)
@@ -451,7 +451,7 @@ func (c *Card) SignDetached(ctx context.Context, cert *Cert, user *secret.Buffer
 	}
 	h.Write(data)
 	err = sig.Sign(h, signer.privateKey(pub), cfg)
-	if err := errors.Join(signer.err, err); err != nil {
+	if err := signer.cause(err); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer

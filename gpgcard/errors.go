@@ -85,15 +85,33 @@ type PINLengthError struct {
 	Len      int // bytes
 	Min, Max int // bytes
 	Reason   string
+	// Refused: the card itself said no, whatever Min and Max are.
+	Refused bool
 }
 
 func (e *PINLengthError) Error() string {
+	if e.Refused && e.Len >= e.Min && e.Len <= e.Max {
+		return fmt.Sprintf("the card refuses a %v of %d bytes, or any change in its present state; it says that it takes %d to %d", e.Which, e.Len, e.Min, e.Max)
+	}
 	s := fmt.Sprintf("the %v has %d bytes; this card takes %d to %d", e.Which, e.Len, e.Min, e.Max)
 	if e.Reason != "" {
 		s += " (" + e.Reason + ")"
 	}
 	return s
 }
+
+// A HalfSetError says that the new admin PIN is in force and the new user PIN is not.
+type HalfSetError struct {
+	Err  error // why the user PIN could not be set
+	Back error // why the admin PIN could not be put back
+}
+
+func (e *HalfSetError) Error() string {
+	return fmt.Sprintf("the new admin PIN is in force, the user PIN is as before: %v (putting the admin PIN back: %v)", e.Err, e.Back)
+}
+
+// Unwrap returns the user PIN's error.
+func (e *HalfSetError) Unwrap() error { return e.Err }
 
 // An AlgorithmError says that a slot does not take an algorithm.
 type AlgorithmError struct {

@@ -416,7 +416,7 @@ func revocation(pub *packet.PublicKey, priv *packet.PrivateKey, at time.Time, si
 	sig.RevocationReason = &reason
 	err = sig.RevokeKey(pub, priv, packetConfig(at))
 	if signer != nil {
-		err = errors.Join(signer.err, err)
+		err = signer.cause(err)
 	}
 	if err != nil {
 		return nil, err

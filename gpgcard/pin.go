@@ -145,6 +145,11 @@ func (c *Card) ChangePIN(ctx context.Context, which PIN, old, new *secret.Buffer
 	if err := c.CheckPIN(ctx, which, new); err != nil {
 		return err
 	}
+	return c.changePIN(ctx, which, old, new)
+}
+
+// changePIN lets the card judge the length.
+func (c *Card) changePIN(ctx context.Context, which PIN, old, new *secret.Buffer) error {
 	if err := c.guard(ctx, which); err != nil {
 		return err
 	}
@@ -169,7 +174,7 @@ func (c *Card) ChangePIN(ctx context.Context, which PIN, old, new *secret.Buffer
 	_, err = c.do(ctx, command{name: "CHANGE REFERENCE DATA", ins: insChange, p2: ref, data: both.Bytes()})
 	if isStatus(err, swConditions) || isStatus(err, swWrongData) || isStatus(err, swWrongLength) {
 		lo, hi, _ := c.pinLimits(ctx, which)
-		return fmt.Errorf("%w: %w", &PINLengthError{Which: which, Len: new.Len(), Min: lo, Max: hi, Reason: "or the card refuses a change in its present state"}, err)
+		return fmt.Errorf("%w: %w", &PINLengthError{Which: which, Len: new.Len(), Min: lo, Max: hi, Refused: true}, err)
 	}
 	return c.pinError(ctx, which, err)
 }
@@ -181,16 +186,23 @@ func (c *Card) CheckPIN(ctx context.Context, which PIN, pin *secret.Buffer) erro
 	if err != nil {
 		return err
 	}
-	if n := pin.Len(); n < lo || n > hi {
-		e := &PINLengthError{Which: which, Len: n, Min: lo, Max: hi}
-		for _, q := range c.quirks {
-			if n < q.MinPIN || q.MaxPIN > 0 && n > q.MaxPIN {
-				e.Reason = q.ID + ": " + q.Text
-			}
-		}
+	if e := c.pinLength(which, pin.Len(), lo, hi); e != nil {
 		return e
 	}
 	return nil
+}
+
+func (c *Card) pinLength(which PIN, n, lo, hi int) *PINLengthError {
+	if n >= lo && n <= hi {
+		return nil
+	}
+	e := &PINLengthError{Which: which, Len: n, Min: lo, Max: hi}
+	for _, q := range c.quirks {
+		if n < q.MinPIN || q.MaxPIN > 0 && n > q.MaxPIN {
+			e.Reason = q.ID + ": " + q.Text
+		}
+	}
+	return e
 }
 
 // pinLimits returns the shortest and longest PIN, in bytes (clause 4.3.1, DO C4
@@ -205,15 +217,20 @@ func (c *Card) pinLimits(ctx context.Context, which PIN) (shortest, longest int,
 }
 
 func (c *Card) limits(st pwStatus, which PIN) (shortest, longest int) {
+	return c.limitsWith(st, which, c.kdf != nil)
+}
+
+// limitsWith is limits with and without hashed PINs: a reset ends the hashing.
+func (c *Card) limitsWith(st pwStatus, which PIN, kdf bool) (shortest, longest int) {
 	shortest, longest = 6, int(st.maxLen[which.index()])
 	if which != UserPIN {
 		shortest = 8
 	}
-	if c.kdf != nil {
+	if kdf {
 		longest = maxKDFPIN // the card sees the hash only
 	}
 	for _, q := range c.quirks {
-		if c.kdf == nil || !q.NotWithKDF {
+		if !kdf || !q.NotWithKDF {
 			shortest = max(shortest, q.MinPIN)
 		}
 		if q.MaxPIN > 0 {
@@ -293,7 +310,9 @@ func (c *Card) SetResetCode(ctx context.Context, admin, code *secret.Buffer) err
 // *PINError with at least one try left. With two tries left, only the new one is
 // tried, and with AllowLastTry then the factory's.
 //
-// The keys must be on the card before: a Gnuk without keys refuses a user PIN.
+// The keys must be on the card before: a Gnuk without keys refuses a user PIN (ErrNoKey,
+// before anything is changed). If the card refuses the user PIN after the admin PIN was
+// set, the factory's is put back; a *HalfSetError says that this failed, too.
 func (c *Card) SetPINs(ctx context.Context, user, admin *secret.Buffer) error {
 	if err := c.CheckPIN(ctx, AdminPIN, admin); err != nil {
 		return err
@@ -301,16 +320,43 @@ func (c *Card) SetPINs(ctx context.Context, user, admin *secret.Buffer) error {
 	if err := c.CheckPIN(ctx, UserPIN, user); err != nil {
 		return err
 	}
-	if err := c.setPIN(ctx, AdminPIN, admin); err != nil {
+	if err := c.keysFirst(ctx); err != nil {
 		return err
 	}
-	return c.setPIN(ctx, UserPIN, user)
-}
-
-func (c *Card) setPIN(ctx context.Context, which PIN, new *secret.Buffer) error {
-	st, err := c.pwStatus(ctx)
+	changed, err := c.setPIN(ctx, AdminPIN, admin)
 	if err != nil {
 		return err
+	}
+	_, err = c.setPIN(ctx, UserPIN, user)
+	if err == nil || !changed {
+		return err
+	}
+	// One without the other is a state that nobody has on paper.
+	factory := FactoryPIN(AdminPIN)
+	defer factory.Wipe()
+	if back := c.changePIN(ctx, AdminPIN, admin, factory); back != nil {
+		return &HalfSetError{Err: err, Back: back}
+	}
+	return err
+}
+
+// keysFirst is ErrNoKey on a card that sets no user PIN before it has keys.
+func (c *Card) keysFirst(ctx context.Context) error {
+	if !c.quirk(func(q Quirk) bool { return q.KeysFirst }) {
+		return nil
+	}
+	d, err := c.applicationData(ctx)
+	if err == nil && d.fpr == [slots][20]byte{} {
+		err = fmt.Errorf("%v: %w; a Gnuk changes its user PIN only when it has keys", UserPIN, ErrNoKey)
+	}
+	return err
+}
+
+// setPIN reports whether it has replaced the factory's.
+func (c *Card) setPIN(ctx context.Context, which PIN, new *secret.Buffer) (changed bool, err error) {
+	st, err := c.pwStatus(ctx)
+	if err != nil {
+		return false, err
 	}
 	// Two PINs may be tried, and one try has to remain. Where only one may be, it is
 	// the new one: an earlier call was cut after the card had refused the factory's.
@@ -319,16 +365,16 @@ func (c *Card) setPIN(ctx context.Context, which PIN, new *secret.Buffer) error 
 	if few {
 		err = c.Verify(ctx, which, new)
 		if !errors.As(err, &wrong) || wrong.Left == 0 || !c.AllowLastTry {
-			return err
+			return false, err
 		}
 	}
 	factory := FactoryPIN(which)
 	defer factory.Wipe()
 	err = c.ChangePIN(ctx, which, factory, new)
 	if few || !errors.As(err, &wrong) {
-		return err
+		return err == nil, err
 	}
-	return c.Verify(ctx, which, new)
+	return false, c.Verify(ctx, which, new)
 }
 
 // RequirePINPerSignature sets whether each signature needs the user PIN again (DO

@@ -3,6 +3,7 @@ package gpgcard
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"reown/internal/usbid"
 )
@@ -29,12 +30,17 @@ type Quirk struct {
 	KeepsPIN bool
 	// AvoidKDF: the card offers it, and reports of lock-outs are open.
 	AvoidKDF bool
+	// KeysFirst: a user PIN can be set only when there are keys.
+	KeysFirst bool
+	// OlderMakes: Without is of firmware that does not list RSA 3072 (DO FA).
+	OlderMakes bool
 
 	applies func(c *Card) bool
 }
 
-// quirks is the table. A quirk is chosen by USB ids where the reader tells them
-// and by the AID's manufacturer, never by an ATR.
+// quirks is the table. A quirk is chosen by USB ids where the reader tells them, by the
+// reader's name where pcscd stands between, and by the AID's manufacturer and version;
+// never by an ATR. Where it cannot be told which of two makes it is, the stricter holds.
 var quirks = []Quirk{
 	{
 		ID: "RQ001", Text: "Nitrokey Pro and Librem Key take PINs of at most 25 characters for HOTP", MaxPIN: 25,
@@ -49,16 +55,14 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStorage) },
 	},
 	{
-		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: 14, NotWithKDF: true,
+		ID: "RQ003", Text: "Nitrokey Start, and what cannot be told from one, wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: 14, NotWithKDF: true,
 		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
-		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) },
+		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) || c.gnuk() && c.unnamed() },
 	},
 	{
-		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
-		Link: "https://github.com/Nitrokey/nitrokey-start-firmware/issues/77",
-		applies: func(c *Card) bool {
-			return c.make(0xfffe) || c.make(0xf517) || c.usb(usbid.NitrokeyStart) || c.usb(usbid.Gnuk)
-		},
+		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, KeysFirst: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
+		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/77",
+		applies: (*Card).gnuk,
 	},
 	{
 		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs", KeepUIFLast: true, KDFByPut: true, Prefer: RSA4096,
@@ -71,7 +75,7 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(usbid.NitrokeyStart) },
 	},
 	{
-		ID: "RQ008", Text: "CanoKey makes no RSA keys above 2048 bits", Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
+		ID: "RQ008", Text: "CanoKey of 2022 makes no RSA keys above 2048 bits", OlderMakes: true, Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
 		Link:    "https://github.com/linuxboot/heads/blob/master/initrd/bin/oem-factory-reset.sh",
 		applies: func(c *Card) bool { return c.make(0xf1d0) },
 	},
@@ -95,29 +99,52 @@ func quirksOf(c *Card) []Quirk {
 	return out
 }
 
-func (c *Card) usb(id usbid.ID) bool {
-	return id == usbid.ID{Vendor: c.reader.VID, Product: c.reader.PID}
+// names are parts of the readers' names that pcscd makes of what a device says of itself.
+var names = map[usbid.ID]string{
+	usbid.NitrokeyPro: "nitrokey pro", usbid.NitrokeyStorage: "nitrokey storage", usbid.NitrokeyStart: "nitrokey start",
+	usbid.Nitrokey3: "nitrokey 3", usbid.LibremKey: "librem key", usbid.Gnuk: "gnuk",
 }
+
+// usb says whether the token is the one with that id.
+func (c *Card) usb(id usbid.ID) bool {
+	if !c.usbUnknown() {
+		return id == usbid.ID{Vendor: c.reader.VID, Product: c.reader.PID}
+	}
+	return names[id] != "" && strings.Contains(strings.ToLower(c.reader.Name), names[id])
+}
+
+// unnamed: nothing tells the token apart from others with the same application.
+func (c *Card) unnamed() bool {
+	if !c.usbUnknown() {
+		return false
+	}
+	for id := range names {
+		if c.usb(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// gnuk says whether it is one: by its ids, or by the AID. Its numbers are those of FSIJ
+// and of nobody (FFFE).
+func (c *Card) gnuk() bool {
+	return c.make(0xfffe) || c.make(0xf517) || c.usb(usbid.NitrokeyStart) || c.usb(usbid.Gnuk)
+}
+
 func (c *Card) usbUnknown() bool   { return c.reader.VID == 0 }
 func (c *Card) make(m uint16) bool { return !c.terminated && c.serial.Manufacturer == m }
 
-// algorithms lists what the card can make keys of in all three slots, the best for
-// this make first.
-func (c *Card) algorithms(ctx context.Context, d *applicationData) []Algorithm {
-	prefer, without := RSA3072, map[Algorithm]bool{}
-	for _, q := range c.quirks {
-		if q.Prefer != 0 {
-			prefer = q.Prefer
+// listed counts for each algorithm the slots that take it. told: by the card itself.
+func (c *Card) listed(ctx context.Context, d *applicationData) (slotsOf map[Algorithm]int, told bool) {
+	if !c.caps.algorithms {
+		slotsOf = map[Algorithm]int{}
+		for s := range slots {
+			if a, err := parseAttribute(s, d.attr[s]); err == nil {
+				slotsOf[a.Algorithm]++
+			}
 		}
-		for _, a := range q.Without {
-			without[a] = true
-		}
-	}
-	// A card without a list: ZeitControl's has RSA and the NIST curves, and any card
-	// has what it is set to.
-	listed := map[Algorithm]int{RSA2048: 3, RSA3072: 3, RSA4096: 3, P256: 3, P384: 3, P521: 3}
-	if !c.make(0x0005) {
-		listed[Curve25519] = 3
+		return slotsOf, true
 	}
 	if b, err := c.getData(ctx, 0xfa); err == nil {
 		found := map[Algorithm]int{}
@@ -131,15 +158,32 @@ func (c *Card) algorithms(ctx context.Context, d *applicationData) []Algorithm {
 			}
 		}
 		if len(found) > 0 {
-			listed = found
+			return found, true
 		}
 	}
-	if !c.caps.algorithms {
-		listed = map[Algorithm]int{}
-		for s := range slots {
-			if a, err := parseAttribute(s, d.attr[s]); err == nil {
-				listed[a.Algorithm]++
-			}
+	// A card without a list: ZeitControl's has RSA and the NIST curves, and any card
+	// has what it is set to.
+	slotsOf = map[Algorithm]int{RSA2048: 3, RSA3072: 3, RSA4096: 3, P256: 3, P384: 3, P521: 3}
+	if !c.make(0x0005) {
+		slotsOf[Curve25519] = 3
+	}
+	return slotsOf, false
+}
+
+// algorithms lists what the card can make keys of in all three slots, the best for
+// this make first.
+func (c *Card) algorithms(ctx context.Context, d *applicationData) []Algorithm {
+	listed, told := c.listed(ctx, d)
+	prefer, without := RSA3072, map[Algorithm]bool{}
+	for _, q := range c.quirks {
+		if q.Prefer != 0 {
+			prefer = q.Prefer
+		}
+		if q.OlderMakes && told && listed[RSA3072] > 0 {
+			continue // newer firmware, which has learnt it
+		}
+		for _, a := range q.Without {
+			without[a] = true
 		}
 	}
 	var out []Algorithm

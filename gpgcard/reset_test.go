@@ -243,7 +243,7 @@ func TestTouch(t *testing.T) {
 			t.Fatal(err)
 		}
 		// No PIN is blocked by it, whatever the card's word is.
-		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOff); !errors.Is(err, gpgcard.ErrNoTouch) || errors.Is(err, gpgcard.ErrBlocked) {
+		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOff); !errors.Is(err, gpgcard.ErrTouchFixed) || errors.Is(err, gpgcard.ErrBlocked) {
 			t.Fatalf("%s, fixed: %v", p.Name, err)
 		}
 	}

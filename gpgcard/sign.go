@@ -36,7 +36,7 @@ func (c *Card) computeSignature(ctx context.Context, pin *secret.Buffer, alg Alg
 	if err := c.verify(ctx, UserPIN, refSign, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.do(ctx, command{name: "signing", ins: insPSO, p1: 0x9e, p2: 0x9a, data: in, want: wantLong})
+	out, err := c.withKey(ctx, Signature, command{name: "signing", ins: insPSO, p1: 0x9e, p2: 0x9a, data: in, want: wantLong})
 	switch {
 	case isStatus(err, swRefNotFound):
 		return nil, fmt.Errorf("%v: %w: %w", Signature, ErrNoKey, err)
@@ -65,7 +65,7 @@ func (c *Card) Authenticate(ctx context.Context, pin *secret.Buffer, input []byt
 	if err := c.Verify(ctx, UserPIN, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.do(ctx, command{name: "INTERNAL AUTHENTICATE", ins: insAuth, data: input, want: wantLong})
+	out, err := c.withKey(ctx, Authentication, command{name: "INTERNAL AUTHENTICATE", ins: insAuth, data: input, want: wantLong})
 	if isStatus(err, swRefNotFound) {
 		return nil, fmt.Errorf("%v: %w: %w", Authentication, ErrNoKey, err)
 	}
@@ -92,7 +92,7 @@ func (c *Card) Decipher(ctx context.Context, pin *secret.Buffer, input []byte) (
 	if err := c.Verify(ctx, UserPIN, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.do(ctx, command{name: "decrypting", ins: insPSO, p1: 0x80, p2: 0x86, data: data, want: wantLong})
+	out, err := c.withKey(ctx, Decryption, command{name: "decrypting", ins: insPSO, p1: 0x80, p2: 0x86, data: data, want: wantLong})
 	if isStatus(err, swRefNotFound) {
 		return nil, fmt.Errorf("%v: %w: %w", Decryption, ErrNoKey, err)
 	}
@@ -111,6 +111,14 @@ type cardSigner struct {
 	pin *secret.Buffer
 	alg Algorithm
 	err error
+}
+
+// cause is why a signature was not made, once: go-crypto passes an ECDSA signer's error on.
+func (s *cardSigner) cause(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return err
 }
 
 func (s *cardSigner) Public() crypto.PublicKey { return nil }

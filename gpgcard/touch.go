@@ -45,6 +45,9 @@ func touchName(do []byte) string {
 // ErrNoTouch says that the card has no button, or not for this policy.
 var ErrNoTouch = errors.New("the card does not offer this touch policy")
 
+// ErrTouchFixed says that the policy in force can only be ended by a reset.
+var ErrTouchFixed = errors.New("the touch policy is fixed")
+
 // SetTouch sets a slot's touch policy. A key that is generated or imported later
 // resets it on some cards (quirk RQ005), so it is set last. admin nil means the
 // factory PIN.
@@ -58,6 +61,9 @@ func (c *Card) SetTouch(ctx context.Context, admin *secret.Buffer, s Slot, p Tou
 	}
 	if d.touch[s][0] == byte(p) {
 		return nil
+	}
+	if was := TouchPolicy(d.touch[s][0]); was == TouchFixed || was == TouchCachedFixed {
+		return fmt.Errorf("%w: it is %v until the card is reset", ErrTouchFixed, was)
 	}
 	if err := c.admin(ctx, admin); err != nil {
 		return err

@@ -18,10 +18,10 @@ type Bus struct {
 var _ gpgcard.Bus = Bus{}
 
 // Readers lists the daemon's readers. Without a daemon there are none, which is
-// no error: tokens are then reached over USB.
+// no error (tokens are then reached over USB) unless its socket was named.
 func (b Bus) Readers(ctx context.Context) ([]gpgcard.Reader, error) {
 	c, err := Dial(ctx, b.Socket)
-	if errors.Is(err, ErrNotRunning) {
+	if errors.Is(err, ErrNotRunning) && b.Socket == "" {
 		return nil, nil
 	}
 	if err != nil {
