@@ -39,8 +39,8 @@ type Quirk struct {
 }
 
 // quirks is the table. A quirk is chosen by USB ids where the reader tells them, by the
-// reader's name where pcscd stands between, and by the AID's manufacturer and version;
-// never by an ATR. Where it cannot be told which of two makes it is, the stricter holds.
+// reader's name where pcscd stands between, and by the AID's manufacturer; never by an
+// ATR.
 var quirks = []Quirk{
 	{
 		ID: "RQ001", Text: "Nitrokey Pro and Librem Key take PINs of at most 25 characters for HOTP", MaxPIN: 25,
@@ -55,9 +55,9 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStorage) },
 	},
 	{
-		ID: "RQ003", Text: "Nitrokey Start, and what cannot be told from one, wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: 14, NotWithKDF: true,
+		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: startMin, NotWithKDF: true,
 		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
-		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) || c.gnuk() && c.unnamed() },
+		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) },
 	},
 	{
 		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, KeysFirst: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
@@ -98,6 +98,9 @@ func quirksOf(c *Card) []Quirk {
 	}
 	return out
 }
+
+// startMin is the shortest PIN of a Nitrokey Start, in bytes.
+const startMin = 14
 
 // names are parts of the readers' names that pcscd makes of what a device says of itself.
 var names = map[usbid.ID]string{

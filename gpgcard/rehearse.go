@@ -20,6 +20,9 @@ type Plan struct {
 // ErrNoReset, *PINLengthError for each PIN, *AlgorithmError for each slot, ErrNoKDF,
 // ErrNotImportable, ErrTooLarge. err says that the card could not be asked.
 //
+// A Gnuk that may be a Nitrokey Start is judged as one: it would take its keys, and then
+// refuse the PINs.
+//
 // A terminated card answers nothing: it has no problem that can be known.
 func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err error) {
 	if c.terminated {
@@ -43,6 +46,8 @@ func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err erro
 		lo, hi := c.limitsWith(d.pw, which, p.KDF)
 		if e := c.pinLength(which, pin.Len(), lo, hi); e != nil {
 			add(e)
+		} else if n := pin.Len(); n < startMin && !p.KDF && c.gnuk() && c.unnamed() {
+			add(&PINLengthError{Which: which, Len: n, Min: startMin, Max: hi, Reason: "it may be a Nitrokey Start; nothing here says that it is not"})
 		}
 	}
 	if p.Algorithm == 0 {

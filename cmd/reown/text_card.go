@@ -44,6 +44,7 @@ var cardTexts = []errorText{
 	{typ: typeOf[*gpgcard.StatusError](), What: "The security key refused a command, with the code in the line above.", Data: "Your files are untouched. The step is not finished.", Do: "Plug it in again and repeat. If it stays so, `reown card status` and the code help whoever helps you."},
 	{err: keybox.ErrMalformed, What: "The key ring (pubring.kbx) is damaged.", Data: "Nothing was changed.", Do: "If it is the one in the firmware, the firmware image is damaged or was tampered with: do not trust it, write a good image."},
 	{err: pcsc.ErrNotRunning, What: "The smart card service (pcscd) is not running.", Data: "Nothing was changed.", Do: "Start it, or reach the key over USB directly with --card usb."},
+	{err: pcsc.ErrHung, What: "The smart card service (pcscd) runs and does not answer.", Data: "Your files are untouched. The step is not finished.", Do: "Unplug the security key, restart pcscd, plug the key in and repeat; or reach it over USB directly with --card usb."},
 	{typ: typeOf[pcsc.Code](), What: "The smart card service (pcscd) could not do what it was asked; the line above says why.", Data: "Your files are untouched. The step is not finished.", Do: "Plug the security key in again and repeat, or reach it over USB directly with --card usb."},
 	{err: pcsc.ErrProtocol, What: "The smart card service (pcscd) answered something that makes no sense.", Data: "Nothing was changed.", Do: "Restart it, or reach the key over USB directly with --card usb."},
 }

@@ -21,6 +21,28 @@ var ErrNotRunning = errors.New("pcscd is not running")
 // ErrProtocol says that the daemon answered something that is not its protocol.
 var ErrProtocol = errors.New("pcscd sent a malformed answer")
 
+// ErrHung says that the daemon took a question and has not answered it in a time in
+// which a working one does.
+var ErrHung = errors.New("pcscd does not answer")
+
+// Times that the daemon may take, for itself and to power a card on. A card at work on
+// a command has no limit.
+var (
+	daemonTime = 20 * time.Second
+	cardTime   = 90 * time.Second
+)
+
+// within runs f with a limit of this package beside the caller's.
+func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := f(inner)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w within %v", ErrHung, limit)
+	}
+	return err
+}
+
 // A Code is a return value of pcscd (pcsclite.h).
 type Code uint32
 
@@ -114,7 +136,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, fmt.Errorf("socket for pcscd: %w", err)
 	}
 	c := &Client{fd: fd}
-	if err := c.connect(ctx, path); err != nil {
+	if err := within(ctx, daemonTime, func(ctx context.Context) error { return c.connect(ctx, path) }); err != nil {
 		c.closeFD()
 		return nil, err
 	}
@@ -185,11 +207,14 @@ type ReaderState struct {
 
 // Readers lists the readers, empty ones too.
 func (c *Client) Readers(ctx context.Context) ([]ReaderState, error) {
-	if err := c.send(ctx, words(0, cmdReadersState)); err != nil {
-		return nil, err
-	}
 	b := make([]byte, maxReaders*readerStateSz)
-	if err := c.recv(ctx, b); err != nil {
+	err := within(ctx, daemonTime, func(ctx context.Context) error {
+		if err := c.send(ctx, words(0, cmdReadersState)); err != nil {
+			return err
+		}
+		return c.recv(ctx, b)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return parseReaders(b)
@@ -244,7 +269,11 @@ func (c *Client) Connect(ctx context.Context, reader string, exclusive bool) (*C
 	q = append(q, reader...)
 	q = append(q, make([]byte, readerNameLen-len(reader))...)
 	q = append(q, words(share, protoT0|protoT1, 0, 0, 0)...)
-	r, err := c.call(ctx, cmdConnect, q)
+	var r []byte
+	err := within(ctx, cardTime, func(ctx context.Context) (err error) {
+		r, err = c.call(ctx, cmdConnect, q)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +288,9 @@ func (c *Client) Connect(ctx context.Context, reader string, exclusive bool) (*C
 }
 
 // Begin starts a transaction: no other program reaches the card until End.
-func (k *Card) Begin(ctx context.Context) error { return k.simple(ctx, cmdBegin, words(k.handle, 0)) }
+func (k *Card) Begin(ctx context.Context) error {
+	return within(ctx, cardTime, func(ctx context.Context) error { return k.simple(ctx, cmdBegin, words(k.handle, 0)) })
+}
 
 // End ends the transaction and leaves the card as it is.
 func (k *Card) End(ctx context.Context) error {

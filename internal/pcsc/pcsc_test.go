@@ -134,3 +134,17 @@ func FuzzReplies(f *testing.F) {
 		}
 	})
 }
+
+// TestHung: a daemon that stops answering is left, wherever it stops but in a command.
+func TestHung(t *testing.T) {
+	d, k := daemonTime, cardTime
+	daemonTime, cardTime = 50*time.Millisecond, 50*time.Millisecond
+	defer func() { daemonTime, cardTime = d, k }()
+	all := conversation()
+	table := 24 + maxReaders*readerStateSz
+	for name, n := range map[string]int{"version": 0, "context": 12, "readers": 24, "connect": table, "transaction": table + 152} {
+		if _, err := talk(context.Background(), serve(t, all[:n], true)); !errors.Is(err, ErrHung) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
