@@ -13,6 +13,7 @@ type past struct {
 	judge.History
 	receipt *Receipt
 	owner   string // fingerprint of the key that made it
+	primary string // and of that key's certificate: it is another one where the card holds subkeys
 }
 
 // Past measures the history. What could not be measured stays the zero value.
@@ -100,7 +101,11 @@ func (s *Snapshot) noted(t *TPMInfo, disks []DiskInfo, f *past) {
 	if err != nil {
 		return
 	}
-	f.owner = fprs[0]
+	keys, err := s.m.PGP.Keys(cert)
+	if err != nil || len(keys) == 0 {
+		return
+	}
+	f.owner, f.primary = fprs[0], keys[0]
 	switch _, err := readCertificate(s.ctx, s.m, cert); {
 	case err == nil:
 		f.Certificate = judge.DocumentOurs
@@ -140,7 +145,7 @@ func (s *Snapshot) noted(t *TPMInfo, disks []DiskInfo, f *past) {
 // ring says whose the chip's keys are. A run's key is told by what it has signed; a seller's, by
 // a statement about this machine.
 func (s *Snapshot) ring(h *Handover, f *past) {
-	owner, r := f.owner, f.receipt
+	owner, r := f.primary, f.receipt
 	fw, err := s.Firmware()
 	if err != nil {
 		return
