@@ -42,6 +42,8 @@ var (
 	ErrReencrypting = errors.New("a re-encryption is in progress on this volume")
 	// ErrUnproven: the point up to which the data has been re-encrypted cannot be proven.
 	ErrUnproven = errors.New("cannot prove how far the re-encryption went")
+	// ErrNoRescue: there is no unprotected re-encryption; what there is, Resume finishes.
+	ErrNoRescue = errors.New("no unprotected re-encryption to rescue")
 	// ErrInDoubt: of an interrupted hotzone there are blocks that are neither what
 	// their checksums say nor what the new key makes of that.
 	ErrInDoubt = errors.New("the checksums of the interrupted part do not fit its data")

@@ -2,6 +2,7 @@ package luks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -79,8 +80,8 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 		return Rescue{r.offset, r.length, r.total}, nil
 	}
 	none := r != nil && r.slot.area.typ == "none"
-	if r == nil || r.crash || r.finished && none {
-		return Rescue{}, unsupported("rescue of a volume at rest, or of one that is interrupted in a protected hotzone; resume it instead")
+	if r == nil || r.crash {
+		return Rescue{}, ErrNoRescue
 	}
 	_, newKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.newDigest))
 	if err != nil {
@@ -88,8 +89,14 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	}
 	defer newKey.Wipe()
 	_, oldKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.oldDigest))
-	if err != nil {
+	gone := none && r.finished && errors.Is(err, ErrWrongPassphrase)
+	if err != nil && !gone {
 		return Rescue{}, oldKeyError(err)
+	}
+	if gone {
+		// cryptsetup has destroyed the old keyslot, as the last thing before it closes the
+		// header. Resume closes it.
+		return Rescue{Position: r.total, Total: r.total}, nil
 	}
 	defer oldKey.Wipe()
 	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
@@ -112,7 +119,7 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 		return v.rescueDone(ctx, s, oldKey, newKey)
 	}
 	found, err = s.position(ctx)
-	if err != nil || o.DryRun {
+	if err != nil || o.DryRun || r.finished {
 		return found, err
 	}
 	return found, v.adopt(ctx, s, found, oldKey, newKey)
@@ -251,7 +258,11 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 
 	lastNew, firstOld := max(s.r.offset, s.atLeast), s.r.total // ends of what is proven
 	twice, firstTwice := int64(0), int64(-1)
-	if err := s.each(ctx, s.r.offset, s.r.total, true, func(pos int64, x verdict) {
+	from := s.r.offset
+	if s.r.finished {
+		from = 0
+	}
+	if err := s.each(ctx, from, s.r.total, true, func(pos int64, x verdict) {
 		switch {
 		case x == isTwice:
 			twice += s.unit
@@ -269,6 +280,15 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 	found := Rescue{Position: min(lastNew, firstOld), Total: s.r.total}
 	if twice > 0 {
 		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice, twice, firstTwice)
+	}
+	if s.r.finished {
+		// The header says that all is new. A run that cryptsetup began again from here, by
+		// mistake, would be seen above.
+		if firstOld < s.r.total {
+			return found, fmt.Errorf("%w: the header calls all data done, and byte %d is under the old key", ErrLeftBehind, firstOld)
+		}
+		found.Position, found.Mixed = s.r.total, 0
+		return found, nil
 	}
 	if firstOld > lastNew {
 		return found, fmt.Errorf("%w: from byte %d to byte %d of the data everything looks random under both keys", ErrUnproven, lastNew, firstOld)

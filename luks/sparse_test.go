@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -191,5 +192,48 @@ func TestRevisitSparse(t *testing.T) {
 	}
 	if points == 0 {
 		t.Error("there is no such point")
+	}
+}
+
+// slowData is a disk that takes its time for data.
+type slowData struct{ *lukstest.Disk }
+
+func (d slowData) WriteAt(name string, p []byte, off int64) error {
+	if name == luks.WriteData {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return d.Disk.WriteAt(name, p, off)
+}
+
+// The header after a gap calls all before it done: what was still being written is waited
+// for.
+func TestGapWaits(t *testing.T) {
+	f := format(t, shape{size: 2 << 20, sector: 512, sparse: true})
+	m := &model{f: f, base: f.image(), o: luks.ReencryptOptions{Hotzone: 256 << 10}, block: 512}
+	m.was = m.digest(m.base)
+	d := lukstest.NewDisk(slices.Clone(m.base), 512)
+	d.Record()
+	v, err := luks.OpenDevice("disk", slowData{d}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.SetPassphrase(context.Background(), pass("first"), pass("second")); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Reencrypt(context.Background(), pass("second"), m.o); err != nil {
+		t.Fatal(err)
+	}
+	points := 0
+	for k, op := range d.Log() {
+		if op.Name != luks.WritePrimary || !op.Sync {
+			continue
+		}
+		points++
+		if err := m.survive(lukstest.Replay(m.base, d.Log()[:k+1])); err != nil {
+			t.Errorf("after %d operations: %v", k+1, err)
+		}
+	}
+	if points < 8 {
+		t.Errorf("%d headers", points)
 	}
 }
