@@ -48,6 +48,7 @@ type answers struct {
 	battery bool           // the owner accepted the battery
 	looked  bool           // the person says that the machine shows what he knows
 	sold    bool           // the fingerprint of whom it is from was typed
+	picked  bool           // the boot entry was chosen in this start
 	typing  bool           // the person wants to type it
 	tail    bool           // the number of a security key that works for something else was typed
 	serial  bool           // the person goes on although not all is proven
@@ -71,6 +72,7 @@ type facts struct {
 	dukErr   error          // as from DUK.Possible
 	dukOf    *Snapshot      // when that was asked
 	boot     BootInfo
+	entries  int // the first of those that the page shows, of the startable ones
 	sticks   []Stick
 	badStick error // why the stick that was chosen last cannot be used
 	rates    []int64

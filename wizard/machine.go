@@ -140,6 +140,7 @@ type Begin func(digest string, mark func(salt []byte) (string, error)) error
 
 // Disk is one encrypted volume.
 type Disk interface {
+	DiskRehearsal
 	Info(ctx context.Context) (DiskInfo, error)
 	// ReadRate reads for a moment and returns bytes a second, or 0 where there is too
 	// little to tell.

@@ -2,8 +2,6 @@ package wizard
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -161,30 +159,6 @@ func tookChange(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 		f.forget()
 	}
 	return evJump, nil
-}
-
-// drawEntry asks which system starts by default.
-func drawEntry(v *view) (*ui.Page, error) {
-	p := &ui.Page{Preset: ui.Back, Body: []ui.Block{ui.S(v.t(msg.EntryAsk)), ui.G()}}
-	for i, e := range v.boot.Entries {
-		if i < 9 && (v.boot.Uncertain == nil || !v.boot.Uncertain[i]) {
-			if i == v.a.Entry-1 {
-				p.Default = len(p.Choices)
-			}
-			p.Body = append(p.Body, ui.R(ui.NoMark, strconv.Itoa(i+1), e))
-			p.Choices = append(p.Choices, ui.Choice{ID: strconv.Itoa(i), Label: strconv.Itoa(i + 1), Letter: rune('1' + i)})
-		}
-	}
-	return p, nil
-}
-
-func tookEntry(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	i, err := strconv.Atoi(id)
-	if err != nil {
-		return evGone, fmt.Errorf("which system starts: %w", err)
-	}
-	f.a.Entry = i + 1
-	return evReturn, nil
 }
 
 // drawTail asks for the number of a security key that holds keys which this computer does not know:

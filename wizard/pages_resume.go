@@ -19,7 +19,9 @@ func lookResume(f *flow, ctx context.Context) error {
 	}
 	f.s = measure(ctx, f.m)
 	r, err := f.s.Receipt()
-	f.a.Entry = f.s.entry(r) + 1
+	if !f.a.picked {
+		f.a.Entry = f.s.entry(r) + 1
+	}
 	if err == nil {
 		f.a.Volumes = []string{}
 		for _, x := range r.Volumes {
@@ -82,12 +84,16 @@ func drawResume(v *view) (*ui.Page, error) {
 	default:
 		p.Choices = append(p.Choices, ui.Choice{ID: "anew", Label: v.t(msg.ButtonAnew), Letter: 'a'})
 	}
+	p.Choices = append(p.Choices, v.otherEntry()...)
 	return p, nil
 }
 
 func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	if id == "anew" {
+	switch id {
+	case "anew":
 		return evAside, nil
+	case "entry":
+		return evJump, nil
 	}
 	f.a.looked = true // the six digits, while there are any
 	return evAnswer, nil

@@ -129,7 +129,8 @@ func (v *view) tell(text string) *ui.Page {
 }
 
 func lookProblems(f *flow, ctx context.Context) error {
-	if f.problems = rehearsal(measure(ctx, f.m), f.a.Choices, f.a.battery); len(f.problems) > 0 {
+	f.s = measure(ctx, f.m)
+	if f.problems = rehearsal(f.s, f.a.Choices, f.a.battery); len(f.problems) > 0 {
 		f.excuse = &PreflightError{f.problems}
 	}
 	return nil
@@ -149,11 +150,17 @@ func drawProblems(v *view) (*ui.Page, error) {
 	if slices.ContainsFunc(v.problems, func(x Problem) bool { return x.Offers(SetClock) }) {
 		p.Choices = append(p.Choices, ui.Choice{ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'})
 	}
+	p.Choices = append(p.Choices, v.remedies(v.problems)...)
 	return p, nil
 }
 
 func tookProblems(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	if _, err := f.follow(f.problems, id); err != nil {
+		return evGone, err
+	}
 	switch id {
+	case "entry":
+		return evAside, nil
 	case "battery":
 		f.a.battery = true
 	case "clock":

@@ -131,13 +131,24 @@ func drawFailed(v *view) (*ui.Page, error) {
 		body = append(body, ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedData), data), ui.R(ui.NoMark, v.t(msg.FailedDo), do))
 	}
 	body = append(body, ui.G(), ui.T(v.cause.Error()))
-	return &ui.Page{NoBack: true, Preset: "end", Wait: v.t(msg.WaitMeasure), Body: body, Choices: []ui.Choice{
-		{ID: "retry", Label: v.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: v.t(msg.ButtonEnd), Letter: 'e'}}}, nil
+	p := &ui.Page{NoBack: true, Preset: "end", Wait: v.t(msg.WaitMeasure), Body: body, Choices: []ui.Choice{
+		{ID: "retry", Label: v.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: v.t(msg.ButtonEnd), Letter: 'e'}}}
+	p.Choices = append(p.Choices, v.remedies(v.stopped())...)
+	if step := (*StepError)(nil); errors.As(v.cause, &step) && step.Step == stepBoot().ID {
+		p.Choices = append(p.Choices, v.otherEntry()...)
+	}
+	return p, nil
 }
 
-func tookFailed(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	if id == "retry" {
+func tookFailed(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	if ok, err := f.follow(f.stopped(), id); ok || err != nil {
+		return evAnswer, err
+	}
+	switch id {
+	case "retry":
 		return evAnswer, nil
+	case "entry":
+		return evAside, nil
 	}
 	return evStop, nil
 }

@@ -27,6 +27,7 @@ const (
 	Unreadable    Kind = "device not ready" // which one, and what it said
 
 	CardAlgorithm Kind = "card algorithm"         // its vendor, the kind of key
+	DiskRefuses   Kind = "disk refuses"           // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
 	BootOdd       Kind = "odd in boot"            // what
 	BootFull      Kind = "boot full"              // what
@@ -88,6 +89,7 @@ var kinds = map[Kind]struct {
 	NoEntry:       {msg.ProblemEntries, []Remedy{{AskSeller, msg.RemedyEntries}}},
 	Unreadable:    {msg.ProblemDevice, []Remedy{{TryAgain, msg.RemedyDevice}}},
 	CardAlgorithm: {msg.ProblemAlgorithm, []Remedy{{OtherCard, msg.RemedyCardOld}}},
+	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
 	BootOdd:       {msg.ProblemOdd, []Remedy{{AskSeller, msg.RemedyOdd}}},
 	BootFull:      {msg.ProblemFull, []Remedy{{RemoveOld, msg.RemedyFull}}},
@@ -159,6 +161,11 @@ type (
 	TPMRehearsal interface {
 		Rehearse(ctx context.Context, duk bool) ([]*Finding, error)
 	}
+	// DiskRehearsal builds every header of the disk's run in memory. passphrase: it also gets
+	// a new one.
+	DiskRehearsal interface {
+		Rehearse(ctx context.Context, passphrase bool) ([]*Finding, error)
+	}
 	// BootRehearsal is of /boot.
 	BootRehearsal interface {
 		// Rehearse builds the whole set for an entry (index, from 0) in memory, and has it
@@ -166,6 +173,7 @@ type (
 		Rehearse(ctx context.Context, entry int) ([]*Finding, error)
 		// Trial replaces each file that a run replaces or removes by one with the same content,
 		// and tries whether there is room: only a write tells. Afterwards all is as before.
+		// entry is as above, or -1: nothing is made anew.
 		Trial(ctx context.Context, entry int) ([]*Finding, error)
 	}
 )
@@ -269,6 +277,34 @@ func preflight(s *Snapshot, choice Choices, battery bool) []Problem {
 // rehearsal is preflight with a trial.
 func rehearsal(s *Snapshot, choice Choices, battery bool) []Problem {
 	return (&Rehearsal{Snapshot: s, choice: choice, battery: battery, tries: true}).run()
+}
+
+// RehearseRelease finds all that can stop the laptop's being given up before anything is
+// destroyed. battery: to run on it is accepted; card: the owner's security key is there.
+func RehearseRelease(ctx context.Context, m *Machine, battery, card bool) []Problem {
+	r := &Rehearsal{Snapshot: measure(ctx, m), battery: battery, anew: true}
+	rehearsePreflight(r)
+	if card {
+		switch c, err := r.Card(); {
+		case errors.Is(err, ErrNoCard):
+			r.add("card", CardMissing, err)
+		case err != nil:
+			r.fail("card", err)
+		case c.NoReset:
+			r.add("card", CardNoReset, nil, c.Vendor)
+		}
+	}
+	if _, err := r.Disks(); err != nil {
+		r.fail("disk", err)
+	}
+	if m.TPM != nil {
+		found, err := m.TPM.Rehearse(ctx, false)
+		found = slices.DeleteFunc(found, func(f *Finding) bool { return f.Kind != TPMPresence && f.Kind != TPMLocked }) // nothing is made
+		r.device("tpm", found, err)
+	}
+	found, err := m.Boot.Trial(ctx, -1)
+	r.device("boot", found, err)
+	return r.found
 }
 
 // Rehearse finds all that can stop a run in which every step is done anew, which is a

@@ -42,6 +42,7 @@ const (
 	pageCheck     place = "check"
 	pageChange    place = "change"
 	pageEntry     place = "entry"
+	pageReentry   place = "reentry" // the same, when the work has begun
 	pagePlugSpare place = "plug.spare"
 	pagePlugMain  place = "plug.main"
 	pagePlugStick place = "plug.stick"

@@ -98,6 +98,9 @@ func applyBoot(ctx context.Context, j *Job) error {
 			return err
 		}
 	}
+	if err := j.reentry(ctx, s, cert, r); err != nil {
+		return err
+	}
 	spec := BootSpec{Cert: cert, Entry: s.entry(r)}
 	if spec.Entry < 0 {
 		return &PreflightError{[]Problem{newProblem("entries", NoEntry, nil)}}
@@ -109,6 +112,24 @@ func applyBoot(ctx context.Context, j *Job) error {
 		return err
 	}
 	r.BootFor = key
+	return j.note(ctx, cert, r)
+}
+
+// reentry notes the boot entry that was chosen since the receipt was written. Once the
+// firmware trusts the owner's key, what starts is what that key has signed.
+func (j *Job) reentry(ctx context.Context, s *Snapshot, cert []byte, r *Receipt) error {
+	b, err := s.Boot()
+	if err != nil {
+		return err
+	}
+	i := j.Choice.Entry - 1
+	if i < 0 || i >= len(b.Entries) || i == s.entry(r) {
+		return nil
+	}
+	if holds, err := s.Holds(); err != nil || holds {
+		return err
+	}
+	r.Entry, r.EntryName = i+1, b.Entries[i]
 	return j.note(ctx, cert, r)
 }
 

@@ -65,15 +65,15 @@ func rehearseDisk(r *Rehearsal) {
 	if err != nil {
 		r.fail("disk", err)
 	}
-	for _, d := range disks {
+	for i, d := range disks {
 		if r.chosen(d.UUID) {
-			r.disk(d)
+			r.disk(d, r.m.Disks[i])
 		}
 	}
 }
 
 // disk rehearses one disk.
-func (r *Rehearsal) disk(d DiskInfo) {
+func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 	n := len(r.found)
 	if d.Format != "LUKS2" && d.Format != "" {
 		r.add("format", DiskFormat, nil, d.Path, d.Format)
@@ -83,6 +83,10 @@ func (r *Rehearsal) disk(d DiskInfo) {
 	}
 	if have := r.m.Platform.Memory(); have > 0 && d.KDFMemory+freeMemory > have {
 		r.add("memory", LittleMemory, nil, (d.KDFMemory+freeMemory)>>20, have>>20)
+	}
+	if len(r.found) == n && (r.anew || !r.rekeyed(d)) {
+		found, err := disk.Rehearse(r.ctx, r.anew || !r.ours(d))
+		r.device("disk", found, err)
 	}
 	_, err := r.Receipt()
 	for i := range r.found[n:] {

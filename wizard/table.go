@@ -160,8 +160,12 @@ func asides() []row {
 		{pageCheck, evAside, always, pageChange},
 		{pageChange, evBack, always, pageCheck},
 		{pageChange, evAside, always, pageEntry},
-		{pageEntry, evReturn, always, pageCheck},
-		{pageEntry, evBack, always, pageCheck},
+		{pageProblems, evAside, always, pageEntry},
+		{pageResume, evJump, always, pageEntry},
+		{pageEntry, evAgain, always, pageEntry},
+	}
+	for _, p := range []place{pageProblems, pageResume, pageCheck} {
+		t = append(t, row{pageEntry, evReturn, cameFrom(p), p}, row{pageEntry, evBack, cameFrom(p), p})
 	}
 	// Back to where one came from.
 	for _, p := range []place{pageProblems, pageTOTP, pageVerify, pageSeller} {
@@ -230,6 +234,11 @@ func stepRows(first place) (t []row) {
 		row{pagePlugStick, evLeave, always, endPaused},
 		row{pageSpare, evLeave, always, endPaused},
 		row{pageFailed, evAnswer, always, first},
+		row{pageFailed, evAside, always, pageReentry},
+		row{pageReentry, evAgain, always, pageReentry},
+		row{pageReentry, evAnswer, always, first},
+		row{pageReentry, evBack, always, pageFailed},
+		row{pageReentry, evLeave, always, endFailed},
 		row{pageFailed, evStop, always, endFailed},
 		row{pageFailed, evLeave, always, endFailed},
 		row{pagePaused, evAnswer, always, endPaused},
@@ -267,7 +276,7 @@ func places() []place {
 	for _, st := range Steps() {
 		all = append(all, at(st))
 	}
-	return append(all, pagePlugSpare, pagePlugMain, pagePlugStick, pageSpare, pageFailed, pagePaused, pageRestart, pageDone, pageCopy, pageCopied,
+	return append(all, pagePlugSpare, pagePlugMain, pagePlugStick, pageSpare, pageFailed, pageReentry, pagePaused, pageRestart, pageDone, pageCopy, pageCopied,
 		endLeft, endPaused, endStopped, endTampering, endRestart, endFailed, endFinished)
 }
 

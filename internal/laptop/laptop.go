@@ -148,7 +148,7 @@ func (l *Laptop) Seller() *prepare.Machine {
 // not matter any more, and the card may be lost.
 func (l *Laptop) Release() *release.Machine {
 	l.chip.mine = nil
-	m := &release.Machine{Card: l.card, PGP: openPGP{}, Firmware: releaseFirmware{l.chip}, Boot: releaseBoot{l.boot}, Platform: l.platform}
+	m := &release.Machine{Card: l.card, PGP: openPGP{}, Firmware: releaseFirmware{l.chip}, Boot: releaseBoot{l.boot}, Platform: l.platform, Whole: l.Buyer()}
 	m.Promised = func(ctx context.Context) ([]string, error) { return wizard.Promised(ctx, l.Buyer()) }
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, releaseDisk{d})

@@ -8,6 +8,7 @@ import (
 	"reown/internal/escape"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
+	"reown/luks"
 	"reown/tpm"
 	"reown/wizard"
 )
@@ -73,6 +74,27 @@ func (a *tpmAdapter) Rehearse(ctx context.Context, duk bool) (out []*wizard.Find
 	return out, nil
 }
 
+// Rehearse implements wizard.Disk.
+func (d *disk) Rehearse(ctx context.Context, passphrase bool) (out []*wizard.Finding, err error) {
+	var r luks.Rehearsal
+	err = d.with(ctx, true, func(v *luks.Volume) error {
+		r, err = v.Rehearse(ctx, luks.ReencryptOptions{}, passphrase)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range r.Problems {
+		var memory *luks.MemoryError
+		if errors.As(p, &memory) {
+			out = append(out, &wizard.Finding{Kind: wizard.LittleMemory, Args: []any{memory.Need >> 20, memory.Have >> 20}, Err: p})
+			continue
+		}
+		out = append(out, &wizard.Finding{Kind: wizard.DiskRefuses, Args: []any{d.spec.Path, escape.Text(p.Error())}, Err: p})
+	}
+	return out, nil
+}
+
 // Rehearse implements wizard.Boot.
 func (a *bootAdapter) Rehearse(ctx context.Context, entry int) ([]*wizard.Finding, error) {
 	_, _, err := a.dir.Rehearse(ctx, boot.BuildOptions{Entry: entry + 1})
@@ -81,9 +103,12 @@ func (a *bootAdapter) Rehearse(ctx context.Context, entry int) ([]*wizard.Findin
 
 // Trial implements wizard.Boot. A set that cannot be built is Rehearse's to tell.
 func (a *bootAdapter) Trial(ctx context.Context, entry int) ([]*wizard.Finding, error) {
-	_, n, err := a.dir.Rehearse(ctx, boot.BuildOptions{Entry: entry + 1})
-	if err != nil {
-		return nil, ctx.Err()
+	n := int64(1 << 20) // journal and hand-over
+	if entry >= 0 {
+		var err error
+		if _, n, err = a.dir.Rehearse(ctx, boot.BuildOptions{Entry: entry + 1}); err != nil {
+			return nil, ctx.Err()
+		}
 	}
 	return a.found(entry, a.dir.Trial(ctx, n))
 }

@@ -51,6 +51,15 @@ func (f releaseFirmware) clean(ctx context.Context) (*rom.Plan, error) {
 	return rom.Clean(img, 0)
 }
 
+// Rehearse implements release.Firmware.
+func (f releaseFirmware) Rehearse(ctx context.Context) error {
+	p, err := f.clean(ctx)
+	if err == nil {
+		err = flash.CheckWritable(f.backend, p)
+	}
+	return refused(err)
+}
+
 func (f releaseFirmware) Clean(ctx context.Context, progress wizard.Progress) error {
 	p, err := f.clean(ctx)
 	if err != nil {

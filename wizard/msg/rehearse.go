@@ -3,9 +3,12 @@ package msg
 // What a rehearsal finds.
 var (
 	ProblemAlgorithm = M{"This security key (%s) makes no keys of the kind %s.", "Cette clé (%s) ne crée pas de clés du type %s.", "Dieser Sicherheitsschlüssel (%s) erzeugt keine Schlüssel der Art %s."}
+	ProblemRefuses   = M{"%s cannot be re-encrypted: %s", "%s ne peut être rechiffré : %s", "%s lässt sich nicht umschlüsseln: %s"}
 	RemedyLeaveOut   = M{"Leave this disk as it is; who knows its passphrase can go on reading it.", "Laissez ce disque tel quel ; qui connaît sa phrase pourra toujours le lire.", "Dieses Laufwerk lassen, wie es ist; wer seine Passphrase kennt, kann es weiter lesen."}
 	ProblemEntry     = M{"\"%s\" cannot start by default: %s", "\"%s\" ne peut démarrer par défaut : %s", "\"%s\" kann nicht von selbst starten: %s"}
 	RemedyEntry      = M{"Choose another entry of the boot menu.", "Choisissez une autre entrée du menu de démarrage.", "Wählen Sie einen anderen Eintrag des Startmenüs."}
+	ButtonEntry      = M{"Other system", "Autre système", "Anderes System"}
+	ButtonMore       = M{"More", "Suite", "Weitere"}
 	ProblemOdd       = M{"/boot holds what the firmware cannot check: %s", "/boot contient ce que le micrologiciel ne peut vérifier : %s", "In /boot liegt, was die Firmware nicht prüfen kann: %s"}
 	RemedyOdd        = M{"Ask the seller. If you know what it is, remove it in the firmware's recovery shell.", "Demandez au vendeur. Si vous savez ce que c'est, supprimez-le dans le shell de secours du micrologiciel.", "Den Verkäufer fragen. Wer weiß, was es ist, löscht es in der Notfall-Shell der Firmware."}
 	ProblemFull      = M{"/boot has too little room: %s", "Trop peu de place dans /boot : %s", "In /boot ist zu wenig Platz: %s"}

@@ -445,6 +445,10 @@ func TestRefusedBeforeAnyWrite(t *testing.T) {
 		want  error
 		spoil func(*shop, *Options)
 	}{
+		{"the chip is locked", errRefused, refuses("firmware", wizard.ChipLocked)},
+		{"/boot is full", errRefused, refuses("trial", wizard.BootFull)},
+		{"the TPM is too small", errRefused, refuses("tpm", wizard.TPMSlots)},
+		{"the disk refuses", errRefused, refuses("disk", wizard.DiskRefuses)},
 		{"on the battery", wizard.ErrPowerUnreliable, func(s *shop, _ *Options) { s.PowerState.Mains = false }},
 		{"a wrong clock", wizard.ErrClock, func(s *shop, _ *Options) { s.Clock = s.Clock.AddDate(-10, 0, 0) }},
 		{"no card", wizard.ErrNoCard, func(s *shop, _ *Options) { s.CardIn = false }},
@@ -592,5 +596,14 @@ func TestALogThatNeverReplays(t *testing.T) {
 	}
 	if err := s.ready(t); err != nil || s.Fprs != before {
 		t.Error(err)
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// refuses makes a device that would not do its part.
+func refuses(device string, kind wizard.Kind) func(*shop, *Options) {
+	return func(s *shop, _ *Options) {
+		s.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: []any{"what was measured"}, Err: errRefused}}
 	}
 }

@@ -76,6 +76,8 @@ type Machine struct {
 	// trusts; nil: none.
 	Promised func(context.Context) ([]string, error)
 	Doubtful []Doubt // devices that look like encrypted disks and cannot be taken for such
+	// Whole is the same laptop as a buyer has it, for the rehearsal.
+	Whole *wizard.Machine
 }
 
 // Disk is one encrypted volume.
@@ -99,6 +101,8 @@ type Firmware interface {
 	// Certificate returns the certificate in the keyring with this primary
 	// fingerprint, binary; wizard.ErrNotFound when there is none.
 	Certificate(ctx context.Context, fingerprint string) ([]byte, error)
+	// Rehearse builds the image that Clean writes, and says whether that could be done.
+	Rehearse(ctx context.Context) error
 	// Clean writes an image without any file of an owner's and reads it back. A
 	// chip that is clean is left alone.
 	Clean(ctx context.Context, progress wizard.Progress) error
@@ -207,21 +211,9 @@ func (r *run) report(done, total int64) {
 // preflight finds out what could stop the run before anything is destroyed, and has
 // the owner proven.
 func (r *run) preflight(ctx context.Context) error {
-	found := wizard.PowerProblem(ctx, r.m.Platform, r.o.Battery)
-	look := func(id string, err error) {
-		if err != nil {
-			found = append(found, wizard.DeviceProblem(id, err))
-		}
-	}
-	_, err := r.m.Firmware.Info(ctx)
-	look("firmware", err)
-	for _, d := range r.m.Disks {
-		_, err := d.Info(ctx)
-		look("disk", err)
-	}
-	if r.m.TPM != nil {
-		_, err := r.m.TPM.Info(ctx)
-		look("tpm", err)
+	found := wizard.RehearseRelease(ctx, r.m.Whole, r.o.Battery, !r.o.LostCard)
+	if err := r.m.Firmware.Rehearse(ctx); err != nil {
+		found = append(found, wizard.DeviceProblem("firmware", err))
 	}
 	if len(found) > 0 {
 		return &wizard.PreflightError{Problems: found}

@@ -46,7 +46,7 @@ func (l *laptop) write(op string, change func()) error {
 
 func (l *laptop) machine() *Machine {
 	m := l.World.Machine()
-	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Firmware: fakeFirmware{l, m.Firmware}, Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
+	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Whole: m, Firmware: fakeFirmware{l, m.Firmware}, Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
 	out.PGP = fakePGP{m.PGP, l}
 	out.Promised = func(context.Context) ([]string, error) { return slices.Clone(l.promised), nil }
 	for i := range m.Disks {
@@ -95,6 +95,11 @@ func (t fakeTPM) Info(context.Context) (wizard.TPMInfo, error) {
 type fakeFirmware struct {
 	*laptop
 	wizard.Firmware
+}
+
+func (f fakeFirmware) Rehearse(ctx context.Context) error {
+	_, err := f.Firmware.CheckSpace(ctx, 0)
+	return err
 }
 
 func (f fakeFirmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
@@ -185,6 +190,15 @@ func TestCutAnywhere(t *testing.T) {
 			t.Fatalf("after a cut at %d: %v", n, err)
 		}
 		l.check(t, rec)
+	}
+}
+
+var errPreflight = errors.New("a *wizard.PreflightError")
+
+// refuses makes a device that would not do its part.
+func refuses(device string, kind wizard.Kind) func(*laptop) {
+	return func(l *laptop) {
+		l.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: []any{"what was measured"}, Err: errors.New("refused")}}
 	}
 }
 
@@ -279,6 +293,10 @@ func TestRefused(t *testing.T) {
 		"no PIN":                    {func(*laptop) {}, "", ErrNeedsPIN},
 		"no card":                   {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
 		"on battery":                {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN, wizard.ErrPowerUnreliable},
+		"card of no reset":          {func(l *laptop) { l.NoReset = true }, wizardtest.SellerPIN, errPreflight},
+		"TPM wants a hand":          {refuses("tpm", wizard.TPMPresence), wizardtest.SellerPIN, errPreflight},
+		"/boot is fixed":            {refuses("trial", wizard.BootFixed), wizardtest.SellerPIN, errPreflight},
+		"chip is locked":            {refuses("firmware", wizard.ChipLocked), wizardtest.SellerPIN, errPreflight},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLaptop()
@@ -289,7 +307,11 @@ func TestRefused(t *testing.T) {
 			}
 			_, err := Run(t.Context(), l.machine(), o)
 			var missing *MissingError
-			if c.want == errMissing && !errors.As(err, &missing) || c.want != errMissing && !errors.Is(err, c.want) {
+			if c.want == errPreflight {
+				if !errors.As(err, new(*wizard.PreflightError)) {
+					t.Errorf("%v, want what stands in the way", err)
+				}
+			} else if c.want == errMissing && !errors.As(err, &missing) || c.want != errMissing && !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 			if len(l.ops) != 0 {

@@ -53,6 +53,9 @@ func (w boot) Rehearse(_ context.Context, entry int) ([]*wizard.Finding, error) 
 	if entry < 0 || entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[entry] {
 		return []*wizard.Finding{{Kind: wizard.EntryRefuses, Args: []any{w.Entries[max(0, min(entry, len(w.Entries)-1))], "its files are gone"}}}, nil
 	}
+	if found, err := w.refusal(fmt.Sprint("boot.", entry)); found != nil || err != nil {
+		return found, err
+	}
 	return w.refusal("boot")
 }
 
@@ -70,8 +73,10 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 		set.DUK = ""
 	}
 	w.mu.Unlock()
-	if f := w.Refuses["boot"]; f != nil {
-		err = errors.Join(err, f)
+	for _, name := range []string{"boot", fmt.Sprint("boot.", s.Entry)} {
+		if f := w.Refuses[name]; f != nil {
+			err = errors.Join(err, f)
+		}
 	}
 	if err != nil {
 		return err

@@ -109,6 +109,14 @@ var Conversations = []Conversation{
 	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew"}, NotGiven: "changes its mind: first goes on, then begins anew"},
 	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
 	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue}, NotGiven: "wants it the first time that the task list comes, and not again"},
+	{Name: "reentry", Keep: "failed", World: func(w *World) {
+		w.Fault = func(op string) error {
+			if op == "tpm.clear" { // the files of the first entry are gone
+				w.Refuses = map[string]*wizard.Finding{"boot.0": {Kind: wizard.EntryRefuses, Args: []any{w.Entries[0], "not in /boot: vmlinuz"}}}
+			}
+			return nil
+		}
+	}, Say: map[string]string{"failed": "entry", "reentry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "failed", World: func(w *World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) }, Say: map[string]string{"failed": "retry"}},
 }
 

@@ -52,9 +52,14 @@ func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
 	return nil
 }
 
+func (d disk) Rehearse(context.Context, bool) ([]*wizard.Finding, error) { return d.refusal("disk") }
+
 func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f := d.Refuses["disk"]; f != nil {
+		return f
+	}
 	v, p := d.v(), string(pass.Bytes())
 	if !slices.Contains(v.Slots, p) {
 		if !slices.Contains(v.Slots, string(old.Bytes())) {

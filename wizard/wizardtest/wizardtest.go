@@ -98,7 +98,7 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
-	// Refuses is what a device (tpm, boot, trial, firmware) would not do, and does not do.
+	// Refuses is what a device (disk, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
 	Refuses map[string]*wizard.Finding
 
 	PowerState wizard.Power
