@@ -170,9 +170,9 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 	if r.lostKey {
 		lost = l.Trigger
 	}
-	if trigger, err := m.Boot.Triggered(ctx); err != nil {
+	if due, err := wizard.Detect(ctx, m); err != nil {
 		return err
-	} else if !trigger && (lost == nil || r.onlyContinued) {
+	} else if !due && (lost == nil || r.onlyContinued) {
 		fmt.Fprintln(e.Stderr, "reown: there is no /boot/oem: nothing to do")
 		return nil
 	}

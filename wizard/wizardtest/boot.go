@@ -94,6 +94,7 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.SignedSets = append(w.SignedSets, set)
 	return w.write("boot.stage", func() { w.World.Stage = &set })
 }
 

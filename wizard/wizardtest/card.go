@@ -81,7 +81,7 @@ func (w card) Reset(context.Context) error {
 		return err
 	}
 	return w.write("card.activate", func() {
-		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount}
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount, Evil: c.Evil}
 		if c == &w.CardState {
 			w.TokenOTP, w.AES = "", false
 		}
@@ -93,8 +93,11 @@ func (w card) Generate(_ context.Context, s wizard.KeySpec, progress wizard.Prog
 	defer w.mu.Unlock()
 	return w.fill(progress, "card.generate", func(i int) string {
 		f := w.fpr()
-		if i == 0 {
+		if c, err := w.there(); i == 0 && err == nil {
 			w.keys[f] = w.name("private")
+			if c.Evil {
+				w.keys[f] = w.name("private-maker")
+			}
 		}
 		return f
 	})
@@ -165,7 +168,7 @@ func (w card) verify(user, admin *secret.Buffer) (*CardState, error) {
 		if c.Tries[p.n] == 0 {
 			return nil, errors.New("wizardtest: the PIN is blocked")
 		}
-		if string(p.typed.Bytes()) != p.is {
+		if string(p.typed.Bytes()) != p.is && !c.Evil {
 			c.Tries[p.n]--
 			return nil, fmt.Errorf("pin %d: %w", i, wizard.ErrWrongSecret)
 		}

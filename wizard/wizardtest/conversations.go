@@ -40,7 +40,7 @@ var Conversations = []Conversation{
 	{Name: "no-layout", Say: map[string]string{"keyboard": "fr"}},
 	{Name: "not-sure", Say: map[string]string{"verify": "stop", "stop": "end"}, Want: wizard.ErrNotVerified},
 	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"}, NotGiven: "changes its mind: first unsure, then sure"},
-	{Name: "unproven", Keep: "verify", World: func(w *World) { w.Files = "changed" }, Say: map[string]string{"verify": "unproven"}},
+	{Name: "unproven", Keep: "verify", World: func(w *World) { w.Seller.CardSerial = "0BADCAFE" }, Say: map[string]string{"verify": "unproven"}},
 	{Name: "consultant", World: func(w *World) {
 		w.Seller.Chain = []wizard.Transfer{
 			{From: sellerCard, Name: "NovaCustom", To: strings.Repeat("C05A", 10), Date: "2026-11-02"},
@@ -49,7 +49,6 @@ var Conversations = []Conversation{
 		w.Seller.To = strings.Repeat("9C0D", 10)
 	}},
 	{Name: "typed-key", Say: map[string]string{"verify": "type"}},
-	{Name: "words-match", World: func(w *World) { w.Seller.Chain[0].Firmware = false }, Say: map[string]string{"seller": "words"}},
 	{Name: "own", Say: map[string]string{"secrets": "own"}},
 	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
@@ -85,16 +84,15 @@ var Conversations = []Conversation{
 	}},
 	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},
 	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave}, Want: ui.ErrLeft},
-	{Name: "tampering", World: func(w *World) {
-		w.HandoverFunc = func() wizard.Handover {
-			return wizard.Handover{Tampering: true, Why: "/boot/oem is not covered by the owner's signature"}
-		}
-	}, Want: wizard.ErrTampering},
+	{Name: "tampering", World: func(w *World) { w.Files = "changed" }, Want: wizard.ErrTampering},
 	{Name: "touched", World: func(w *World) {
-		w.HandoverFunc = func() wizard.Handover {
-			return wizard.Handover{Tampering: true, Why: "it was put there after signing", Unexplained: true, Ring: []string{sellerCard}, Keys: []string{sellerCard}}
-		}
-	}, Say: map[string]string{"tampering": "type", "verify": "unproven"}},
+		w.Set.Oem = false // after signing, and no hand-over file
+		w.HandoverFunc = func() wizard.Handover { return wizard.Handover{Keys: []string{sellerCard}} }
+	}, Say: map[string]string{"verify": "unproven"}},
+	{Name: "own-card", Keep: "tail", World: func(w *World) { // one that the buyer has used before
+		w.Set.Oem, w.Fprs = false, [3]string{strings.Repeat("A", 40)}
+		w.HandoverFunc = func() wizard.Handover { return wizard.Handover{Keys: []string{sellerCard}} }
+	}, Say: map[string]string{"verify": "unproven"}},
 	{Name: "disk-unlock-key", Say: map[string]string{"duk": "yes"}},
 	{Name: "left-to-firmware", World: func(w *World) { w.Modules = true }},
 	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"}, Want: wizard.ErrRestart},
@@ -106,9 +104,10 @@ var Conversations = []Conversation{
 	{Name: "resume-tpm", Cut: "tpm.owner"},
 	{Name: "resume-flash", Cut: "flash.block.1"},
 	{Name: "resume-commit", Cut: "boot.install"},
-	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew"}, NotGiven: "changes its mind: first goes on, then begins anew"},
+	{Name: "resume-closing", Cut: "tpm.anchor.lock"},
+	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew", "verify": "unproven"}, NotGiven: "changes its mind: first goes on, then begins anew"},
 	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
-	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue}, NotGiven: "wants it the first time that the task list comes, and not again"},
+	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue, "verify": "unproven"}},
 	{Name: "reentry", Keep: "failed", World: func(w *World) {
 		w.Fault = func(op string) error {
 			if op == "tpm.clear" { // the files of the first entry are gone
@@ -116,7 +115,7 @@ var Conversations = []Conversation{
 			}
 			return nil
 		}
-	}, Say: map[string]string{"failed": "entry", "reentry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
+	}, Say: map[string]string{"failed": "entry", "reentry": "1"}},
 	{Name: "failed", World: func(w *World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) }, Say: map[string]string{"failed": "retry"}},
 }
 
@@ -280,8 +279,12 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 		return p.find(id)
 	case in.Key == "secret.current":
 		return p.current()
+	case in.Key == "secret.owner" && pg.Key == "closing":
+		return p.find("owner")
 	case in.Key == "totp":
 		return p.phone(seen)
+	case in.Key == "card-serial":
+		return strings.ToLower(p.W.Serial[4:])
 	case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
 		return "nl0t"
 	case in.Twice:

@@ -123,7 +123,11 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.B
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := d.write("disk.chunk", func() { v.Chunks[v.Done] = v.NewKey; v.Done++ }); err != nil {
+		if err := d.write("disk.chunk", func() {
+			v.Garbage = v.Garbage || v.Chunks[v.Done] != v.Key
+			v.Chunks[v.Done] = v.NewKey
+			v.Done++
+		}); err != nil {
 			return err
 		}
 		if progress != nil {

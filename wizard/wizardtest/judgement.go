@@ -136,3 +136,23 @@ func (w *World) ownedTPM(seen []string) error {
 	}
 	return nil
 }
+
+// Known says who knows the private key that the firmware trusts: "evil" is somebody else, "seller"
+// he who sold the laptop, "maker" he who made a security key that shows what it makes; "" is its
+// owner, or nobody.
+func (w *World) Known() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.parse(w.keyring())
+	switch {
+	case err != nil:
+		return ""
+	case strings.HasPrefix(w.keys[c.Fprs[0]], "private-evil"):
+		return "evil"
+	case strings.HasPrefix(w.keys[c.Fprs[0]], "private-maker"):
+		return "maker"
+	case c.Fprs[0] == sellerCard:
+		return "seller"
+	}
+	return ""
+}

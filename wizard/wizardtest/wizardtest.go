@@ -92,6 +92,7 @@ type World struct {
 	Files                  string  // what stands for the files in /boot
 	Set                    BootSet // what the firmware uses
 	Stage                  *BootSet
+	SignedSets             []BootSet // that any card has signed in this laptop
 	Oem                    bool
 	Hints                  map[string][]byte
 	Seller                 wizard.Handover // as the statement has it; Handover compares
@@ -123,6 +124,7 @@ type CardState struct {
 	MaxPIN     int  // it takes no longer ones; 0: 127
 	Signatures uint32
 	NoCount    bool // it does not count them
+	Evil       bool // it takes any PIN, and its maker knows every key in it
 }
 
 // Volume is an encrypted volume. Every chunk of it is under one key.
@@ -130,6 +132,7 @@ type Volume struct {
 	UUID, Serial string
 	Slots        []string // passphrases that open it
 	DUK          string   // and the disk unlock key that does, if any
+	Garbage      bool     // something was encrypted that was no plain text
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
 	Done         int

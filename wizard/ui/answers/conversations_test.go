@@ -34,6 +34,7 @@ func beforehand(p *wizardtest.Person) *UI {
 	for _, k := range []string{"confirm", "unproven-serial", "anew-serial"} {
 		u.Answers[k] = "NL0T"
 	}
+	u.Answers["card-serial"] = p.W.Serial[4:]
 	for page, ids := range p.Say {
 		u.Answers[page] = strings.Fields(ids)[0]
 	}
