@@ -64,7 +64,7 @@ func TestLuksCommands(t *testing.T) {
 		{"both from stdin", "x", []string{"passwd", img, "--key-file", "-", "--new-key-file", "-"}, exitUsage},
 		{"wrong passphrase", "wrong", []string{"reencrypt", img, "--key-file", "-"}, exitFailed},
 		{"last slot", "", []string{"kill", img, "--slot", "0", "--key-file", key}, exitRefused},
-		{"nothing to rescue", "", []string{"rescue", img, "--key-file", key}, exitFailed},
+		{"nothing to rescue", "", []string{"rescue", img, "--key-file", key}, exitRefused},
 		{"backup", "", []string{"backup", img, p.Path("backup")}, exitDone},
 		{"backup over a file", "", []string{"backup", img, p.Path("backup")}, exitFailed},
 		{"restore", "", []string{"restore", img, p.Path("backup")}, exitDone},

@@ -67,7 +67,7 @@ func TestSecretAtATerminalIsNotShown(t *testing.T) {
 }
 
 // An older result stays whole until the new one is on the disk; what is no file is
-// written to as it is.
+// written to as it is. A link is replaced, and what it names stays.
 func TestResultsReplaceAFile(t *testing.T) {
 	dir := t.TempDir()
 	file, older, link := filepath.Join(dir, "backup"), filepath.Join(dir, "older"), filepath.Join(dir, "link")
@@ -91,8 +91,9 @@ func TestResultsReplaceAFile(t *testing.T) {
 	if err := new(Env).WriteResult(link, []byte("newer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	is(older, "newer")
-	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
-		t.Errorf("the link was replaced: %v, %v", fi.Mode(), err)
+	is(link, "newer")
+	is(older, "an older backup")
+	if fi, err := os.Lstat(link); err != nil || !fi.Mode().IsRegular() {
+		t.Errorf("the link was followed: %v, %v", fi.Mode(), err)
 	}
 }
