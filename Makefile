@@ -6,7 +6,7 @@ export GOTOOLCHAIN = $(shell sed -n "s/^toolchain //p" go.mod)
 # Tests compile the same changed modules and the same changed Go as the program that is shipped.
 PATCHED = -overlay bin/_overlay/overlay.json $(if $(wildcard vendor/modules.txt),-mod=vendor,-modfile bin/_overlay/go.mod)
 # For a package, on a machine that is slower or busier than most.
-TESTTIME ?= 25m
+TESTTIME ?= 45m
 
 .PHONY: all setup build lab demo demo-host test soak lint smoke size fuzz release clean
 all: build
