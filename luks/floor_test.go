@@ -47,7 +47,7 @@ func TestSellersChoicesEnd(t *testing.T) {
 	if k := v.Info().Keyslots; len(k) != 1 || k[0].KDF != "argon2id" || k[0].Memory < 64<<20 {
 		t.Errorf("after the passphrase: %+v", k)
 	}
-	if err := v.Reencrypt(ctx, pass("mine"), luks.ReencryptOptions{}); err != nil {
+	if err := v.Reencrypt(ctx, pass("mine"), luks.ReencryptOptions{Fill: true}); err != nil {
 		t.Fatal(err)
 	}
 	v.Close()
