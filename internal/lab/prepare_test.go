@@ -393,7 +393,7 @@ func TestDoNotShip(t *testing.T) {
 		{"another laptop's secrets", "secrets", "another order", good, nil, otherOrder, nil},
 		{"an order for two", "start", "not a valid order", with("orders", "2"), nil, nil, nil},
 		{"no TPM", "start", "TPM", good, nil, nil, []string{"--tpm", l.path("nowhere")}},
-		{"no security key", "preflight", "security key", good, nil, nil, []string{"--card", "pcsc:" + l.path("nowhere")}},
+		{"no security key", "preflight", "card cannot be used", good, nil, nil, []string{"--card", "pcsc:" + l.path("nowhere")}},
 		{"no chip", "preflight", "flash", good, nil, nil, []string{"--flash", "none"}},
 	} {
 		args := l.prepareArgs(t, c.order)
