@@ -433,7 +433,7 @@ func TestBadInput(t *testing.T) {
 		says string
 	}{
 		{"no /boot/oem", append([]string{"wizard", "--no-input"}, without("--boot", empty)...), 0, "nothing to do"},
-		{"no card", append(args, without("--card", "pcsc:"+l.path("nowhere"))...), 6, ""},
+		{"no card", append(args, without("--card", "pcsc:"+l.path("nowhere"))...), 6, "smart card service"},
 		{"no TPM there", append(args, without("--tpm", l.path("nowhere"))...), 1, "TPM"},
 		{"wrong disk passphrase", append(wrongPass, flags...), 4, "secret.current"},
 		{"unreadable disk", append(args, without("--disk", l.path("laptop.json"))...), 1, "LUKS"},
