@@ -29,7 +29,7 @@ func linked(root string) ([]module, error) {
 	found := map[string]module{}
 	for _, arch := range []string{"amd64", "arm64", "ppc64le"} {
 		cmd := exec.Command("go", "list", "-deps", "-json=Module", "-tags", "tcell_minimal,noeventfd", "./cmd/reown")
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS=linux", "GOARCH="+arch)
 		out, err := cmd.Output()
 		if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
@@ -41,8 +41,14 @@ func linked(root string) ([]module, error) {
 			} else if err != nil {
 				return nil, err
 			}
-			// What is replaced by a folder of ours is ours.
-			if m := p.Module; m != nil && !m.Main && m.Replace == nil {
+			m := p.Module
+			switch {
+			case m == nil || m.Main:
+			case m.Replace != nil && strings.HasPrefix(m.Replace.Path, "./internal/"): // ours
+			default:
+				if _, err := os.Stat(filepath.Join(root, "vendor", "modules.txt")); err == nil { // a release's source
+					m.Dir = filepath.Join(root, "vendor", m.Path)
+				}
 				found[m.Path] = *m
 			}
 		}
