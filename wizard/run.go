@@ -115,7 +115,7 @@ func (r *runner) progress(i int, done, total int64) {
 			r.states[i].Detail, r.states[i].Args = msg.DiskOf, []any{gigabytes(done), gigabytes(total)}
 		}
 	} else {
-		r.states[i].Detail, r.states[i].Args = msg.M{}, nil
+		r.states[i].Detail, r.states[i].Args = msg.None, nil
 	}
 	r.screen.Unlock()
 	r.show(r.tasks())

@@ -207,7 +207,7 @@ func (q *Sequence) measure(ctx context.Context, i int, acted bool) State {
 	t, s := q.Tasks[i], State{}
 	switch {
 	case acted && (t.Looks || t.Probe == nil):
-		s = completed(msg.M{})
+		s = completed(msg.None)
 	case t.Probe != nil:
 		s = t.Probe(context.WithoutCancel(ctx))
 	}

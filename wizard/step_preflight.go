@@ -19,7 +19,7 @@ func stepPreflight() Step {
 func probePreflight(s *Snapshot) (State, error) {
 	p := preflight(s, Choices{}, false)
 	if len(p) == 0 {
-		return completed(msg.M{}), nil
+		return completed(msg.None), nil
 	}
 	return State{Status: ui.Trouble, Detail: p[0].What, Args: p[0].Args}, nil
 }

@@ -1,6 +1,6 @@
 // Package msg is every sentence that the wizard says to the person at the keyboard,
-// in every language it speaks: one variable a sentence, so that a missing or
-// misspelt one does not compile. No sentence is put together from parts.
+// in every language it speaks: one name a sentence (names.go), so that a misspelt one does
+// not compile, and one file a language (en.go, de.go, ...). No sentence is put together from parts.
 //
 // Letters are those of the Linux console's own font (CP437), because the firmware
 // has no other: no oe ligature, no capitals with grave or circumflex, straight
@@ -9,21 +9,25 @@ package msg
 
 import "fmt"
 
-// Lang is a language.
+// Lang is a language: its place in Langs.
 type Lang int
 
-// The languages.
+// The languages that others name.
 const (
 	EN Lang = iota
 	FR
 	DE
 )
 
-// Langs lists the languages with their codes and their own names.
+// table is a language's texts.
+type table [count]string
+
+// Langs lists the languages with their codes, their own names and their texts.
 var Langs = []struct {
 	Lang       Lang
 	Code, Name string
-}{{EN, "en", "English"}, {FR, "fr", "Français"}, {DE, "de", "Deutsch"}}
+	texts      *table
+}{{EN, "en", "English", &en}, {FR, "fr", "Français", &fr}, {DE, "de", "Deutsch", &de}}
 
 // Parse returns the language of a code as in Langs; false for another.
 func Parse(code string) (Lang, bool) {
@@ -35,17 +39,11 @@ func Parse(code string) (Lang, bool) {
 	return EN, false
 }
 
-// M is a sentence in each language, with the verbs of package fmt.
-type M struct{ EN, FR, DE string }
-
-// In returns the sentence in a language.
+// In returns the sentence in a language, or else in English, with the verbs of package fmt.
 func (m M) In(l Lang, args ...any) string {
-	s := m.EN
-	switch l {
-	case FR:
-		s = m.FR
-	case DE:
-		s = m.DE
+	s := Langs[l].texts[m]
+	if s == "" {
+		s = en[m]
 	}
 	if len(args) == 0 {
 		return s

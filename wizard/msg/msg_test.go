@@ -5,58 +5,36 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 )
 
-// catalogue reads every sentence from the source, in the three languages.
-func catalogue(t *testing.T) map[string][3]string {
+// catalogue is every sentence in every language, by its name in the source.
+func catalogue(t *testing.T) map[string][]string {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
+	f, err := parser.ParseFile(token.NewFileSet(), "names.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string][3]string{}
-	for _, name := range files {
-		if name != "msg.go" && !strings.HasSuffix(name, "_test.go") {
-			read(t, name, all)
-		}
-	}
-	if len(all) < 150 {
-		t.Fatalf("only %d sentences were found", len(all))
-	}
-	return all
-}
-
-// read adds the sentences of one source file.
-func read(t *testing.T, name string, all map[string][3]string) {
-	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := map[string][]string{}
+	m := M(0)
 	ast.Inspect(f, func(n ast.Node) bool {
-		v, ok := n.(*ast.ValueSpec)
-		if !ok || len(v.Values) != 1 {
-			return true
-		}
-		lit, ok := v.Values[0].(*ast.CompositeLit)
-		if !ok {
-			return true
-		}
-		var texts [3]string
-		for i, e := range lit.Elts {
-			if texts[i], err = strconv.Unquote(e.(*ast.BasicLit).Value); err != nil {
-				t.Fatal(err)
+		if v, ok := n.(*ast.ValueSpec); ok {
+			if m > None && m < count {
+				for _, l := range Langs {
+					all[v.Names[0].Name] = append(all[v.Names[0].Name], l.texts[m])
+				}
 			}
+			m++
 		}
-		all[v.Names[0].Name] = texts
 		return true
 	})
+	if len(all) != int(count)-1 || len(all) < 150 {
+		t.Fatalf("%d names of %d sentences were found", len(all), count-1)
+	}
+	return all
 }
 
 var verb = regexp.MustCompile(`%[-+ #0-9.\[\]]*[a-zA-Z%]`)
