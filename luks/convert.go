@@ -151,6 +151,9 @@ func (v *Volume) moveSlot(ctx context.Context, slot int, to int64) error {
 	if err := v.hdr.ReadAt(material, k.area.offset); err != nil {
 		return err
 	}
+	if err := v.heal(ctx); err != nil {
+		return err
+	}
 	if err := v.hdr.WriteAt(WriteKeyslot, material, to); err != nil {
 		return err
 	}

@@ -316,6 +316,54 @@ func TestFaultAtEveryRead(t *testing.T) {
 	}
 }
 
+// Between the two copies of an update the second one is older, and the first one's keyslots
+// are free space to it. One read of the first that fails must not have key material there
+// overwritten or wiped while the first still counts.
+func TestFirstCopyUnreadableOnce(t *testing.T) {
+	f := format(t, shape{size: 256 << 10, sector: 4096, slots: 1})
+	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096)
+	points := 0
+	for k, op := range m.log {
+		if op.Name == luks.WriteArea {
+			break // from here on the second copy speaks of the re-encryption, and is no substitute
+		}
+		if op.Sync || op.Name != luks.WriteSecondary {
+			continue
+		}
+		for _, dies := range []bool{false, true} {
+			for hit, at := true, 1; hit; at++ {
+				d := lukstest.NewDisk(lukstest.Replay(m.base, m.log[:k]), m.block)
+				var reads atomic.Int64
+				d.BadRead = func(off int64, _ int) error {
+					if off == 0 && reads.Add(1) == int64(at) {
+						return &luks.IOError{Op: "read", Offset: off, Err: lukstest.ErrFault}
+					}
+					return nil
+				}
+				last := -1 // the write after the failure that is the last one to succeed
+				d.Fault = func(n int, op lukstest.Op) (int, error) {
+					switch {
+					case reads.Load() < int64(at) || !dies:
+					case last < 0 && !op.Sync:
+						last = n
+					case last >= 0 && n > last+1: // its flush
+						return 0, lukstest.ErrFault
+					}
+					return 0, nil
+				}
+				_ = m.work(context.Background(), d)
+				hit = reads.Load() >= int64(at)
+				d.BadRead, d.Fault = nil, nil
+				points++
+				if err := m.survive(d.Bytes()); err != nil {
+					t.Errorf("before operation %d, read %d of the first copy, dies %v: %v", k, at, dies, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d points", points)
+}
+
 // The second copy of the header may be older than data that has been written. If the
 // first one cannot be read, it is no substitute.
 func TestFirstCopyUnreadable(t *testing.T) {

@@ -315,6 +315,9 @@ func (v *Volume) newSlot(ctx context.Context, root *object, st style, vk, pass *
 		return -1, err
 	}
 	c.EncryptSectors(material.Bytes(), material.Bytes(), keyslotSector, 0)
+	if err := v.heal(ctx); err != nil {
+		return -1, err
+	}
 	if err := v.hdr.WriteAt(WriteKeyslot, material.Bytes(), off); err != nil {
 		return -1, err
 	}
@@ -523,6 +526,9 @@ func (v *Volume) Scrub(ctx context.Context) (err error) {
 }
 
 func (v *Volume) scrub(ctx context.Context) error {
+	if err := v.heal(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
 	gaps := v.h.meta.gaps()
 	if v.h.v1 != nil {
 		gaps = v.h.gaps1()

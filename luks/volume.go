@@ -221,20 +221,42 @@ type staged struct {
 	primary, secondary []byte
 }
 
+// heal rewrites the header copies that are bad or old. It comes before any write into the
+// keyslots area: what is free space to this header may be a keyslot to a newer one that
+// could not be read and may count again.
+func (v *Volume) heal(ctx context.Context) error {
+	if len(v.stale) == 0 {
+		return nil
+	}
+	unlock, err := v.lockHeader(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return v.healLocked()
+}
+
+func (v *Volume) healLocked() error {
+	for len(v.stale) > 0 {
+		raw, err := v.h.encode(v.stale[0])
+		if err != nil {
+			return err
+		}
+		if err := v.writeHeader(WriteHeal, raw, v.stale[0]); err != nil {
+			return err
+		}
+		v.stale = v.stale[1:]
+	}
+	return nil
+}
+
 // stage checks the edited tree and encodes both copies; nothing is written but
 // copies that had to be healed. Healing first matters: an update writes one copy
 // after the other and relies on the one it is not writing.
 func (v *Volume) stage(root *object) (*staged, error) {
-	for _, off := range v.stale {
-		raw, err := v.h.encode(off)
-		if err != nil {
-			return nil, err
-		}
-		if err := v.writeHeader(WriteHeal, raw, off); err != nil {
-			return nil, err
-		}
+	if err := v.healLocked(); err != nil {
+		return nil, err
 	}
-	v.stale = nil
 	next := *v.h
 	next.root = root
 	next.seqid++
