@@ -280,11 +280,7 @@ func (p *preparation) readBuyer(e *cli.Env, now time.Time) (*prepare.Buyer, erro
 	if len(data) > maxBuyer {
 		return nil, fmt.Errorf("%w: more than %d bytes", prepare.ErrBuyer, maxBuyer)
 	}
-	c, err := gpgcard.ParseCert(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", prepare.ErrBuyer, err)
-	}
-	return prepare.ParseBuyer(c.Bytes(), now)
+	return prepare.ParseBuyer(data, now)
 }
 
 // shop is the shop's own key, and what wipes its PIN.

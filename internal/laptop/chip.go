@@ -217,6 +217,8 @@ func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, cert []
 	return nil
 }
 
+// Holds asks for the very file that Write would put there: in a keyring with the same certificate
+// there can be more that only GnuPG reads.
 func (f *firmware) Holds(ctx context.Context, cert []byte) (bool, error) {
 	img, err := f.read(ctx)
 	if err != nil {
@@ -230,7 +232,21 @@ func (f *firmware) Holds(ctx context.Context, cert []byte) (bool, error) {
 		return false, err
 	}
 	for _, c := range certs {
-		return bytes.Equal(c, cert), nil
+		if !bytes.Equal(c, cert) {
+			return false, nil
+		}
 	}
-	return false, nil
+	want, _, err := f.keyring(cert)
+	if err != nil {
+		return false, err
+	}
+	parsed, err := rom.Parse(img)
+	if err != nil {
+		return false, err
+	}
+	have, err := parsed.Extract(rom.NamePubring)
+	if errors.Is(err, rom.ErrNotFound) {
+		return false, nil // the keys are in another file
+	}
+	return err == nil && bytes.Equal(have, want), err
 }

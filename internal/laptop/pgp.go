@@ -73,7 +73,7 @@ func (openPGP) Fingerprints(cert []byte) ([3]string, error) {
 	}
 	for _, k := range c.Keys() {
 		for i, use := range []string{"S", "E", "A"} {
-			if out[i] == "" && strings.Contains(k.Usage, use) {
+			if out[i] == "" && !k.Revoked && strings.Contains(k.Usage, use) {
 				out[i] = k.Fingerprint
 			}
 		}

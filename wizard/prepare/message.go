@@ -11,6 +11,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
+	"reown/gpgcard"
 	"reown/internal/secret"
 )
 
@@ -25,24 +26,24 @@ type Buyer struct {
 }
 
 // ParseBuyer reads exactly one certificate, armoured or binary, and checks that a
-// message to it can be made at this time.
+// message to it can be made at this time. Only what package gpgcard has checked of it counts.
 func ParseBuyer(cert []byte, now time.Time) (*Buyer, error) {
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(cert), []byte("-----BEGIN")) {
-		read = openpgp.ReadArmoredKeyRing
-	}
-	list, err := read(bytes.NewReader(cert))
+	c, err := gpgcard.ParseCert(cert)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBuyer, err)
 	}
-	if len(list) != 1 {
-		return nil, fmt.Errorf("%w: %d certificates where one is expected", ErrBuyer, len(list))
+	if c.Revoked() {
+		return nil, fmt.Errorf("%w: it was revoked", ErrBuyer)
+	}
+	list, err := openpgp.ReadKeyRing(bytes.NewReader(c.Bytes()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBuyer, err)
 	}
 	e := list[0]
 	if _, ok := e.EncryptionKey(now); !ok {
 		return nil, fmt.Errorf("%w: it has no valid encryption key", ErrBuyer)
 	}
-	return &Buyer{fmt.Sprintf("%X", e.PrimaryKey.Fingerprint), e}, nil
+	return &Buyer{c.Fingerprint(), e}, nil
 }
 
 // Encrypt makes an armoured OpenPGP message (RFC 9580, 10.3: signed, then encrypted,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,10 +101,23 @@ func TestBuyerThatCannotBeWrittenTo(t *testing.T) {
 	two := home(t)
 	gpg(t, two, "", "--quick-gen-key", "One <1@example.org>", "default", "default", "0")
 	gpg(t, two, "", "--quick-gen-key", "Two <2@example.org>", "default", "default", "0")
+	// What the door leaves out does not count: here all that could be written to.
+	revoked := home(t)
+	gpg(t, revoked, "", "--quick-gen-key", "Gone <g@example.org>", "default", "default", "0")
+	rev, err := os.ReadFile(filepath.Join(revoked, "openpgp-revocs.d", fingerprint(t, revoked)+".rev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gpg(t, revoked, strings.Replace(string(rev), ":-----BEGIN", "-----BEGIN", 1), "--import")
+	weak := home(t)
+	gpg(t, weak, "", "--quick-gen-key", "Old <o@example.org>", "dsa2048", "default", "0")
+	gpg(t, weak, "", "--quick-add-key", fingerprint(t, weak), "elg2048", "encr", "0")
 	secretKey := gpg(t, two, "", "--export-secret-keys", "1@example.org")
 	for name, cert := range map[string]string{
 		"signs only":  gpg(t, signer, "", "--export"),
 		"expired":     gpg(t, expired, "", "--export"),
+		"revoked":     gpg(t, revoked, "", "--export"),
+		"DSA":         gpg(t, weak, "", "--export"),
 		"two":         gpg(t, two, "", "--export"),
 		"nothing":     "",
 		"garbage":     "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n",
