@@ -42,6 +42,9 @@ type PINInfo struct {
 	Left   int `json:"tries_left"`
 	MinLen int `json:"min_length"` // bytes, of a new PIN on this make
 	MaxLen int `json:"max_length"` // bytes
+	// Reset are shortest and longest of a PIN that is set after a reset, as Rehearse
+	// judges them.
+	Reset [2]int `json:"-"`
 }
 
 // KeyInfo is the state of one key slot.
@@ -173,7 +176,8 @@ func (c *Card) keyInfo(ctx context.Context, d *applicationData, s Slot) (KeyInfo
 
 func (c *Card) pinInfo(d *applicationData, which PIN) PINInfo {
 	lo, hi := c.limits(d.pw, which)
-	return PINInfo{Left: int(d.pw.left[which.index()]), MinLen: lo, MaxLen: hi}
+	first, last, _ := c.planned(d.pw, which, false)
+	return PINInfo{Left: int(d.pw.left[which.index()]), MinLen: lo, MaxLen: hi, Reset: [2]int{first, last}}
 }
 
 // printable is text from a card, safe to show: control bytes become '?'.

@@ -39,16 +39,22 @@ func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err erro
 	if p.KDF && !c.caps.kdf {
 		add(ErrNoKDF)
 	}
-	for which, pin := range map[PIN]*secret.Buffer{UserPIN: p.User, AdminPIN: p.Admin} {
-		if pin == nil {
+	for _, x := range []struct {
+		which PIN
+		pin   *secret.Buffer
+	}{{UserPIN, p.User}, {AdminPIN, p.Admin}} {
+		if x.pin == nil {
 			continue
 		}
-		lo, hi := c.limitsWith(d.pw, which, p.KDF)
-		if e := c.pinLength(which, pin.Len(), lo, hi); e != nil {
-			add(e)
-		} else if n := pin.Len(); n < startMin && !p.KDF && c.gnuk() && c.unnamed() {
-			add(&PINLengthError{Which: which, Len: n, Min: startMin, Max: hi, Reason: "it may be a Nitrokey Start; nothing here says that it is not"})
+		lo, hi, unsure := c.planned(d.pw, x.which, p.KDF)
+		e := c.pinLength(x.which, x.pin.Len(), lo, hi)
+		if e == nil {
+			continue
 		}
+		if unsure && e.Reason == "" {
+			e.Reason = "it may be a Nitrokey Start; nothing here says that it is not"
+		}
+		add(e)
 	}
 	if p.Algorithm == 0 {
 		return problems, nil
@@ -64,6 +70,16 @@ func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err erro
 	}
 	add(&AlgorithmError{Slot: Signature, Algorithm: p.Algorithm, Detail: "it does not make such keys"})
 	return problems, nil
+}
+
+// planned is limitsWith for PINs that are set after a reset. unsure: the shortest is a
+// Nitrokey Start's, which the card may be.
+func (c *Card) planned(pw pwStatus, which PIN, kdf bool) (lo, hi int, unsure bool) {
+	lo, hi = c.limitsWith(pw, which, kdf)
+	if unsure = lo < startMin && !kdf && c.gnuk() && c.unnamed(); unsure {
+		lo = startMin
+	}
+	return lo, hi, unsure
 }
 
 func (c *Card) rehearseImport(ctx context.Context, d *applicationData, alg Algorithm) (problems []error, err error) {

@@ -57,10 +57,9 @@ type CardInfo struct {
 	Tries        [3]int    // left for the user PIN, the reset code, the admin PIN
 	Terminated   bool      // a reset was begun and not finished
 	NoReset      bool      // it has no factory reset
-	PINMin       [2]int    // user and admin PIN, in bytes
+	PINMin       [2]int    // user and admin PIN that are set after a reset, in bytes
 	PINMax       [2]int
 	Algorithms   []string // what Generate accepts, the recommended one first
-	Touch        string   // when the person must touch the key; "" for never
 	Signatures   uint32   // that its signature key has made, as it counts them (24 bits); 0 where it does not
 }
 
@@ -78,6 +77,7 @@ type Identity struct {
 
 // Card is the OpenPGP card: the one that is plugged in, or the one that At names.
 type Card interface {
+	CardRehearsal
 	// At is the card with this serial number, as Info has it, and no other; it need
 	// not be plugged in.
 	At(serial string) Card
@@ -92,6 +92,13 @@ type Card interface {
 	Import(ctx context.Context, set KeySet, progress Progress) error
 	// SetPINs replaces the factory PINs, the admin PIN first, and verifies both.
 	SetPINs(ctx context.Context, user, admin *secret.Buffer) error
+	// SetHolder writes the name and the login of the card's holder, as the firmware does, if
+	// the card takes them. It has factory PINs.
+	SetHolder(ctx context.Context, id Identity) error
+	// Announce has f called when the card begins to wait for a finger, and now and then while
+	// it does (true), and when it is over (false): by the cards of every serial number, and
+	// not always from the same goroutine. A nil f ends it.
+	Announce(f func(waits bool))
 	// VerifyPINs checks each PIN that is not nil, at the cost of a try when it is
 	// wrong (ErrWrongSecret).
 	VerifyPINs(ctx context.Context, user, admin *secret.Buffer) error

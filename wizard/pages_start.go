@@ -130,7 +130,7 @@ func (v *view) tell(text string) *ui.Page {
 
 func lookProblems(f *flow, ctx context.Context) error {
 	f.s = measure(ctx, f.m)
-	if f.problems = rehearsal(f.s, f.a.Choices, f.a.battery); len(f.problems) > 0 {
+	if f.problems = rehearsal(f.s, f.a.Choices, f.a.battery, &f.a.keys); len(f.problems) > 0 {
 		f.excuse = &PreflightError{f.problems}
 	}
 	return nil

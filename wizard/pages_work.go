@@ -96,8 +96,13 @@ func (v *view) findSpare(ctx context.Context) error {
 			return ui.Problem(v.t(msg.PlugOtherPIN, i.Vendor, i.Serial, i.PINMin[n], i.PINMax[n]))
 		}
 	}
+	found, err := v.m.Card.At(i.Serial).Rehearse(ctx, CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin, Algorithm: common(c.algorithms, i.Algorithms, j.Choice.Algorithm)[0], Import: true})
+	if err == nil && len(found) > 0 {
+		p := newProblem("card", found[0].Kind, found[0].Err, found[0].Args...)
+		err = ui.Problem(v.t(p.What, p.Args...))
+	}
 	c.found = i
-	return nil
+	return err
 }
 
 // onlyCard is the one security key that is plugged in. A reset of it that was cut is

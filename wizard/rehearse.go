@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"reown/internal/secret"
 	"reown/wizard/msg"
 )
 
@@ -27,6 +28,8 @@ const (
 	Unreadable    Kind = "device not ready" // which one, and what it said
 
 	CardAlgorithm Kind = "card algorithm"         // its vendor, the kind of key
+	CardPIN       Kind = "card pin"               // its vendor, shortest and longest that it takes
+	CardImport    Kind = "card import"            // its vendor, why
 	DiskRefuses   Kind = "disk refuses"           // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
 	BootOdd       Kind = "odd in boot"            // what
@@ -55,6 +58,8 @@ const (
 	SetClock    Action = "set clock"   // by the program, if somebody says what time it is
 	PlugInCard  Action = "plug in card"
 	OtherCard   Action = "other card"
+	OtherPIN    Action = "other pin"
+	NoBackups   Action = "no backup"
 	TryAgain    Action = "try again"
 	AskSeller   Action = "ask seller"
 	LeaveOut    Action = "leave out"   // by the program, where there is another disk
@@ -89,6 +94,8 @@ var kinds = map[Kind]struct {
 	NoEntry:       {msg.ProblemEntries, []Remedy{{AskSeller, msg.RemedyEntries}}},
 	Unreadable:    {msg.ProblemDevice, []Remedy{{TryAgain, msg.RemedyDevice}}},
 	CardAlgorithm: {msg.ProblemAlgorithm, []Remedy{{OtherCard, msg.RemedyCardOld}}},
+	CardPIN:       {msg.ProblemPIN, []Remedy{{OtherPIN, msg.RemedyPIN}, {OtherCard, msg.RemedyCardOld}}},
+	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
 	BootOdd:       {msg.ProblemOdd, []Remedy{{AskSeller, msg.RemedyOdd}}},
@@ -166,6 +173,11 @@ type (
 	DiskRehearsal interface {
 		Rehearse(ctx context.Context, passphrase bool) ([]*Finding, error)
 	}
+	// CardRehearsal finds what a security key would refuse after its reset. One in the middle
+	// of a reset tells nothing.
+	CardRehearsal interface {
+		Rehearse(ctx context.Context, plan CardPlan) ([]*Finding, error)
+	}
 	// BootRehearsal is of /boot.
 	BootRehearsal interface {
 		// Rehearse builds the whole set for an entry (index, from 0) in memory, and has it
@@ -178,14 +190,22 @@ type (
 	}
 )
 
+// CardPlan is what a security key gets in a run.
+type CardPlan struct {
+	User, Admin *secret.Buffer // the PINs; nil where they are not known yet
+	Algorithm   string         // of the keys; "" for the recommended one
+	Import      bool           // keys from outside, not made in it
+}
+
 // Rehearsal is what the steps' Rehearse look at: the machine as measured. They do all
 // of a step's thinking on what is really there, and change nothing.
 type Rehearsal struct {
 	*Snapshot
 	choice  Choices
-	battery bool // to run on it is accepted
-	anew    bool // a seller's: nothing that is there counts as done
-	tries   bool // /boot may be written to with what it holds
+	battery bool              // to run on it is accepted
+	anew    bool              // a seller's: nothing that is there counts as done
+	tries   bool              // /boot may be written to with what it holds
+	pins    [2]*secret.Buffer // user and admin PIN, as far as they are known
 	found   []Problem
 }
 
@@ -274,9 +294,13 @@ func preflight(s *Snapshot, choice Choices, battery bool) []Problem {
 	return (&Rehearsal{Snapshot: s, choice: choice, battery: battery}).run()
 }
 
-// rehearsal is preflight with a trial.
-func rehearsal(s *Snapshot, choice Choices, battery bool) []Problem {
-	return (&Rehearsal{Snapshot: s, choice: choice, battery: battery, tries: true}).run()
+// rehearsal is preflight with a trial, and with the PINs that are to be set.
+func rehearsal(s *Snapshot, choice Choices, battery bool, keys *Keys) []Problem {
+	r := &Rehearsal{Snapshot: s, choice: choice, battery: battery, tries: true}
+	if keys != nil {
+		r.pins = [2]*secret.Buffer{keys.User, keys.Admin}
+	}
+	return r.run()
 }
 
 // RehearseRelease finds all that can stop the laptop's being given up before anything is

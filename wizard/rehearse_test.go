@@ -34,6 +34,8 @@ var problems = map[string]struct {
 	"two cards":        {wizard.Unreadable, wizard.ErrSeveralCards, func(w *wizardtest.World) { w.Spare.CardIn = true }},
 	"card of no reset": {wizard.CardNoReset, nil, func(w *wizardtest.World) { w.NoReset = true }},
 	"old card":         {wizard.CardOld, nil, func(w *wizardtest.World) { w.NoKinds = true }},
+	"card pin":         {wizard.CardPIN, errRefused, refusesAs("card", wizard.CardPIN, "Nitrokey Start", 14, 127)},
+	"card import":      {wizard.CardImport, errRefused, refuses("card", wizard.CardImport, "Gnuk")},
 	"token":            {wizard.TokenNoLight, wizard.ErrNoHOTP, func(w *wizardtest.World) { w.NoHOTP = true }},
 	"no keyslot":       {wizard.DiskNoKeyslot, nil, func(w *wizardtest.World) { w.Disks[0].Slots = nil }},
 	"old header":       {wizard.DiskFormat, nil, func(w *wizardtest.World) { w.Disks[0].Old = true }},
@@ -64,8 +66,12 @@ var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfCho
 var errRefused = errors.New("the device refuses")
 
 func refuses(device string, kind wizard.Kind, args ...any) func(*wizardtest.World) {
+	return refusesAs(device, kind, append(args, "what was measured")...)
+}
+
+func refusesAs(device string, kind wizard.Kind, args ...any) func(*wizardtest.World) {
 	return func(w *wizardtest.World) {
-		w.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: append(args, "what was measured"), Err: errRefused}}
+		w.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: args, Err: errRefused}}
 	}
 }
 

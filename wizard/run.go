@@ -45,6 +45,7 @@ func newRunner(ctx context.Context, j *Job, lang msg.Lang) *runner {
 			Probe: func(ctx context.Context) State { return probe(st, j.measure(ctx)) },
 			Do: func(ctx context.Context) error {
 				defer r.say()
+				defer j.M.Card.Announce(nil)
 				return st.Apply(ctx, j)
 			}})
 	}
@@ -71,19 +72,30 @@ func (r *runner) begin(i int) {
 	st := r.steps[i]
 	r.job.Progress = func(done, total int64) { r.progress(i, done, total) }
 	r.job.Touch = r.touch
+	r.job.M.Card.Announce(func(waits bool) {
+		if waits {
+			r.touch(1, 1)
+		} else {
+			r.say(during(st)...)
+		}
+	})
 	r.screen.Lock()
 	r.rate = meter{}
 	r.states[i].Status = ui.InProgress
 	r.unsafe = st.Unsafe
 	r.screen.Unlock()
+	r.say(during(st)...)
+}
+
+// during is what the person must know while a step is at work.
+func during(st Step) []note {
 	switch {
 	case st.Unsafe:
-		r.say(note{m: msg.NoteUnsafe})
+		return []note{{m: msg.NoteUnsafe}}
 	case st.Pausable:
-		r.say(note{m: msg.NoteMayLeave}, note{m: msg.NotePause})
-	default:
-		r.say(note{m: msg.NoteSafe})
+		return []note{{m: msg.NoteMayLeave}, {m: msg.NotePause}}
 	}
+	return []note{{m: msg.NoteSafe}}
 }
 
 // touch tells that the security key waits for a finger now, whose owner may take their time.

@@ -181,7 +181,8 @@ func TestARunRemountsBootRarely(t *testing.T) {
 // While a page is shown, or a touch of the security key is waited for, /boot is read-only.
 func TestBootIsReadOnlyWhilePeopleAreAsked(t *testing.T) {
 	w, p := wizardtest.New(), newPaper()
-	pages, touches := 0, 0
+	w.CardState.Touch = true
+	pages, touches, over := 0, 0, 0
 	u := watched{UI: yes(w, p, nil), page: func(*ui.Page) {
 		pages++
 		if w.Writable {
@@ -189,6 +190,9 @@ func TestBootIsReadOnlyWhilePeopleAreAsked(t *testing.T) {
 		}
 	}, tasks: func(tasks ui.Tasks) {
 		for _, n := range tasks.Notes {
+			if n == msg.NoteSafe.In(msg.EN) && touches > over {
+				over = touches
+			}
 			if strings.HasPrefix(n, strings.TrimSuffix(msg.NoteTouch.In(msg.EN), ".")) {
 				touches++
 				if w.Writable {
@@ -201,8 +205,9 @@ func TestBootIsReadOnlyWhilePeopleAreAsked(t *testing.T) {
 	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if pages < 10 || touches == 0 {
-		t.Errorf("%d pages, %d touches", pages, touches)
+	// The light's two, and one for each signature; each note goes when it is over.
+	if pages < 10 || touches < 2+w.Signed() || over != touches {
+		t.Errorf("%d pages, %d touches for %d signatures, the last of them over: %d", pages, touches, w.Signed(), over)
 	}
 }
 

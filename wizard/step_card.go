@@ -48,12 +48,12 @@ func rehearseCard(r *Rehearsal) {
 		r.add("card", CardMissing, err)
 	case err != nil:
 		r.fail("card", err)
-	case len(c.Algorithms) == 0 && !c.Terminated:
+	case c.Terminated: // it tells nothing
+	case len(c.Algorithms) == 0:
 		r.add("card", CardOld, nil, c.Vendor)
-	case r.choice.Algorithm != "" && !c.Terminated && r.erases() && !slices.Contains(c.Algorithms, r.choice.Algorithm):
-		r.add("card", CardAlgorithm, nil, c.Vendor, r.choice.Algorithm)
-	case c.NoReset && r.erases():
-		r.add("card", CardNoReset, nil, c.Vendor)
+	case r.erases():
+		found, err := r.m.Card.Rehearse(r.ctx, CardPlan{User: r.pins[0], Admin: r.pins[1], Algorithm: r.choice.Algorithm, Import: r.choice.Backup != NoBackup})
+		r.device("card", found, err)
 	}
 }
 
@@ -165,6 +165,9 @@ func KnownCard(ctx context.Context, c Card) (info CardInfo, ended bool, err erro
 // It returns their certificate. ErrOtherKeys: the card does not show them.
 func (j *Job) MakeCard(ctx context.Context, serial string, set KeySet) (cert []byte, info CardInfo, err error) {
 	card := j.M.Card.At(serial)
+	if err := j.RehearseCard(ctx, card, set != nil); err != nil {
+		return nil, info, err
+	}
 	if err := card.Reset(ctx); err != nil {
 		return nil, info, fmt.Errorf("resetting the security key: %w", err)
 	}
@@ -173,6 +176,11 @@ func (j *Job) MakeCard(ctx context.Context, serial string, set KeySet) (cert []b
 	}
 	if err := j.giveKeys(ctx, card, info, set); err != nil {
 		return nil, info, err
+	}
+	if id := j.Choice.Identity; id != (Identity{}) {
+		if err := card.SetHolder(ctx, id); err != nil {
+			return nil, info, fmt.Errorf("writing the holder's name: %w", err)
+		}
 	}
 	if err := card.SetPINs(ctx, j.Secrets.User, j.Secrets.Admin); err != nil {
 		return nil, info, fmt.Errorf("setting the PINs: %w", err)
@@ -199,9 +207,23 @@ func (j *Job) MakeCard(ctx context.Context, serial string, set KeySet) (cert []b
 		return nil, info, ErrOtherKeys
 	}
 	if set != nil { // one that made its keys has signed their certificate
-		err = j.tryKeys(ctx, card, info, cert)
+		err = j.tryKeys(ctx, card, cert, serial)
 	}
 	return cert, info, err
+}
+
+// RehearseCard finds what a card would refuse of what MakeCard gives it, before its reset:
+// a *PreflightError.
+func (j *Job) RehearseCard(ctx context.Context, card Card, imports bool) error {
+	found, err := card.Rehearse(ctx, CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin, Algorithm: j.Choice.Algorithm, Import: imports})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	refused := &PreflightError{}
+	for _, f := range found {
+		refused.Problems = append(refused.Problems, newProblem("card", f.Kind, f.Err, f.Args...))
+	}
+	return refused
 }
 
 // giveKeys gives the card the keys of a set, or has it make its own.
@@ -212,7 +234,6 @@ func (j *Job) giveKeys(ctx context.Context, card Card, info CardInfo, set KeySet
 		}
 		return nil
 	}
-	j.touch(info)
 	if err := card.Generate(ctx, j.keySpec(info.Algorithms), j.Progress); err != nil {
 		return fmt.Errorf("making keys in the security key: %w", err)
 	}
@@ -220,9 +241,8 @@ func (j *Job) giveKeys(ctx context.Context, card Card, info CardInfo, set KeySet
 }
 
 // tryKeys has the card prove that it can use the keys that it was given.
-func (j *Job) tryKeys(ctx context.Context, card Card, info CardInfo, cert []byte) error {
-	j.touch(info)
-	proof := []byte("reown: " + info.Serial + "\n")
+func (j *Job) tryKeys(ctx context.Context, card Card, cert []byte, serial string) error {
+	proof := []byte("reown: " + serial + "\n")
 	sig, err := card.Sign(ctx, cert, j.Secrets.User, proof)
 	if err != nil {
 		return fmt.Errorf("trying the new keys: %w", err)
@@ -231,13 +251,6 @@ func (j *Job) tryKeys(ctx context.Context, card Card, info CardInfo, cert []byte
 		return fmt.Errorf("%w: %w", ErrOtherKeys, err)
 	}
 	return nil
-}
-
-// touch announces that the card will wait for a finger, if it is one that does.
-func (j *Job) touch(info CardInfo) {
-	if j.Touch != nil && info.Touch != "" {
-		j.Touch(1, 1)
-	}
 }
 
 // keySpec says which keys to make: the chosen kind, else the first of these.

@@ -37,7 +37,7 @@ func applyPreflight(ctx context.Context, j *Job) error {
 	if j.copies.main != "" {
 		return nil // found no problem in this run; another security key may be in the reader now
 	}
-	if p := rehearsal(j.measure(ctx), j.Choice, j.battery); len(p) > 0 {
+	if p := rehearsal(j.measure(ctx), j.Choice, j.battery, j.Secrets); len(p) > 0 {
 		return &PreflightError{Problems: p}
 	}
 	return nil

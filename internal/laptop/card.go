@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"reown/gpgcard"
+	"reown/internal/escape"
 	"reown/internal/secret"
 	"reown/wizard"
 )
@@ -13,14 +15,36 @@ import (
 // Card is the one card with that serial number ("": the only one) on some buses: a key that
 // is none of the laptop's own.
 func Card(serial string, buses ...gpgcard.Bus) wizard.Card {
-	return &card{sel: gpgcard.Selector{Serial: serial}, buses: buses}
+	return newCard(gpgcard.Selector{Serial: serial}, buses)
+}
+
+func newCard(sel gpgcard.Selector, buses []gpgcard.Bus) *card {
+	return &card{sel: sel, buses: buses, finger: &finger{}}
+}
+
+// finger tells somebody when a card waits for one.
+type finger struct {
+	mu    sync.Mutex
+	tell  func(waits bool)
+	waits bool
+}
+
+// now says how it is; only a wait, and the end of one, is told.
+func (f *finger) now(waits bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tell != nil && (waits || f.waits) {
+		f.tell(waits)
+	}
+	f.waits = waits
 }
 
 // card shows an OpenPGP card to the wizard. The card is held only while a method
 // runs, so that no verified PIN outlives it.
 type card struct {
-	sel   gpgcard.Selector
-	buses []gpgcard.Bus
+	sel    gpgcard.Selector
+	buses  []gpgcard.Bus
+	finger *finger
 }
 
 func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
@@ -34,7 +58,11 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 		}
 		return err
 	}
-	err = errors.Join(f(k), k.Close())
+	k.OnWait(c.finger.now)
+	err = f(k)
+	k.OnWait(nil)
+	c.finger.now(false)
+	err = errors.Join(err, k.Close())
 	var pin *gpgcard.PINError
 	if errors.As(err, &pin) && pin.Left != 0 {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
@@ -43,7 +71,54 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 }
 
 func (c *card) At(serial string) wizard.Card {
-	return &card{sel: gpgcard.Selector{Reader: c.sel.Reader, Serial: serial}, buses: c.buses}
+	return &card{sel: gpgcard.Selector{Reader: c.sel.Reader, Serial: serial}, buses: c.buses, finger: c.finger}
+}
+
+// Announce implements wizard.Card.
+func (c *card) Announce(f func(waits bool)) {
+	c.finger.mu.Lock()
+	defer c.finger.mu.Unlock()
+	c.finger.tell = f
+}
+
+// Rehearse implements wizard.Card.
+func (c *card) Rehearse(ctx context.Context, plan wizard.CardPlan) (found []*wizard.Finding, err error) {
+	p := gpgcard.Plan{User: plan.User, Admin: plan.Admin, Import: plan.Import}
+	err = c.with(ctx, func(k *gpgcard.Card) error {
+		i, err := k.Info(ctx)
+		if err != nil || i.Terminated {
+			return err
+		}
+		if plan.Algorithm != "" {
+			if p.Algorithm, err = gpgcard.ParseAlgorithm(plan.Algorithm); err != nil {
+				return err
+			}
+		} else if len(i.Algorithms) > 0 {
+			p.Algorithm = i.Algorithms[0]
+		}
+		problems, err := k.Rehearse(ctx, p)
+		for _, e := range problems {
+			found = append(found, refusedByCard(i, e))
+		}
+		return err
+	})
+	return found, err
+}
+
+// refusedByCard is what a card would refuse, in the wizard's words.
+func refusedByCard(i gpgcard.Info, err error) *wizard.Finding {
+	f := &wizard.Finding{Kind: wizard.CardImport, Args: []any{i.Manufacturer, escape.Text(err.Error())}, Err: err}
+	var pin *gpgcard.PINLengthError
+	var alg *gpgcard.AlgorithmError
+	switch {
+	case errors.Is(err, gpgcard.ErrNoReset):
+		f.Kind, f.Args = wizard.CardNoReset, []any{i.Manufacturer}
+	case errors.As(err, &pin):
+		f.Kind, f.Args = wizard.CardPIN, []any{i.Manufacturer, pin.Min, pin.Max}
+	case errors.As(err, &alg):
+		f.Kind, f.Args = wizard.CardAlgorithm, []any{i.Manufacturer, alg.Algorithm.String()}
+	}
+	return f
 }
 
 func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
@@ -56,7 +131,7 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 		out = wizard.CardInfo{
 			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Application: i.AID, Terminated: i.Terminated, NoReset: !i.Resettable,
 			Tries:  [3]int{i.User.Left, i.ResetCode.Left, i.Admin.Left},
-			PINMin: [2]int{i.User.MinLen, i.Admin.MinLen}, PINMax: [2]int{i.User.MaxLen, i.Admin.MaxLen},
+			PINMin: [2]int{i.User.Reset[0], i.Admin.Reset[0]}, PINMax: [2]int{i.User.Reset[1], i.Admin.Reset[1]},
 			Signatures: uint32(i.Signatures),
 		}
 		if i.Terminated {
@@ -68,9 +143,6 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 		for n, key := range i.Keys {
 			if key.Present && key.Consistent {
 				out.Fingerprints[n] = key.Fingerprint
-			}
-			if key.Touch != "" && key.Touch != gpgcard.TouchOff.String() {
-				out.Touch = key.Touch
 			}
 		}
 		return nil
@@ -100,6 +172,16 @@ func (c *card) Import(ctx context.Context, set wizard.KeySet, progress wizard.Pr
 	return c.with(ctx, func(c *gpgcard.Card) error {
 		return c.Import(ctx, k.KeySet, gpgcard.ImportOptions{Progress: progress})
 	})
+}
+
+// SetHolder leaves the names out on a card that refuses them: nothing depends on them.
+func (c *card) SetHolder(ctx context.Context, id wizard.Identity) error {
+	err := c.with(ctx, func(k *gpgcard.Card) error { return k.SetIdentity(ctx, nil, id.Name, id.Email) })
+	var refused *gpgcard.StatusError
+	if errors.As(err, &refused) && refused.Unwrap() == nil {
+		return nil
+	}
+	return err
 }
 
 func (c *card) SetPINs(ctx context.Context, user, admin *secret.Buffer) error {

@@ -16,7 +16,7 @@ func TestAnEmptyCardReader(t *testing.T) {
 	reader := usbdev.New(usbdev.Pro, cardtest.New(cardtest.ZeitControl), nil)
 	reader.Eject()
 	bus := usbdev.NewBus(reader)
-	c := &card{buses: []gpgcard.Bus{usbCards{bus}}}
+	c := newCard(gpgcard.Selector{}, []gpgcard.Bus{usbCards{bus}})
 	if _, err := c.Info(t.Context()); !errors.Is(err, wizard.ErrNoCard) {
 		t.Fatalf("nothing but the reader: %v", err)
 	}
@@ -33,7 +33,7 @@ func TestAnEmptyCardReader(t *testing.T) {
 func TestATerminatedKeyHasNoSerial(t *testing.T) {
 	k := cardtest.New(cardtest.Nitrokey3)
 	k.Terminate()
-	i, err := (&card{buses: []gpgcard.Bus{cardtest.NewBus(k)}}).Info(t.Context())
+	i, err := newCard(gpgcard.Selector{}, []gpgcard.Bus{cardtest.NewBus(k)}).Info(t.Context())
 	if err != nil || !i.Terminated || i.Serial != "" {
 		t.Fatalf("%+v, %v", i, err)
 	}

@@ -66,7 +66,7 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	}
 	l := &Laptop{
 		doubtful: doubtful,
-		card:     &card{sel: gpgcard.Selector{Serial: c.Serial}, buses: buses},
+		card:     newCard(gpgcard.Selector{Serial: c.Serial}, buses),
 		platform: &platform{board: c.board(), sysfs: "/sys", secretDir: c.secretDir(), noRestart: c.NoRestart},
 		close:    func() error { return nil },
 	}

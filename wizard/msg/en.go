@@ -516,6 +516,10 @@ var en = table{
 
 	// What a rehearsal finds.
 	ProblemAlgorithm: "This security key (%s) makes no keys of the kind %s.",
+	ProblemPIN:       "This security key (%s) refuses one of the PINs: it takes %d to %d characters.",
+	RemedyPIN:        "Choose another PIN.",
+	ProblemImport:    "This security key (%s) takes no keys from outside: %s",
+	RemedyNoBackup:   "Choose to have no backup of the keys.",
 	ProblemRefuses:   "%s cannot be re-encrypted: %s",
 	RemedyLeaveOut:   "Leave this disk as it is; who knows its passphrase can go on reading it.",
 	ProblemEntry:     "\"%s\" cannot start by default: %s",

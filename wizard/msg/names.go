@@ -520,6 +520,10 @@ const (
 
 	// What a rehearsal finds.
 	ProblemAlgorithm
+	ProblemPIN
+	RemedyPIN
+	ProblemImport
+	RemedyNoBackup
 	ProblemRefuses
 	RemedyLeaveOut
 	ProblemEntry

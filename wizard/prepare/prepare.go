@@ -144,7 +144,7 @@ func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
 	r.seq.Note = wizard.Notes(ctx, m.Machine)
 	r.seq.Tasks = []wizard.Task{
 		{ID: "preflight", Looks: true, Do: r.preflight},
-		{ID: "secrets", Looks: true, Do: func(context.Context) error { return r.makeSecrets() }},
+		{ID: "secrets", Looks: true, Do: r.makeSecrets},
 		{ID: "card", Do: r.makeKeys},
 		{ID: "disk", Pausable: true, Do: r.disks},
 		{ID: "tpm", Do: r.tpm},
@@ -182,12 +182,17 @@ func newRun(m *Machine, o *Options) *run {
 			_ = r.seq.Release() // it is told at the end
 			o.Touch(n, of)
 		}
+		m.Card.Announce(func(waits bool) {
+			if waits {
+				r.job.Touch(1, 1)
+			}
+		})
 	}
 	return r
 }
 
 func (r *run) all(ctx context.Context) (*Result, error) {
-	defer func() { r.made.Wipe(); r.keys.OTP.Wipe() }()
+	defer func() { r.made.Wipe(); r.keys.OTP.Wipe(); r.m.Card.Announce(nil) }()
 	end := r.seq.Run(ctx)
 	switch end.Outcome {
 	case wizard.Done:

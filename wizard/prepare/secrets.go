@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -68,9 +69,13 @@ func (k Known) Wipe() {
 }
 
 // makeSecrets makes the secrets of one laptop, or takes those of the interrupted run
-// of the same order on the same security key, and gives them to their keeper.
-func (r *run) makeSecrets() error {
+// of the same order on the same security key, and gives them to their keeper. A security
+// key that would refuse its PINs is found here, before anything is changed.
+func (r *run) makeSecrets(ctx context.Context) error {
 	if err := r.collectSecrets(); err != nil {
+		return err
+	}
+	if err := r.job.RehearseCard(ctx, r.m.Card.At(r.card.Serial), false); err != nil {
 		return err
 	}
 	doc := r.made.Document()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"reown/internal/secret"
@@ -38,6 +39,56 @@ func (w card) there() (*CardState, error) {
 	return found, nil
 }
 
+func (w card) Announce(f func(bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.announce = f
+}
+
+// finger waits for one, if the card wants it.
+func (w card) finger(c *CardState) {
+	if c.Touch && w.announce != nil {
+		f := w.announce
+		w.mu.Unlock()
+		f(true)
+		f(false)
+		w.mu.Lock()
+	}
+}
+
+func (w card) Rehearse(_ context.Context, plan wizard.CardPlan) (found []*wizard.Finding, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.there()
+	if err != nil || c.Terminated {
+		return nil, err
+	}
+	add := func(k wizard.Kind, args ...any) { found = append(found, &wizard.Finding{Kind: k, Args: args}) }
+	if c.NoReset {
+		add(wizard.CardNoReset, "Nitrokey 3")
+	}
+	if plan.Algorithm != "" && !slices.Contains(c.kinds(), plan.Algorithm) {
+		add(wizard.CardAlgorithm, "Nitrokey 3", plan.Algorithm)
+	}
+	for i, pin := range []*secret.Buffer{plan.User, plan.Admin} {
+		if low := max(6+2*i, c.MinPIN); pin != nil && (pin.Len() < low || pin.Len() > c.maxPIN()) {
+			add(wizard.CardPIN, "Nitrokey 3", low, c.maxPIN())
+		}
+	}
+	if f := w.Refuses["card"]; f != nil {
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// kinds are the kinds of keys that the card makes.
+func (c *CardState) kinds() []string {
+	if c.NoKinds {
+		return nil
+	}
+	return []string{"nistp256", "rsa3072"}
+}
+
 func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -48,12 +99,8 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 	if c.Terminated {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
-	kinds := []string{"nistp256", "rsa3072"}
-	if c.NoKinds {
-		kinds = nil
-	}
 	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
-		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: kinds}, nil
+		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: c.kinds()}, nil
 }
 
 func (c *CardState) maxPIN() int {
@@ -81,7 +128,7 @@ func (w card) Reset(context.Context) error {
 		return err
 	}
 	return w.write("card.activate", func() {
-		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount, Evil: c.Evil}
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount, Evil: c.Evil, Touch: c.Touch}
 		if c == &w.CardState {
 			w.TokenOTP, w.AES = "", false
 		}
@@ -134,6 +181,19 @@ func (w card) fill(progress wizard.Progress, op string, key func(int) string) er
 		}
 	}
 	return nil
+}
+
+func (w card) SetHolder(_ context.Context, id wizard.Identity) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.there()
+	if err != nil {
+		return err
+	}
+	if c.AdminPIN != "12345678" || c.Terminated {
+		return errors.New("wizardtest: the card has no factory PINs")
+	}
+	return w.write("card.holder", func() { c.Holder = id })
 }
 
 func (w card) SetPINs(_ context.Context, user, admin *secret.Buffer) error {
@@ -194,6 +254,7 @@ func (w card) Certify(_ context.Context, id wizard.Identity, pin *secret.Buffer)
 	if c.Fprs[0] == "" {
 		return nil, errors.New("wizardtest: no key on the card")
 	}
+	w.finger(c)
 	c.count()
 	return w.certificate(c.Fprs, id), nil
 }
@@ -214,6 +275,7 @@ func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte)
 	if err != nil {
 		return nil, err
 	}
+	w.finger(c)
 	sig := w.armor(c.Fprs[0], data)
 	c.count()
 	return sig, w.at("card.sign.done")
@@ -250,3 +312,6 @@ func (k *keySet) Export(passphrase *secret.Buffer) ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "%s under %s", strings.Join(k.fprs[:], " "), hash(string(passphrase.Bytes()))), nil
 }
+
+// Signed is how many signatures the laptop's security key has made since its reset.
+func (w *World) Signed() int { return int(w.CardState.Signatures) }

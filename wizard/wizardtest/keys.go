@@ -48,6 +48,15 @@ func (w *World) Forge() (cert []byte, sign func([]byte) []byte) {
 	return w.certificate(fprs, wizard.Identity{Name: "Mallory"}), func(d []byte) []byte { return w.armor(fprs[0], d) }
 }
 
+// Adopt makes a certificate in this laptop's terms of keys that are in a real card, and what
+// signs for it.
+func (w *World) Adopt(fprs [3]string, id wizard.Identity) (cert []byte, sign func([]byte) []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keys[fprs[0]] = w.name("private-real")
+	return w.certificate(fprs, id), func(d []byte) []byte { w.mu.Lock(); defer w.mu.Unlock(); return w.armor(fprs[0], d) }
+}
+
 // armor has the form of an OpenPGP signature, so that files of several can be taken
 // apart as real ones are.
 func (w *World) armor(fpr string, data []byte) []byte {

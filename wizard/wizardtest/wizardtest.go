@@ -43,7 +43,8 @@ type World struct {
 
 	CardState           // the security key that came with the laptop
 	Spare     CardState // another one, with keys of somebody's
-	CardError error     // what the reader answers instead
+	announce  func(bool)
+	CardError error // what the reader answers instead
 
 	Sets []*bool // of each set of keys that was in memory: whether it was wiped
 
@@ -99,7 +100,7 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
-	// Refuses is what a device (disk, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
+	// Refuses is what a device (card, disk, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
 	Refuses map[string]*wizard.Finding
 
 	PowerState wizard.Power
@@ -121,6 +122,8 @@ type CardState struct {
 	NoReset    bool // it has no factory reset
 	NoKinds    bool // it makes none of the keys that are needed
 	MinPIN     int  // the make wants longer PINs than the usual six and eight characters; 0: it does not
+	Holder     wizard.Identity
+	Touch      bool // each signature wants a finger
 	MaxPIN     int  // it takes no longer ones; 0: 127
 	Signatures uint32
 	NoCount    bool // it does not count them

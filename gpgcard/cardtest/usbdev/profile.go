@@ -52,6 +52,7 @@ var (
 		CCIDInterface: 0, HIDInterface: -1, Features: 0x000400fe, Protocols: 3, MaxMessage: 3072, EpOut: 0x02, EpIn: 0x82, EpInt: 0x83,
 		Extension: 20 * time.Millisecond,
 	}
+	CanoKey = variant(YubiKey, "canokey", 0x20a0, 0x42d4, "canokeys.org", "OpenPGP PIV OATH")
 )
 
 func variant(p Profile, name string, vendor, product uint16, manufacturer, model string) Profile {
