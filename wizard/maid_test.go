@@ -207,6 +207,10 @@ func (o *owner) Ask(ctx context.Context, pg *ui.Page) (string, error) {
 	if pg.Alarm {
 		o.alarm = append(o.alarm, pg.Key)
 	}
+	if o.enter && pg.Default == ui.NoDefault { // and goes away in the end
+		o.pages = append(o.pages, pg.Key)
+		return ui.Leave, nil
+	}
 	if o.enter && pg.Default < len(pg.Choices) && !pg.Choices[pg.Default].Checks {
 		o.pages = append(o.pages, pg.Key)
 		if o.steps++; o.steps > 100 {

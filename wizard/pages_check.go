@@ -170,7 +170,7 @@ func drawTail(v *view) (*ui.Page, error) {
 	}
 	want := strings.ToUpper(tail(c.Serial, 4))
 	in := &ui.Input{Key: "card-serial", Label: v.t(msg.SerialLabel, want), Max: 16}
-	return &ui.Page{Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, c.Vendor, c.Serial),
+	return &ui.Page{Trust: true, Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, c.Vendor, c.Serial),
 		ui.R(ui.NoMark, "", v.t(msg.SpareHolds, short(c.Fingerprints[0]))), ui.G(), ui.T(v.t(msg.TailType))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }

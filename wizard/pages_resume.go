@@ -78,7 +78,7 @@ func drawResume(v *view) (*ui.Page, error) {
 	if v.a.need&NeedUser != 0 {
 		body = append(body, v.starts()...)
 	}
-	p := &ui.Page{NoBack: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Choices: v.just(msg.ButtonContinue)}
+	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Choices: v.just(msg.ButtonContinue)}
 	if v.code != nil {
 		p.Live = func() []ui.Block { return append(slices.Clone(body), v.digits(v.code)) }
 	}
@@ -105,7 +105,7 @@ func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 func drawAnew(v *view) (*ui.Page, error) {
 	want := v.serial()
 	in := &ui.Input{Key: "anew-serial", Label: v.typeLabel(want), Max: 16}
-	return &ui.Page{Alarm: true, Preset: ui.Back, Wait: v.t(msg.WaitMeasure), Body: []ui.Block{ui.S(v.t(msg.AnewTitle)), ui.T(v.t(msg.AnewWhat))},
+	return &ui.Page{Alarm: true, Trust: true, Preset: ui.Back, Wait: v.t(msg.WaitMeasure), Body: []ui.Block{ui.S(v.t(msg.AnewTitle)), ui.T(v.t(msg.AnewWhat))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }
 
@@ -142,7 +142,7 @@ func tookBlocked(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error
 // drawClosing says that a run is over but for its last second, or that somebody has put a file there.
 // Nothing is signed any more; the area in the TPM can be closed for good.
 func drawClosing(v *view) (*ui.Page, error) {
-	p := &ui.Page{NoBack: true, Preset: ui.Continue, Wait: v.t(msg.WaitMeasure),
+	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Wait: v.t(msg.WaitMeasure),
 		Body: []ui.Block{ui.S(v.t(msg.ClosingWhat)), ui.T(v.t(msg.ClosingSigned))}, Choices: []ui.Choice{v.button()}}
 	if v.m.TPM == nil {
 		return p, nil

@@ -82,7 +82,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 		}
 		return append(b, ui.S(v.t(msg.VerifyBad)))
 	}
-	p := &ui.Page{Live: body, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: verifyDetails(h)}
+	p := &ui.Page{Live: body, Trust: true, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: verifyDetails(h)}
 	no := ui.Choice{ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}
 	if !good {
 		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, v.judged().Level == judge.Red
@@ -92,6 +92,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 		}
 		return p, nil
 	}
+	p.Default = ui.NoDefault
 	p.Choices = []ui.Choice{{ID: "match", Label: v.t(msg.ButtonMatch), Letter: 'y'}, no}
 	if len(h.Chain) > 0 && v.said().Signer == judge.NotSaid && !h.Claimed() { // otherwise it is asked for in any case
 		p.Choices = append(p.Choices, ui.Choice{ID: "type", Label: v.t(msg.ButtonFingerprint), Letter: 't'})
@@ -175,7 +176,7 @@ func drawStop(v *view) (*ui.Page, error) {
 	if v.resuming() {
 		what = msg.StopNoMore
 	}
-	return &ui.Page{Alarm: true, NoLeave: true, Preset: "end", Body: []ui.Block{
+	return &ui.Page{Alarm: true, Trust: true, NoLeave: true, Preset: "end", Body: []ui.Block{
 		ui.S(v.t(what)), ui.G(), ui.T(v.t(msg.StopClock)), ui.T(v.t(msg.StopNoSecrets)), ui.T(v.t(msg.StopPhoto)), ui.T(v.t(msg.StopContact)),
 	}, Choices: []ui.Choice{{ID: "end", Label: v.t(msg.ButtonEnd)}, {ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'}}}, nil
 }
@@ -191,7 +192,7 @@ func tookStop(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) 
 func drawUnproven(v *view) (*ui.Page, error) {
 	want := v.serial()
 	in := &ui.Input{Key: "unproven-serial", Label: v.typeLabel(want), Max: 16}
-	return &ui.Page{Alarm: true, Preset: ui.Continue, Body: []ui.Block{
+	return &ui.Page{Alarm: true, Trust: true, Preset: ui.Continue, Body: []ui.Block{
 		ui.S(v.t(msg.UnprovenTitle)), ui.G(), ui.T(v.t(msg.UnprovenWhat)), ui.T(v.t(msg.UnprovenSerial)),
 	}, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }

@@ -13,7 +13,7 @@ import (
 // file can be taken away.
 func drawTampering(v *view) (*ui.Page, error) {
 	verdict := v.judged()
-	p := &ui.Page{Title: v.t(msg.TamperingTitle), Alarm: verdict.Level == judge.Red, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
+	p := &ui.Page{Title: v.t(msg.TamperingTitle), Alarm: verdict.Level == judge.Red, Trust: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
 		ui.S(v.t(msg.TamperingWhat)), ui.T(v.t(msg.TamperingWhy, v.why)), ui.G(), ui.T(v.t(msg.TamperingData)), ui.T(v.t(msg.TamperingDo)),
 	}, Choices: []ui.Choice{{ID: ui.Leave, Label: v.t(msg.ButtonEnd)}}}
 	if !p.Alarm {

@@ -71,7 +71,7 @@ func drawSeller(v *view) (*ui.Page, error) {
 		wrong = msg.SellerNotIt
 		body = append(body, ui.T(v.t(msg.SellerElsewhere)))
 	}
-	return &ui.Page{Preset: ui.Continue, Help: v.t(msg.SellerHelp), Inputs: []*ui.Input{in}, Body: body,
+	return &ui.Page{Trust: true, Preset: ui.Continue, Help: v.t(msg.SellerHelp), Inputs: []*ui.Input{in}, Body: body,
 		Choices: []ui.Choice{v.button(), {ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}},
 		Check: func(context.Context) error {
 			if !v.knows(in.Value) {

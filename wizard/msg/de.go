@@ -338,6 +338,7 @@ var de = table{
 	Again:      "Noch einmal",
 	NotTheSame: "Die zwei Zeilen sind verschieden.",
 	Needed:     "Bitte ausfüllen: %s",
+	Pick:       "Noch ist nichts gewählt. Mit Tab zur Antwort, dann Enter.",
 	CapsLock:   "FESTSTELLTASTE AN",
 	TooSmall:   "Es braucht ein Fenster von 80 x 24.",
 	Elapsed:    "Läuft seit %s",

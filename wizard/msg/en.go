@@ -352,6 +352,7 @@ var en = table{
 	Again:      "Again",
 	NotTheSame: "The two lines are not the same.",
 	Needed:     "Please fill in: %s",
+	Pick:       "Nothing is chosen yet. Go to your answer with Tab, then press Enter.",
 	CapsLock:   "CAPS LOCK IS ON",
 	TooSmall:   "This needs a screen of 80 x 24.",
 	Elapsed:    "Running for %s",

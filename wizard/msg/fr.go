@@ -338,6 +338,7 @@ var fr = table{
 	Again:      "Encore",
 	NotTheSame: "Les deux lignes diffèrent.",
 	Needed:     "Remplissez : %s",
+	Pick:       "Rien n'est encore choisi. Allez à votre réponse avec Tab, puis Entrée.",
 	CapsLock:   "MAJUSCULES ACTIVES",
 	TooSmall:   "Il faut un écran de 80 x 24.",
 	Elapsed:    "En cours depuis %s",

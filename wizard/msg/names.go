@@ -356,6 +356,7 @@ const (
 	Again
 	NotTheSame
 	Needed
+	Pick
 	CapsLock
 	TooSmall
 	Elapsed

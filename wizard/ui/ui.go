@@ -32,6 +32,9 @@ const (
 	Leave    = "leave"
 )
 
+// NoDefault is Page.Default where a choice must be picked on purpose.
+const NoDefault = -1
+
 // Page is one screen: one question, and why it is asked.
 type Page struct {
 	Key    string   // stable name, used in answers files, tests and the log
@@ -50,10 +53,11 @@ type Page struct {
 	Check func(ctx context.Context) error
 
 	Choices []Choice
-	Default int // index of the choice that has the focus
+	Default int // index of the choice that has the focus; NoDefault: none, and Enter asks again
 	NoBack  bool
 	NoLeave bool
 	Alarm   bool // a STOP page
+	Trust   bool // what was typed before it is on the screen is no answer to it
 	Help    string
 	Details string
 	// Wait says what the program does after this page, where that takes seconds, and

@@ -258,6 +258,9 @@ func (p *Person) Choose(pg *ui.Page) (id string, special bool) {
 			return c.ID, false
 		}
 	}
+	if pg.Default == ui.NoDefault {
+		return pg.Choices[0].ID, true
+	}
 	return pg.Choices[pg.Default].ID, false
 }
 

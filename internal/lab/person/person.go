@@ -168,7 +168,7 @@ func (p *Person) compare(s string) error {
 	if strings.Contains(s, "[!!]") || strings.Count(s, "[OK]") < 5 {
 		return fmt.Errorf("the hand-over does not verify")
 	}
-	return p.T.Key("ret")
+	return p.T.Key("y")
 }
 
 var wordOnPage = regexp.MustCompile(`(\d+)  ([a-z]+)`)

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,15 +42,16 @@ type UI struct {
 	// Every is the least time between two lines about progress; 0: 30 s.
 	Every time.Duration
 
-	lines chan *secret.Buffer // what was typed, without the newline
-	err   error               // after lines is closed
+	lines chan typed   // what was typed, without the newline
+	asked atomic.Int64 // how many pages were shown that take nothing typed before
+	err   error        // after lines is closed
 	start sync.Once
 	mu    sync.Mutex // guards out while work runs
 }
 
 // New talks over in and out; fd is the terminal's file descriptor, or -1.
 func New(in io.Reader, out io.Writer, fd int) *UI {
-	return &UI{in: in, out: out, fd: fd, lines: make(chan *secret.Buffer)}
+	return &UI{in: in, out: out, fd: fd, lines: make(chan typed)}
 }
 
 // maxLine bounds a typed line, in bytes.
@@ -60,6 +62,12 @@ const width = 76
 // scroll is how many empty lines take a secret off the screen.
 const scroll = 30
 
+// typed is a line, and when it was begun and ended, by the count of UI.asked.
+type typed struct {
+	*secret.Buffer
+	from, to int64
+}
+
 // read reads lines for ever, each into a Buffer of its own.
 func (u *UI) read() {
 	defer close(u.lines)
@@ -68,11 +76,15 @@ func (u *UI) read() {
 	for {
 		b := secret.New(maxLine)
 		n := 0
+		var from int64
 		for {
 			if _, err := io.ReadFull(u.in, one[:]); err != nil {
 				b.Wipe()
 				u.err = err
 				return
+			}
+			if n == 0 {
+				from = u.asked.Load()
 			}
 			if one[0] == '\n' || one[0] == '\r' {
 				break
@@ -83,21 +95,39 @@ func (u *UI) read() {
 			}
 		}
 		b.SetLen(n)
-		u.lines <- b
+		u.lines <- typed{b, from, u.asked.Load()}
+	}
+}
+
+// forget drops what was typed on a terminal before the page at hand. A pipe is no person.
+func (u *UI) forget() {
+	if u.fd >= 0 {
+		u.asked.Add(1)
+		_ = unix.IoctlSetInt(u.fd, unix.TCFLSH, unix.TCIFLUSH)
 	}
 }
 
 // line returns the next line that is typed; the caller wipes it.
 func (u *UI) line(ctx context.Context) (*secret.Buffer, error) {
 	u.start.Do(func() { go u.read() })
-	select {
-	case b, ok := <-u.lines:
-		if !ok {
-			return nil, fmt.Errorf("reading from the terminal: %w", errors.Join(io.ErrUnexpectedEOF, u.err))
+	for {
+		select {
+		case b, ok := <-u.lines:
+			if !ok {
+				return nil, fmt.Errorf("reading from the terminal: %w", errors.Join(io.ErrUnexpectedEOF, u.err))
+			}
+			switch u.asked.Load() {
+			case b.from:
+				return b.Buffer, nil
+			case b.to: // half of it was typed before: asked again
+				b.Wipe()
+				b.SetLen(0)
+				return b.Buffer, nil
+			}
+			b.Wipe()
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -148,6 +178,9 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	u.wrap(p.Status)
 	u.say("")
 	u.body(p)
+	if p.Trust {
+		u.forget()
+	}
 	for {
 		id, err := u.choice(ctx, p)
 		if err != nil {
@@ -273,7 +306,7 @@ func (u *UI) qr(s *secret.Buffer) {
 	_, _ = u.out.Write(text.Bytes())
 }
 
-// choice prints the ways on and reads one. An empty line takes the default.
+// choice prints the ways on and reads one. An empty line takes the default, if there is one.
 func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	first := 0
 	if p.Default < len(p.Choices) {
@@ -291,7 +324,7 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	word := strings.TrimSpace(string(b.Bytes())) // a choice, not a secret
 	switch {
 	case word == "":
-		if len(p.Choices) == 0 {
+		if len(p.Choices) == 0 || first < 0 {
 			return "", nil
 		}
 		return p.Choices[first].ID, nil
@@ -309,7 +342,7 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	return "", nil
 }
 
-// offer prints the choices, of which one is marked, and the other ways on.
+// offer prints the choices, of which one may be marked, and the other ways on.
 func (u *UI) offer(p *ui.Page, first int) {
 	for i, c := range p.Choices {
 		mark := " "
@@ -333,7 +366,11 @@ func (u *UI) offer(p *ui.Page, first int) {
 	if len(more) > 0 {
 		u.say("  (" + strings.Join(more, ", ") + ")")
 	}
-	_, _ = io.WriteString(u.out, msg.LineChoose.In(p.Lang)+" ["+strconv.Itoa(first+1)+"]: ")
+	preset := strconv.Itoa(first + 1)
+	if first < 0 {
+		preset = "1-" + strconv.Itoa(len(p.Choices))
+	}
+	_, _ = io.WriteString(u.out, msg.LineChoose.In(p.Lang)+" ["+preset+"]: ")
 }
 
 // inputs reads every line of the page.

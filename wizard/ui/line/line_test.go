@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
@@ -199,6 +201,67 @@ func TestEveryConversationLineByLine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// On a terminal, what was typed before the page that asks whose computer it is stood there answers
+// nothing on it, and neither does Enter.
+func TestTypedAhead(t *testing.T) {
+	person, tty, err := pty.Open()
+	if err != nil {
+		t.Skipf("no pseudo-terminal: %v", err)
+	}
+	defer tty.Close()
+	var mu sync.Mutex
+	var all strings.Builder
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, err := person.Read(b)
+			mu.Lock()
+			all.Write(b[:n])
+			mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	wait := func(text string, times int) string {
+		t.Helper()
+		for range 3000 {
+			mu.Lock()
+			s := all.String()
+			mu.Unlock()
+			if strings.Count(s, text) >= times {
+				return s
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("%q does not come:\n%s", text, all.String())
+		return ""
+	}
+	typed := func(s string) {
+		if _, err := person.WriteString(s); err != nil {
+			t.Error(err)
+		}
+	}
+	done := make(chan error, 1)
+	typed(strings.Repeat("1\n", 200))
+	go func() {
+		done <- wizardtest.Run(wizardtest.New(), New(tty, tty, int(tty.Fd())), "en")
+		person.Close()
+	}()
+	prompt := "Choose [1-3]: "
+	wait(prompt, 1)
+	typed("\n")
+	if s := wait(prompt, 2); strings.Contains(s, "opens the disk now") {
+		t.Fatalf("answered before it was read:\n%s", s)
+	}
+	typed("1\n")
+	wait("opens the disk now", 1)
+	typed("!\n")
+	if err := <-done; !errors.Is(err, ui.ErrLeft) {
+		t.Errorf("ended with %v", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func newPage(ctx context.Context, u *UI, p *ui.Page) *page {
 		}
 	}
 	if len(v.fields) == 0 {
-		v.focus = min(p.Default, len(p.Choices)-1)
+		v.focus = min(p.Default, len(p.Choices)-1) // ui.NoDefault: none
 	}
 	v.refresh()
 	for _, b := range v.body {

@@ -14,7 +14,7 @@ import (
 )
 
 func (v *page) field() *field {
-	if v.focus < len(v.fields) {
+	if v.focus >= 0 && v.focus < len(v.fields) {
 		return v.fields[v.focus]
 	}
 	return nil
@@ -127,11 +127,21 @@ func (v *page) letter(r rune) {
 
 func (v *page) move(by int) {
 	n := len(v.fields) + len(v.p.Choices)
+	if v.focus == ui.NoDefault {
+		v.message = ""
+		if by < 0 {
+			v.focus = 0
+		}
+	}
 	v.focus = (v.focus + by + n) % n
 }
 
 // enter goes on to the next line, or picks a choice.
 func (v *page) enter() {
+	if v.focus == ui.NoDefault {
+		v.message = v.t(msg.Pick)
+		return
+	}
 	if v.focus < len(v.fields)-1 {
 		v.focus++
 		return

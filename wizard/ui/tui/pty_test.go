@@ -154,6 +154,24 @@ func TestTerminals(t *testing.T) {
 	}
 }
 
+// What was typed before the page that asks whose computer it is stood there answers nothing on it,
+// and neither does Enter.
+func TestTypedAhead(t *testing.T) {
+	x := start(t, "TERM=linux")
+	x.wait("< Continue >")
+	x.keys(strings.Repeat("y\r", 300))
+	x.wait("Is this the computer")
+	x.quiet()
+	x.keys("\r")
+	x.wait("Nothing is chosen yet")
+	x.keys("\t\r")
+	x.wait("opens the disk now")
+	x.keys("\x1b[21~") // F10
+	if err := x.cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, x.screen())
+	}
+}
+
 func TestNoScreenOnADumbTerminal(t *testing.T) {
 	for _, term := range []string{"dumb", "no-such-terminal"} {
 		x := start(t, "TERM="+term)

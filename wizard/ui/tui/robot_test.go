@@ -38,7 +38,7 @@ func newRobot(t *testing.T, w *wizardtest.World, width, height int, mono bool) *
 	sim.SetSize(width, height)
 	r := &robot{t: t, sim: sim, Person: wizardtest.NewPerson(w), texts: map[string]string{}, marks: map[string]string{}}
 	r.UI = New(sim, cp437, nil)
-	r.UI.mono = mono
+	r.UI.mono, r.UI.quiet = mono, time.Millisecond
 	t.Cleanup(r.UI.Close)
 	return r
 }

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gdamore/tcell/v2"
@@ -37,16 +38,21 @@ type UI struct {
 	mono  bool
 	ended chan struct{} // closed when the application has ended
 	err   error         // why, after ended
-	close func()        // puts the console back as it was
+	// quiet is for how long no key must come before a page is shown that takes nothing typed before.
+	quiet time.Duration
+	began time.Time
+	keyed atomic.Int64 // when the last key came, since began
+	close func()       // puts the console back as it was
 }
 
 // New starts drawing on a screen that has been initialized. has says which runes it
 // can show, caps whether Caps Lock is on; both may be nil.
 func New(screen tcell.Screen, has func(rune) bool, caps func() bool) *UI {
-	u := &UI{has: has, caps: caps, mono: screen.Colors() < 8, ended: make(chan struct{})}
+	u := &UI{has: has, caps: caps, mono: screen.Colors() < 8, ended: make(chan struct{}), quiet: keysApart, began: time.Now()}
 	s := newConsole(screen, has)
 	u.app = tview.NewApplication().SetScreen(s).EnableMouse(false)
 	u.app.SetInputCapture(func(e *tcell.EventKey) *tcell.EventKey {
+		u.keyed.Store(int64(time.Since(u.began)))
 		if e.Key() == tcell.KeyCtrlC {
 			return nil
 		}
@@ -92,12 +98,38 @@ func (u *UI) update(f func()) bool {
 
 func (u *UI) gone() error { return errors.Join(ErrScreen, u.err) }
 
+// keysApart is longer than between two strokes of a key that is held down.
+const keysApart = 150 * time.Millisecond
+
+// hush lets all that was typed so far reach what is on the screen, until no key comes any more.
+func (u *UI) hush(ctx context.Context) error {
+	for from := time.Since(u.began); ; {
+		if !u.update(func() {}) {
+			return u.gone()
+		}
+		left := u.quiet + max(from, time.Duration(u.keyed.Load())) - time.Since(u.began)
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Ask implements ui.UI.
 func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	v := newPage(ctx, u, p)
 	defer v.wipe()
+	if p.Trust {
+		if err := u.hush(ctx); err != nil {
+			return "", err
+		}
+	}
 	if !u.update(func() { u.app.SetRoot(v, true).SetFocus(v) }) {
 		return "", u.gone()
 	}
