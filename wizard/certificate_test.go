@@ -106,7 +106,7 @@ func TestChangedSince(t *testing.T) {
 	}{
 		"nothing":                      {func(*wizardtest.World) {}, "disk", wizard.Pass},
 		"the disk has a newer key":     {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Changed},
-		"the TPM was reset in Heads":   {func(w *wizardtest.World) { w.Primary = "newer" }, "tpm", wizard.Changed},
+		"the TPM was reset in Heads":   {func(w *wizardtest.World) { headsSigns(w, w.Files, "newer") }, "tpm", wizard.Changed},
 		"the old header was put back":  {func(w *wizardtest.World) { w.Disks[0].Key = old }, "disk", wizard.Fail},
 		"the disk is gone":             {func(w *wizardtest.World) { w.Disks = nil }, "disk", wizard.Fail},
 		"a flag in the header":         {func(w *wizardtest.World) { w.Disks[0].NewKey = "flag" }, "disk", wizard.Fail},
@@ -115,7 +115,7 @@ func TestChangedSince(t *testing.T) {
 	} {
 		w, _ := owned(t)
 		c.change(w)
-		r, err := wizard.Certified(t.Context(), w.Machine())
+		r, err := wizard.Certified(t.Context(), w.Machine(), "")
 		if err != nil || r == nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -132,7 +132,7 @@ func TestChangedSince(t *testing.T) {
 	w, _ := owned(t)
 	m := w.Machine()
 	m.TPM = nil
-	if r, err := wizard.Certified(t.Context(), m); err != nil || r.Holds() {
+	if r, err := wizard.Certified(t.Context(), m, ""); err != nil || r.Holds() {
 		t.Errorf("without the TPM that the certificate names: %+v, %v", r, err)
 	}
 }

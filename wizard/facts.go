@@ -266,25 +266,27 @@ func (s *Snapshot) treeFacts(p *past, f *judge.Facts) {
 
 // who is what is promised, by the newest that promises it.
 func (s *Snapshot) who(h *Handover, r *Receipt, f *judge.Facts) {
-	owned := r != nil && (f.Ring == judge.RingOwner || f.Ring == judge.RingHalf)
-	switch {
-	case owned: // the receipt has taken the statement's place
+	if r != nil && (f.Ring == judge.RingOwner || f.Ring == judge.RingHalf) { // the receipt has taken the statement's place
 		f.Statement, f.Comparison = judge.StatementRing, judge.ComparisonEqual
-	case len(h.Chain) == 0 && h.Cause != nil:
-		f.Statement = judge.StatementBad
-	case r != nil && r.Statement != "" && r.Statement != h.Statement:
-		f.Statement = judge.StatementBad
-	case h.Signer == "":
-		f.Statement = judge.StatementNone
-	case h.Claimed():
-		f.Statement = judge.StatementChain
-	default:
-		f.Statement = judge.StatementRing
-	}
-	if !owned {
-		f.Comparison = h.compared(r)
+	} else {
+		f.Statement, f.Comparison = h.statement(r), h.compared(r)
 	}
 	s.digits(h, r, f)
+}
+
+// statement is what the seller's statement is worth, for the run of a receipt (nil: none).
+func (h *Handover) statement(r *Receipt) judge.Statement {
+	switch {
+	case len(h.Chain) == 0 && h.Cause != nil:
+		return judge.StatementBad
+	case r != nil && r.Statement != "" && r.Statement != h.Statement:
+		return judge.StatementBad
+	case h.Signer == "":
+		return judge.StatementNone
+	case h.Claimed():
+		return judge.StatementChain
+	}
+	return judge.StatementRing
 }
 
 // compared is what the statement promises against what was measured, but for what a run of ours
@@ -296,7 +298,8 @@ func (h *Handover) compared(r *Receipt) judge.Comparison {
 	var all []judge.Comparison
 	for _, i := range h.Items {
 		switch {
-		case i.ID == "boot", r != nil && (i.ID == "disk" || i.ID == "card" || i.ID == "tpm" && (r.SRK != "" || r.Clearing)):
+		case i.ID == "boot" && h.Tree != judge.TreeSigned: // that tells more
+		case r != nil && (i.ID == "disk" || i.ID == "card" || i.ID == "tpm" && (r.SRK != "" || r.Clearing)):
 		case i.Verdict == Fail:
 			all = append(all, judge.ComparisonDiffers)
 		case i.Verdict == Pass:

@@ -214,6 +214,11 @@ type TPM interface {
 	// Counter makes the rollback counter unless our reset already has one, and
 	// returns the content of kexec_rollback.txt. ErrRestart: only after a restart.
 	Counter(ctx context.Context, owner *secret.Buffer) ([]byte, error)
+	// HasRoot says whether the TPM holds the storage root of this name (PrimaryName): it answers in a
+	// session that only that root can open. A TPM 1.2 can only show its root, where it does.
+	HasRoot(ctx context.Context, name string) (bool, error)
+	// RootOf is the name of the TPM's storage root if a kexec_primhdl_hash.txt is of it; "" otherwise.
+	RootOf(ctx context.Context, primaryHash []byte) (string, error)
 	// Anchor reads the owner's area.
 	Anchor(ctx context.Context) (Anchor, error)
 	// OpenAnchor makes the area for a run, in the place of whatever was there; it is then open. The
@@ -438,14 +443,13 @@ type Handover struct {
 	Trigger judge.Trigger `json:"-"`
 	Tree    judge.Tree    `json:"-"`
 
-	// Tampering says that /boot/oem lies on a machine whose firmware trusts a key
-	// that did not put it there; Why tells what was seen.
+	// PrimaryHash is the kexec_primhdl_hash.txt that a key of the firmware has signed; nil: none.
+	PrimaryHash []byte `json:"-"`
+
+	// Tampering and Why are for programs: what package judge makes of all this, where the hand-over
+	// is reported. A Boot leaves them empty.
 	Tampering bool   `json:"tampering"`
 	Why       string `json:"why"`
-	// Unexplained: it would be the seller's doing if the firmware's key is his, and nothing
-	// proves that it is. Ring are the fingerprints of the keys that the firmware trusts.
-	Unexplained bool     `json:"-"`
-	Ring        []string `json:"-"`
 }
 
 // A Transfer is one hand-over in a chain.
@@ -494,19 +498,6 @@ func (h *Handover) Claimed() bool {
 type Volume struct {
 	UUID      string `json:"uuid"`
 	KeyDigest string `json:"keyDigest"`
-}
-
-// Verified says whether a good signature was found and nothing failed.
-func (h *Handover) Verified() bool {
-	if h.Signer == "" || h.Tampering {
-		return false
-	}
-	for _, i := range h.Items {
-		if i.Verdict == Fail {
-			return false
-		}
-	}
-	return true
 }
 
 // ---------------------------------------------------------------- platform

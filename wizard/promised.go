@@ -2,14 +2,14 @@ package wizard
 
 import (
 	"context"
-	"errors"
 	"slices"
 )
 
 // Promised are the UUIDs of the encrypted volumes that the machine has by the word of somebody whose
 // key the firmware trusts: the seller's statement, or the owner's certificate. nil: nobody says.
 func Promised(ctx context.Context, m *Machine) ([]string, error) {
-	h, err := m.Boot.Handover(ctx)
+	s := measure(ctx, m)
+	h, err := s.Handover()
 	if err != nil {
 		return nil, err
 	}
@@ -19,7 +19,7 @@ func Promised(ctx context.Context, m *Machine) ([]string, error) {
 			all = append(all, v.UUID)
 		}
 	}
-	c, err := certified(ctx, m)
+	c, err := s.certified("")
 	if err == nil && c != nil {
 		for _, v := range c.Volumes {
 			all = append(all, v.UUID)
@@ -28,21 +28,4 @@ func Promised(ctx context.Context, m *Machine) ([]string, error) {
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
-}
-
-// certified is the certificate in /boot by the one key that the firmware trusts; nil: none.
-func certified(ctx context.Context, m *Machine) (*Certificate, error) {
-	s := measure(ctx, m)
-	if holds, err := s.Holds(); err != nil || !holds {
-		return nil, err
-	}
-	cert, err := s.HintCert()
-	if err != nil {
-		return nil, err
-	}
-	c, err := readCertificate(ctx, m, cert)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return c, err
 }

@@ -73,6 +73,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	}
 	r.Phase, r.Why = phase, why
 	r.Handover, _ = s.Handover()
+	s.tampering(&r.Handover)
 	for _, st := range Steps() {
 		state := probe(st, s)
 		row := StepReport{ID: st.ID, Title: st.Title.In(msg.EN), Status: statusNames[state.Status], Detail: state.Detail.In(msg.EN, state.Args...),

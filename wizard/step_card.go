@@ -296,7 +296,8 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 			r.SellerKey = h.SellerKey()
 		}
 	}
-	r.Proven = h.Verified()
+	proven, _ := h.handed(j.said)
+	r.Proven = proven == judge.Proven
 	if j.M.TPM != nil {
 		t, err := s.TPM()
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 func verifyCommand() *cli.Command {
-	return &cli.Command{Name: "verify", Args: "[--signer FPR] [--me FPR] [--countersign CERT] [--json] [devices]", Short: "check the hand-over, or the certificate of a finished run", Run: runVerify, Long: `
+	return &cli.Command{Name: "verify", Args: "[--signer FPR] [--me FPR] [--countersign CERT] [--owner FPR] [--json] [devices]", Short: "check the hand-over, or the certificate of a finished run", Run: runVerify, Long: `
 Compares the machine with the seller's signed hand-over file: security key, firmware
 measurements, start files, disk header, one line for each value. On a machine that
 was made its owner's, compares it with the certificate of that run instead, unless one
@@ -33,6 +33,9 @@ to compare with.
                         security key that holds it, beside the seller's signature
   --pin-file F          its PIN (default: asks); --my-serial S its serial number,
                         --my-card BUS where it is (default: as --card)
+  --owner FPR           the key that made the certificate, as it stands on your print of it:
+                        needed where the firmware trusts another key now, and there is no
+                        TPM, or it was reset since
   --json                for programs
 ` + deviceHelp}
 }
@@ -45,6 +48,7 @@ func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 	asJSON := fs.Bool("json", false, "")
 	signer := fs.String("signer", "", "")
 	me := fs.String("me", "", "")
+	owner := fs.String("owner", "", "")
 	var r receiver
 	fs.StringVar(&r.cert, "countersign", "", "")
 	fs.StringVar(&r.pinFile, "pin-file", "-", "")
@@ -52,24 +56,31 @@ func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 	fs.StringVar(&r.bus, "my-card", "", "")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, d *devices, _ []string) error {
 		m := l.Buyer()
+		var unknown error
 		if *signer+*me+r.cert == "" {
 			// Only then: who asks about the seller is not answered by what some owner says.
-			if c, err := wizard.Certified(ctx, m); err != nil {
-				return err
-			} else if c != nil {
+			c, err := wizard.Certified(ctx, m, *owner)
+			if c != nil {
 				return verifyCertificate(e, c, *asJSON)
 			}
+			if unknown = err; err != nil && !errors.Is(err, wizard.ErrOwnerUnknown) {
+				return err
+			}
 		}
-		h, err := m.Boot.Handover(ctx)
+		h, err := wizard.ReadHandover(ctx, m)
 		if err != nil {
 			return err
 		}
 		if !*asJSON {
-			printHandover(e, &h, *signer == "" && h.Claimed())
+			printHandover(e, h, *signer == "" && h.Claimed())
 		}
-		verdict := cli.WithExit(exitNotVerified, handedOver(&h, wizard.Fingerprint(*signer), wizard.Fingerprint(*me)))
+		verdict := h.Check(*signer, *me)
+		if verdict != nil && unknown != nil {
+			verdict = unknown
+		}
+		verdict = cli.WithExit(exitNotVerified, verdict)
 		if before := h.Accepted; verdict == nil && r.cert != "" {
-			if verdict = r.countersign(ctx, e, l, d, &h); verdict == nil && !before && !*asJSON {
+			if verdict = r.countersign(ctx, e, l, d, h); verdict == nil && !before && !*asJSON {
 				fmt.Fprintf(e.Stdout, "     accepted   %s\n", grouped(h.To))
 			}
 		}
@@ -147,26 +158,6 @@ func printHandover(e *cli.Env, h *wizard.Handover, hide bool) {
 	}
 }
 
-// handedOver returns nil if the machine is what the seller's statement says, and the
-// statement is by whom and for whom the person says.
-func handedOver(h *wizard.Handover, signer, me string) error {
-	switch {
-	case h.Tampering:
-		return fmt.Errorf("%w: %s", wizard.ErrTampering, h.Why)
-	case !h.Verified() && h.Cause != nil:
-		return fmt.Errorf("%w: %w", wizard.ErrNotVerified, h.Cause)
-	case !h.Verified():
-		return wizard.ErrNotVerified
-	case signer != "" && !h.SoldBy(signer):
-		return fmt.Errorf("%w %s: it is by %s", handover.ErrSigner, escape.Text(signer), h.SellerKey())
-	case signer == "" && h.Claimed():
-		return wizard.ErrSellerUnknown
-	case me != "":
-		return handover.CheckReceiver(h.To, me)
-	}
-	return nil
-}
-
 // verifyCertificate shows what of a certificate still holds.
 func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 	if asJSON {
@@ -175,10 +166,16 @@ func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 		}
 	} else {
 		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), grouped(c.Owner))
+		var keys string
+		for i, k := range c.Keys {
+			if keys += grouped(k); i < len(c.Keys)-1 {
+				keys += ", or the key "
+			}
+		}
 		for _, i := range c.Items {
 			detail := escape.Text(i.Detail)
 			if i.Verdict == wizard.Changed {
-				detail += ": changed since " + escape.Text(c.Date) + " by whoever holds the key " + grouped(c.Key)
+				detail += ": changed since " + escape.Text(c.Date) + " by whoever holds the key " + keys
 			}
 			fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, detail)
 		}

@@ -182,7 +182,8 @@ func TestStatusSchema(t *testing.T) {
 		"no card":     func(w *wizardtest.World) { w.CardIn = false },
 		"no TPM":      func(w *wizardtest.World) { w.HasTPM, w.HasToken = false, false },
 		"tampering": func(w *wizardtest.World) {
-			w.HandoverFunc = func() wizard.Handover { return wizard.Handover{Tampering: true, Why: "x"} }
+			w.HandoverFunc = func() wizard.Handover { return wizard.Handover{} }
+			w.Files = "changed"
 		},
 		"half": func(w *wizardtest.World) {
 			w.Disks[0].NewKey, w.Disks[0].Done = "key-9", 3

@@ -199,8 +199,8 @@ func shortName(l handover.Item) string {
 	return l.Name
 }
 
-// judge applies the rule against the evil maid and reports the start files.
-func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, report *boot.Report, out *wizard.Handover) error {
+// startFiles reports what starts the system, and what /boot/oem is.
+func startFiles(report *boot.Report, out *wizard.Handover) {
 	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed))}
 	for _, l := range out.Lines {
 		if l.Name == handover.SubjectBoot && l.Status == string(handover.Fail) {
@@ -212,17 +212,6 @@ func (h *handoverReader) judge(ring map[string][]byte, owner boot.KeyOwner, repo
 	}
 	out.Items = append(out.Items, start)
 	out.Trigger, out.Tree = measured(report)
-
-	evidence, err := h.dir.Evidence(report, h.anyOf(ring), owner)
-	if err != nil {
-		return err
-	}
-	verdict, err := boot.Judge(evidence)
-	if err != nil {
-		out.Tampering, out.Why = true, err.Error()
-	}
-	out.Unexplained, out.Ring = verdict == boot.Unexplained, slices.Sorted(maps.Keys(ring))
-	return nil
 }
 
 // measured says what /boot/oem is, and what the files are worth that start the system, by the
@@ -250,24 +239,17 @@ func measured(r *boot.Report) (judge.Trigger, judge.Tree) {
 	return judge.TriggerAdded, tree
 }
 
-// owner says whose key the firmware holds. Whoever can write to /boot can put any
-// file there, but not a receipt that the firmware's own key has signed: only a run
-// of this program leaves that. Without one nothing tells this run's key from that
-// of an owner of many years, so it stays unknown, and a trigger that the signature
-// does not cover is then no invitation.
-func (h *handoverReader) owner(ring map[string][]byte, signer string) boot.KeyOwner {
-	if len(ring) == 0 {
-		return boot.KeyNone
+// signedReceipt says whether a key of the firmware has signed a receipt. Whoever can write to /boot
+// can put any file there, but not that: only a run of this program leaves it.
+func (h *handoverReader) signedReceipt(ring map[string][]byte) bool {
+	file, err := h.dir.ReadHint("receipt")
+	if err != nil {
+		return false
 	}
-	if signer != "" {
-		return boot.KeySeller
-	}
-	if file, err := h.dir.ReadHint("receipt"); err == nil {
-		for _, cert := range ring {
-			if wizard.IsReceipt(file, func(doc, sig []byte) error { return h.verify(cert, doc, sig) }) {
-				return boot.KeyThisRun
-			}
+	for _, cert := range ring {
+		if wizard.IsReceipt(file, func(doc, sig []byte) error { return h.verify(cert, doc, sig) }) {
+			return true
 		}
 	}
-	return boot.KeyUnknown
+	return false
 }

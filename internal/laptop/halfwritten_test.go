@@ -180,7 +180,7 @@ func TestForgedBlocks(t *testing.T) {
 	} {
 		put(blocksHint, c.hint)
 		m, _ := machine(c.card)
-		h, err := m.Boot.Handover(ctx)
+		h, err := wizard.ReadHandover(ctx, m)
 		if err != nil || !h.Tampering {
 			t.Errorf("%s: tampering is not seen: %+v, %v", c.what, h, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"reown/boot"
 	"reown/gpgcard"
 	"reown/internal/handover"
+	"reown/internal/judge"
 	"reown/wizard"
 )
 
@@ -50,8 +51,7 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 	default:
 		h.compare(ctx, set, report, &out)
 	}
-	owner := h.owner(ring, out.Signer)
-	if owner != boot.KeyThisRun {
+	if out.Signer != "" || !h.signedReceipt(ring) {
 		// Whoever the firmware trusts before our run has written it is upstream.
 		for fpr, cert := range ring {
 			out.Keys = append(out.Keys, fpr)
@@ -63,7 +63,20 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		slices.Sort(out.Keys)
 		out.Keys = slices.DeleteFunc(slices.Compact(out.Keys), func(k string) bool { return k == "" })
 	}
-	return out, h.judge(ring, owner, report, &out)
+	startFiles(report, &out)
+	return out, h.signedRoot(ring, &out)
+}
+
+// signedRoot keeps what a key of the firmware has signed of the TPM's storage root.
+func (h *handoverReader) signedRoot(ring map[string][]byte, out *wizard.Handover) error {
+	if out.Tree != judge.TreeSigned {
+		return nil
+	}
+	set, err := h.dir.Signed(h.anyOf(ring))
+	if err == nil {
+		out.PrimaryHash = set.Files["kexec_primhdl_hash.txt"]
+	}
+	return err
 }
 
 // anyOf verifies by any key of the firmware.

@@ -64,6 +64,29 @@ func (a *tpmAdapter) CheckOwner(ctx context.Context, owner *secret.Buffer) error
 	return err
 }
 
+// HasRoot reads what every TPM answers at once.
+func (a *tpmAdapter) HasRoot(ctx context.Context, name string) (bool, error) {
+	_, err := a.t.Reader(name).EndorsementKey(ctx)
+	return root(err)
+}
+
+// RootOf answers for a TPM 2.0 alone: Heads keeps no such file for others.
+func (a *tpmAdapter) RootOf(ctx context.Context, primaryHash []byte) (string, error) {
+	name, err := a.t.RootName(ctx, primaryHash)
+	if ok, err := root(err); !ok || err != nil {
+		return "", err
+	}
+	return name, nil
+}
+
+// root turns a reading that failed because the TPM shows another storage root into an answer.
+func root(err error) (bool, error) {
+	if re := (*tpm.ReadingError)(nil); errors.As(err, &re) && re.Kind == tpm.ReadingOtherRoot {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Anchor is read in a session salted to the storage root; a TPM without one can keep no area.
 func (a *tpmAdapter) Anchor(ctx context.Context) (wizard.Anchor, error) {
 	i, err := a.t.Info(ctx)

@@ -159,7 +159,9 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
 		{ID: "disk", Verdict: verdict(w.asListed(h.Volumes)), Detail: "1 encrypted volume"},
 	}
-	h.Trigger, h.Tree = w.trigger()
+	if h.Trigger, h.Tree = w.trigger(); h.Tree == judge.TreeSigned {
+		h.PrimaryHash = []byte(w.Set.Primary)
+	}
 	if w.Terminated {
 		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
 	}

@@ -37,6 +37,24 @@ func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
 	return w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false })
 }
 
+func (w tpm) HasRoot(_ context.Context, name string) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.OnTheBus {
+		return false, errors.New("wizardtest: the reply does not verify")
+	}
+	return name == w.Primary, w.read()
+}
+
+func (w tpm) RootOf(_ context.Context, file []byte) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if string(file) != hash(w.Primary) {
+		return "", w.read()
+	}
+	return w.Primary, w.read()
+}
+
 func (w tpm) Anchor(context.Context) (wizard.Anchor, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

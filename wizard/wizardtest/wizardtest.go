@@ -66,6 +66,7 @@ type World struct {
 	EK        string
 	Area      Area
 	OldTPM    bool // it can protect no area
+	OnTheBus  bool // somebody changes what the TPM says
 	HalfSetUp bool // lockout parameters are not those that a reset sets
 	// How often /boot was written, how often it was made writable for that, and whether
 	// it is now.

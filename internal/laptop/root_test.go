@@ -1,0 +1,92 @@
+package laptop
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+
+	"reown/internal/secret"
+	"reown/tpm"
+	"reown/tpm/tpmtest"
+)
+
+// TestRootIsAsked: the TPM holds a storage root only if it answers in a session that needs it, and the
+// file that /boot's signature covers names it. A reply that somebody changes on the bus is no answer.
+func TestRootIsAsked(t *testing.T) {
+	ctx := t.Context()
+	for name, version := range map[string]tpmtest.Version{"2.0": tpmtest.V20, "1.2": tpmtest.V12} {
+		dir, err := os.MkdirTemp("", "root") // a socket's path is short
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		sim, err := tpmtest.StartVersion(dir, version)
+		if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer sim.Stop()
+		bad := ""
+		p, err := tpm.New(func() (tpm.Device, error) {
+			c, err := net.Dial("unix", sim.Socket)
+			return somebody{c, func(cmd, reply []byte) {
+				if len(reply) > 10 && tpm.CommandName(cmd) == bad {
+					reply[len(reply)-1] ^= 1
+				}
+			}}, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v12 := version == tpmtest.V12
+		a := &tpmAdapter{t: p, alg: tpm.ECC}
+		owner := secret.From([]byte("owner"))
+		defer owner.Wipe()
+		var names, files [2]string
+		for i := range names {
+			if err := a.Reset(ctx, owner); err != nil {
+				t.Fatal(err)
+			}
+			info, err := a.Info(ctx)
+			file, ferr := a.PrimaryHash(ctx)
+			if names[i], files[i] = info.PrimaryName, string(file); errors.Join(err, ferr) != nil || names[i] == "" && !v12 {
+				t.Fatalf("%s: %+v, %v", name, info, errors.Join(err, ferr))
+			}
+		}
+		has := func(what, root string, want bool) {
+			t.Helper()
+			if ok, err := a.HasRoot(ctx, root); ok != want || err != nil {
+				t.Errorf("%s, %s: %v, %v", name, what, ok, err)
+			}
+		}
+		has("the root that is there", names[1], true)
+		if !v12 || names[0] != "" {
+			has("the root before", names[0], false)
+		}
+		if v12 {
+			if got, err := a.RootOf(ctx, nil); got != "" || err == nil {
+				t.Errorf("1.2 has a file: %q, %v", got, err)
+			}
+			continue
+		}
+		for i, want := range [2]string{"", names[1]} {
+			if got, err := a.RootOf(ctx, []byte(files[i])); got != want || err != nil {
+				t.Errorf("root of file %d: %q, %v", i, got, err)
+			}
+		}
+		for _, bad = range []string{"TPM2_ReadPublic", "TPM2_StartAuthSession"} {
+			if ok, err := a.HasRoot(ctx, names[1]); ok || err == nil {
+				t.Errorf("%s is changed on the bus: %v, %v", bad, ok, err)
+			}
+		}
+		bad = ""
+		if err := p.Clear(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := a.HasRoot(ctx, names[1]); ok {
+			t.Errorf("cleared: %v, %v", ok, err)
+		}
+	}
+}
