@@ -83,6 +83,14 @@ type Rekey struct {
 	Bind    string `json:"bind,omitempty"`    // mark of that key, by the run and its owner's key
 	Begun   bool   `json:"begun,omitempty"`   // the header has said so
 	Reached bool   `json:"reached,omitempty"` // wholly, and no longer otherwise
+	Trial          // of the passphrases that opened it before
+}
+
+// A Trial says when the passphrases of before were tried on a volume and opened nothing, and on which
+// keyslots that was (Disk.SlotsDigest). It holds as long as the volume has these.
+type Trial struct {
+	Tried string `json:"tried,omitempty"` // RFC 3339; "": not tried, or one opened something
+	Slots string `json:"slots,omitempty"`
 }
 
 // volume says how far a volume is. A digest that only differs is nobody's proof, and nothing goes

@@ -13,29 +13,37 @@ import (
 // Certificate is what a finished run can show: what was measured at its end, signed
 // with the owner's new key. Seller's things that no longer open anything are Checks.
 type Certificate struct {
-	Type        string   `json:"type"` // certificateType
-	Reference   string   `json:"reference"`
-	Date        string   `json:"date"`
-	Board       string   `json:"board"`
-	Order       string   `json:"order,omitempty"`
-	Seller      string   `json:"seller,omitempty"`
-	SellerKey   string   `json:"sellerKey,omitempty"` // fingerprint of the key that handed the machine to the owner
-	Statement   string   `json:"statement,omitempty"` // SHA-256 of the statement by which it did
-	Owner       string   `json:"owner"`               // fingerprint
-	Identity    Identity `json:"identity"`
-	CardSerial  string   `json:"cardSerial"`
-	Volumes     []Volume `json:"volumes"`           // as they are now
-	LeftOut     []string `json:"leftOut,omitempty"` // UUIDs of those that keep the seller's passphrase and key
-	StorageRoot string   `json:"storageRoot,omitempty"`
-	Firmware    string   `json:"firmware,omitempty"` // sha256 of the chip
-	Plain       []Part   `json:"plain,omitempty"`    // what is neither encrypted nor verified
-	Checks      []Check  `json:"checks"`
-	Run         *Receipt `json:"run"` // how the machine was before
+	Type        string        `json:"type"` // certificateType
+	Reference   string        `json:"reference"`
+	Date        string        `json:"date"`
+	Board       string        `json:"board"`
+	Order       string        `json:"order,omitempty"`
+	Seller      string        `json:"seller,omitempty"`
+	SellerKey   string        `json:"sellerKey,omitempty"` // fingerprint of the key that handed the machine to the owner
+	Statement   string        `json:"statement,omitempty"` // SHA-256 of the statement by which it did
+	Owner       string        `json:"owner"`               // fingerprint
+	Identity    Identity      `json:"identity"`
+	CardSerial  string        `json:"cardSerial"`
+	Volumes     []Volume      `json:"volumes"`           // as they are now
+	LeftOut     []string      `json:"leftOut,omitempty"` // UUIDs of those that keep the seller's passphrase and key
+	Trials      []VolumeTrial `json:"trials,omitempty"`  // when the passphrases of before were tried on which keyslots
+	StorageRoot string        `json:"storageRoot,omitempty"`
+	Firmware    string        `json:"firmware,omitempty"` // sha256 of the chip
+	Plain       []Part        `json:"plain,omitempty"`    // what is neither encrypted nor verified
+	Checks      []Check       `json:"checks"`
+	Run         *Receipt      `json:"run"` // how the machine was before
 
 	json, jsonSig []byte // as signed and stored
 	text, textSig []byte // the same for people
 	cert          []byte // the owner's OpenPGP certificate
 	leftOpens     bool   // the old passphrase opens a disk that was left out
+	since         string // when an earlier start tried the passphrases of before, the first time if several did
+}
+
+// A VolumeTrial is the trial of a volume.
+type VolumeTrial struct {
+	UUID string `json:"uuid"`
+	Trial
 }
 
 // Check is one row of a certificate.
@@ -43,6 +51,7 @@ type Check struct {
 	ID    string `json:"id"`              // see claimIDs
 	OK    bool   `json:"ok"`              // it was tried, and it holds
 	Tried bool   `json:"tried,omitempty"` // it was tried
+	Since string `json:"since,omitempty"` // when, if an earlier start did; what it was tried on has not changed since
 }
 
 const certificateType = "reown/certificate/v1"

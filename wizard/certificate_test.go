@@ -142,9 +142,9 @@ type liar struct {
 	opens, second error
 }
 
-func (l liar) OpensNothing(ctx context.Context, pass *secret.Buffer) error {
+func (l liar) OpensNothing(ctx context.Context, pass *secret.Buffer) (string, error) {
 	if l.opens != nil {
-		return l.opens
+		return "", l.opens
 	}
 	return l.Disk.OpensNothing(ctx, pass)
 }

@@ -104,6 +104,9 @@ func (c *Certificate) Text(l msg.Lang) string {
 	for _, v := range c.Volumes {
 		digest(msg.PaperVolume.In(l, escape.Text(v.UUID)), v.KeyDigest)
 	}
+	for _, t := range c.Trials {
+		digest(msg.PaperSlots.In(l, escape.Text(t.UUID)), t.Slots)
+	}
 	if c.StorageRoot != "" {
 		digest(msg.PaperRoot.In(l), c.StorageRoot)
 	}
@@ -135,6 +138,8 @@ var checkNames = map[string]msg.M{
 func (k Check) text(l msg.Lang) (ui.Mark, string) {
 	name := checkNames[k.ID].In(l)
 	switch {
+	case k.OK && k.Since != "":
+		return ui.OK, msg.CheckSince.In(l, name, clock(k.Since))
 	case k.OK:
 		return ui.OK, name
 	case k.Tried:

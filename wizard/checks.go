@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"reown/internal/judge"
 	"reown/internal/secret"
@@ -80,7 +81,11 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 			continue
 		}
 		opens := k == int(judge.ClaimPassphrase) && c.leftOpens // by the owner's choice, which withholds nothing
-		c.Checks = append(c.Checks, Check{claimIDs[k], t == judge.Held, t != judge.NotTried || opens})
+		row := Check{ID: claimIDs[k], OK: t == judge.Held, Tried: t != judge.NotTried || opens}
+		if k == int(judge.ClaimPassphrase) && row.OK {
+			row.Since = c.since
+		}
+		c.Checks = append(c.Checks, row)
 		if t == judge.Failed {
 			failed = append(failed, claimIDs[k])
 		}
@@ -120,30 +125,27 @@ func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Re
 			return err
 		}
 	}
-	var olds []*secret.Buffer
-	for _, old := range j.Secrets.Current {
-		if !sameSecret(old, j.Secrets.Disk) && !slices.ContainsFunc(olds, old.Equal) {
-			olds = append(olds, old)
-		}
-	}
 	passphrase, keys, second := judge.Held, judge.Held, judge.Held
-	if olds == nil {
-		passphrase = judge.NotTried
-	}
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
 			c.LeftOut = append(c.LeftOut, d.UUID)
-			for _, old := range olds {
-				if opensNothing(ctx, j.M.Disks[i], old) != judge.Held {
-					passphrase, c.leftOpens = worse(passphrase, judge.NotTried), true
-				}
+			if _, t := j.tryOld(ctx, j.M.Disks[i]); t != judge.Held && j.olds() != nil {
+				passphrase, c.leftOpens = worse(passphrase, judge.NotTried), true
 			}
 			continue
 		}
 		c.Volumes = append(c.Volumes, Volume{d.UUID, d.KeyDigest})
-		for _, old := range olds {
-			passphrase = worse(passphrase, opensNothing(ctx, j.M.Disks[i], old))
+		trial, held := j.tryOld(ctx, j.M.Disks[i])
+		if v := r.rekey(d.UUID); held == judge.NotTried && v.holds(ctx, j.M.Disks[i]) { // by an earlier start
+			trial, held = v.Trial, judge.Held
+			if c.since == "" || trial.Tried < c.since {
+				c.since = trial.Tried
+			}
 		}
+		if held == judge.Held {
+			c.Trials = append(c.Trials, VolumeTrial{d.UUID, trial})
+		}
+		passphrase = worse(passphrase, held)
 		keys = worse(keys, tried(s.rekeyed(d) && d.Keyslots == 1 && d.DUK == duk.Sealed))
 		second = worse(second, readAgain(ctx, j.M.Disks[i], j.Secrets.Disk))
 	}
@@ -162,14 +164,55 @@ func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Re
 	return nil
 }
 
-func opensNothing(ctx context.Context, d Disk, pass *secret.Buffer) judge.Tried {
-	switch err := d.OpensNothing(ctx, pass); {
-	case err == nil:
-		return judge.Held
-	case errors.Is(err, ErrStillOpens):
-		return judge.Failed
+// olds are the passphrases that opened the disks before this start.
+func (j *Job) olds() (all []*secret.Buffer) {
+	for _, old := range j.Secrets.Current {
+		if !sameSecret(old, j.Secrets.Disk) && !slices.ContainsFunc(all, old.Equal) {
+			all = append(all, old)
+		}
 	}
-	return judge.NotTried
+	return all
+}
+
+// tryOld tries the passphrases of before on every keyslot of a disk.
+func (j *Job) tryOld(ctx context.Context, d Disk) (Trial, judge.Tried) {
+	t, held := Trial{Tried: j.M.Platform.Now().UTC().Format(time.RFC3339)}, judge.NotTried
+	for i, old := range j.olds() {
+		slots, err := d.OpensNothing(ctx, old)
+		switch {
+		case errors.Is(err, ErrStillOpens):
+			return Trial{}, judge.Failed
+		case err != nil || i > 0 && slots != t.Slots:
+			return Trial{}, judge.NotTried
+		}
+		t.Slots, held = slots, judge.Held
+	}
+	if held != judge.Held {
+		t = Trial{}
+	}
+	return t, held
+}
+
+// tryAgain tries them once more where the keyslots are others by now.
+func (j *Job) tryAgain(ctx context.Context, r *Receipt) {
+	for _, d := range j.M.Disks {
+		i, err := d.Info(ctx)
+		if err != nil {
+			continue
+		}
+		if v := r.rekey(i.UUID); v != nil && v.Reached && j.olds() != nil && !v.holds(ctx, d) {
+			v.Trial, _ = j.tryOld(ctx, d)
+		}
+	}
+}
+
+// holds says whether an earlier trial still counts: the keyslots are the same.
+func (v *Rekey) holds(ctx context.Context, d Disk) bool {
+	if v == nil || v.Tried == "" {
+		return false
+	}
+	slots, err := d.SlotsDigest(ctx)
+	return err == nil && slots == v.Slots
 }
 
 func readAgain(ctx context.Context, d Disk, pass *secret.Buffer) judge.Tried {

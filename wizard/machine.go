@@ -154,9 +154,12 @@ type Disk interface {
 	ReadRate(ctx context.Context) (int64, error)
 	// CheckPassphrase returns nil, ErrWrongSecret, or what went wrong.
 	CheckPassphrase(ctx context.Context, pass *secret.Buffer) error
-	// OpensNothing tries pass on every keyslot there is. ErrStillOpens: it opens one; any other error
-	// leaves it open.
-	OpensNothing(ctx context.Context, pass *secret.Buffer) error
+	// OpensNothing tries pass on every keyslot there is, and returns the SlotsDigest of those.
+	// ErrStillOpens: it opens one; any other error leaves it open.
+	OpensNothing(ctx context.Context, pass *secret.Buffer) (string, error)
+	// SlotsDigest is a digest of all that decides which passphrases open the volume: while it is the
+	// same, no keyslot was added, changed or put back.
+	SlotsDigest(ctx context.Context) (string, error)
 	// SecondRead opens the volume by pass with a reader that shares no code with the writer.
 	// ErrWrongSecret, ErrOtherKey: it was read, and is not as it should be; any other error leaves it open.
 	SecondRead(ctx context.Context, pass *secret.Buffer) error

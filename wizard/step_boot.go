@@ -112,6 +112,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 		return err
 	}
 	r.BootFor = key
+	j.tryAgain(ctx, r) // a disk unlock key has a keyslot of its own
 	return j.note(ctx, cert, r)
 }
 

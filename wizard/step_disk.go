@@ -142,7 +142,11 @@ func applyDisk(ctx context.Context, j *Job) error {
 			return note()
 		}
 		w.Begun = func() error { v.Begun = true; return note() }
-		w.Reached = func() error { v.Reached = true; return note() }
+		w.Reached = func() error {
+			v.Reached = true
+			v.Trial, _ = j.tryOld(ctx, w.Disk)
+			return note()
+		}
 		work = append(work, w)
 	}
 	return j.OwnDisks(ctx, work)

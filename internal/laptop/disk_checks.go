@@ -12,15 +12,24 @@ import (
 	"reown/wizard"
 )
 
-func (d *disk) OpensNothing(ctx context.Context, pass *secret.Buffer) error {
-	return d.with(ctx, true, func(v *luks.Volume) error {
-		_, err := v.OpensNothing(ctx, pass)
+func (d *disk) OpensNothing(ctx context.Context, pass *secret.Buffer) (slots string, err error) {
+	err = d.with(ctx, true, func(v *luks.Volume) (err error) {
+		slots, err = v.OpensNothing(ctx, pass)
 		var opens *luks.OpensError
 		if errors.As(err, &opens) {
 			return fmt.Errorf("%w: %w", wizard.ErrStillOpens, err)
 		}
 		return err
 	})
+	return slots, err
+}
+
+func (d *disk) SlotsDigest(ctx context.Context) (slots string, err error) {
+	err = d.with(ctx, true, func(v *luks.Volume) (err error) {
+		slots, err = v.SlotsDigest(ctx)
+		return err
+	})
+	return slots, err
 }
 
 // SecondRead compares the volume key that the second reader finds with the one that we find, by

@@ -470,6 +470,8 @@ var de = table{
 	PaperUnknown: "nicht bekannt",
 	PaperPlain:   "weder verschlüsselt noch geprüft: %s",
 
+	CheckSince:        "%s (geprüft am %s, Keyslots seitdem unverändert)",
+	PaperSlots:        "Keyslots, an denen das geprüft wurde, %s",
 	CheckNot:          "nicht geprüft: %s",
 	CheckSecondRead:   "ein zweites Programm öffnet die Platte",
 	CheckSealed:       "das TPM hütet Ihre sechs Ziffern",

@@ -492,6 +492,8 @@ var en = table{
 	PaperUnknown: "not known",
 	PaperPlain:   "not encrypted, not verified: %s",
 
+	CheckSince:        "%s (tried on %s, keyslots unchanged since)",
+	PaperSlots:        "keyslots on which that was tried, %s",
 	CheckNot:          "not checked: %s",
 	CheckSecondRead:   "a second program opens the disk",
 	CheckSealed:       "the TPM guards your six digits",

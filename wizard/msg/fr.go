@@ -470,6 +470,8 @@ var fr = table{
 	PaperUnknown: "inconnu",
 	PaperPlain:   "ni chiffré ni vérifié : %s",
 
+	CheckSince:        "%s (essayé le %s, emplacements inchangés depuis)",
+	PaperSlots:        "emplacements sur lesquels cela fut essayé, %s",
 	CheckNot:          "non vérifié : %s",
 	CheckSecondRead:   "un second programme ouvre le disque",
 	CheckSealed:       "le TPM garde vos six chiffres",

@@ -497,6 +497,8 @@ const (
 	PaperPlain
 
 	CheckNot
+	CheckSince
+	PaperSlots
 	CheckSecondRead
 	CheckSealed
 	CheckSeller

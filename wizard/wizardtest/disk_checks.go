@@ -8,14 +8,21 @@ import (
 	"reown/wizard"
 )
 
-func (d disk) OpensNothing(ctx context.Context, pass *secret.Buffer) error {
+func (d disk) OpensNothing(ctx context.Context, pass *secret.Buffer) (string, error) {
 	switch err := d.CheckPassphrase(ctx, pass); {
 	case errors.Is(err, wizard.ErrWrongSecret):
-		return nil
+		return d.SlotsDigest(ctx)
 	case err != nil:
-		return err
+		return "", err
 	}
-	return wizard.ErrStillOpens
+	return "", wizard.ErrStillOpens
+}
+
+func (d disk) SlotsDigest(context.Context) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v := d.v()
+	return hash(append([]string{"slots", v.UUID, v.Key, v.NewKey, v.DUK}, v.Slots...)...), d.read()
 }
 
 func (d disk) SecondRead(ctx context.Context, pass *secret.Buffer) error {
