@@ -49,7 +49,7 @@ func (s *Snapshot) history() (p past) {
 
 // opens says whether the receipt is that of a run that goes on.
 func (p *past) opens() bool {
-	phase, _ := judge.PhaseOf(p.History)
+	phase, _ := phaseOf(p.History)
 	return phase.Running() || phase == judge.Unknown
 }
 
@@ -429,5 +429,5 @@ func (s *Snapshot) sealedState(r *Receipt) judge.Sealed {
 
 // Judge measures the machine and decides, where nobody has said or typed anything.
 func Judge(ctx context.Context, m *Machine) judge.Verdict {
-	return judge.Judge(measure(ctx, m).Facts(judge.Said{}, judge.PaperUnknown))
+	return decide(measure(ctx, m).Facts(judge.Said{}, judge.PaperUnknown))
 }

@@ -215,7 +215,7 @@ func (p *person) Watch(ctx context.Context, _ string, work func(context.Context,
 // no access is lost, no secret is set that is not on paper; and when the person at
 // last does what is asked, the machine becomes theirs.
 func TestRandomPeople(t *testing.T) {
-	walks := 1000
+	walks := 200
 	if os.Getenv("REOWN_SOAK") == "1" {
 		walks = 20000
 	}

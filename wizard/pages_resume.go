@@ -117,7 +117,7 @@ func tookAnew(f *flow, ctx context.Context, _ *ui.Page, _ string) (event, error)
 			return evGone, err
 		}
 	}
-	f.a.Volumes, f.a.looked = nil, false
+	f.a.Volumes, f.a.looked, f.a.need = nil, false, ^Secrets(0)
 	f.forget()
 	f.s = measure(ctx, f.m)
 	var err error

@@ -176,3 +176,33 @@ func TestATornChipWithItsNewKey(t *testing.T) {
 		}
 	}
 }
+
+// TestAnewAsksForAll: who begins anew late in a run is asked for every secret, and not only for
+// those that the steps that were left then would have used.
+func TestAnewAsksForAll(t *testing.T) {
+	for _, cut := range []string{"disk.end", "tpm.seal", "boot.stage", "flash.block.0"} {
+		w, p := wizardtest.New(), newPaper()
+		w.FailOnce(cut, wizardtest.ErrCut)
+		if err := unattended(w, p, nil); err == nil {
+			t.Fatal("was not interrupted")
+		}
+		w.Reboot()
+		a := map[string]string{"resume": "anew", "anew": "continue", "anew-serial": "NL0T", "verify": "unproven", "unproven-serial": "NL0T", "signer": w.Seller.Signer,
+			"backup": "stick"}
+		fresh := newPaper()
+		for k, v := range p.last {
+			fresh.last[k] = v
+		}
+		fresh.seen = p.seen
+		if err := unattended(w, fresh, a); err != nil {
+			t.Errorf("cut at %s: %v", cut, err)
+			continue
+		}
+		if err := w.Owned(fresh.seen); err != nil {
+			t.Errorf("cut at %s: %v", cut, err)
+		}
+		if err := w.BackedUp(wizard.StickBackup, fresh.seen); err != nil {
+			t.Errorf("cut at %s: %v", cut, err)
+		}
+	}
+}

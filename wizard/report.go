@@ -95,7 +95,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 
 // phase is what the machine is in, from what is measured alone, and why where that is no run.
 func (s *Snapshot) phase() (Phase, string, error) {
-	v := judge.Judge(s.Facts(judge.Said{}, judge.PaperUnknown))
+	v := decide(s.Facts(judge.Said{}, judge.PaperUnknown))
 	switch v.Phase {
 	case judge.Idle, judge.Finished:
 		return Idle, "", nil
@@ -160,7 +160,7 @@ var whys = map[judge.Reason]string{
 // flashing says whether the firmware chip may be half written, by an open run: it then has a keyring
 // that is neither the seller's nor the owner's, or none, and that is no tampering.
 func (s *Snapshot) flashing() bool {
-	p, _ := judge.PhaseOf(s.Past().History)
+	p, _ := phaseOf(s.Past().History)
 	return p == judge.Flashing || p == judge.Begun && s.Past().Stage == judge.StageOurs
 }
 

@@ -125,7 +125,7 @@ func (s *Snapshot) Owner() ([]byte, error) {
 		if s.made != nil && slices.Equal(s.made, cert) {
 			return cert, nil
 		}
-		if p, why := judge.PhaseOf(s.Past().History); !p.Running() && p != judge.Finished {
+		if p, why := phaseOf(s.Past().History); !p.Running() && p != judge.Finished {
 			return nil, fmt.Errorf("%w: no run is open: %v", errNoOwner, why)
 		}
 		return cert, nil

@@ -32,6 +32,7 @@ type Step struct {
 	Bytes    bool    // its progress counts bytes of the disks
 	Unsafe   bool    // the person must not switch off; a pause waits
 	Waits    bool    // may wait for something that a person must plug in
+	Late     bool    // may be put off to another start
 	Optional bool    // not shown to the person where it is not needed
 	Follows  bool    // takes nothing away that other steps leave: no row on the last page before the run
 	Shows    Shown   // what that page shows beside what the step does

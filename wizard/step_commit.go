@@ -22,7 +22,7 @@ func probeCommit(s *Snapshot) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if p, _ := judge.PhaseOf(s.Past().History); p.Running() {
+	if p, _ := phaseOf(s.Past().History); p.Running() {
 		return notStarted(msg.CommitNot), nil
 	}
 	if _, err := s.HintCert(); err != nil || trigger {
@@ -48,7 +48,7 @@ func rehearseCommit(r *Rehearsal) {
 
 func applyCommit(ctx context.Context, j *Job) error {
 	s := j.look(ctx)
-	if p, _ := judge.PhaseOf(s.Past().History); p == judge.Closing {
+	if p, _ := phaseOf(s.Past().History); p == judge.Closing {
 		return j.lastSecond(ctx, s.Past())
 	}
 	cert, err := s.Owner()

@@ -83,7 +83,7 @@ func (s *Snapshot) wantsDUK(r *Receipt) bool {
 func stepDUK() Step {
 	return Step{
 		ID: "duk", Title: msg.StepDUK, Does: msg.DoesDUK,
-		Needs: NeedDisk | NeedOwner | NeedDUK, Optional: true,
+		Needs: NeedDisk | NeedOwner | NeedDUK, Optional: true, Late: true,
 		Chosen: func(c Choices) bool { return c.DUK }, Probe: probeDUK,
 		Rehearse: rehearseDUK, Apply: applyDUK,
 	}

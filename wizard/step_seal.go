@@ -16,7 +16,7 @@ import (
 func stepSeal() Step {
 	return Step{
 		ID: "seal", Title: msg.StepSeal, Does: msg.DoesSeal, Loses: msg.LosesSeal,
-		Needs: NeedOwner | NeedOTP | NeedAdmin, Shows: ShowTouches,
+		Needs: NeedOwner | NeedOTP | NeedAdmin, Shows: ShowTouches, Late: true,
 		Probe: probeSeal, Rehearse: rehearseSeal, Apply: applySeal,
 	}
 }

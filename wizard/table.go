@@ -31,7 +31,7 @@ const (
 func onTheWay() []place {
 	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
 		pageSecrets, pageIdentity, pageDisks}
-	return append(append(way, secretPlaces()...), pageTOTP, pageTail, pageCheck)
+	return append(append(way, secretPlaces(false)...), pageTOTP, pageTail, pageCheck)
 }
 
 // onTheWayBack are the questions to one who comes back to an interrupted run.
@@ -39,7 +39,7 @@ func onTheWayBack() []place {
 	first := []place{pagePaper.of(kindDisk), pagePaper.of(kindOwner)} // whose run it is
 	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageProblems, pageCurrent, pageDUKLeft, pageDUK,
 		pageBackup, pageStick, pageSecrets)
-	for _, p := range secretPlaces() {
+	for _, p := range secretPlaces(true) {
 		if !slices.Contains(first, p) {
 			way = append(way, p)
 		}
@@ -47,10 +47,23 @@ func onTheWayBack() []place {
 	return append(way, pageTOTP)
 }
 
-// secretPlaces are the pages for the secrets: of the three for each one is needed at most.
-func secretPlaces() (all []place) {
+// onPaper are the secrets that an earlier start may have set.
+var onPaper = []string{kindDisk, kindUser, kindAdmin, kindOwner}
+
+func papers() (all []place) {
+	for _, k := range onPaper {
+		all = append(all, pagePaper.of(k))
+	}
+	return all
+}
+
+// secretPlaces are the pages for the secrets: of those for each one is needed at most.
+func secretPlaces(begun bool) (all []place) {
 	for _, k := range secretIDs {
-		all = append(all, pagePaper.of(k), pageChoose.of(k), pageRecord.of(k))
+		if begun && slices.Contains(onPaper, k) {
+			all = append(all, pagePaper.of(k))
+		}
+		all = append(all, pageChoose.of(k), pageRecord.of(k))
 	}
 	return all
 }
@@ -59,7 +72,7 @@ var (
 	table = makeTable()
 	rows  = byPlace(table)
 	steps = stepIndex()
-	asked = onTheWay()
+	asked = append(onTheWay(), papers()...)
 )
 
 // byPlace is the table by where its rows lead from.
@@ -102,10 +115,15 @@ func makeTable() []row {
 		if p.end() {
 			continue
 		}
-		if p != pagePaused {
+		if p != pagePaused && (p.step() < 0 || p == first) { // a step says itself that it failed
 			t = append(t, row{p, evGone, always, endFailed})
 		}
-		if pages[p].leave {
+		switch pages[p].leave {
+		case leavesNew:
+			t = append(t, row{p, evLeave, always, endLeft})
+		case leavesBegun:
+			t = append(t, row{p, evLeave, always, endPaused})
+		case leaves:
 			t = append(t, row{p, evLeave, resuming, endPaused}, row{p, evLeave, always, endLeft})
 		}
 	}
@@ -119,19 +137,27 @@ func sequence(when guard, way []place, then place) (t []row) {
 		if i+1 < len(way) {
 			next = way[i+1]
 		}
-		if i > 0 && i+1 < len(way) {
+		if i > 0 && i+1 < len(way) && p != pageProblems {
 			t = append(t, row{p, evKnown, both(when, answered(p)), next})
 		}
-		if no, ok := notNeeded[p]; ok {
-			t = append(t, row{p, evPass, both(when, no), next}, row{p, evPassBack, both(when, no), way[max(i-1, 0)]})
+		if no, ok := notNeeded[p]; ok && !(when.name == delivered.name && begunOnly[p]) {
+			t = append(t, row{p, evPass, both(when, no), next})
+			if i+1 < len(way) { // from the work nothing leads back
+				t = append(t, row{p, evPassBack, both(when, no), way[max(i-1, 0)]})
+			}
 		}
-		t = append(t, row{p, evAnswer, when, next})
+		if p != pageProblems { // it is passed once there are none
+			t = append(t, row{p, evAnswer, when, next})
+		}
 		if i > 1 || i == 1 && when.name == delivered.name {
 			t = append(t, row{p, evBack, when, way[i-1]})
 		}
 	}
 	return t
 }
+
+// begunOnly are pages that a machine on which nothing was begun always needs.
+var begunOnly = map[place]bool{pageVerify: true, pageSecrets: true}
 
 // asides are the pages beside the way.
 func asides() []row {
@@ -183,7 +209,7 @@ func asides() []row {
 		t = append(t, row{choose, evAside, always, moves}, row{moves, evBack, always, choose}, row{moves, evReturn, always, choose},
 			row{record, evAgain, always, record})
 		if stop, ok := noTriesLeft[k]; ok {
-			t = append(t, row{paper, evPass, stop, pageBlocked}, row{paper, evPassBack, stop, pageBlocked})
+			t = append(t, row{paper, evPass, stop, pageBlocked})
 		}
 	}
 	return append(t, keptRows()...)
@@ -211,7 +237,10 @@ func stepRows(first place) (t []row) {
 	for i, st := range all {
 		p := at(st)
 		if i+1 < len(all) {
-			t = append(t, row{p, evDone, always, at(all[i+1])}, row{p, evLater, always, at(all[i+1])})
+			t = append(t, row{p, evDone, always, at(all[i+1])})
+			if st.Late {
+				t = append(t, row{p, evLater, always, at(all[i+1])})
+			}
 		} else {
 			t = append(t, row{p, evDone, putOff, pageRestart}, row{p, evDone, always, pageDone}, row{p, evLater, always, pageRestart})
 		}
@@ -268,7 +297,7 @@ func (v *view) next(on event) (row, bool) {
 // places are all of them, the steps in their order.
 func places() []place {
 	all := []place{pageLanguage, pageCard, pageTampering, pageClosing, pageResume, pageAnew}
-	all = append(all, onTheWay()...)
+	all = append(append(all, onTheWay()...), papers()...)
 	for _, k := range secretIDs {
 		all = append(all, pageMoves.of(k))
 	}

@@ -273,7 +273,7 @@ func diagram() string {
 	var keys []string // from, to and guard
 	ons := map[string][]string{}
 	for _, r := range table {
-		if r.on == evGone && r.to == endFailed || r.on == evLeave && pages[r.from].leave || onWay[[2]place{r.from, r.to}] && r.on != evAside {
+		if r.on == evGone && r.to == endFailed || r.on == evLeave && pages[r.from].leave != stays || onWay[[2]place{r.from, r.to}] && r.on != evAside {
 			continue
 		}
 		key := fmt.Sprintf("    %-15s %%-15s -> %s", short(r.from), short(r.to))

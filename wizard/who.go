@@ -30,7 +30,7 @@ func (e *RefusedError) Error() string {
 func (j *Job) may(s *Snapshot, all ...judge.Act) error {
 	f := s.Facts(j.said, s.paper(j.Secrets, j.said.LostKey))
 	f.CardTail = j.tail
-	v := judge.Judge(f)
+	v := decide(f)
 	for _, a := range all {
 		if !v.May(a) {
 			return &RefusedError{a, v}
@@ -161,7 +161,7 @@ func (v *view) knows(typed string) bool {
 // judged is the verdict on the machine as it was measured last, with what was said and typed.
 func (v *view) judged() judge.Verdict {
 	said := v.said()
-	return judge.Judge(v.s.Facts(said, v.s.paper(&v.a.keys, said.LostKey)))
+	return decide(v.s.Facts(said, v.s.paper(&v.a.keys, said.LostKey)))
 }
 
 // good says whether the seller's word would do, if the person says that all is as he knows it.
@@ -171,7 +171,7 @@ func (v *view) good() bool {
 	if said.Signer == judge.NotSaid {
 		said.Signer = judge.Same // asked for on a page of its own
 	}
-	return judge.Judge(v.s.Facts(said, judge.PaperUnknown)).Identity == judge.Proven
+	return decide(v.s.Facts(said, judge.PaperUnknown)).Identity == judge.Proven
 }
 
 // known says that it is known whom the machine is from, or whose it is.

@@ -38,8 +38,9 @@ type World struct {
 	Ops   []string // points passed since the last Reboot
 	dead  bool
 
-	keys map[string]string // private key by fingerprint
-	next int               // makes fingerprints and names
+	keys   map[string]string      // private key by fingerprint
+	parsed map[string]certificate // those that verify
+	next   int                    // makes fingerprints and names
 
 	CardState           // the security key that came with the laptop
 	Spare     CardState // another one, with keys of somebody's
@@ -200,8 +201,20 @@ func (w *World) AddDisk(uuid, serial string) {
 func (w *World) Clone() *World {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.clone()
+}
+
+// Film keeps the laptop as it is at each named point: what a cut there leaves.
+func (w *World) Film(keep func(op string, now *World)) {
+	w.Fault = func(op string) error {
+		keep(op, w.clone())
+		return nil
+	}
+}
+
+func (w *World) clone() *World {
 	c := &World{}
-	*c = World{keys: maps.Clone(w.keys), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
+	*c = World{keys: maps.Clone(w.keys), parsed: maps.Clone(w.parsed), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
 		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
