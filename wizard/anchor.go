@@ -138,10 +138,10 @@ func (r *Receipt) rekey(uuid string) *Rekey {
 // here says whether a receipt names the machine that it was found on. A TPM that names itself
 // decides; otherwise one container of those that were there.
 func (r *Receipt) here(t *TPMInfo, disks []DiskInfo) bool {
-	if r.EK != "" && t != nil && t.EK != "" {
-		return r.EK == t.EK
+	if r.EK != "" && (t == nil || t.EK != "") {
+		return t != nil && r.EK == t.EK
 	}
-	if r.EK != "" || len(r.Disks) == 0 {
+	if len(r.Disks) == 0 {
 		return r.EK == ""
 	}
 	return slices.ContainsFunc(disks, func(d DiskInfo) bool { return slices.Contains(r.Disks, d.UUID) })

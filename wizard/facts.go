@@ -269,7 +269,7 @@ func (s *Snapshot) who(h *Handover, r *Receipt, f *judge.Facts) {
 	if r != nil && (f.Ring == judge.RingOwner || f.Ring == judge.RingHalf) { // the receipt has taken the statement's place
 		f.Statement, f.Comparison = judge.StatementRing, judge.ComparisonEqual
 	} else {
-		f.Statement, f.Comparison = h.statement(r), h.compared(r)
+		f.Statement, f.Comparison = h.statement(r), h.compared(r, s.rootless(r))
 	}
 	s.digits(h, r, f)
 }
@@ -289,9 +289,19 @@ func (h *Handover) statement(r *Receipt) judge.Statement {
 	return judge.StatementRing
 }
 
+// rootless says that a run of ours has cleared the TPM and made no storage root yet. Without one
+// no reading of its registers is protected, so none is made.
+func (s *Snapshot) rootless(r *Receipt) bool {
+	if r == nil || !r.Clearing || r.SRK != "" {
+		return false
+	}
+	t, err := s.tpmIfAny()
+	return err == nil && t != nil && t.root() == ""
+}
+
 // compared is what the statement promises against what was measured, but for what a run of ours
 // has changed since: its receipt then promises.
-func (h *Handover) compared(r *Receipt) judge.Comparison {
+func (h *Handover) compared(r *Receipt, rootless bool) judge.Comparison {
 	if h.Signer == "" {
 		return judge.ComparisonNotProvided
 	}
@@ -300,6 +310,7 @@ func (h *Handover) compared(r *Receipt) judge.Comparison {
 		switch {
 		case i.ID == "boot" && h.Tree != judge.TreeSigned: // that tells more
 		case r != nil && (i.ID == "disk" || i.ID == "card" || i.ID == "tpm" && (r.SRK != "" || r.Clearing)):
+		case rootless && i.PCRs && i.Unread:
 		case i.Verdict == Fail:
 			all = append(all, judge.ComparisonDiffers)
 		case i.Verdict == Pass:

@@ -412,6 +412,7 @@ type CheckItem struct {
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"`
 	Unread  bool    `json:"unread,omitempty"` // the seller promised it, and it could not be measured
+	PCRs    bool    `json:"-"`                // and that is nothing but registers of the TPM
 }
 
 // Handover is what the seller says of the machine, and whether it is so.

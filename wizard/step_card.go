@@ -67,7 +67,7 @@ func (r *Rehearsal) erases() bool {
 }
 
 func applyCard(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	cert, err := s.Owner()
 	switch {
 	case err == nil:

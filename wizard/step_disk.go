@@ -98,7 +98,7 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 }
 
 func applyDisk(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	cert, r, err := s.ownership()
 	if err != nil {
 		return err

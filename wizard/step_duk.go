@@ -130,7 +130,7 @@ func rehearseDUK(r *Rehearsal) {
 }
 
 func applyDUK(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	r, err := s.Receipt()
 	if err != nil {
 		return err

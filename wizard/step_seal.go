@@ -71,7 +71,7 @@ func rehearseSeal(r *Rehearsal) {
 }
 
 func applySeal(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	plan, err := s.Plan()
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func rehearseTPM(r *Rehearsal) {
 }
 
 func applyTPM(ctx context.Context, j *Job) error {
-	s := j.measure(ctx)
+	s := j.look(ctx)
 	cert, r, err := s.ownership()
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (h *Handover) Check(signer, me string) error {
 
 // handed is what the seller's word is worth, for somebody who has said this.
 func (h *Handover) handed(said judge.Said) (judge.Identity, judge.Reason) {
-	return judge.Handed(judge.Who{Statement: h.statement(nil), Comparison: h.compared(nil), Tree: h.Tree, Said: said})
+	return judge.Handed(judge.Who{Statement: h.statement(nil), Comparison: h.compared(nil, false), Tree: h.Tree, Said: said})
 }
 
 // tampering fills in what programs are told of the judgement.

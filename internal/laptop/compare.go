@@ -138,6 +138,7 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
 		var same, other, unread, bare []string
+		registers := true
 		for _, l := range lines {
 			first, _, _ := strings.Cut(l.Name, " ")
 			first, _, _ = strings.Cut(first, "-")
@@ -150,7 +151,7 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 			case handover.Fail:
 				other = append(other, l.Label)
 			case handover.NotMeasured:
-				unread = append(unread, shortName(l))
+				unread, registers = append(unread, shortName(l)), registers && first == "pcr"
 			case handover.Unprotected:
 				bare = append(bare, shortName(l))
 			}
@@ -160,7 +161,7 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 			item.Verdict, item.Detail = wizard.Fail, strings.Join(other, ", ")
 		case len(unread) > 0:
 			// What was promised and cannot be read must not hide behind what matched.
-			item.Unread = true
+			item.Unread, item.PCRs = true, registers
 			item.Verdict = wizard.Fail
 			item.Detail = strings.TrimPrefix(item.Detail+"; cannot be read: "+strings.Join(slices.Compact(unread), ", "), "; ")
 		case len(same) > 0:

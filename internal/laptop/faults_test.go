@@ -132,7 +132,7 @@ type faultyTPM struct {
 }
 
 func dialTPM(path string, i *injector) (tpm.Device, error) {
-	c, err := net.Dial("unix", path)
+	c, err := tpmtest.Dial(path)
 	return faultyTPM{c, i}, err
 }
 

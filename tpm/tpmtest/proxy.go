@@ -36,7 +36,7 @@ func (p *Proxy) serve() {
 		if err != nil {
 			return
 		}
-		u, err := net.Dial("unix", p.to)
+		u, err := Dial(p.to)
 		if err != nil {
 			c.Close()
 			continue

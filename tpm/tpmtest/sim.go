@@ -102,11 +102,22 @@ func (s *Sim) start(startup string) error {
 
 // answers says whether somebody listens at a Unix socket.
 func answers(socket string) bool {
-	c, err := net.Dial("unix", socket)
+	c, err := Dial(socket)
 	if err != nil {
 		return false
 	}
 	return c.Close() == nil
+}
+
+// Dial connects to an emulator, which lets one wait beside the one that it serves. Who comes
+// third on a busy machine is told to come again.
+func Dial(socket string) (net.Conn, error) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.Dial("unix", socket)
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) {
+			return c, err
+		}
+	}
 }
 
 // Stop cuts the power: the emulator is killed. What it had written stays.

@@ -86,7 +86,7 @@ func (t *Trousers) bridge(socket string) {
 		if err != nil {
 			return
 		}
-		u, err := net.Dial("unix", socket)
+		u, err := Dial(socket)
 		if err != nil {
 			c.Close()
 			continue

@@ -15,7 +15,7 @@ func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary,
-		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery, EK: w.EK}, w.read()
+		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery, EK: w.ek()}, w.read()
 }
 
 func (w tpm) Rehearse(context.Context, bool) ([]*wizard.Finding, error) { return w.refusal("tpm") }
@@ -27,14 +27,26 @@ func (w tpm) Reset(_ context.Context, owner *secret.Buffer) error {
 		return f
 	}
 	if err := w.write("tpm.clear", func() {
-		w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter, w.Area = "", "", nil, nil, 0, Area{}
+		w.Owner, w.Primary, w.Sealed, w.DUKObject, w.World.Counter, w.Area, w.EKGone = "", "", nil, nil, 0, Area{}, true
 	}); err != nil {
 		return err
 	}
 	if err := w.write("tpm.owner", func() { w.Owner = string(owner.Bytes()) }); err != nil {
 		return err
 	}
-	return w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false })
+	if err := w.write("tpm.primary", func() { w.Primary, w.HalfSetUp = w.World.name("srk"), false }); err != nil {
+		return err
+	}
+	return w.write("tpm.ek", func() { w.EKGone = false })
+}
+
+// ek is the endorsement key's name. A clearing removes the stored key, not the seed that it is
+// made from.
+func (w tpm) ek() string {
+	if w.EKGone {
+		return ""
+	}
+	return w.EK
 }
 
 func (w tpm) HasRoot(_ context.Context, name string) (bool, error) {

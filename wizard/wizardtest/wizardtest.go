@@ -65,6 +65,7 @@ type World struct {
 	NoLog     bool // the firmware's log never leads to what was measured
 	measured  string
 	EK        string
+	EKGone    bool // cleared, and not made again
 	Area      Area
 	OldTPM    bool // it can protect no area
 	OnTheBus  bool // somebody changes what the TPM says
