@@ -40,24 +40,30 @@ func run(ctx context.Context, e *cli.Env, args []string) int {
 		return finish(e, runInit(ctx, e))
 	}
 	switch args[0] {
-	case "help", "--help", "-h":
+	case "help", "--help", "-help", "-h":
 		return finish(e, root().Help(e, args[1:]))
-	case "version", "--version":
-		fmt.Fprintln(e.Stdout, "reown", version.String())
-		return exitDone
+	case "version", "--version", "-version":
+		return finish(e, cli.ErrVersion)
 	case laptop.RestartVerb: // how a run ends
 		return finish(e, laptop.RestartNow())
 	}
 	cmd, rest, err := root().Find(args)
-	if err != nil {
-		return finish(e, err)
+	if err == nil && cmd.Run != nil {
+		err = cmd.Run(ctx, e, rest)
 	}
-	return finish(e, cmd.Run(ctx, e, rest))
+	if err == nil && cmd.Run == nil || cli.WantsHelp(err) {
+		err = root().Help(e, args[:len(args)-len(rest)])
+	}
+	return finish(e, err)
 }
 
 // finish prints an error with its remedy and returns its exit code.
 func finish(e *cli.Env, err error) int {
 	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, cli.ErrVersion) {
+		fmt.Fprintln(e.Stdout, "reown", version.String())
 		return exitDone
 	}
 	if errors.Is(err, errDue) { // an answer, no failure

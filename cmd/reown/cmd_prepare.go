@@ -21,36 +21,8 @@ import (
 	"reown/wizard/ui/answers"
 )
 
-const prepareHelp = `
-  --order FILE        the order: a JSON object with order, name and email, and if wanted
-                      buyer (fingerprint) and card (serial number); docs/oem.md
-  --secrets-in FILE   secret.current, the passphrase of the disk image; JSON, /dev/fd/N works
-  --secrets-out FILE  where the laptop's secrets are written, before they are used
-                      anywhere; mode 0600. One that a cut run has left is read and used again.
-  --mail-out DIR      what to send: the hand-over file, its signature, the key
-  --buyer CERT        the buyer's OpenPGP certificate; --mail-out then holds secrets.asc
-  --shop-cert CERT    the shop's own OpenPGP certificate: its key then signs the hand-over
-                      file and secrets.asc, beside the laptop's; a laptop that was handed
-                      to this key gets the next statement of its chain
-  --shop-pin-file F   the PIN of the shop's key; --shop-serial S its security key's serial
-                      number, --shop-card BUS where it is (default: as --card)
-  --shop-later        the shop's key is elsewhere: leave the hand-over file in --mail-out
-                      to be signed there (gpg --detach-sign --armor), and exit 5
-  --shop-signature F  then, in the place of --shop-later: add that signature, after the
-                      laptop was compared once more with what was signed
-  --erase-card TAIL   the last four characters of the security key's serial number, if it
-                      holds keys of something else (or its number stands in the order)
-  --signer FPR        fingerprint of who sold the laptop to you: its chain is continued
-  --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
-  --reencrypt         give the disk a volume key of its own: all laptops that were written
-                      from one image share one
-  --battery           run without mains power
-  --restart           restart the laptop if its TPM asks for that (TPM 1.2); else exit 5
-  --json              one line of JSON instead of the label
-` + deviceHelp
-
 func prepareCommand() *cli.Command {
-	return &cli.Command{Name: "prepare", Args: "--order FILE --secrets-out FILE [flags] [devices]", Short: "the seller's side: make the laptop ready to ship", Run: runPrepare, Long: `
+	return &cli.Command{Name: "prepare", Args: "--order FILE --secrets-out FILE [flags] [devices]", Short: "the seller's side: make the laptop ready to ship", Run: runPrepare, Shared: onDevices, Long: `
 Makes a laptop ready to ship, without asking anything: random secrets of its own, new
 keys on the security key, the disk's passphrase, the TPM, the key in the firmware,
 /boot with the trigger /boot/oem under its signature, and the signed hand-over file.
@@ -59,7 +31,7 @@ the TPM. Prints a label and exits 0, or DO NOT SHIP with the step and exits 1, o
 READY with what is missing, a restart or the shop's signature, and exits 5. After an
 interruption or a restart, run the same command again. Do not start it in the firmware's
 recovery shell: that start's measurements are spoilt and nothing could be sealed.
-` + prepareHelp}
+`}
 }
 
 // preparation are the flags of the command.
@@ -76,24 +48,34 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	p := preparation{}
 	fs := cli.NewFlags("reown prepare")
 	p.devices.bind(fs)
-	fs.StringVar(&p.order, "order", "", "")
-	fs.StringVar(&p.secretsIn, "secrets-in", "", "")
-	fs.StringVar(&p.secretsOut, "secrets-out", "", "")
-	fs.StringVar(&p.mailOut, "mail-out", "", "")
-	fs.StringVar(&p.buyer, "buyer", "", "")
-	fs.StringVar(&p.shopCert, "shop-cert", "", "")
-	fs.StringVar(&p.shopPIN, "shop-pin-file", "", "")
-	fs.StringVar(&p.shopSerial, "shop-serial", "", "")
-	fs.StringVar(&p.shopCard, "shop-card", "", "")
-	fs.BoolVar(&p.shopLater, "shop-later", false, "")
-	fs.StringVar(&p.shopSignature, "shop-signature", "", "")
-	fs.StringVar(&p.cardTail, "erase-card", "", "")
-	fs.StringVar(&p.signer, "signer", "", "")
-	fs.BoolVar(&p.restart, "restart", false, "")
-	fs.StringVar(&p.algorithm, "algorithm", "", "")
-	fs.BoolVar(&p.reencrypt, "reencrypt", false, "")
-	fs.BoolVar(&p.battery, "battery", false, "")
-	fs.BoolVar(&p.json, "json", false, "")
+	fs.StringVar(&p.order, "order", "", "FILE the order: a JSON object with order, name and email, and if wanted "+
+		"buyer (fingerprint) and card (serial number); docs/oem.md")
+	fs.StringVar(&p.secretsIn, "secrets-in", "", "FILE secret.current, the passphrase of the disk image; JSON, "+
+		"/dev/fd/N works")
+	fs.StringVar(&p.secretsOut, "secrets-out", "", "FILE where the laptop's secrets are written, before they are "+
+		"used anywhere; mode 0600. One that a cut run has left is read and used again")
+	fs.StringVar(&p.mailOut, "mail-out", "", "DIR what to send: the hand-over file, its signature, the key")
+	fs.StringVar(&p.buyer, "buyer", "", "CERT the buyer's OpenPGP certificate; --mail-out then holds secrets.asc")
+	fs.StringVar(&p.shopCert, "shop-cert", "", "CERT the shop's own OpenPGP certificate: its key then signs the "+
+		"hand-over file and secrets.asc, beside the laptop's; a laptop that was handed to this key gets the "+
+		"next statement of its chain")
+	fs.StringVar(&p.shopPIN, "shop-pin-file", "", "FILE the PIN of the shop's key")
+	fs.StringVar(&p.shopSerial, "shop-serial", "", "S the serial number of the shop's security key")
+	fs.StringVar(&p.shopCard, "shop-card", "", "BUS where the shop's security key is; without it, as --card")
+	fs.BoolVar(&p.shopLater, "shop-later", false, "the shop's key is elsewhere: leave the hand-over file in "+
+		"--mail-out to be signed there (gpg --detach-sign --armor), and exit 5")
+	fs.StringVar(&p.shopSignature, "shop-signature", "", "FILE then, in the place of --shop-later: add that "+
+		"signature, after the laptop was compared once more with what was signed")
+	fs.StringVar(&p.cardTail, "erase-card", "", "TAIL the last four characters of the security key's serial "+
+		"number, if it holds keys of something else and its number does not stand in the order")
+	fs.StringVar(&p.signer, "signer", "", "FPR fingerprint of who sold the laptop to you: its chain is continued")
+	fs.BoolVar(&p.restart, "restart", false, "restart the laptop if its TPM asks for that (TPM 1.2); else exit 5")
+	fs.StringVar(&p.algorithm, "algorithm", "", "A for the keys on the card: rsa2048, rsa3072, rsa4096, p256, "+
+		"p384, 25519")
+	fs.BoolVar(&p.reencrypt, "reencrypt", false, "give the disk a volume key of its own: all laptops that were "+
+		"written from one image share one")
+	fs.BoolVar(&p.battery, "battery", false, "run without mains power")
+	fs.BoolVar(&p.json, "json", false, "one line of JSON instead of the label")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func releaseCommand() *cli.Command {
-	return &cli.Command{Name: "release", Args: "(--to CERT | --to-nobody) (--pin-file F | --lost-card) --confirm TAIL [flags] [devices]", Short: "resale or end of life: give the machine up", Run: runRelease, Long: `
+	return &cli.Command{Name: "release", Args: "(--to CERT | --to-nobody) (--pin-file F | --lost-card) --confirm TAIL [flags] [devices]", Short: "resale or end of life: give the machine up", Run: runRelease, Shared: onDevices, Long: `
 Makes the laptop nobody's: destroys every keyslot of its encrypted disks, and with them
 the only keys to the files; clears the TPM; removes the keyring and settings from the
 firmware; removes all signatures and notes from /boot; resets the security key. Then it
@@ -30,38 +30,28 @@ the laptop starts nothing until somebody sets it up again. THIS CANNOT BE UNDONE
 The owner is proven by the PIN of the security key, which also signs a record of what
 was done: /boot/kexec_release.json, with its signature and the public key beside it.
 After an interruption, run the same command again.
-
-  --to CERT       the next owner's OpenPGP certificate; its fingerprint goes into the record
-  --to-nobody     nobody gets the laptop
-  --pin-file F    the security key's user PIN; - reads it from the terminal
-  --lost-card     the security key is lost or broken: no PIN, and the record is not signed
-  --confirm TAIL  the last four characters of the first disk's serial number; "none" where
-                  there is no encrypted disk
-  --without ID    a disk that this laptop had by a signed file, and has no more, by its UUID;
-                  or the path of a device that is to stay as it is; repeatable
-  --record DIR    also write the record here
-  --battery       run without mains power
-  --json          print the record as JSON
-` + deviceHelp}
+`}
 }
 
 func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 	d := devices{}
 	fs := cli.NewFlags("reown release")
 	d.bind(fs)
-	to := fs.String("to", "", "")
-	nobody := fs.Bool("to-nobody", false, "")
-	pin := fs.String("pin-file", "", "")
-	lost := fs.Bool("lost-card", false, "")
-	confirm := fs.String("confirm", "", "")
-	record := fs.String("record", "", "")
+	to := fs.String("to", "", "CERT the next owner's OpenPGP certificate; its fingerprint goes into the record")
+	nobody := fs.Bool("to-nobody", false, "nobody gets the laptop")
+	pin := fs.String("pin-file", "", "FILE the security key's user PIN; - reads it from the terminal")
+	lost := fs.Bool("lost-card", false, "the security key is lost or broken: no PIN, and the record is not signed")
+	confirm := fs.String("confirm", "", "TAIL the last four characters of the first disk's serial number; none "+
+		"where there is no encrypted disk")
+	record := fs.String("record", "", "DIR also write the record here")
 	var without []string
-	fs.Func("without", "", func(s string) error {
+	fs.Func("without", "ID a disk that this laptop had by a signed file, and has no more, by its UUID; or the "+
+		"path of a device that is to stay as it is; repeatable", func(s string) error {
 		without = append(without, s)
 		return nil
 	})
-	battery := fs.Bool("battery", false, "")
-	asJSON := fs.Bool("json", false, "")
+	battery := fs.Bool("battery", false, "run without mains power")
+	asJSON := fs.Bool("json", false, "print the record as JSON")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}

@@ -22,39 +22,19 @@ import (
 	"reown/wizard/ui/tui"
 )
 
-const runHelp = `
-  --ui KIND           auto, tui (a whole screen) or line (numbered questions, for serial
-                      lines and braille)
-  --language L        en, fr or de; default: asks
-  --algorithm A       for the keys on the card: rsa2048, rsa3072, rsa4096, p256, p384, 25519
-  --battery           run on the battery without asking again
-  --signer FPR        the seller's fingerprint, or that of another who handed the computer
-                      on, as you know it from elsewhere; --me FPR your own, if you gave one
-  --lost-key          your security key is lost, and there is no backup: begin anew with
-                      another one. It needs the disk's passphrase; your files stay
-  --check             only say whether there is something to do, and touch nothing: exit
-                      code 7 if there is, 0 if not; for the firmware, at every start
-  --answers FILE      take the answers from a JSON file instead of asking (docs/wizard.md)
-  --no-input          never ask; an answer that is missing is exit code 4 with its name
-  --secrets-in FILE   secrets that exist already: secret.current, and after an
-                      interruption the owner's own; JSON, /dev/fd/N works
-  --secrets-out FILE  where the secrets that are made are written for their owner,
-                      before they are used anywhere; mode 0600
-` + deviceHelp
-
 func wizardCommand() *cli.Command {
-	return &cli.Command{Name: "wizard", Args: "[flags] [devices]", Short: "take ownership, or continue an interrupted run", Run: runWizard, Long: `
+	return &cli.Command{Name: "wizard", Args: "[flags] [devices]", Short: "take ownership, or continue an interrupted run", Run: runWizard, Shared: onDevices, Long: `
 Walks through making this computer yours: checks the hand-over, asks all questions,
 shows every secret and has it typed back, lists what cannot be undone, and then does
 it. Interrupted anywhere, the same command goes on.
-` + runHelp}
+`}
 }
 
 func resumeCommand() *cli.Command {
-	return &cli.Command{Name: "resume", Args: "[flags] [devices]", Short: "finish an interrupted run", Run: runResume, Long: `
+	return &cli.Command{Name: "resume", Args: "[flags] [devices]", Short: "finish an interrupted run", Run: runResume, Shared: onDevices, Long: `
 Goes on with a run that was interrupted, and refuses to begin one. It asks only for
 the secrets that the remaining steps need.
-` + runHelp}
+`}
 }
 
 // runFlags are the flags of a run.
@@ -69,18 +49,26 @@ type runFlags struct {
 
 func (r *runFlags) bind(fs *flag.FlagSet) {
 	r.devices.bind(fs)
-	fs.StringVar(&r.ui, "ui", "auto", "")
-	fs.StringVar(&r.language, "language", "", "")
-	fs.StringVar(&r.algorithm, "algorithm", "", "")
-	fs.StringVar(&r.signer, "signer", "", "")
-	fs.StringVar(&r.me, "me", "", "")
-	fs.StringVar(&r.answers, "answers", "", "")
-	fs.StringVar(&r.secretsIn, "secrets-in", "", "")
-	fs.StringVar(&r.secretsOut, "secrets-out", "", "")
-	fs.BoolVar(&r.lostKey, "lost-key", false, "")
-	fs.BoolVar(&r.check, "check", false, "")
-	fs.BoolVar(&r.noInput, "no-input", false, "")
-	fs.BoolVar(&r.battery, "battery", false, "")
+	fs.StringVar(&r.ui, "ui", "auto", "KIND auto, tui (a whole screen) or line (numbered questions, for serial "+
+		"lines and braille)")
+	fs.StringVar(&r.language, "language", "", "L of the pages, such as en or de; without it, asks")
+	fs.StringVar(&r.algorithm, "algorithm", "", "A for the keys on the card: rsa2048, rsa3072, rsa4096, p256, "+
+		"p384, 25519")
+	fs.StringVar(&r.signer, "signer", "", "FPR the fingerprint of the seller, or of another who handed the "+
+		"computer on, as you know it from elsewhere")
+	fs.StringVar(&r.me, "me", "", "FPR your own key's fingerprint, if you gave one when you ordered")
+	fs.StringVar(&r.answers, "answers", "", "FILE take the answers from a JSON file instead of asking "+
+		"(docs/wizard.md)")
+	fs.StringVar(&r.secretsIn, "secrets-in", "", "FILE secrets that exist already: secret.current, and after an "+
+		"interruption the owner's own; JSON, /dev/fd/N works")
+	fs.StringVar(&r.secretsOut, "secrets-out", "", "FILE where the secrets that are made are written for their "+
+		"owner, before they are used anywhere; mode 0600")
+	fs.BoolVar(&r.lostKey, "lost-key", false, "your security key is lost, and there is no backup: begin anew "+
+		"with another one. It needs the disk's passphrase; your files stay")
+	fs.BoolVar(&r.check, "check", false, "only say whether there is something to do, and touch nothing: exit "+
+		"code 7 if there is, 0 if not; for the firmware, at every start")
+	fs.BoolVar(&r.noInput, "no-input", false, "never ask; an answer that is missing is exit code 4 with its name")
+	fs.BoolVar(&r.battery, "battery", false, "run on the battery without asking again")
 }
 
 func runWizard(ctx context.Context, e *cli.Env, args []string) error {

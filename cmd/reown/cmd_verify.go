@@ -15,29 +15,15 @@ import (
 )
 
 func verifyCommand() *cli.Command {
-	return &cli.Command{Name: "verify", Args: "[--signer FPR] [--me FPR] [--countersign CERT] [--owner FPR] [--json] [devices]", Short: "check the hand-over, or the certificate of a finished run", Run: runVerify, Long: `
+	return &cli.Command{Name: "verify", Args: "[--signer FPR] [--me FPR] [--countersign CERT] [--owner FPR] [--json] [devices]", Short: "check the hand-over, or the certificate of a finished run", Run: runVerify, Shared: onDevices, Long: `
 Compares the machine with the seller's signed hand-over file: security key, firmware
 measurements, start files, disk header, one line for each value. On a machine that
-was made its owner's, compares it with the certificate of that run instead, unless one
-of the first three flags asks for the hand-over. What differs from the certificate and is
+was made its owner's, compares it with the certificate of that run instead, unless
+--signer, --me or --countersign asks for the hand-over. What differs from the certificate and is
 covered by the signature of the key in the firmware is "changed since": an update, say.
 Exit code 3 when anything else does not match or cannot be read, or when there is nothing
 to compare with.
-
-  --signer FPR          the fingerprint of who sold you the computer, as you know it
-                        from elsewhere. Where a seller's key is not in the firmware,
-                        nothing is verified without
-  --me FPR              your own key's fingerprint, if you gave one when you ordered
-  --countersign CERT    if all is well and the hand-over file is to this key, of which you
-                        name the certificate: sign that you have accepted, with the
-                        security key that holds it, beside the seller's signature
-  --pin-file F          its PIN (default: asks); --my-serial S its serial number,
-                        --my-card BUS where it is (default: as --card)
-  --owner FPR           the key that made the certificate, as it stands on your print of it:
-                        needed where the firmware trusts another key now, and there is no
-                        TPM, or it was reset since
-  --json                for programs
-` + deviceHelp}
+`}
 }
 
 // A receiver signs that he has accepted.
@@ -45,15 +31,19 @@ type receiver struct{ cert, pinFile, serial, bus string }
 
 func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown verify")
-	asJSON := fs.Bool("json", false, "")
-	signer := fs.String("signer", "", "")
-	me := fs.String("me", "", "")
-	owner := fs.String("owner", "", "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
+	signer := fs.String("signer", "", "FPR the fingerprint of who sold you the computer, as you know it from "+
+		"elsewhere. Where a seller's key is not in the firmware, nothing is verified without")
+	me := fs.String("me", "", "FPR your own key's fingerprint, if you gave one when you ordered")
+	owner := fs.String("owner", "", "FPR the key that made the certificate, as it stands on your print of it: "+
+		"needed where the firmware trusts another key now, and there is no TPM, or it was reset since")
 	var r receiver
-	fs.StringVar(&r.cert, "countersign", "", "")
-	fs.StringVar(&r.pinFile, "pin-file", "-", "")
-	fs.StringVar(&r.serial, "my-serial", "", "")
-	fs.StringVar(&r.bus, "my-card", "", "")
+	fs.StringVar(&r.cert, "countersign", "", "CERT if all is well and the hand-over file is to this key, of "+
+		"which you name the certificate: sign that you have accepted, with the security key that holds it, "+
+		"beside the seller's signature")
+	fs.StringVar(&r.pinFile, "pin-file", "-", "FILE the PIN of that security key; - asks for it")
+	fs.StringVar(&r.serial, "my-serial", "", "S the serial number of that security key")
+	fs.StringVar(&r.bus, "my-card", "", "BUS where that security key is; without it, as --card")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, d *devices, _ []string) error {
 		m := l.Buyer()
 		var unknown error

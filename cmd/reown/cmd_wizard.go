@@ -17,46 +17,33 @@ import (
 )
 
 func statusCommand() *cli.Command {
-	return &cli.Command{Name: "status", Args: "[--json] [devices]", Short: "what the machine is in; writes nothing", Run: runStatus, Long: `
+	return &cli.Command{Name: "status", Args: "[--json] [devices]", Short: "what the machine is in; writes nothing", Run: runStatus, Shared: onDevices, Long: `
 Measures the card, the disk headers, the TPM, the flash chip and /boot, and prints one
 line for each step of a run. Nothing is remembered and nothing is written.
 The fields of --json are described in docs/wizard.md.
-` + deviceHelp}
+`}
 }
 
 func planCommand() *cli.Command {
-	return &cli.Command{Name: "plan", Args: "[--json] [devices]", Short: "what would be done; writes nothing", Run: runPlan, Long: `
+	return &cli.Command{Name: "plan", Args: "[--json] [devices]", Short: "what would be done; writes nothing", Run: runPlan, Shared: onDevices, Long: `
 Prints what a run would do on this machine, step by step, what of it cannot be undone,
 and what stands in its way.
-` + deviceHelp}
+`}
 }
 
 func stepCommand() *cli.Command {
-	return &cli.Command{Name: "step", Args: "NAME --confirm XXXX [secrets] [devices]", Short: "do one step", Run: runStep, Long: `
+	return &cli.Command{Name: "step", Args: "NAME --confirm XXXX [secrets] [devices]", Short: "do one step", Run: runStep, Shared: onDevices, Long: `
 Does one step of a run and checks that the machine then shows it as done. A step that
 is done does nothing. Steps: preflight, card, disk, tpm, seal, duk, boot, firmware, commit.
-
-  --confirm XXXX         the last four characters of the first disk's serial number,
-                         as 'reown status' shows it
-  --disk-file F          the new disk passphrase
-  --old-disk-file F      the present disk passphrase
-  --pin-file F           the new user PIN
-  --admin-pin-file F     the new admin PIN
-  --owner-file F         the new TPM owner passphrase
-  --duk                  with the card step: a TPM disk unlock key is wanted
-  --duk-file F           its new passphrase
-  --totp-file F          the 20 bytes to seal for TOTP ('reown totp new')
-  --name N --email A     the name on the key
-  --algorithm A          for the keys on the card
-` + deviceHelp}
+`}
 }
 
 func logCommand() *cli.Command {
-	return &cli.Command{Name: "log", Args: "[--export] [--json] [devices]", Short: "the log, with nothing secret in it", Run: runLog, Long: `
+	return &cli.Command{Name: "log", Args: "[--export] [--json] [devices]", Short: "the log, with nothing secret in it", Run: runLog, Shared: onDevices, Long: `
 Prints the journal of the run: what was attempted, and when. It is a help for people;
 no decision is taken from it, and nothing in it is secret, so that it can be sent to
 the shop.
-` + deviceHelp}
+`}
 }
 
 // withLaptop parses a command's flags and opens the laptop for f.
@@ -77,7 +64,7 @@ func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max i
 
 func runStatus(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown status")
-	asJSON := fs.Bool("json", false, "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
@@ -121,7 +108,7 @@ func printStatus(e *cli.Env, r *wizard.Report) {
 
 func runPlan(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown plan")
-	asJSON := fs.Bool("json", false, "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
@@ -149,8 +136,8 @@ func runPlan(ctx context.Context, e *cli.Env, args []string) error {
 
 func runLog(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown log")
-	asJSON := fs.Bool("json", false, "")
-	fs.Bool("export", false, "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
+	fs.Bool("export", false, "print it as text, as without this flag")
 	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
 		entries, skipped, err := wizard.Log(ctx, l.Buyer())
 		if err != nil {
@@ -171,16 +158,22 @@ func runLog(ctx context.Context, e *cli.Env, args []string) error {
 
 func runStep(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown step")
-	confirm := fs.String("confirm", "", "")
+	confirm := fs.String("confirm", "", "XXXX the last four characters of the first disk's serial number, as "+
+		"'reown status' shows it")
 	files := map[string]*string{}
-	for _, n := range []string{"disk-file", "old-disk-file", "pin-file", "admin-pin-file", "owner-file", "totp-file", "duk-file"} {
-		files[n] = fs.String(n, "", "")
+	for n, what := range map[string]string{
+		"disk-file": "new disk passphrase", "old-disk-file": "present disk passphrase", "pin-file": "new user PIN",
+		"admin-pin-file": "new admin PIN", "owner-file": "new TPM owner passphrase",
+		"totp-file": "20 bytes to seal for TOTP ('reown totp new')", "duk-file": "new passphrase of the disk unlock key",
+	} {
+		files[n] = fs.String(n, "", "FILE the "+what)
 	}
 	var choice wizard.Choices
-	fs.StringVar(&choice.Identity.Name, "name", "", "")
-	fs.StringVar(&choice.Identity.Email, "email", "", "")
-	fs.StringVar(&choice.Algorithm, "algorithm", "", "")
-	fs.BoolVar(&choice.DUK, "duk", false, "")
+	fs.StringVar(&choice.Identity.Name, "name", "", "NAME the name on the key")
+	fs.StringVar(&choice.Identity.Email, "email", "", "ADDRESS the address on the key")
+	fs.StringVar(&choice.Algorithm, "algorithm", "", "A for the keys on the card: rsa2048, rsa3072, rsa4096, "+
+		"p256, p384, 25519")
+	fs.BoolVar(&choice.DUK, "duk", false, "with the card step: a TPM disk unlock key is wanted")
 	return withLaptop(ctx, fs, args, 1, 1, func(l *laptop.Laptop, d *devices, operands []string) error {
 		unlock, err := laptop.Lock(d.Boot)
 		if err != nil {

@@ -9,23 +9,17 @@ import (
 	"strings"
 
 	"reown/boot"
+	"reown/cmd/reown/internal/cli"
 	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/laptop"
 	"reown/luks"
 )
 
-const deviceHelp = `
-Where the devices are (right by default inside the firmware):
-  --boot DIR            the mounted boot directory (/boot)
-  --disk PATH[@OFF+LEN] a LUKS container; repeatable; default: all that are found
-  --pbkdf2              new LUKS keyslots use PBKDF2, for a boot loader that reads no Argon2
-  --card BUS            auto, usb, pcsc or pcsc:SOCKET; --card-serial S chooses one
-  --tpm PATH            /dev/tpmrm0, /dev/tpm0, a socket, or none
-  --flash SPEC          file:PATH, mtd:PATH, none, or a flash program with its options
-  --stick DIR           a mounted directory to use instead of a USB stick
-  --config FILE         Heads' configuration (/tmp/config)
-  --heads-form F        how the firmware names the signed files: auto, names (Heads since
-                        April 2026) or paths (before)`
+// onDevices are the flags of the commands that work on the whole machine.
+var onDevices = &cli.Shared{
+	Title: "Where the devices are (right by default inside the firmware)",
+	Bind:  func(fs *flag.FlagSet) { new(devices).bind(fs) },
+}
 
 // devices are the flags that say where the machine's devices are. Everything has a default
 // that is right inside the firmware's initrd; a technician, or the lab, names other paths.
@@ -33,27 +27,30 @@ type devices struct{ laptop.Config }
 
 // bind declares the flags.
 func (d *devices) bind(fs *flag.FlagSet) {
-	fs.StringVar(&d.Boot, "boot", "/boot", "")
-	fs.Func("disk", "", func(s string) error {
+	fs.StringVar(&d.Boot, "boot", "/boot", "DIR the mounted boot directory")
+	fs.Func("disk", "PATH[@OFF+LEN] a LUKS container, or a window of PATH in bytes; repeatable; without it all "+
+		"that are found", func(s string) error {
 		disk, err := parseDisk(s)
 		d.Disks = append(d.Disks, disk)
 		return err
 	})
-	fs.StringVar(&d.Card, "card", "auto", "")
-	fs.StringVar(&d.Serial, "card-serial", "", "")
-	fs.StringVar(&d.TPM, "tpm", "auto", "")
-	fs.StringVar(&d.Flash, "flash", "auto", "")
-	fs.BoolFunc("pbkdf2", "", func(string) error { d.KDF = luks.KDFPBKDF2; return nil })
-	fs.BoolVar(&d.NoRestart, "no-restart", false, "")
-	fs.Func("stick", "", func(s string) error {
+	fs.StringVar(&d.Card, "card", "auto", "BUS how to reach security keys: auto, usb, pcsc or pcsc:SOCKET")
+	fs.StringVar(&d.Serial, "card-serial", "", "S which security key, by its serial number")
+	fs.StringVar(&d.TPM, "tpm", "auto", "PATH auto, /dev/tpmrm0, /dev/tpm0, a socket, or none")
+	fs.StringVar(&d.Flash, "flash", "auto", "SPEC auto, file:PATH, mtd:PATH, none, or a flash program with its "+
+		"options")
+	fs.BoolFunc("pbkdf2", "new LUKS keyslots use PBKDF2, for a boot loader that reads no Argon2", func(string) error { d.KDF = luks.KDFPBKDF2; return nil })
+	fs.BoolVar(&d.NoRestart, "no-restart", false, "never restart the laptop: that is left to you")
+	fs.Func("stick", "DIR a mounted directory to use instead of a USB stick; repeatable", func(s string) error {
 		if s == "" {
 			return errors.New("empty path")
 		}
 		d.Sticks = append(d.Sticks, s)
 		return nil
 	})
-	fs.StringVar(&d.Heads, "config", laptop.HeadsConfig, "")
-	fs.Func("heads-form", "", func(s string) (err error) {
+	fs.StringVar(&d.Heads, "config", laptop.HeadsConfig, "FILE Heads' configuration")
+	fs.Func("heads-form", "FORM how the firmware names the signed files: auto, names (Heads since April 2026) or "+
+		"paths (before)", func(s string) (err error) {
 		d.Form, err = boot.ParseForm(s)
 		return err
 	})

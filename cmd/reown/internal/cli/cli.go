@@ -14,6 +14,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -43,9 +44,10 @@ type Command struct {
 	Name  string
 	Args  string // synopsis of what follows the name
 	Short string // one line, for the list
-	Long  string // the manual page, shown by `reown help NAME`
+	Long  string // what help says of it, without its flags
 	Run   func(ctx context.Context, e *Env, args []string) error
 	Sub   []*Command
+	*Shared
 }
 
 // UsageError is a wrong call; its exit code is ExitUsage.
@@ -73,16 +75,20 @@ func WithExit(code int, err error) error {
 	return &ExitError{code, err}
 }
 
-// Find walks the words of a command line down to the command that runs.
+// Find walks the words of a command line down to the command that runs, or whose help is wanted.
 func (c *Command) Find(args []string) (*Command, []string, error) {
 	path := c.Name
 	for len(c.Sub) > 0 {
 		if len(args) == 0 {
-			return nil, nil, Usagef("%s needs one of: %s", path, c.names())
+			return nil, nil, Usagef("%s needs one of: %s", path, strings.Join(c.names(), ", "))
+		}
+		switch args[0] {
+		case "-h", "-help", "--help":
+			return c, args, nil
 		}
 		next := c.lookup(args[0])
 		if next == nil {
-			return nil, nil, Usagef("%s has no command %q; it has: %s", path, args[0], c.names())
+			return nil, nil, c.unknown(path, args[0])
 		}
 		c, args, path = next, args[1:], path+" "+next.Name
 	}
@@ -98,38 +104,15 @@ func (c *Command) lookup(name string) *Command {
 	return nil
 }
 
-func (c *Command) names() string {
-	var n []string
+func (c *Command) names() (n []string) {
 	for _, s := range c.Sub {
 		n = append(n, s.Name)
 	}
-	return strings.Join(n, ", ")
+	return n
 }
 
-// Help prints the manual of the command that words name below c, or of c.
-func (c *Command) Help(e *Env, words []string) error {
-	path := c.Name
-	for _, a := range words {
-		next := c.lookup(a)
-		if next == nil {
-			return Usagef("%s has no command %q", path, a)
-		}
-		c, path = next, path+" "+next.Name
-	}
-	fmt.Fprintf(e.Stdout, "%s - %s\n", path, c.Short)
-	if c.Run != nil {
-		fmt.Fprintf(e.Stdout, "\nusage: %s %s\n", path, c.Args)
-	}
-	if c.Long != "" {
-		fmt.Fprintf(e.Stdout, "\n%s\n", strings.TrimSpace(c.Long))
-	}
-	if len(c.Sub) > 0 {
-		fmt.Fprintln(e.Stdout)
-		for _, s := range c.Sub {
-			fmt.Fprintf(e.Stdout, "  %-10s %s\n", s.Name, s.Short)
-		}
-	}
-	return nil
+func (c *Command) unknown(path, word string) error {
+	return Usagef("%s has no command %q%s; it has: %s", path, word, nearest(word, c.names()), strings.Join(c.names(), ", "))
 }
 
 // NewFlags returns a flag set that reports errors instead of exiting.
@@ -145,7 +128,7 @@ func Parse(fs *flag.FlagSet, args []string, min, max int) ([]string, error) {
 	var operands []string
 	for {
 		if err := fs.Parse(args); err != nil {
-			return nil, Usagef("%s: %v", fs.Name(), err)
+			return nil, wrongFlag(fs, err)
 		}
 		args = fs.Args()
 		if len(args) == 0 {
@@ -154,7 +137,23 @@ func Parse(fs *flag.FlagSet, args []string, min, max int) ([]string, error) {
 		operands, args = append(operands, args[0]), args[1:]
 	}
 	if len(operands) < min || max >= 0 && len(operands) > max {
-		return nil, Usagef("%s: wrong number of operands (%d); see `reown help %s`", fs.Name(), len(operands), strings.TrimPrefix(fs.Name(), "reown "))
+		return nil, Usagef("%s: wrong number of operands (%d); see `%s --help`", fs.Name(), len(operands), fs.Name())
 	}
 	return operands, nil
+}
+
+// wrongFlag is what a command line that package flag refuses comes to.
+func wrongFlag(fs *flag.FlagSet, err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return &helpWanted{fs}
+	case !unknown:
+		return Usagef("%s: %v", fs.Name(), err)
+	case name == "version":
+		return ErrVersion
+	}
+	var names []string
+	fs.VisitAll(func(f *flag.Flag) { names = append(names, "--"+f.Name) })
+	return Usagef("%s has no flag --%s%s; see `%s --help`", fs.Name(), name, nearest("--"+name, names), fs.Name())
 }

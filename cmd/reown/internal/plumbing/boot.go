@@ -29,28 +29,12 @@ const bootHashHelp = `
 Prints the bytes that a signature of DIR must cover: one line of sha256sum for each
 kexec*.txt file that 'reown boot sign' with the same flags would write. Writes nothing.
 Sign them with 'gpg --detach-sign -a --digest-algo SHA256' or 'reown card sign', and
-give the signature to 'reown boot sign --sig'.
-
-  --entry N          make entry N the default ('reown boot entries')
-  --extra NAME=FILE  another file of the set, such as kexec_rollback.txt; repeatable
-  --fresh            drop the other kexec*.txt files there are now (they are kept)
-  --keep-oem         include /boot/oem: the seller's side
-  --heads-form F     how the firmware names the files in what is signed: names (Heads since
-                     April 2026), paths (before); default: as the firmware's own scripts
-                     verify, where reown runs beside them, else names
-  --json             names and digests`
+give the signature to 'reown boot sign --sig'.`
 
 const bootSignHelp = `
 Makes the set anew, signs it, writes it beside the old one, checks it by Heads's rules,
 renames it into place with the signature last, and removes /boot/oem at the very end
-(not with --keep-oem). Cut at any moment, the same command finishes it.
-
-  --sig FILE         a signature over what 'reown boot hash' printed, "-" for standard
-                     input; without it the card signs
-  --pin-file FILE    the card's user PIN
-  --card auto|usb|pcsc|pcsc:SOCKET, --serial S   which card, as for 'reown card'
-  --cert FILE        the public key that the signature must be by; required
-  --entry, --extra, --fresh, --keep-oem, --heads-form   as for 'reown boot hash'`
+(not with --keep-oem). Cut at any moment, the same command finishes it.`
 
 const bootVerifyHelp = `
 Checks the signature, every hash, the list of names and the default entry. Exit code 3
@@ -70,11 +54,13 @@ type setFlags struct {
 }
 
 func (s *setFlags) register(fs *flag.FlagSet) {
-	fs.IntVar(&s.entry, "entry", 0, "")
-	fs.BoolVar(&s.fresh, "fresh", false, "")
-	fs.BoolVar(&s.keepOEM, "keep-oem", false, "")
-	fs.StringVar(&s.form, "heads-form", "auto", "")
-	fs.Func("extra", "", func(v string) error { s.extra = append(s.extra, v); return nil })
+	fs.IntVar(&s.entry, "entry", 0, "N make entry N the default ('reown boot entries')")
+	fs.BoolVar(&s.fresh, "fresh", false, "drop the other kexec*.txt files there are now (they are kept)")
+	fs.BoolVar(&s.keepOEM, "keep-oem", false, "include /boot/oem: the seller's side")
+	fs.StringVar(&s.form, "heads-form", "auto", "FORM how the firmware names the files in what is signed: names "+
+		"(Heads since April 2026), paths (before), or auto: as the firmware's own scripts verify, where reown "+
+		"runs beside them, else names")
+	fs.Func("extra", "NAME=FILE another file of the set, such as kexec_rollback.txt; repeatable", func(v string) error { s.extra = append(s.extra, v); return nil })
 }
 
 // build makes the set that the flags describe.
@@ -150,7 +136,7 @@ func bootHash(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot hash")
 	var set setFlags
 	set.register(fs)
-	asJSON := fs.Bool("json", false, "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
@@ -189,8 +175,10 @@ func bootSign(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot sign")
 	var set setFlags
 	set.register(fs)
-	sigFile, certFile := fs.String("sig", "", ""), fs.String("cert", "", "")
-	cardSpec, serial, pinFile := fs.String("card", "auto", ""), fs.String("serial", "", ""), fs.String("pin-file", "", "")
+	sigFile, certFile := fs.String("sig", "", "FILE a signature over what 'reown boot hash' printed; - is standard input; without it the card signs"), fs.String("cert", "", "FILE "+
+		"the public key that the signature must be by")
+	cardSpec, serial, pinFile := fs.String("card", "auto", "BUS how to reach the card: auto, usb, pcsc or pcsc:SOCKET"), fs.String("serial", "", "S which card, as 'reown card status' shows it"), fs.String("pin-file", "", "FILE "+
+		"the card's user PIN")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
@@ -284,7 +272,8 @@ func certVerifier(file string) (cert []byte, verify boot.Verifier, err error) {
 
 func bootVerify(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot verify")
-	certFile, asJSON := fs.String("cert", "", ""), fs.Bool("json", false, "")
+	certFile, asJSON := fs.String("cert", "", "FILE the public key that the signature must be by"), fs.Bool("json", false, "report "+
+		"as one JSON document")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
@@ -372,7 +361,7 @@ func printReport(e *cli.Env, r *boot.Report) {
 
 func bootEntries(_ context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot entries")
-	asJSON := fs.Bool("json", false, "")
+	asJSON := fs.Bool("json", false, "report as one JSON document")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err

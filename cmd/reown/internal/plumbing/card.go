@@ -17,39 +17,37 @@ import (
 func cardCommand() *cli.Command {
 	const where = " [--reader R] [--serial S]"
 	return &cli.Command{Name: "card", Short: "the OpenPGP card: state, reset, keys, PINs, signatures", Sub: []*cli.Command{
-		{Name: "status", Args: "[--json]" + where, Short: "every security key that is plugged in; changes nothing", Run: cardStatus,
-			Long: cardWhere},
-		{Name: "reset", Args: "--confirm card [--admin-pin-file F]" + where, Short: "destroy its keys and set the factory PINs", Run: cardReset,
-			Long: "Keys, names and PINs of the OpenPGP application are gone afterwards; PINs are 123456 and\n12345678. Without the admin PIN both PINs are blocked on the way, as gpg does. Other\nfunctions of a token (HOTP slots, passwords) stay. An interrupted reset is finished by\nthe next one.\n\n" + cardWhere},
-		{Name: "generate", Args: "--algorithm A --name N --email E [--comment C] [--output F] [--created T] [--admin-pin-file F] [--pin-file F] --confirm card" + where, Short: "make three keys on it and a certificate of them", Run: cardGenerate,
-			Long: "Algorithms: rsa2048, rsa3072, rsa4096, p256, p384, p521, 25519. Keys that are there are\noverwritten. PINs that are not given are the factory's. The certificate is written to the\nfile or to standard output; it can be made again later with export.\n\n" + cardWhere},
-		{Name: "import", Args: "--key F [--passphrase-file F] [--admin-pin-file F] --confirm card" + where, Short: "copy the keys of a backup to it", Run: cardImport,
-			Long: "The file is what `gpg --export-secret-keys` or `reown card backup` writes. It may be\nrepeated with a second card.\n\n" + cardWhere},
+		{Name: "status", Args: "[--json]" + where, Short: "every security key that is plugged in; changes nothing", Run: cardStatus, Shared: onCard},
+		{Name: "reset", Args: "--confirm card [--admin-pin-file F]" + where, Short: "destroy its keys and set the factory PINs", Run: cardReset, Shared: onCard,
+			Long: "Keys, names and PINs of the OpenPGP application are gone afterwards; PINs are 123456 and\n12345678. Without the admin PIN both PINs are blocked on the way, as gpg does. Other\nfunctions of a token (HOTP slots, passwords) stay. An interrupted reset is finished by\nthe next one."},
+		{Name: "generate", Args: "--algorithm A --name N --email E [--comment C] [--output F] [--created T] [--admin-pin-file F] [--pin-file F] --confirm card" + where, Short: "make three keys on it and a certificate of them", Run: cardGenerate, Shared: onCard,
+			Long: "Algorithms: rsa2048, rsa3072, rsa4096, p256, p384, p521, 25519. Keys that are there are\noverwritten. PINs that are not given are the factory's. The certificate is written to the\nfile or to standard output; it can be made again later with export."},
+		{Name: "import", Args: "--key F [--passphrase-file F] [--admin-pin-file F] --confirm card" + where, Short: "copy the keys of a backup to it", Run: cardImport, Shared: onCard,
+			Long: "The file is what `gpg --export-secret-keys` or `reown card backup` writes. It may be\nrepeated with a second card."},
 		{Name: "backup", Args: "--algorithm A --name N --email E [--comment C] [--created T] --passphrase-file F --output F [--cert F] [--revocation F]", Short: "make keys in memory and write them, protected, to a file", Run: cardBackup,
 			Long: "The file holds a primary key and three subkeys, protected by the passphrase, as `gpg\n--import` takes it. It is read back before the command ends."},
-		{Name: "pin", Args: "set|user|admin|unblock|code  --new-pin-file F ..." + where, Short: "change, unblock and set PINs", Run: cardPIN,
+		{Name: "pin", Args: "set|user|admin|unblock|code  --new-pin-file F ..." + where, Short: "change, unblock and set PINs", Run: cardPIN, Shared: onCard,
 			Long: `set      --pin-file F --admin-pin-file F   both, on a card with factory PINs; may be repeated
 user     --pin-file OLD --new-pin-file NEW
 admin    --admin-pin-file OLD --new-pin-file NEW
 unblock  --admin-pin-file F | --code-file F  --new-pin-file NEW   the user PIN
-code     --admin-pin-file F [--new-pin-file F]   the reset code; none removes it
-
-` + cardWhere},
-		{Name: "touch", Args: "signature|decryption|authentication off|on|fixed|cached|cached-fixed [--admin-pin-file F]" + where, Short: "whether a key wants its button touched", Run: cardTouch,
-			Long: "fixed cannot be undone but by a reset.\n\n" + cardWhere},
-		{Name: "kdf", Args: where[1:], Short: "keep its PINs hashed; right after a reset", Run: cardKDF, Long: cardWhere},
-		{Name: "sign", Args: "--cert F [--pin-file F] [--output F] FILE" + where, Short: "sign a file, detached and armoured", Run: cardSign,
-			Long: "FILE may be - for standard input. No PIN is sent unless the card holds the certificate's\nkey.\n\n" + cardWhere},
+code     --admin-pin-file F [--new-pin-file F]   the reset code; none removes it`},
+		{Name: "touch", Args: "signature|decryption|authentication off|on|fixed|cached|cached-fixed [--admin-pin-file F]" + where, Short: "whether a key wants its button touched", Run: cardTouch, Shared: onCard,
+			Long: "fixed cannot be undone but by a reset."},
+		{Name: "kdf", Args: where[1:], Short: "keep its PINs hashed; right after a reset", Run: cardKDF, Shared: onCard},
+		{Name: "sign", Args: "--cert F [--pin-file F] [--output F] FILE" + where, Short: "sign a file, detached and armoured", Run: cardSign, Shared: onCard,
+			Long: "FILE may be - for standard input. No PIN is sent unless the card holds the certificate's\nkey."},
 		{Name: "verify", Args: "--cert F --signature F [--json] FILE", Short: "check a detached signature; needs no card", Run: cardVerify},
-		{Name: "export", Args: "--name N --email E [--comment C] [--pin-file F] [--format asc|gpg|kbx] [--output F] [--trustdb F]" + where, Short: "make the certificate from the card again", Run: cardExport,
-			Long: "kbx is GnuPG's key ring pubring.kbx; --trustdb writes the trustdb.gpg that goes with it.\n\n" + cardWhere},
+		{Name: "export", Args: "--name N --email E [--comment C] [--pin-file F] [--format asc|gpg|kbx] [--output F] [--trustdb F]" + where, Short: "make the certificate from the card again", Run: cardExport, Shared: onCard,
+			Long: "kbx is GnuPG's key ring pubring.kbx; --trustdb writes the trustdb.gpg that goes with it."},
 	}}
 }
 
-const cardWhere = `--reader R   pcsc, pcsc:NAME, usb or usb:BUS-DEV
---serial S   as status shows it
---card C     how to reach cards: auto, usb, pcsc or pcsc:SOCKET
---last-try   send a PIN although one mistake would block it`
+// onCard are the flags that choose a card.
+var onCard = &cli.Shared{
+	Title: "Which card",
+	Bind:  func(fs *flag.FlagSet) { new(cardFlags).bind(fs) },
+}
 
 // cardFlags are the flags that choose a card, and what several commands share.
 type cardFlags struct {
@@ -69,34 +67,52 @@ type cardFlags struct {
 }
 
 func newCardFlags(name string) *cardFlags {
-	f := &cardFlags{FlagSet: cli.NewFlags("reown card " + name)}
-	f.StringVar(&f.how, "card", "auto", "")
-	f.StringVar(&f.sel.Reader, "reader", "", "")
-	f.StringVar(&f.sel.Serial, "serial", "", "")
-	f.BoolVar(&f.lastTry, "last-try", false, "")
+	f := withoutCard(name)
+	f.bind(f.FlagSet)
 	return f
 }
 
-func (f *cardFlags) withConfirm() *cardFlags { f.StringVar(&f.confirm, "confirm", "", ""); return f }
-func (f *cardFlags) withJSON() *cardFlags    { f.BoolVar(&f.json, "json", false, ""); return f }
-func (f *cardFlags) withOutput() *cardFlags  { f.StringVar(&f.output, "output", "", ""); return f }
+// withoutCard are those of a command that needs no card.
+func withoutCard(name string) *cardFlags {
+	return &cardFlags{FlagSet: cli.NewFlags("reown card " + name)}
+}
+
+func (f *cardFlags) bind(fs *flag.FlagSet) {
+	fs.StringVar(&f.how, "card", "auto", "BUS how to reach cards: auto, usb, pcsc or pcsc:SOCKET")
+	fs.StringVar(&f.sel.Reader, "reader", "", "R pcsc, pcsc:NAME, usb or usb:BUS-DEV")
+	fs.StringVar(&f.sel.Serial, "serial", "", "S the card's serial number, as status shows it")
+	fs.BoolVar(&f.lastTry, "last-try", false, "send a PIN although one mistake would block it")
+}
+
+func (f *cardFlags) withConfirm() *cardFlags {
+	f.StringVar(&f.confirm, "confirm", "", "card says that you mean it")
+	return f
+}
+func (f *cardFlags) withJSON() *cardFlags {
+	f.BoolVar(&f.json, "json", false, "report as one JSON document")
+	return f
+}
+func (f *cardFlags) withOutput() *cardFlags {
+	f.StringVar(&f.output, "output", "", "FILE write the result there instead of to standard output")
+	return f
+}
 
 func (f *cardFlags) withPINs() *cardFlags {
-	f.StringVar(&f.pin, "pin-file", "", "")
-	f.StringVar(&f.admin, "admin-pin-file", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the user PIN; without it the factory's")
+	f.StringVar(&f.admin, "admin-pin-file", "", "FILE the admin PIN; without it the factory's")
 	return f
 }
 
 func (f *cardFlags) withIdentity() *cardFlags {
-	f.StringVar(&f.id.Name, "name", "", "")
-	f.StringVar(&f.id.Email, "email", "", "")
-	f.StringVar(&f.id.Comment, "comment", "", "")
+	f.StringVar(&f.id.Name, "name", "", "NAME the name on the key")
+	f.StringVar(&f.id.Email, "email", "", "ADDRESS the address on the key")
+	f.StringVar(&f.id.Comment, "comment", "", "TEXT a comment on the key")
 	return f
 }
 
 func (f *cardFlags) withNewKeys() *cardFlags {
-	f.StringVar(&f.alg, "algorithm", "", "")
-	f.StringVar(&f.created, "created", "", "")
+	f.StringVar(&f.alg, "algorithm", "", "A rsa2048, rsa3072, rsa4096, p256, p384, p521 or 25519")
+	f.StringVar(&f.created, "created", "", "TIME when the keys were made, if not now, as 2026-11-22T10:00:00Z")
 	return f.withIdentity()
 }
 
@@ -279,8 +295,8 @@ func readInput(e *cli.Env, name string) ([]byte, error) {
 
 func cardSign(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("sign").withOutput()
-	f.StringVar(&f.pin, "pin-file", "", "")
-	f.StringVar(&f.certFile, "cert", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the user PIN; without it the factory's")
+	f.StringVar(&f.certFile, "cert", "", "FILE the certificate of the key")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err
@@ -320,10 +336,10 @@ func (f *cardFlags) cert(e *cli.Env) (*gpgcard.Cert, error) {
 }
 
 func cardVerify(_ context.Context, e *cli.Env, args []string) error {
-	f := newCardFlags("verify").withJSON()
+	f := withoutCard("verify").withJSON()
 	var sigFile string
-	f.StringVar(&f.certFile, "cert", "", "")
-	f.StringVar(&sigFile, "signature", "", "")
+	f.StringVar(&f.certFile, "cert", "", "FILE the certificate of the key")
+	f.StringVar(&sigFile, "signature", "", "FILE the signature")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 func cardReset(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("reset").withConfirm()
-	f.StringVar(&f.admin, "admin-pin-file", "", "")
+	f.StringVar(&f.admin, "admin-pin-file", "", "FILE the admin PIN; without it the factory's")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -83,11 +83,11 @@ func cardProgress(e *cli.Env, what string) func(done, total int64) {
 }
 
 func cardBackup(ctx context.Context, e *cli.Env, args []string) error {
-	f := newCardFlags("backup").withNewKeys().withOutput()
+	f := withoutCard("backup").withNewKeys().withOutput()
 	var pass, revocation string
-	f.StringVar(&pass, "passphrase-file", "", "")
-	f.StringVar(&f.certFile, "cert", "", "")
-	f.StringVar(&revocation, "revocation", "", "")
+	f.StringVar(&pass, "passphrase-file", "", "FILE the passphrase that protects the file")
+	f.StringVar(&f.certFile, "cert", "", "FILE where the certificate goes")
+	f.StringVar(&revocation, "revocation", "", "FILE where a revocation of it goes, too")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -134,9 +134,9 @@ func cardBackup(ctx context.Context, e *cli.Env, args []string) error {
 func cardImport(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("import").withConfirm()
 	var key, pass string
-	f.StringVar(&key, "key", "", "")
-	f.StringVar(&pass, "passphrase-file", "", "")
-	f.StringVar(&f.admin, "admin-pin-file", "", "")
+	f.StringVar(&key, "key", "", "FILE the backup")
+	f.StringVar(&pass, "passphrase-file", "", "FILE the passphrase that protects the file")
+	f.StringVar(&f.admin, "admin-pin-file", "", "FILE the admin PIN; without it the factory's")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -174,9 +174,9 @@ func cardImport(ctx context.Context, e *cli.Env, args []string) error {
 func cardExport(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("export").withIdentity().withOutput()
 	var format, trustdb string
-	f.StringVar(&f.pin, "pin-file", "", "")
-	f.StringVar(&format, "format", "asc", "")
-	f.StringVar(&trustdb, "trustdb", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the user PIN; without it the factory's")
+	f.StringVar(&format, "format", "asc", "KIND asc, gpg, or kbx, GnuPG's keyring pubring.kbx")
+	f.StringVar(&trustdb, "trustdb", "", "FILE write the trustdb.gpg there that goes with the keyring")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}

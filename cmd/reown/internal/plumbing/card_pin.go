@@ -11,8 +11,8 @@ import (
 func cardPIN(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("pin").withPINs()
 	var newFile, codeFile string
-	f.StringVar(&newFile, "new-pin-file", "", "")
-	f.StringVar(&codeFile, "code-file", "", "")
+	f.StringVar(&newFile, "new-pin-file", "", "FILE the new PIN, or reset code")
+	f.StringVar(&codeFile, "code-file", "", "FILE the reset code")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func changePIN(ctx context.Context, c *gpgcard.Card, which gpgcard.PIN, old, fre
 
 func cardTouch(ctx context.Context, e *cli.Env, args []string) error {
 	f := newCardFlags("touch")
-	f.StringVar(&f.admin, "admin-pin-file", "", "")
+	f.StringVar(&f.admin, "admin-pin-file", "", "FILE the admin PIN; without it the factory's")
 	ops, err := cli.Parse(f.FlagSet, args, 2, 2)
 	if err != nil {
 		return err

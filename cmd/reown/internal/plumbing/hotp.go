@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
-	"strings"
 
 	"reown/cmd/reown/internal/cli"
 	"reown/internal/hotpkey"
@@ -23,44 +22,27 @@ func HOTP(bus usb.Bus) *cli.Command { return hotpTool{bus}.command() }
 type hotpTool struct{ bus usb.Bus }
 
 func (h hotpTool) command() *cli.Command {
-	const which = `
-  --serial S              the key's serial number, when several are plugged in
-  --json                  report as one JSON document`
-	const secretHelp = `
-  --secret-file FILE      the secret, 16 to 40 bytes; "-" is standard input
-  --base32                the file holds the secret in base32 instead`
 	return &cli.Command{Name: "hotp", Short: "the green light: info, set, check, reset", Sub: []*cli.Command{
 		{Name: "info", Args: "[--serial S] [--json]", Short: "which key is plugged in, and what is stored on it", Run: h.info,
-			Long: strings.TrimSpace(`Costs no try of any PIN.` + which)},
+			Long: `Costs no try of any PIN.`},
 		{Name: "set", Args: "--pin-file FILE --secret-file FILE", Short: "store the secret on the key", Run: h.set,
-			Long: strings.TrimSpace(`
+			Long: `
 Stores the secret from counter 0 on and proves it with the code of counter 1, as Heads does; the counter file is
 then to hold 2. A wrong PIN changes nothing but the number of tries. The PIN is the admin PIN of the OpenPGP card
 on Nitrokey Pro, Storage and Librem Key (8 to 25 characters), and the secrets PIN on a Nitrokey 3, which also
-wants to be touched: once, or three times to replace a secret.
-  --pin-file FILE         the PIN; "-" is standard input
-  --counter-file FILE     write the next counter here (/boot/kexec_hotp_counter in Heads)
-  --counter N             start at N instead, and prove nothing
-  --new-pin               if the Nitrokey 3 has no secrets PIN yet, make this one its PIN
-  --last-try              use the last try of the PIN, if only one is left` + secretHelp + which)},
+wants to be touched: once, or three times to replace a secret.`},
 		{Name: "check", Args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", Short: "show the key a code", Run: h.check,
-			Long: strings.TrimSpace(`
+			Long: `
 Exit code 0 and a green light: the code is right. With a counter file, the code is computed, and the file moves on
-only after the key has accepted it.
-  --counter N             the counter to compute the code for
-  --counter-file FILE     where it is kept
-  --resync                if the code is wrong, look for a counter up to 50 away whose code is right` + secretHelp + which)},
+only after the key has accepted it.`},
 		{Name: "regenerate", Args: "--pin-file FILE", Short: "make the key's AES keys anew, after a reset of its card", Run: h.regenerate,
-			Long: strings.TrimSpace(`
+			Long: `
 A factory reset of the OpenPGP card destroys the AES keys of Nitrokey Pro, Storage and Librem Key, and with them what is
-in the password safe and on the encrypted volume. Both work again after this. Other keys are left alone.
-  --pin-file FILE         the admin PIN` + which)},
+in the password safe and on the encrypted volume. Both work again after this. Other keys are left alone.`},
 		{Name: "reset", Args: "[--pin-file FILE] --confirm SERIAL", Short: "remove the secret from the key", Run: h.reset,
-			Long: strings.TrimSpace(`
+			Long: `
 Nitrokey Pro, Storage, Librem Key: erases that one secret; needs the admin PIN. Nitrokey 3: erases EVERYTHING in the
-secrets app, other one-time passwords and its PIN included, but not the OpenPGP keys; needs a touch.
-  --pin-file FILE         the admin PIN
-  --confirm SERIAL        the serial number that "reown hotp info" shows` + which)},
+secrets app, other one-time passwords and its PIN included, but not the OpenPGP keys; needs a touch.`},
 	}}
 }
 
@@ -73,16 +55,17 @@ type hotpFlags struct {
 
 func newHotpFlags(name string) *hotpFlags {
 	f := &hotpFlags{FlagSet: cli.NewFlags("reown hotp " + name)}
-	f.StringVar(&f.serial, "serial", "", "")
-	f.BoolVar(&f.json, "json", false, "")
+	f.StringVar(&f.serial, "serial", "", "S the key's serial number, when several are plugged in")
+	f.BoolVar(&f.json, "json", false, "report as one JSON document")
 	return f
 }
 
 func (f *hotpFlags) bindSecret() {
-	f.StringVar(&f.key, "secret-file", "", "")
-	f.BoolVar(&f.base32, "base32", false, "")
-	f.StringVar(&f.counter, "counter", "", "")
-	f.StringVar(&f.counterFile, "counter-file", "", "")
+	f.StringVar(&f.key, "secret-file", "", "FILE the secret, 16 to 40 bytes; - is standard input")
+	f.BoolVar(&f.base32, "base32", false, "the file holds the secret in base32 instead")
+	f.StringVar(&f.counter, "counter", "", "N the counter; with set, start at N instead of 0, and prove nothing")
+	f.StringVar(&f.counterFile, "counter-file", "", "FILE where the counter is kept (/boot/kexec_hotp_counter in "+
+		"Heads)")
 }
 
 // secret reads the HOTP secret.
@@ -156,10 +139,10 @@ type hotpResult struct {
 func (h hotpTool) set(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("set")
 	f.bindSecret()
-	f.StringVar(&f.pin, "pin-file", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the PIN; - is standard input")
 	var o hotpkey.SetOptions
-	f.BoolVar(&o.NewPIN, "new-pin", false, "")
-	f.BoolVar(&o.LastTry, "last-try", false, "")
+	f.BoolVar(&o.NewPIN, "new-pin", false, "if the Nitrokey 3 has no secrets PIN yet, make this one its PIN")
+	f.BoolVar(&o.LastTry, "last-try", false, "use the last try of the PIN, if only one is left")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -222,7 +205,7 @@ func (h hotpTool) set(ctx context.Context, e *cli.Env, args []string) error {
 func (h hotpTool) check(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("check")
 	f.bindSecret()
-	resync := f.Bool("resync", false, "")
+	resync := f.Bool("resync", false, "if the code is wrong, look for a counter up to 50 away whose code is right")
 	operands, err := cli.Parse(f.FlagSet, args, 0, 1)
 	if err != nil {
 		return err
@@ -305,7 +288,7 @@ func (h hotpTool) checkCounter(ctx context.Context, e *cli.Env, f *hotpFlags, re
 
 func (h hotpTool) regenerate(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("regenerate")
-	f.StringVar(&f.pin, "pin-file", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the PIN; - is standard input")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -334,8 +317,8 @@ func (h hotpTool) regenerate(ctx context.Context, e *cli.Env, args []string) err
 
 func (h hotpTool) reset(ctx context.Context, e *cli.Env, args []string) error {
 	f := newHotpFlags("reset")
-	f.StringVar(&f.pin, "pin-file", "", "")
-	confirm := f.String("confirm", "", "")
+	f.StringVar(&f.pin, "pin-file", "", "FILE the PIN; - is standard input")
+	confirm := f.String("confirm", "", "SERIAL the serial number that 'reown hotp info' shows")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}

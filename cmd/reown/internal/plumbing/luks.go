@@ -15,71 +15,51 @@ import (
 	"reown/luks/second"
 )
 
-const luksCommonHelp = `
-DEVICE is a block device or an image file. A device that is mounted or mapped is refused.
-  --detached-header FILE  the header is in FILE, DEVICE holds only data
-  --offset N, --size N    the volume is a window of DEVICE (bytes): a partition of a disk image
-  --no-locks              do not take cryptsetup's lock files
-  --pbkdf2                new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2
-  --allow-empty           let the new passphrase be empty
-  --json                  report as one JSON document
-A key file is used to the byte, as cryptsetup does; "-" is standard input.`
+// onVolume are the flags that all luks commands but close have.
+var onVolume = &cli.Shared{
+	Title: "Of the volume. DEVICE is a block device or an image file; one that is mounted or mapped is refused",
+	Bind:  func(fs *flag.FlagSet) { new(luksFlags).bind(fs) },
+}
 
 func luksCommand() *cli.Command {
-	help := func(s string) string { return strings.TrimSpace(s) + "\n" + luksCommonHelp }
 	return &cli.Command{Name: "luks", Short: "LUKS headers, keyslots and re-encryption", Sub: []*cli.Command{
-		{Name: "info", Args: "DEVICE [--json]", Short: "what the header says; nothing is written", Run: luksInfo,
-			Long: help(`Prints version, cipher, keyslots, tokens, and how far a re-encryption is.`)},
-		{Name: "open", Args: "DEVICE NAME --key-file KEY", Short: "make the decrypted data the device /dev/mapper/NAME", Run: luksOpen,
-			Long: help(`For who wants to look at the files. Refused while a re-encryption is not finished. Needs the kernel's device mapper.`)},
+		{Name: "info", Args: "DEVICE [--json]", Short: "what the header says; nothing is written", Run: luksInfo, Shared: onVolume,
+			Long: `Prints version, cipher, keyslots, tokens, and how far a re-encryption is.`},
+		{Name: "open", Args: "DEVICE NAME --key-file KEY", Short: "make the decrypted data the device /dev/mapper/NAME", Run: luksOpen, Shared: onVolume,
+			Long: `For who wants to look at the files. Refused while a re-encryption is not finished. Needs the kernel's device mapper.`},
 		{Name: "close", Args: "NAME", Short: "end what open began", Run: luksClose,
 			Long: `Removes /dev/mapper/NAME. Unmount it first.`},
-		{Name: "passwd", Args: "DEVICE --key-file OLD --new-key-file NEW", Short: "make a new passphrase the only one", Run: luksPasswd,
-			Long: help(`Adds and proves a keyslot for NEW, then destroys all other keyslots and wipes them. Repeating it is harmless.`)},
-		{Name: "kill", Args: "DEVICE --slot N --key-file KEEP", Short: "destroy one keyslot", Run: luksKill,
-			Long: help(`Destroys keyslot N and wipes it. KEEP must open another one.`)},
-		{Name: "reencrypt", Args: "DEVICE... --key-file KEY [--new-key-file NEW]", Short: "put the data under a new volume key, or go on with that", Run: luksReencrypt,
-			Long: help(`Re-encrypts in place. KEY keeps opening the volume throughout; with NEW the passphrase is changed first.
+		{Name: "passwd", Args: "DEVICE --key-file OLD --new-key-file NEW", Short: "make a new passphrase the only one", Run: luksPasswd, Shared: onVolume,
+			Long: `Adds and proves a keyslot for NEW, then destroys all other keyslots and wipes them. Repeating it is harmless.`},
+		{Name: "kill", Args: "DEVICE --slot N --key-file KEEP", Short: "destroy one keyslot", Run: luksKill, Shared: onVolume,
+			Long: `Destroys keyslot N and wipes it. KEEP must open another one.`},
+		{Name: "reencrypt", Args: "DEVICE... --key-file KEY [--new-key-file NEW]", Short: "put the data under a new volume key, or go on with that", Run: luksReencrypt, Shared: onVolume,
+			Long: `Re-encrypts in place. KEY keeps opening the volume throughout; with NEW the passphrase is changed first.
 All other keyslots are destroyed, also those that open no data: their passphrases are not known here. Tokens,
 persistent flags, and a cipher or key derivation below the floor (AES-XTS of 512 bits; Argon2id of 64 MiB and
 about two seconds) end with the old key. May be stopped (SIGTERM, power) and called again at any time. Several
-devices run in parallel.
-  --inherit               keep tokens, flags, cipher and key derivation of the old header
-  --sector-size N         change the encryption sector size (512 or 4096)
-  --key-bits N            change the volume key's size
-  --cipher NAME           change the cipher
-  --resilience MODE       checksum (default) or journal
-  --back-to-luks1         a LUKS1 volume becomes LUKS2 for the work; turn it back at the end
-  --fill                  re-encrypt also what was never written (zero on the disk), so that nothing shows how full it is
-  --lose RANGES           give up what cannot be read: OFFSET+LENGTH,... as the error names it, or all; it becomes zero
-  --hotzone MIB           data in doubt at one time (default 96, less with little memory)`)},
-		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left", Run: luksResume,
-			Long: help(`Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.
-  --fill, --lose, --hotzone  as with reencrypt`)},
-		{Name: "survey", Args: "DEVICE [--json]", Short: "read all data: what was never written, what cannot be read", Run: luksSurvey,
-			Long: help(`Reads the volume once, at low priority, and writes nothing. No passphrase is needed.`)},
-		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]", Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue,
-			Long: help(`For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
+devices run in parallel.`},
+		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left", Run: luksResume, Shared: onVolume,
+			Long: `Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`},
+		{Name: "survey", Args: "DEVICE [--json]", Short: "read all data: what was never written, what cannot be read", Run: luksSurvey, Shared: onVolume,
+			Long: `Reads the volume once, at low priority, and writes nothing. No passphrase is needed.`},
+		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]", Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue, Shared: onVolume,
+			Long: `For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
 cannot be proven nothing is written. In a protected run it looks for data that a power failure during
 cryptsetup repair has left under the old key. A LUKS1 disk that cryptsetup has made unusable gets its header back if
-no data had been re-encrypted.
-  --log-dir DIR           a LUKS1 disk that cryptsetup had begun to re-encrypt: the directory with its files
-                          LUKS-<uuid>.log, .org and .new. The disk becomes LUKS2; reown luks convert turns it back
-  --in-order              the program was killed but the power stayed on
-  --dry-run               only report`)},
-		{Name: "convert", Args: "DEVICE --to 1|2", Short: "change the header between LUKS1 and LUKS2", Run: luksConvert,
-			Long: help(`Safe against interruption at any point. Save the header first all the same (reown luks backup).`)},
-		{Name: "backup", Args: "DEVICE FILE", Short: "save the header to a new file", Run: luksBackup,
-			Long: help(`FILE is what cryptsetup luksHeaderBackup makes. With it an old passphrase opens the disk again until the
-disk is re-encrypted: guard it like the passphrase.`)},
-		{Name: "restore", Args: "DEVICE FILE", Short: "write a saved header back", Run: luksRestore,
-			Long: help(`Refuses a backup of another volume, of another volume key, or from the middle of a re-encryption.
-  --force                 restore although the header on the device is another volume's or key's`)},
-		{Name: "erase", Args: "DEVICE --confirm disk", Short: "destroy all keyslots: the data is lost for ever", Run: luksErase,
-			Long: help(`Wipes all key material, tokens and the state of an unfinished re-encryption, reads back that it is gone, and
+no data had been re-encrypted.`},
+		{Name: "convert", Args: "DEVICE --to 1|2", Short: "change the header between LUKS1 and LUKS2", Run: luksConvert, Shared: onVolume,
+			Long: `Safe against interruption at any point. Save the header first all the same (reown luks backup).`},
+		{Name: "backup", Args: "DEVICE FILE", Short: "save the header to a new file", Run: luksBackup, Shared: onVolume,
+			Long: `FILE is what cryptsetup luksHeaderBackup makes. With it an old passphrase opens the disk again until the
+disk is re-encrypted: guard it like the passphrase.`},
+		{Name: "restore", Args: "DEVICE FILE", Short: "write a saved header back", Run: luksRestore, Shared: onVolume,
+			Long: `Refuses a backup of another volume, of another volume key, or from the middle of a re-encryption.`},
+		{Name: "erase", Args: "DEVICE --confirm disk", Short: "destroy all keyslots: the data is lost for ever", Run: luksErase, Shared: onVolume,
+			Long: `Wipes all key material, tokens and the state of an unfinished re-encryption, reads back that it is gone, and
 leaves a LUKS header without keyslots. No passphrase is asked for and none opens the disk afterwards. What
-cannot be reached: header backups elsewhere, and blocks that an SSD has put aside.`)},
+cannot be reached: header backups elsewhere, and blocks that an SSD has put aside.`},
 	}}
 }
 
@@ -95,15 +75,28 @@ type luksFlags struct {
 
 func newLuksFlags(name string) *luksFlags {
 	f := &luksFlags{FlagSet: cli.NewFlags("reown luks " + name)}
-	f.StringVar(&f.opts.Header, "detached-header", "", "")
-	f.Int64Var(&f.opts.Offset, "offset", 0, "")
-	f.Int64Var(&f.opts.Size, "size", 0, "")
-	f.BoolVar(&f.opts.NoLocks, "no-locks", false, "")
-	f.BoolVar(&f.json, "json", false, "")
-	f.BoolVar(&f.opts.AllowEmpty, "allow-empty", false, "")
-	f.BoolFunc("pbkdf2", "", func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
-	f.StringVar(&f.key, "key-file", "", "")
-	f.StringVar(&f.newKey, "new-key-file", "", "")
+	f.bind(f.FlagSet)
+	return f
+}
+
+func (f *luksFlags) bind(fs *flag.FlagSet) {
+	fs.StringVar(&f.opts.Header, "detached-header", "", "FILE the header is in FILE, DEVICE holds only data")
+	fs.Int64Var(&f.opts.Offset, "offset", 0, "N the volume begins at this byte of DEVICE: a partition of a disk "+
+		"image")
+	fs.Int64Var(&f.opts.Size, "size", 0, "N and is so many bytes long; without it, to the end")
+	fs.BoolVar(&f.opts.NoLocks, "no-locks", false, "do not take cryptsetup's lock files")
+	fs.BoolVar(&f.json, "json", false, "report as one JSON document")
+	fs.BoolVar(&f.opts.AllowEmpty, "allow-empty", false, "let the new passphrase be empty")
+	fs.BoolFunc("pbkdf2", "new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2", func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
+}
+
+// withKey adds the flag for the passphrase, and if one is to be set the one for that.
+func (f *luksFlags) withKey(fresh bool) *luksFlags {
+	f.StringVar(&f.key, "key-file", "", "FILE the present passphrase, used to the byte, as cryptsetup does; - "+
+		"is standard input")
+	if fresh {
+		f.StringVar(&f.newKey, "new-key-file", "", "FILE the new passphrase")
+	}
 	return f
 }
 
@@ -219,7 +212,7 @@ func kdfText(k luks.KeyslotInfo) string {
 
 // luksOpen is the second reader's: it shares no code with what wrote the header.
 func luksOpen(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("open")
+	f := newLuksFlags("open").withKey(false)
 	ops, err := cli.Parse(f.FlagSet, args, 2, 2)
 	if err != nil {
 		return err
@@ -271,7 +264,7 @@ func mapName(s string) error {
 }
 
 func luksPasswd(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("passwd")
+	f := newLuksFlags("passwd").withKey(true)
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err
@@ -289,8 +282,8 @@ func luksPasswd(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func luksKill(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("kill")
-	slot := f.Int("slot", -1, "")
+	f := newLuksFlags("kill").withKey(false)
+	slot := f.Int("slot", -1, "N the keyslot")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err
@@ -307,16 +300,18 @@ func luksKill(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("reencrypt")
+	f := newLuksFlags("reencrypt").withKey(true)
 	var o luks.ReencryptOptions
-	hotzone := f.Int64("hotzone", 0, "")
-	f.IntVar(&o.SectorSize, "sector-size", 0, "")
-	f.IntVar(&o.KeyBits, "key-bits", 0, "")
-	f.StringVar(&o.Cipher, "cipher", "", "")
-	f.StringVar((*string)(&o.Resilience), "resilience", "", "")
+	hotzone := f.Int64("hotzone", 0, "MIB data in doubt at one time (96 if you do not say, less with little "+
+		"memory)")
+	f.IntVar(&o.SectorSize, "sector-size", 0, "N change the encryption sector size (512 or 4096)")
+	f.IntVar(&o.KeyBits, "key-bits", 0, "N change the volume key's size")
+	f.StringVar(&o.Cipher, "cipher", "", "NAME change the cipher")
+	f.StringVar((*string)(&o.Resilience), "resilience", "", "MODE checksum (if you do not say) or journal")
 	runFlags(f, &o)
-	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "")
-	f.BoolFunc("inherit", "", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
+	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "a LUKS1 volume becomes LUKS2 for the work; turn it back "+
+		"at the end")
+	f.BoolFunc("inherit", "keep tokens, flags, cipher and key derivation of the old header", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress, o.Result = *hotzone<<20, progress, new(luks.Result)
@@ -340,9 +335,10 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func luksResume(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("resume")
+	f := newLuksFlags("resume").withKey(false)
 	var o luks.ReencryptOptions
-	hotzone := f.Int64("hotzone", 0, "")
+	hotzone := f.Int64("hotzone", 0, "MIB data in doubt at one time (96 if you do not say, less with little "+
+		"memory)")
 	runFlags(f, &o)
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		o := o
@@ -353,11 +349,13 @@ func luksResume(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
-	f := newLuksFlags("rescue")
+	f := newLuksFlags("rescue").withKey(false)
 	var o luks.RescueOptions
-	f.BoolVar(&o.InOrder, "in-order", false, "")
-	f.BoolVar(&o.DryRun, "dry-run", false, "")
-	f.StringVar(&o.LogDir, "log-dir", "", "")
+	f.BoolVar(&o.InOrder, "in-order", false, "the program was killed but the power stayed on")
+	f.BoolVar(&o.DryRun, "dry-run", false, "only report")
+	f.StringVar(&o.LogDir, "log-dir", "", "DIR of a LUKS1 disk that cryptsetup had begun to re-encrypt: the "+
+		"directory with its files LUKS-<uuid>.log, .org and .new. The disk becomes LUKS2; reown luks convert "+
+		"turns it back")
 	f.opts.LUKS1Aside = true
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		o := o
@@ -376,7 +374,7 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 
 func luksConvert(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("convert")
-	to := f.Int("to", 0, "")
+	to := f.Int("to", 0, "N the version that the header is to have, 1 or 2")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err
@@ -404,7 +402,7 @@ func luksBackup(ctx context.Context, e *cli.Env, args []string) error {
 
 func luksRestore(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("restore")
-	force := f.Bool("force", false, "")
+	force := f.Bool("force", false, "restore although the header on the device is another volume's or key's")
 	ops, err := cli.Parse(f.FlagSet, args, 2, 2)
 	if err != nil {
 		return err
@@ -419,7 +417,7 @@ func luksRestore(ctx context.Context, e *cli.Env, args []string) error {
 
 func luksErase(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("erase")
-	confirm := f.String("confirm", "", "")
+	confirm := f.String("confirm", "", "disk says that you mean it")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err

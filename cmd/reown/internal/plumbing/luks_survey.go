@@ -13,8 +13,10 @@ import (
 
 // runFlags are the flags of what re-encrypts.
 func runFlags(f *luksFlags, o *luks.ReencryptOptions) {
-	f.BoolVar(&o.Fill, "fill", false, "")
-	f.Func("lose", "", func(s string) (err error) {
+	f.BoolVar(&o.Fill, "fill", false, "re-encrypt also what was never written (zero on the disk), so that "+
+		"nothing shows how full it is")
+	f.Func("lose", "RANGES give up what cannot be read: OFFSET+LENGTH,... as the error names it, or all; it "+
+		"becomes zero", func(s string) (err error) {
 		o.Lose, err = loseFlag(s)
 		return err
 	})

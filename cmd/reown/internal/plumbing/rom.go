@@ -17,52 +17,32 @@ import (
 	"reown/internal/rom/flash"
 )
 
-const romSourceHelp = `
-IMAGE is an image file. Instead of it, --flash reads the chip of this machine with the board's own flash
-program (CONFIG_FLASH_OPTIONS), and --flash=SPEC with another: mtd:/dev/mtd0, file:PATH, or a program with
-its options.
-  --json                  report as one JSON document`
-
 func romCommand() *cli.Command {
-	help := func(s string) string { return strings.TrimSpace(s) + "\n" + romSourceHelp }
-	const style = `
-  --style heads|cbfstool  whose way of placing and padding is followed to the byte (default heads)
-  --out FILE              write the result there and leave IMAGE alone`
 	return &cli.Command{Name: "rom", Short: "the firmware image: CBFS files and the flash chip", Sub: []*cli.Command{
 		{Name: "list", Args: "IMAGE|--flash [--json]", Short: "what is in the image", Run: romList,
-			Long: help(`Prints the files, and what PCR 7 will be once Heads has started from this image.`)},
+			Long: `Prints the files, and what PCR 7 will be once Heads has started from this image.`},
 		{Name: "extract", Args: "IMAGE|--flash NAME --out FILE", Short: "save one file of the image", Run: romExtract,
-			Long: help(`The data is saved as stored: what is compressed stays so.`)},
+			Long: `The data is saved as stored: what is compressed stays so.`},
 		{Name: "add", Args: "IMAGE NAME FILE", Short: "put a file into an image file", Run: romAdd,
-			Long: strings.TrimSpace(`Stores FILE uncompressed under NAME.` + style)},
+			Long: `Stores FILE uncompressed under NAME.`},
 		{Name: "remove", Args: "IMAGE NAME", Short: "take a file out of an image file", Run: romRemove,
-			Long: strings.TrimSpace(`The file's bytes are erased and its place becomes free.` + style)},
+			Long: `The file's bytes are erased and its place becomes free.`},
 		{Name: "own", Args: "IMAGE|--flash --pubring FILE --trustdb FILE --out FILE", Short: "make the image that trusts one key only", Run: romOwn,
-			Long: help(`Removes every file below heads/, whoever put it there, and adds the keyring and the trust database on
-erase blocks of their own. Of config.user only what says what the machine is stays.
-  --set CONFIG_X=VALUE    set a value in config.user; may be repeated
-  --keep NAME             let a further file below heads/ stay; may be repeated
-Nothing is written but --out; see "rom write".`)},
+			Long: `Removes every file below heads/, whoever put it there, and adds the keyring and the trust database on
+erase blocks of their own. Of config.user only what says what the machine is stays.`},
 		{Name: "align", Args: "IMAGE --out FILE", Short: "move the owner's files to erase blocks of their own", Run: romAlign,
-			Long: help(`For makers of machines: on an image that is laid out so, a power cut during a later change cannot damage
-the firmware.
-  --erase-size BYTES      the chip's erase block (default 4096)`)},
+			Long: `For makers of machines: on an image that is laid out so, a power cut during a later change cannot damage
+the firmware.`},
 		{Name: "diff", Args: "OLD NEW", Short: "what differs between two images", Run: romDiff,
-			Long: strings.TrimSpace(`Each of OLD and NEW is an image file, or "flash" for the chip of this machine. Exit code 0 if they are equal,
-1 if not.
-  --flash=SPEC            how to read the chip
-  --json                  report as one JSON document`)},
+			Long: `Each of OLD and NEW is an image file, or "flash" for the chip of this machine. Exit code 0 if they are equal,
+1 if not.`},
 		{Name: "write", Args: "IMAGE --flash", Short: "write the changed blocks of an image to the chip", Run: romWrite,
 			Long: strings.TrimSpace(`Reads the chip twice, refuses an image that differs in more than the files below heads/, writes the erase
 blocks that differ, reads the chip back and compares. If that fails three times, the old image is put back.
-Signals are ignored while it writes. Needs mains power, or a battery at ` + fmt.Sprint(flash.MinBattery) + ` %.
-  --flash=SPEC            how to reach the chip; see "rom list"
-  --backup FILE           save what the chip held before (must not exist)
-  --json                  report as one JSON document`)},
+Signals are ignored while it writes. Needs mains power, or a battery at ` + fmt.Sprint(flash.MinBattery) + ` %.`)},
 		{Name: "verify", Args: "IMAGE|--flash [--against FILE]", Short: "check an image", Run: romVerify,
-			Long: help(`Checks that the image can be understood and may be changed. Says if the owner's files have erase blocks of
-their own, and which settings in config.user could run a command.
-  --against FILE          the image must also be equal to FILE, to the byte`)},
+			Long: `Checks that the image can be understood and may be changed. Says if the owner's files have erase blocks of
+their own, and which settings in config.user could run a command.`},
 	}}
 }
 
@@ -104,9 +84,14 @@ type romFlags struct {
 
 func newRomFlags(name string) *romFlags {
 	f := &romFlags{FlagSet: cli.NewFlags("reown rom " + name)}
-	f.Var(&f.chip, "flash", "")
-	f.BoolVar(&f.json, "json", false, "")
-	f.StringVar(&f.out, "out", "", "")
+	f.Var(&f.chip, "flash", "[=SPEC] the chip of this machine, by the board's own flash program "+
+		"(CONFIG_FLASH_OPTIONS); or SPEC: mtd:/dev/mtd0, file:PATH, or a program with its options")
+	f.BoolVar(&f.json, "json", false, "report as one JSON document")
+	return f
+}
+
+func (f *romFlags) withOut() *romFlags {
+	f.StringVar(&f.out, "out", "", "FILE write the result there")
 	return f
 }
 
@@ -167,11 +152,12 @@ func (l *stringList) String() string     { return strings.Join(*l, ",") }
 func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
 
 func romOwn(ctx context.Context, e *cli.Env, args []string) error {
-	f := newRomFlags("own")
-	pubring, trustdb := f.String("pubring", "", ""), f.String("trustdb", "", "")
+	f := newRomFlags("own").withOut()
+	pubring, trustdb := f.String("pubring", "", "FILE the keyring to put in"), f.String("trustdb", "", "FILE the "+
+		"trust database to put in")
 	var set, keep stringList
-	f.Var(&set, "set", "")
-	f.Var(&keep, "keep", "")
+	f.Var(&set, "set", "CONFIG_X=VALUE set a value in config.user; repeatable")
+	f.Var(&keep, "keep", "NAME let a further file below heads/ stay; repeatable")
 	img, _, err := f.source(ctx, e, args, 0)
 	if err != nil {
 		return err
@@ -201,8 +187,8 @@ func romOwn(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func romAlign(ctx context.Context, e *cli.Env, args []string) error {
-	f := newRomFlags("align")
-	size := f.Uint("erase-size", rom.EraseSize, "")
+	f := newRomFlags("align").withOut()
+	size := f.Uint("erase-size", rom.EraseSize, "BYTES the chip's erase block")
 	img, _, err := f.source(ctx, e, args, 0)
 	if err != nil {
 		return err
@@ -285,7 +271,7 @@ type writeReport struct {
 
 func romWrite(ctx context.Context, e *cli.Env, args []string) error {
 	f := newRomFlags("write")
-	backup := f.String("backup", "", "")
+	backup := f.String("backup", "", "FILE save what the chip held before; it must not exist")
 	names, err := cli.Parse(f.FlagSet, args, 1, 1)
 	if err != nil {
 		return err

@@ -107,7 +107,7 @@ type verifyReport struct {
 
 func romVerify(ctx context.Context, e *cli.Env, args []string) error {
 	f := newRomFlags("verify")
-	against := f.String("against", "", "")
+	against := f.String("against", "", "FILE the image must also be equal to FILE, to the byte")
 	img, _, err := f.source(ctx, e, args, 0)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func romList(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 func romExtract(ctx context.Context, e *cli.Env, args []string) error {
-	f := newRomFlags("extract")
+	f := newRomFlags("extract").withOut()
 	img, rest, err := f.source(ctx, e, args, 1)
 	if err != nil {
 		return err
@@ -114,8 +114,9 @@ func romExtract(ctx context.Context, e *cli.Env, args []string) error {
 
 // romEdit edits an image file in memory and writes it whole.
 func romEdit(name string, args []string, operands int, edit func(im *rom.Image, s rom.Style, rest []string) error) error {
-	f := newRomFlags(name)
-	style := f.String("style", "heads", "")
+	f := newRomFlags(name).withOut()
+	style := f.String("style", "heads", "WHOSE way of placing and padding is followed to the byte: heads or "+
+		"cbfstool")
 	rest, err := cli.Parse(f.FlagSet, args, operands, operands)
 	if err != nil {
 		return err

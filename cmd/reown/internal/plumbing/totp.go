@@ -13,32 +13,24 @@ import (
 	"reown/internal/secret"
 )
 
-const totpSecretHelp = `
-  --secret-file FILE      the secret, 20 bytes as Heads keeps it; "-" is standard input
-  --base32                the file holds the secret in base32 instead
-  --at TIME               another time than now, as 2006-01-02T15:04:05Z
-  --json                  report as one JSON document`
-
 func totpCommand() *cli.Command {
 	return &cli.Command{Name: "totp", Short: "six digits for the phone: new, code, verify", Sub: []*cli.Command{
 		{Name: "new", Args: "--board NAME --out FILE", Short: "make a secret and show it as a QR code", Run: totpNew,
-			Long: strings.TrimSpace(`
+			Long: `
 Writes 20 random bytes to FILE, which must not exist, and prints the QR code that a phone reads, and the same
-in letters. Whoever sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.
-  --board NAME            the name that the phone will show
-  --ink light|dark        is text light on dark (default, as on a console) or dark on light?
-  --no-qr                 letters only, for screens without block characters`)},
-		{Name: "code", Args: "--secret-file FILE", Short: "the six digits of this moment", Run: totpCode, Long: strings.TrimSpace(totpSecretHelp)},
+in letters. Whoever sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.`},
+		{Name: "code", Args: "--secret-file FILE", Short: "the six digits of this moment", Run: totpCode},
 		{Name: "verify", Args: "--secret-file FILE CODE", Short: "compare with the six digits of a phone", Run: totpVerify,
-			Long: strings.TrimSpace(`Also says how far the phone's clock is ahead of this one.
-  --window N              steps of 30 s to look back and ahead (default 1)` + totpSecretHelp)},
+			Long: `Also says how far the phone's clock is ahead of this one.`},
 	}}
 }
 
 func totpNew(_ context.Context, e *cli.Env, args []string) error {
 	f := cli.NewFlags("reown totp new")
-	board, out := f.String("board", "", ""), f.String("out", "", "")
-	ink, noQR := f.String("ink", "light", ""), f.Bool("no-qr", false, "")
+	board, out := f.String("board", "", "NAME the name that the phone will show"), f.String("out", "", "FILE "+
+		"where the secret goes; it must not exist")
+	ink, noQR := f.String("ink", "light", "COLOUR is text light on dark (as on a console) or dark on light?"), f.Bool("no-qr", false, "letters "+
+		"only, for screens without block characters")
 	if _, err := cli.Parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -86,10 +78,10 @@ type totpFlags struct {
 
 func newTotpFlags(name string) *totpFlags {
 	f := &totpFlags{FlagSet: cli.NewFlags("reown totp " + name)}
-	f.StringVar(&f.file, "secret-file", "", "")
-	f.StringVar(&f.at, "at", "", "")
-	f.BoolVar(&f.base32, "base32", false, "")
-	f.BoolVar(&f.json, "json", false, "")
+	f.StringVar(&f.file, "secret-file", "", "FILE the secret, 20 bytes as Heads keeps it; - is standard input")
+	f.StringVar(&f.at, "at", "", "TIME another time than now, as 2006-01-02T15:04:05Z")
+	f.BoolVar(&f.base32, "base32", false, "the file holds the secret in base32 instead")
+	f.BoolVar(&f.json, "json", false, "report as one JSON document")
 	return f
 }
 
@@ -142,7 +134,7 @@ func totpCode(_ context.Context, e *cli.Env, args []string) error {
 
 func totpVerify(_ context.Context, e *cli.Env, args []string) error {
 	f := newTotpFlags("verify")
-	window := f.Int("window", 1, "")
+	window := f.Int("window", 1, "N steps of 30 s to look back and ahead")
 	typed, err := cli.Parse(f.FlagSet, args, 1, otp.Digits)
 	if err != nil {
 		return err

@@ -41,8 +41,9 @@ type tpmFlags struct {
 
 func newTPMFlags(name string) *tpmFlags {
 	f := &tpmFlags{FlagSet: cli.NewFlags("reown tpm " + name)}
-	f.StringVar(&f.device, "device", "", "")
-	f.BoolVar(&f.json, "json", false, "")
+	f.StringVar(&f.device, "device", "", "PATH /dev/tpmrm0, /dev/tpm0 or a socket; without it what this machine "+
+		"has")
+	f.BoolVar(&f.json, "json", false, "report as one JSON document")
 	return f
 }
 
@@ -106,7 +107,8 @@ func printTPMPCRs(w io.Writer, v tpm.PCRValues) {
 
 func tpmReset(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("reset")
-	ownerFile, confirm, alg := f.String("owner-file", "", ""), f.String("confirm", "", ""), f.String("primary", "rsa", "")
+	ownerFile, confirm, alg := f.String("owner-file", "", "FILE the owner passphrase"), f.String("confirm", "", "tpm says that you mean it"), f.String("primary", "rsa", "KIND "+
+		"the kind of primary key that the board's Heads makes: rsa or ecc")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -156,15 +158,16 @@ type dukFlags struct {
 }
 
 func newDUKFlags(f *tpmFlags) dukFlags {
-	return dukFlags{f.Bool("duk", false, ""), f.String("passphrase-file", "", "")}
+	return dukFlags{f.Bool("duk", false, "the disk unlock key is meant"), f.String("passphrase-file", "", "FILE the disk unlock key's passphrase")}
 }
 
 func tpmSeal(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("seal")
-	ownerFile, secretFile, image := f.String("owner-file", "", ""), f.String("secret-file", "", ""), f.String("image", "", "")
+	ownerFile, secretFile, image := f.String("owner-file", "", "FILE the owner passphrase"), f.String("secret-file", "", "FILE the secret, taken to the byte"), f.String("image", "", "ROM "+
+		"seal to what the registers will be at the next start with this firmware image")
 	duk := newDUKFlags(f)
 	given := tpm.PCRValues{}
-	f.Func("pcr", "", func(s string) error {
+	f.Func("pcr", "N=HEX seal to this value of a register; repeatable", func(s string) error {
 		n, value, ok := strings.Cut(s, "=")
 		pcr, err := strconv.Atoi(n)
 		b, herr := hex.DecodeString(value)
@@ -232,7 +235,7 @@ func tpmSeal(ctx context.Context, e *cli.Env, args []string) error {
 
 func tpmUnseal(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("unseal")
-	output := f.String("output", "", "")
+	output := f.String("output", "", "FILE a new file for the secret, or - for standard output")
 	duk := newDUKFlags(f)
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
@@ -280,7 +283,7 @@ func tpmUnseal(ctx context.Context, e *cli.Env, args []string) error {
 
 func tpmCounter(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("counter")
-	ownerFile := f.String("owner-file", "", "")
+	ownerFile := f.String("owner-file", "", "FILE the owner passphrase")
 	ops, err := cli.Parse(f.FlagSet, args, 1, 2)
 	if err != nil {
 		return err

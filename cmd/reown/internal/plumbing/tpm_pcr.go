@@ -15,7 +15,8 @@ import (
 
 func tpmPCR(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("pcr")
-	extend, file := f.Int("extend", -1, ""), f.String("file", "", "")
+	extend, file := f.Int("extend", -1, "N the register to extend"), f.String("file", "", "FILE by the hash of "+
+		"this file")
 	ops, err := cli.Parse(f.FlagSet, args, 0, 24)
 	if err != nil {
 		return err
@@ -166,7 +167,8 @@ func predictOTP(ctx context.Context, t *tpm.TPM, image, logFile string) (tpm.PCR
 
 func tpmPredict(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("predict")
-	image, logFile := f.String("image", "", ""), f.String("log", "", "")
+	image, logFile := f.String("image", "", "ROM the firmware image"), f.String("log", "", "FILE an event log to "+
+		"use instead of this machine's")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
