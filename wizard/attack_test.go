@@ -211,14 +211,19 @@ func TestStatusSchema(t *testing.T) {
 // Phases, as the technician sees them.
 func TestPhases(t *testing.T) {
 	w, p := wizardtest.New(), newPaper()
-	phase := func(want wizard.Phase, next string) {
+	var r wizard.Report
+	phase := func(want wizard.Phase, next, tpm, card string) {
 		t.Helper()
-		r, err := wizard.Status(t.Context(), w.Machine())
+		var err error
+		r, err = wizard.Status(t.Context(), w.Machine())
 		if err != nil || r.Phase != want || r.Next != next {
 			t.Errorf("%s, next %q (%v), want %s, %q", r.Phase, r.Next, err, want, next)
 		}
+		if a := r.Anchors; a.TPM != tpm || a.Card != card {
+			t.Errorf("%s: the anchors say %+v, want %s, %s", want, a, tpm, card)
+		}
 	}
-	phase(wizard.HandedOver, "card")
+	phase(wizard.HandedOver, "card", "absent", "no receipt")
 	w.Fault = func(op string) error {
 		if op == "disk.chunk" {
 			return wizardtest.ErrCut
@@ -227,12 +232,27 @@ func TestPhases(t *testing.T) {
 	}
 	_ = unattended(w, p, nil)
 	w.Reboot()
-	phase(wizard.Interrupted, "disk")
+	phase(wizard.Interrupted, "disk", "absent", "within")
 	if err := unattended(w, p, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.Reboot()
-	phase(wizard.Idle, "")
+	phase(wizard.Idle, "", "closed", "no receipt")
+	if r.Certificate == nil || r.Certificate.Owner != w.Fprs[0] || r.Problems == nil || len(r.Problems) > 0 {
+		t.Errorf("a finished machine: %+v, problems %v", r.Certificate, r.Problems)
+	}
+	for _, s := range r.Steps {
+		if s.Status != "completed" && s.Status != "not needed" {
+			t.Errorf("a finished machine: %s is %s: %s", s.ID, s.Status, s.Detail)
+		}
+	}
+	w.Files = "changed" // and nobody's signature explains anything any more
+	phase(wizard.Idle, "", "closed", "no receipt")
+	for _, s := range r.Steps {
+		if bad := slices.Contains([]string{"disk", "boot", "tpm", "firmware"}, s.ID); bad != (s.Status == "problem") {
+			t.Errorf("a changed machine: %s is %s: %s", s.ID, s.Status, s.Detail)
+		}
+	}
 }
 
 // No secret, and no part of one, in anything that is kept or shown.

@@ -58,7 +58,7 @@ func (c *Certificate) Text(l msg.Lang) string {
 	para(msg.PaperWhat.In(l, clock(c.Date)))
 	line("")
 	row(msg.PaperBoard, escape.Text(c.Board))
-	if who := strings.TrimSpace(c.Identity.Name + " " + angled(c.Identity.Email)); who != "" {
+	if who := c.Identity.text(); who != "" {
 		row(msg.PaperOwner, escape.Text(who))
 	}
 	row(msg.PaperOwnerKey, groups(c.Owner))
@@ -172,3 +172,6 @@ func groups(fpr string) string {
 	}
 	return escape.Text(strings.Join(out, " "))
 }
+
+// text is the name for people.
+func (i Identity) text() string { return strings.TrimSpace(i.Name + " " + angled(i.Email)) }

@@ -14,6 +14,7 @@ type past struct {
 	receipt *Receipt
 	owner   string // fingerprint of the key that made it
 	primary string // and of that key's certificate: it is another one where the card holds subkeys
+	number  uint32 // of the receipt's signature, whether it is that of an open run or not
 }
 
 // Past measures the history. What could not be measured stays the zero value.
@@ -139,7 +140,7 @@ func (s *Snapshot) noted(t *TPMInfo, disks []DiskInfo, f *past) {
 	default:
 		f.Receipt = judge.ReceiptOpen
 	}
-	f.receipt = r
+	f.receipt, f.number = r, r.Number
 }
 
 // ring says whose the chip's keys are. A run's key is told by what it has signed; a seller's, by

@@ -3,6 +3,8 @@ package wizard
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"reown/internal/judge"
 	"reown/wizard/msg"
@@ -31,6 +33,73 @@ type Report struct {
 	Next     string          `json:"next,omitempty"` // ID of the first step that is not done
 	Problems []ProblemReport `json:"problems"`
 	Handover Handover        `json:"handover"`
+	Anchors  AnchorReport    `json:"anchors"`
+	// Certificate is that of a finished run, as it holds today; nil: none by the firmware's one key.
+	Certificate *Recheck `json:"certificate,omitempty"`
+}
+
+// AnchorReport is what tells whether a run is open, from where /boot cannot reach.
+type AnchorReport struct {
+	TPM        string `json:"tpm"`                  // the owner's area: see areaWords
+	Card       string `json:"card"`                 // the security key's count against the receipt: see countWords
+	Signatures uint32 `json:"signatures,omitempty"` // that the key in the reader has made, as it counts
+	Receipt    uint32 `json:"receipt,omitempty"`    // the number of the receipt's own signature
+}
+
+// areaWords and countWords are an anchor for programs, and for people.
+var areaWords = [...][2]string{
+	judge.AnchorUnknown:   {"unknown", "the owner's area in the TPM cannot be read"},
+	judge.AnchorNoTPM:     {"none", "no TPM that can keep an area of the owner's"},
+	judge.AnchorAbsent:    {"absent", "no run has made the owner's area in the TPM"},
+	judge.AnchorOpen:      {"open", "the TPM says that a run is open"},
+	judge.AnchorClosing:   {"closing", "the TPM says that a run is over but for its last second"},
+	judge.AnchorClosed:    {"closed", "the TPM says that a run is over"},
+	judge.AnchorReleasing: {"releasing", "the TPM says that this computer is being given up"},
+	judge.AnchorGone:      {"gone", "the TPM was reset after the run had made the owner's area in it"},
+	judge.AnchorForeign:   {"foreign", "the TPM tells of another run than the receipt in /boot"},
+}
+
+var countWords = [...][2]string{
+	judge.CountUnknown:  {"unknown", "the security key cannot be read"},
+	judge.CountNoCard:   {"no card", "no security key is plugged in"},
+	judge.CountOtherKey: {"other key", "the security key has not signed the receipt in /boot"},
+	judge.CountNone:     {"does not count", "the security key does not count its signatures, or not this receipt's"},
+	judge.CountWithin:   {"within", "the receipt in /boot is the security key's newest"},
+	judge.CountBeyond:   {"beyond", "the security key has signed more since the receipt in /boot: it is an old one"},
+}
+
+const noReceipt = "no receipt"
+
+// Words are the two anchors for people.
+func (a AnchorReport) Words() (tpm, card string) {
+	text := func(all [][2]string, word string) string {
+		if i := slices.IndexFunc(all, func(w [2]string) bool { return w[0] == word }); i >= 0 {
+			return all[i][1]
+		}
+		return word
+	}
+	if card = "no receipt of a run is in /boot"; a.Card != noReceipt {
+		card = text(countWords[:], a.Card)
+	}
+	switch {
+	case a.Receipt > 0 && a.Signatures > 0:
+		card += fmt.Sprintf(" (signature %d; it has made %d)", a.Receipt, a.Signatures)
+	case a.Signatures > 0:
+		card += fmt.Sprintf("; the security key has made %d signatures", a.Signatures)
+	}
+	return text(areaWords[:], a.TPM), card
+}
+
+func (s *Snapshot) anchors() AnchorReport {
+	p := s.Past()
+	r := AnchorReport{TPM: areaWords[p.Anchor][0], Card: countWords[p.Count][0], Receipt: p.number}
+	if p.Receipt == judge.ReceiptNone {
+		r.Card = noReceipt
+	}
+	if c, err := s.Card(); err == nil {
+		r.Signatures = c.Signatures
+	}
+	return r
 }
 
 const statusSchema = "reown/status/v1"
@@ -74,6 +143,10 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	r.Phase, r.Why = phase, why
 	r.Handover, _ = s.Handover()
 	s.tampering(&r.Handover)
+	r.Anchors = s.anchors()
+	if phase == Idle {
+		r.Certificate, _ = Certified(ctx, m, "")
+	}
 	for _, st := range Steps() {
 		state := probe(st, s)
 		row := StepReport{ID: st.ID, Title: st.Title.In(msg.EN), Status: statusNames[state.Status], Detail: state.Detail.In(msg.EN, state.Args...),
@@ -81,7 +154,13 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		if r.Next == "" && !finished(state) && phase != Idle {
 			r.Next = st.ID
 		}
+		if r.Certificate != nil {
+			row.since(r.Certificate)
+		}
 		r.Steps = append(r.Steps, row)
+	}
+	if r.Certificate != nil { // nothing is to be done
+		return r, nil
 	}
 	for _, p := range preflight(s, Choices{}, false) {
 		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...), Remedy: p.Remedies[0].Text.In(msg.EN)}
@@ -91,6 +170,32 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		r.Problems = append(r.Problems, row)
 	}
 	return r, nil
+}
+
+// since is what became of a step since its run has ended: what of it can be measured without the
+// owner's secrets, as in the certificate, the rest as the certificate says.
+func (row *StepReport) since(c *Recheck) {
+	row.Done, row.Total = 0, 0
+	found := false
+	for _, i := range c.Items {
+		if i.ID != row.ID {
+			continue
+		}
+		status, detail := statusNames[ui.Completed], i.Detail
+		switch i.Verdict {
+		case Fail:
+			status = statusNames[ui.Trouble]
+		case Changed:
+			detail += ": changed since " + c.Date + " by whoever holds a key that the firmware trusts"
+		}
+		if found && row.Status == statusNames[ui.Trouble] && i.Verdict != Fail {
+			continue
+		}
+		row.Status, row.Detail, found = status, detail, true
+	}
+	if !found && row.Status != statusNames[ui.NotNeeded] {
+		row.Status, row.Detail = statusNames[ui.Completed], "as the certificate says"
+	}
 }
 
 // phase is what the machine is in, from what is measured alone, and why where that is no run.

@@ -85,8 +85,9 @@ type Recheck struct {
 	Reference string      `json:"reference"`
 	Date      string      `json:"date"`
 	Owner     string      `json:"owner"`
-	Key       string      `json:"key"`  // fingerprint of the one key that the firmware trusts now; "" where it is not one
-	Keys      []string    `json:"keys"` // of all of them
+	Name      string      `json:"name,omitempty"` // as the owner has put it into the certificate
+	Key       string      `json:"key"`            // fingerprint of the one key that the firmware trusts now; "" where it is not one
+	Keys      []string    `json:"keys"`           // of all of them
 	Items     []CheckItem `json:"items"`
 }
 
@@ -186,7 +187,7 @@ func Certified(ctx context.Context, m *Machine, owner string) (*Recheck, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner, Keys: slices.Sorted(slices.Values(fw.Keyring))}
+	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner, Name: c.Identity.text(), Keys: slices.Sorted(slices.Values(fw.Keyring))}
 	if len(r.Keys) == 1 {
 		r.Key = r.Keys[0]
 	}

@@ -82,10 +82,22 @@ func printStatus(e *cli.Env, r *wizard.Report) {
 	line := func(name, status, detail string) {
 		fmt.Fprintln(e.Stdout, strings.TrimRight(fmt.Sprintf("%-10s  %-12s  %s", name, status, escape.Text(detail)), " "))
 	}
-	line("machine", string(r.Phase), r.Board)
+	phase := string(r.Phase)
+	if r.Certificate != nil {
+		phase = "finished"
+	}
+	line("machine", phase, r.Board)
 	if r.Why != "" {
 		line("", "", r.Why)
 	}
+	if c := r.Certificate; c != nil {
+		line("owner", "", c.Name)
+		line("", "", "key "+grouped(c.Owner))
+		line("", "", "certificate "+c.Reference+" of "+c.Date)
+	}
+	area, count := r.Anchors.Words()
+	line("anchors", r.Anchors.TPM, area)
+	line("", r.Anchors.Card, count)
 	seller := "no signed hand-over file"
 	if r.Handover.Signer != "" {
 		seller = "order " + r.Handover.Order + ", signed by " + r.Handover.Signer

@@ -190,6 +190,14 @@ func TestStatusSchema(t *testing.T) {
 			w.PowerState = wizard.Power{Known: true, Percent: 20}
 		},
 		"idle": func(w *wizardtest.World) { w.Oem = false },
+		"finished": func(w *wizardtest.World) {
+			p := wizardtest.NewPerson(w)
+			c := wizardtest.Conversation{}
+			if err := c.Talk(p, "en", func() ui.UI { return wizardtest.Bare(p) }); err != nil {
+				t.Fatal(err)
+			}
+			w.Reboot()
+		},
 	}
 	docs := map[string]json.RawMessage{}
 	for name, change := range reports {
@@ -243,7 +251,7 @@ print(json.dumps({n: "; ".join(e.message for e in v.iter_errors(d)) for n, d in 
 // enums are the values that a field of these types can have.
 var enums = map[string][]string{
 	"Phase":   {"idle", "handed over", "interrupted", "tampering"},
-	"Verdict": {"pass", "fail", "not provided"},
+	"Verdict": {"pass", "fail", "not provided", "changed"},
 	"status":  {"completed", "in progress", "not started", "cannot start", "problem", "not needed"},
 }
 
@@ -257,7 +265,7 @@ func schemaOf(typ reflect.Type) map[string]any {
 			s["enum"] = v
 		}
 		return s
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int64, reflect.Uint32:
 		return map[string]any{"type": "integer"}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}

@@ -362,7 +362,10 @@ func (p *Person) Known() []string {
 	return all
 }
 
-// bare is a front end that shows nothing: the person reads the pages themselves.
+// Bare is a front end that shows nothing: the person reads the pages themselves.
+func Bare(p *Person) ui.UI { return bare{p} }
+
+// bare is that front end.
 type bare struct{ *Person }
 
 func (b bare) Ask(ctx context.Context, pg *ui.Page) (string, error) {
