@@ -346,6 +346,7 @@ type BootInfo struct {
 // BootSpec is what the new signed set contains besides hashes and tree.
 type BootSpec struct {
 	Cert        []byte            // the owner's
+	Same        bool              // the chip trusts Cert: only what its key has signed is signed again
 	Entry       int               // index of the entry to start by default
 	Rollback    []byte            // kexec_rollback.txt; nil: none
 	PrimaryHash []byte            // kexec_primhdl_hash.txt; nil: none
@@ -362,7 +363,8 @@ type Boot interface {
 	Info(ctx context.Context) (BootInfo, error)
 	// Stage computes the new set as if the trigger were gone, has it signed, and
 	// writes it beside the old one under temporary names. Repeating it replaces
-	// an earlier stage.
+	// an earlier stage. With spec.Same nothing is signed unless hashes, tree and default entry are,
+	// byte for byte, those of the set in place or staged that spec.Cert's key has signed.
 	Stage(ctx context.Context, spec BootSpec, sign func(data []byte) ([]byte, error), progress Progress) error
 	// Staged says whether a complete staged set verifies with cert, by the
 	// firmware's own rules, against the files as they are now.

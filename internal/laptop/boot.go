@@ -104,6 +104,15 @@ func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func
 	if err != nil {
 		return err
 	}
+	if spec.Same {
+		signed, err := a.dir.Signed(a.verifier(spec.Cert))
+		if err != nil {
+			return err
+		}
+		if err := set.OnlyMachine(signed); err != nil {
+			return err
+		}
+	}
 	sig, err := sign(set.SignedBytes())
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package wizardtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,6 +73,11 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 	if s.DUK == nil {
 		set.DUK = ""
 	}
+	if trusted := err == nil && bytes.Equal(w.keyring(), s.Cert); trusted && !s.Same {
+		err = errors.New("wizardtest: the chip trusts this key, and anything would be signed")
+	} else if s.Same && !w.signed(set) {
+		err = errors.Join(err, errors.New("wizardtest: this key has not signed that before"))
+	}
 	w.mu.Unlock()
 	for _, name := range []string{"boot", fmt.Sprint("boot.", s.Entry)} {
 		if f := w.Refuses[name]; f != nil {
@@ -96,6 +102,16 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 	defer w.mu.Unlock()
 	w.SignedSets = append(w.SignedSets, set)
 	return w.write("boot.stage", func() { w.World.Stage = &set })
+}
+
+// signed says whether what a set starts was signed before by the same key.
+func (w boot) signed(s BootSet) bool {
+	for _, old := range []*BootSet{&w.Set, w.World.Stage} {
+		if old != nil && old.Signer == s.Signer && old.Files == s.Files && old.Entry == s.Entry {
+			return true
+		}
+	}
+	return false
 }
 
 func (w boot) good(s BootSet, cert []byte) bool {
