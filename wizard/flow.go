@@ -25,7 +25,9 @@ type Options struct {
 	LostKey func(context.Context) error
 	// Explain puts an error into words: what happened, what it means for the
 	// owner's data, what to do now.
-	Explain func(error) (what, data, do string)
+	Explain func(error, msg.Lang) (what, data, do string)
+	// Spoke is told the language that was chosen; nil: nobody wants to know.
+	Spoke func(msg.Lang)
 }
 
 // Keyboard is the console's keyboard layout.
@@ -64,7 +66,7 @@ type facts struct {
 	m        *Machine
 	s        *Snapshot
 	phase    Phase
-	why      string // for Tampered
+	why      msg.Said // for Tampered
 	cardErr  error
 	problems []Problem
 	code     *secret.Buffer // what the TPM opens for the six digits; nil: nothing
@@ -129,8 +131,16 @@ func newFlow(ctx context.Context, m *Machine, u ui.UI, o Options) (*flow, error)
 	f.a = &answers{battery: o.Battery, need: ^Secrets(0), given: map[place]bool{}}
 	f.a.keys.Current = map[string]*secret.Buffer{}
 	f.a.Algorithm, f.a.Language = o.Algorithm, o.Language
-	f.lang, _ = msg.Parse(o.Language)
+	l, _ := msg.Parse(o.Language)
+	f.speak(l)
 	return f, nil
+}
+
+// speak goes on in a language.
+func (f *flow) speak(l msg.Lang) {
+	if f.lang = l; f.o.Spoke != nil {
+		f.o.Spoke(l)
+	}
 }
 
 // run goes from place to place until one is an end.
@@ -247,11 +257,33 @@ func (f *flow) ask(ctx context.Context, p *ui.Page) (string, error) {
 	if f.job == nil && !f.resuming() {
 		p.Step, p.Steps = number(f.at)
 	}
+	if check := p.Check; check != nil {
+		p.Check = func(ctx context.Context) error { return f.told(check(ctx)) }
+	}
 	if f.drawn != nil {
 		f.drawn(p)
 	}
 	return f.u.Ask(ctx, p)
 }
+
+// told is what a page says of an error.
+func (v *view) told(err error) error {
+	var problem ui.Problem
+	if err == nil || errors.As(err, &problem) || errors.Is(err, context.Canceled) || v.o.Explain == nil || v.lang == msg.EN {
+		return err
+	}
+	what, _, do := v.o.Explain(err, v.lang)
+	return &toldError{what + " " + do + " " + v.t(msg.Technical, err.Error()), err}
+}
+
+// toldError is an error in the person's language.
+type toldError struct {
+	text string
+	err  error
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
 
 // wipe clears what the page at hand was shown with.
 func (v *view) wipe() {

@@ -1,7 +1,6 @@
 package wizard
 
 import (
-	"fmt"
 	"time"
 
 	"reown/wizard/msg"
@@ -20,16 +19,6 @@ func percent(done, total int64) int64 {
 		return 0
 	}
 	return int64(float64(done) / float64(total) * 100)
-}
-
-func gigabytes(n int64) string {
-	if n < 100e6 {
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	}
-	if n < 10e9 {
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	}
-	return fmt.Sprintf("%.0f GB", float64(n)/1e9)
 }
 
 // minutes rounds a duration up, as a person would say it.

@@ -8,6 +8,7 @@ import (
 
 	"reown/internal/judge"
 	"reown/internal/secret"
+	"reown/wizard/msg"
 )
 
 // Machine is the laptop. The program builds it once; tests build their own.
@@ -413,8 +414,10 @@ type CheckItem struct {
 	ID      string  `json:"id"` // card, handover, firmware, tpm, boot, disk
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"`
-	Unread  bool    `json:"unread,omitempty"` // the seller promised it, and it could not be measured
-	PCRs    bool    `json:"-"`                // and that is nothing but registers of the TPM
+	// Says is the detail in the person's language; none: the device's own words.
+	Says   msg.List `json:"-"`
+	Unread bool     `json:"unread,omitempty"` // the seller promised it, and it could not be measured
+	PCRs   bool     `json:"-"`                // and that is nothing but registers of the TPM
 }
 
 // Handover is what the seller says of the machine, and whether it is so.

@@ -106,7 +106,7 @@ func (v *view) diskRows() (rows []ui.Block) {
 		if v.skip(d.UUID) || v.s.rekeyed(d) {
 			continue
 		}
-		text := strings.TrimSpace(d.Model+" "+d.Serial) + ", " + gigabytes(d.Size)
+		text := strings.TrimSpace(d.Model+" "+d.Serial) + ", " + msg.Bytes(d.Size).In(v.lang)
 		if rate := v.rates[i]; rate > 0 {
 			low := time.Duration(2 * float64(d.Size-d.Done) / float64(rate) * float64(time.Second))
 			if high := 3 * low / 2; high > 2*time.Minute {

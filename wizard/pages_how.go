@@ -30,7 +30,7 @@ func drawCurrent(v *view) (*ui.Page, error) {
 	}
 	i, _ := v.locked()
 	in := &ui.Input{Key: "secret.current", Label: v.t(msg.CurrentLabel), Secret: v.newInput(), Max: maxPassphrase}
-	body := []ui.Block{ui.S(v.t(msg.CurrentAsk)), ui.R(ui.NoMark, v.t(msg.ItemDisk), describe(disks[i])), ui.G(), ui.T(v.t(msg.CurrentWhy))}
+	body := []ui.Block{ui.S(v.t(msg.CurrentAsk)), ui.R(ui.NoMark, v.t(msg.ItemDisk), v.describe(disks[i])), ui.G(), ui.T(v.t(msg.CurrentWhy))}
 	if v.resuming() {
 		body = append(body, ui.T(v.t(msg.CurrentResume)))
 	}
@@ -88,14 +88,14 @@ func (v *view) leftOut() (rows []ui.Block) {
 	disks, _ := v.s.Disks()
 	for _, d := range disks {
 		if v.skip(d.UUID) {
-			rows = append(rows, ui.R(ui.Bad, v.t(msg.DiskOut), describe(d)))
+			rows = append(rows, ui.R(ui.Bad, v.t(msg.DiskOut), v.describe(d)))
 		}
 	}
 	return rows
 }
 
-func describe(d DiskInfo) string {
-	return fmt.Sprintf("%s %s, %s, %s", d.Model, d.Serial, gigabytes(d.Size), d.Path)
+func (v *view) describe(d DiskInfo) string {
+	return fmt.Sprintf("%s %s, %s, %s", d.Model, d.Serial, msg.Bytes(d.Size).In(v.lang), d.Path)
 }
 
 // lookDUK finds out whether the machine can have a disk unlock key. What was chosen
@@ -239,7 +239,7 @@ func drawDisks(v *view) (*ui.Page, error) {
 		if v.skip(d.UUID) {
 			mark, text = ui.NoMark, v.t(msg.DiskOut)
 		}
-		p.Body = append(p.Body, ui.R(mark, fmt.Sprintf("%d %s", i+1, text), describe(d)))
+		p.Body = append(p.Body, ui.R(mark, fmt.Sprintf("%d %s", i+1, text), v.describe(d)))
 		p.Choices = append(p.Choices, ui.Choice{ID: "disk-" + d.UUID, Label: v.t(msg.ButtonDisk, i+1), Letter: rune('1' + i)})
 	}
 	p.Body = append(p.Body, ui.G(), ui.T(v.t(msg.DisksWhy)))

@@ -15,9 +15,9 @@ import (
 // The pages before anything is said of the machine.
 
 func drawLanguage(*view) (*ui.Page, error) {
-	p := &ui.Page{Title: "Language / Langue / Sprache", NoBack: true, Preset: "en"}
+	p := &ui.Page{Title: "Language / Langue / Sprache / Idioma / Lingua / Taal", NoBack: true, Preset: "en"}
 	for _, l := range msg.Langs {
-		p.Choices = append(p.Choices, ui.Choice{ID: l.Code, Label: l.Name, Letter: rune(l.Code[0])})
+		p.Choices = append(p.Choices, ui.Choice{ID: l.Code, Label: l.Name, Letter: l.Letter})
 		p.Body = append(p.Body, ui.T(msg.ChooseLanguage.In(l.Lang)))
 		p.Wait += msg.WaitMeasure.In(l.Lang) + "\n"
 	}
@@ -29,7 +29,8 @@ func tookLanguage(f *flow, _ context.Context, p *ui.Page, id string) (event, err
 	if !ok {
 		return evGone, &ui.BadAnswerError{Key: p.Key, Err: fmt.Errorf("there is no language %q", id)}
 	}
-	f.lang, f.a.Language = l, id
+	f.speak(l)
+	f.a.Language = id
 	return evAnswer, nil
 }
 
@@ -51,7 +52,7 @@ func lookCard(f *flow, ctx context.Context) error {
 }
 
 func drawCard(v *view) (*ui.Page, error) {
-	what := v.t(msg.ProblemDevice, "card", v.cardErr)
+	what := v.t(msg.ProblemDevice, device("card"), msg.Say(msg.Technical, v.cardErr))
 	switch {
 	case errors.Is(v.cardErr, ErrNoCard):
 		what = v.t(msg.PlugIn)

@@ -84,13 +84,13 @@ func (v *view) stickPage(ask msg.M, keeps bool) *ui.Page {
 		if i == 9 {
 			break
 		}
-		p.Body = append(p.Body, ui.R(ui.NoMark, v.t(msg.StickLabel, i+1), describeStick(s)))
+		p.Body = append(p.Body, ui.R(ui.NoMark, v.t(msg.StickLabel, i+1), describeStick(s, v.lang)))
 		p.Choices = append(p.Choices, ui.Choice{ID: s.ID, Label: v.t(msg.ButtonStick, i+1), Letter: rune('1' + i)})
 	}
 	if v.badStick != nil {
 		what, do := v.badStick.Error(), ""
 		if v.o.Explain != nil {
-			what, _, do = v.o.Explain(v.badStick)
+			what, _, do = v.o.Explain(v.badStick, v.lang)
 		}
 		p.Body = append(p.Body, ui.G(), ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedDo), do))
 	}
@@ -117,6 +117,6 @@ func (f *flow) tookFor(ctx context.Context, id string, files []File) event {
 	return evAgain
 }
 
-func describeStick(s Stick) string {
-	return strings.TrimSpace(fmt.Sprintf("%s, %s, %s", s.Model, gigabytes(s.Size), s.FS))
+func describeStick(s Stick, l msg.Lang) string {
+	return strings.TrimSpace(fmt.Sprintf("%s, %s, %s", s.Model, msg.Bytes(s.Size).In(l), s.FS))
 }

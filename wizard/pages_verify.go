@@ -82,7 +82,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 		}
 		return append(b, ui.S(v.t(msg.VerifyBad)))
 	}
-	p := &ui.Page{Live: body, Trust: true, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: verifyDetails(h)}
+	p := &ui.Page{Live: body, Trust: true, Wait: v.t(msg.WaitMeasure), Help: v.t(msg.VerifyHelp), Details: v.details(h)}
 	no := ui.Choice{ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}
 	if !good {
 		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, v.judged().Level == judge.Red
@@ -122,27 +122,40 @@ func doubt(id string) event {
 
 // items are the lines of a verification.
 func (v *view) items(items []CheckItem) (b []ui.Block) {
-	names := map[string]msg.M{"card": msg.ItemCard, itemHandover: msg.ItemHandover, itemFirmware: msg.ItemFirmware, itemBoot: msg.ItemBoot,
-		"disk": msg.ItemDisk, "tpm": msg.ItemTPM}
 	for _, i := range items {
-		name := i.ID
-		if m, ok := names[i.ID]; ok {
-			name = v.t(m)
-		}
+		name := v.itemName(i.ID)
 		switch i.Verdict {
 		case Pass:
-			b = append(b, ui.R(ui.OK, name, v.t(msg.ItemPass, i.Detail)))
+			b = append(b, ui.R(ui.OK, name, v.t(msg.ItemPass, v.detail(i))))
 		case Fail:
-			b = append(b, ui.R(ui.Bad, name, v.t(msg.ItemFail, i.Detail)))
+			b = append(b, ui.R(ui.Bad, name, v.t(msg.ItemFail, v.detail(i))))
 		case NotProvided:
 			text := v.t(msg.ItemNone)
 			if i.Detail != "" && i.ID != itemHandover {
-				text = v.t(msg.CannotCompare, i.Detail)
+				text = v.t(msg.CannotCompare, v.detail(i))
 			}
 			b = append(b, ui.R(ui.Unsure, name, text))
 		}
 	}
 	return b
+}
+
+var itemNames = map[string]msg.M{"card": msg.ItemCard, itemHandover: msg.ItemHandover, itemFirmware: msg.ItemFirmware, itemBoot: msg.ItemBoot,
+	"disk": msg.ItemDisk, "tpm": msg.ItemTPM}
+
+func (v *view) itemName(id string) string {
+	if m, ok := itemNames[id]; ok {
+		return v.t(m)
+	}
+	return id
+}
+
+// detail is what was compared, or why it could not be.
+func (v *view) detail(i CheckItem) string {
+	if i.Says == nil {
+		return v.t(msg.Technical, i.Detail)
+	}
+	return i.Says.In(v.lang)
 }
 
 // digits is the line with the six digits that the phone must show as well.
@@ -156,18 +169,29 @@ func (v *view) digits(key *secret.Buffer) ui.Block {
 	return ui.R(ui.Unsure, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyCode, d[:3]+" "+d[3:], int(otp.Remaining(now).Seconds())))
 }
 
-func verifyDetails(h *Handover) string {
+// details are all values that were compared.
+func (v *view) details(h *Handover) string {
 	var b strings.Builder
-	if !h.Claimed() {
-		fmt.Fprintf(&b, "signer %s\n", h.Signer)
+	if !h.Claimed() && h.Signer != "" {
+		fmt.Fprintf(&b, "%s\n", v.t(msg.SignedBy, h.Signer))
 	}
 	for _, i := range h.Items {
-		fmt.Fprintf(&b, "%-10s %-12s %s\n", i.ID, i.Verdict, i.Detail)
+		fmt.Fprintf(&b, "%s: %s, %s\n", v.itemName(i.ID), v.verdict(string(i.Verdict)), v.detail(i))
 	}
 	for _, l := range h.Lines {
-		fmt.Fprintf(&b, "%-10s %-12s %s\n", "", l.Status, l.Name)
+		fmt.Fprintf(&b, "   %s: %s\n", l.Name, v.verdict(l.Status))
 	}
 	return b.String()
+}
+
+// verdict is the word for a Verdict or a Line's status.
+func (v *view) verdict(status string) string {
+	m, ok := map[string]msg.M{string(Pass): msg.VerdictPass, string(Fail): msg.VerdictFail, string(NotProvided): msg.VerdictNone,
+		"not measured": msg.VerdictUnread, "unprotected": msg.VerdictBare}[status]
+	if !ok {
+		return status
+	}
+	return v.t(m)
 }
 
 // drawStop is where "no" and "not sure" lead: nothing has changed in this start.

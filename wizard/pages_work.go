@@ -132,10 +132,10 @@ func (v *view) findMain(ctx context.Context) error {
 func drawFailed(v *view) (*ui.Page, error) {
 	body := []ui.Block{ui.S(v.t(msg.FailedTitle))}
 	if v.o.Explain != nil {
-		what, data, do := v.o.Explain(v.cause)
+		what, data, do := v.o.Explain(v.cause, v.lang)
 		body = append(body, ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedData), data), ui.R(ui.NoMark, v.t(msg.FailedDo), do))
 	}
-	body = append(body, ui.G(), ui.T(v.cause.Error()))
+	body = append(body, ui.G(), ui.T(v.t(msg.Technical, v.cause.Error())))
 	p := &ui.Page{NoBack: true, Preset: "end", Wait: v.t(msg.WaitMeasure), Body: body, Choices: []ui.Choice{
 		{ID: "retry", Label: v.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: v.t(msg.ButtonEnd), Letter: 'e'}}}
 	p.Choices = append(p.Choices, v.remedies(v.stopped())...)

@@ -231,7 +231,18 @@ func DeviceProblem(id string, err error) Problem {
 	if f := (*Finding)(nil); errors.As(err, &f) {
 		return newProblem(id, f.Kind, err, f.Args...)
 	}
-	return newProblem(id, Unreadable, err, id, err.Error())
+	return newProblem(id, Unreadable, err, device(id), msg.Say(msg.Technical, err.Error()))
+}
+
+// device is a device's name in a sentence.
+type device string
+
+// In says it.
+func (d device) In(l msg.Lang) string {
+	if m, ok := itemNames[string(d)]; ok && l != msg.EN {
+		return m.In(l)
+	}
+	return string(d)
 }
 
 // run has every step rehearsed.

@@ -140,7 +140,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Phase, r.Why = phase, why
+	r.Phase, r.Why = phase, why.In(msg.EN)
 	r.Handover, _ = s.Handover()
 	s.tampering(&r.Handover)
 	r.Anchors = s.anchors()
@@ -199,28 +199,28 @@ func (row *StepReport) since(c *Recheck) {
 }
 
 // phase is what the machine is in, from what is measured alone, and why where that is no run.
-func (s *Snapshot) phase() (Phase, string, error) {
+func (s *Snapshot) phase() (Phase, msg.Said, error) {
 	v := decide(s.Facts(judge.Said{}, judge.PaperUnknown))
 	switch v.Phase {
 	case judge.Idle, judge.Finished:
-		return Idle, "", nil
+		return Idle, msg.Said{}, nil
 	case judge.Delivered:
-		return HandedOver, "", nil
+		return HandedOver, msg.Said{}, nil
 	case judge.Begun, judge.Flashing, judge.Owned, judge.Closing:
-		return Interrupted, "", nil
+		return Interrupted, msg.Said{}, nil
 	case judge.Unexplained:
 		if v.Reasons[0] == judge.TouchedTrigger { // whose the chip's key is, a person can say
-			return HandedOver, "", nil
+			return HandedOver, msg.Said{}, nil
 		}
 	case judge.Unknown:
 		if v.Reasons[0] == judge.CardIsNeeded {
-			return Interrupted, "", nil
+			return Interrupted, msg.Said{}, nil
 		}
 		if v.Silent {
-			return Idle, "", nil
+			return Idle, msg.Said{}, nil
 		}
 		if err := s.unread(); err != nil {
-			return "", "", err
+			return "", msg.Said{}, err
 		}
 	}
 	return Tampered, why(v.Reasons[0]), nil
@@ -240,26 +240,26 @@ func (s *Snapshot) unread() error {
 }
 
 // why says a reason in a few words.
-func why(r judge.Reason) string {
-	if text, ok := whys[r]; ok {
-		return text
+func why(r judge.Reason) msg.Said {
+	if m, ok := whys[r]; ok {
+		return msg.Say(m)
 	}
-	return r.String()
+	return msg.Say(msg.Technical, r.String())
 }
 
-var whys = map[judge.Reason]string{
-	judge.TouchedTrigger:     "/boot/oem was put there after signing, and no run of this program is open",
-	judge.TriggerIsOdd:       "/boot/oem, or what it lies among, is not what was signed",
-	judge.SignedTrigger:      "the firmware trusts the key of this computer's owner, who has signed /boot/oem",
-	judge.AreaIsClosed:       "the run that made this machine yours is over, as the TPM says, and /boot/oem has appeared again",
-	judge.ReceiptIsOld:       "the run that made this machine yours is over, as the security key says, and /boot/oem has appeared again",
-	judge.CardHasOtherKey:    "the firmware trusts a key that the security key in the reader does not hold",
-	judge.CardDoesNotCount:   "the security key does not count its signatures, so that nobody can tell whether a run is open",
-	judge.ChipTrustsNobody:   "the firmware trusts no key at all",
-	judge.ChipTrustsSeveral:  "the firmware trusts more than one key, and nothing says whose they are",
-	judge.ChipIsHalfAndNoRun: "the firmware chip is half written, and no run of this program is open",
-	judge.ReleaseBegun:       "this computer is being given up",
-	judge.UnreadAnchor:       "the TPM does not say whether a run is open",
+var whys = map[judge.Reason]msg.M{
+	judge.TouchedTrigger:     msg.WhyTouchedTrigger,
+	judge.TriggerIsOdd:       msg.WhyTriggerIsOdd,
+	judge.SignedTrigger:      msg.WhySignedTrigger,
+	judge.AreaIsClosed:       msg.WhyAreaIsClosed,
+	judge.ReceiptIsOld:       msg.WhyReceiptIsOld,
+	judge.CardHasOtherKey:    msg.WhyCardHasOtherKey,
+	judge.CardDoesNotCount:   msg.WhyCardDoesNotCount,
+	judge.ChipTrustsNobody:   msg.WhyChipTrustsNobody,
+	judge.ChipTrustsSeveral:  msg.WhyChipTrustsSeveral,
+	judge.ChipIsHalfAndNoRun: msg.WhyChipIsHalfAndNoRun,
+	judge.ReleaseBegun:       msg.WhyReleaseBegun,
+	judge.UnreadAnchor:       msg.WhyUnreadAnchor,
 }
 
 // flashing says whether the firmware chip may be half written, by an open run: it then has a keyring

@@ -122,9 +122,9 @@ func (r *runner) progress(i int, done, total int64) {
 	if r.steps[i].Bytes {
 		left, rate := r.rate.left(total)
 		if rate > 0 {
-			r.states[i].Detail, r.states[i].Args = msg.DiskRate, []any{gigabytes(done), gigabytes(total), rate / 1e6, minutes(left, r.lang)}
+			r.states[i].Detail, r.states[i].Args = msg.DiskRate, []any{msg.Bytes(done), msg.Bytes(total), rate / 1e6, minutes(left, r.lang)}
 		} else {
-			r.states[i].Detail, r.states[i].Args = msg.DiskOf, []any{gigabytes(done), gigabytes(total)}
+			r.states[i].Detail, r.states[i].Args = msg.DiskOf, []any{msg.Bytes(done), msg.Bytes(total)}
 		}
 	} else {
 		r.states[i].Detail, r.states[i].Args = msg.None, nil

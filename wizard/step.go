@@ -84,7 +84,7 @@ func Steps() []Step {
 func probe(st Step, s *Snapshot) State {
 	state, err := st.Probe(s)
 	if err != nil {
-		return State{Status: ui.Trouble, Detail: msg.Verbatim, Args: []any{err.Error()}}
+		return State{Status: ui.Trouble, Detail: msg.Technical, Args: []any{err.Error()}}
 	}
 	return state
 }

@@ -52,7 +52,7 @@ func probeDisk(s *Snapshot) (State, error) {
 	case st.Status == ui.InProgress || ready > 0:
 		st.Status, st.Detail, st.Args = ui.InProgress, msg.DiskPart, []any{percent(st.Done, st.Total)}
 	default:
-		return notStarted(msg.DiskNotYours, chosen, gigabytes(st.Total)), nil
+		return notStarted(msg.DiskNotYours, chosen, msg.Bytes(st.Total)), nil
 	}
 	return st, nil
 }

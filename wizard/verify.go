@@ -9,6 +9,7 @@ import (
 	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/judge"
+	"reown/wizard/msg"
 )
 
 // ReadHandover measures the machine against the seller's statement, for Check.
@@ -61,7 +62,7 @@ func (h *Handover) handed(said judge.Said) (judge.Identity, judge.Reason) {
 func (s *Snapshot) tampering(h *Handover) {
 	v := judge.Judge(s.Facts(judge.Said{}, judge.PaperUnknown))
 	if h.Tampering = v.Phase == judge.Tampered || v.Phase == judge.Unexplained; h.Tampering {
-		h.Why = why(v.Reasons[0])
+		h.Why = why(v.Reasons[0]).In(msg.EN)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"reown/cmd/reown/internal/cli"
 	"reown/cmd/reown/internal/plumbing"
@@ -75,8 +76,12 @@ func finish(e *cli.Env, err error) int {
 		return exitUsage
 	}
 	t := explain(err)
-	fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Lines(err.Error()))
-	fmt.Fprintf(e.Stderr, "  what happened:  %s\n  your data:      %s\n  what to do:     %s\n", t.What, t.Data, t.Do)
+	if said := (*saidError)(nil); errors.As(err, &said) {
+		fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Lines(strings.Join(farewell(said.error, said.lang), "\n  ")))
+	} else {
+		fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Lines(err.Error()))
+		fmt.Fprintf(e.Stderr, "  what happened:  %s\n  your data:      %s\n  what to do:     %s\n", t.What, t.Data, t.Do)
+	}
 	var xe *cli.ExitError
 	if errors.As(err, &xe) {
 		return xe.Code

@@ -16,6 +16,7 @@ import (
 	"reown/internal/secret"
 	"reown/internal/ttyinput"
 	"reown/wizard"
+	"reown/wizard/msg"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
 	"reown/wizard/ui/line"
@@ -181,15 +182,16 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 	l.OnRestart(closeUI)
 	keys, closeKeys := keyboard()
 	defer closeKeys()
+	var spoke msg.Lang
 	err = wizard.Run(ctx, m, front, wizard.Options{
 		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.NoRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: lost,
-		Explain: func(err error) (what, data, do string) {
-			t := explain(err)
-			return t.What, t.Data, t.Do
-		},
+		Explain: explainIn, Spoke: func(l msg.Lang) { spoke = l },
 	})
 	closeUI()
-	return ended(err)
+	if err = ended(err); err != nil && spoke != msg.EN {
+		err = &saidError{err, spoke}
+	}
+	return err
 }
 
 // errNoRun is `reown resume` where nothing was begun.

@@ -8,6 +8,7 @@ import (
 	"reown/internal/secret"
 	"reown/luks"
 	"reown/wizard"
+	"reown/wizard/msg"
 )
 
 // errorText tells a person what an error means. One row for every exported
@@ -20,6 +21,8 @@ type errorText struct {
 	Data string       // what it means for the owner's data
 	Do   string       // what to do now
 	Exit int          // exit code; 0 means exitFailed
+
+	about msg.M // what it is about, in the languages that have no text for each
 }
 
 // typeOf names an error struct in a row: typeOf[*gpgcard.PINError]().
@@ -29,8 +32,16 @@ func typeOf[T error]() reflect.Type { return reflect.TypeFor[T]() }
 // others'.
 func texts() []errorText {
 	var all []errorText
-	for _, t := range [][]errorText{prepareTexts, releaseTexts, luksTexts, cardTexts, tpmTexts, romTexts, bootTexts, otpTexts, hotpTexts, stickTexts, wizardTexts, generalTexts} {
-		all = append(all, t...)
+	for _, t := range []struct {
+		rows  []errorText
+		about msg.M
+	}{{prepareTexts, msg.None}, {releaseTexts, msg.None}, {luksTexts, msg.AboutDisk}, {cardTexts, msg.AboutCard}, {tpmTexts, msg.AboutTPM},
+		{romTexts, msg.AboutChip}, {bootTexts, msg.AboutBoot}, {otpTexts, msg.AboutTPM}, {hotpTexts, msg.AboutCard}, {stickTexts, msg.AboutStick},
+		{wizardTexts, msg.None}, {generalTexts, msg.None}} {
+		for _, r := range t.rows {
+			r.about = t.about
+			all = append(all, r)
+		}
 	}
 	return all
 }

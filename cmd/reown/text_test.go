@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,6 +19,7 @@ import (
 	"reown/gpgcard"
 	"reown/luks"
 	"reown/wizard"
+	"reown/wizard/msg"
 )
 
 // Errors that never reach a person: what they are for instead.
@@ -170,5 +173,35 @@ func TestExplainInARun(t *testing.T) {
 	}
 	if d := explain(wizard.ErrNotVerified).Data; d != "Nothing was changed in this start." { // it may be the second
 		t.Errorf("%q", d)
+	}
+}
+
+// Whatever goes wrong, somebody at the wizard reads of it in their language.
+func TestErrorsInEveryLanguage(t *testing.T) {
+	english := regexp.MustCompile(`(?i)\b(the|and|with|this|your|that|which|nothing|cannot|does|from)\b`)
+	for _, l := range msg.Langs {
+		for _, r := range texts() {
+			err := r.err
+			if err == nil {
+				if v := reflect.New(r.typ).Elem(); r.typ.Kind() == reflect.Pointer {
+					v.Set(reflect.New(r.typ.Elem()))
+					err = v.Interface().(error)
+				} else {
+					err = v.Interface().(error)
+				}
+			}
+			for _, err := range []error{err, &wizard.StepError{Step: "disk", Err: err}} {
+				what, data, do := explainIn(err, l.Lang)
+				for _, s := range []string{what, data, do} {
+					if s == "" || l.Lang != msg.EN && english.MatchString(s) {
+						t.Errorf("%T %v in %s: %q", err, r.err, l.Code, s)
+					}
+				}
+			}
+		}
+		lines := farewell(wizard.ErrPaused, l.Lang)
+		if l.Lang != msg.EN && english.MatchString(strings.Join(lines, " ")) {
+			t.Errorf("%s: %q", l.Code, lines)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"reown/internal/words"
 	"reown/tpm"
 	"reown/wizard"
+	"reown/wizard/msg"
 )
 
 // measure reads what a statement may be compared with; want is nil for one that is yet to be
@@ -30,7 +31,7 @@ func (h *handoverReader) measure(ctx context.Context, want *handover.Reference) 
 		problems["firmware"] = err.Error()
 	}
 	if c, err := h.card.Info(ctx); err == nil && c.Terminated {
-		problems["card"] = "a factory reset of it was begun and not ended"
+		problems["card"] = msg.CompareReset.In(msg.EN)
 	} else if err == nil {
 		m.Reference.CardSerial = c.Serial
 		if aid, err := hex.DecodeString(c.Application); err == nil && len(aid) == 16 {
@@ -119,12 +120,13 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	m.Subjects[handover.SubjectBoot] = report.Tree
 	out.Sealed = s.Reference.TOTP != "" && s.Reference.TOTP != handover.NoTOTP
 	lines := s.Compare(m)
-	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From}
+	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From, Says: msg.List{msg.Say(msg.Verbatim, s.From)}}
 	if out.Claimed() { // shown, it would only be copied
 		first.Detail = fmt.Sprintf("%d statements", len(set.chain.Links))
+		first.Says = msg.List{msg.Say(msg.CompareStatements, len(set.chain.Links))}
 	}
 	if out.Cause = lines.Err(); errors.Is(out.Cause, handover.ErrNothingCompared) {
-		first.Verdict, first.Detail = wizard.Fail, out.Cause.Error()
+		first.Verdict, first.Detail, first.Says = wizard.Fail, out.Cause.Error(), nil
 	}
 	out.Items = append(append(out.Items, first), fold(lines, problems)...)
 	for _, l := range lines {
@@ -137,13 +139,20 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm totp"}, {"disk", "luks"}}
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
+		if item.Detail == msg.CompareReset.In(msg.EN) {
+			item.Says = msg.List{msg.Say(msg.CompareReset)}
+		}
 		var same, other, unread, bare []string
 		registers := true
+		says := map[handover.Status]msg.List{}
 		for _, l := range lines {
 			first, _, _ := strings.Cut(l.Name, " ")
 			first, _, _ = strings.Cut(first, "-")
 			if !slices.Contains(strings.Fields(g.prefixes), first) {
 				continue
+			}
+			if s := said(l); !slices.ContainsFunc(says[l.Status], func(o msg.Said) bool { return o.In(msg.EN) == s.In(msg.EN) }) {
+				says[l.Status] = append(says[l.Status], s)
 			}
 			switch l.Status {
 			case handover.Pass:
@@ -158,17 +167,19 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 		}
 		switch {
 		case len(other) > 0:
-			item.Verdict, item.Detail = wizard.Fail, strings.Join(other, ", ")
+			item.Verdict, item.Detail, item.Says = wizard.Fail, strings.Join(other, ", "), says[handover.Fail]
 		case len(unread) > 0:
 			// What was promised and cannot be read must not hide behind what matched.
 			item.Unread, item.PCRs = true, registers
 			item.Verdict = wizard.Fail
 			item.Detail = strings.TrimPrefix(item.Detail+"; cannot be read: "+strings.Join(slices.Compact(unread), ", "), "; ")
+			item.Says = msg.List{msg.Say(msg.CompareUnread, says[handover.NotMeasured])}
 		case len(same) > 0:
-			item.Verdict, item.Detail = wizard.Pass, strings.Join(slices.Compact(same), ", ")
+			item.Verdict, item.Detail, item.Says = wizard.Pass, strings.Join(slices.Compact(same), ", "), says[handover.Pass]
 		}
 		if len(bare) > 0 { // it counts neither way
 			item.Detail = strings.TrimPrefix(item.Detail+"; equal, and this TPM does not protect what it says: "+strings.Join(bare, ", "), "; ")
+			item.Says = append(item.Says, msg.Say(msg.CompareBare, says[handover.Unprotected]))
 		}
 		items = append(items, item)
 	}
@@ -177,39 +188,44 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 
 // shortName names a line that matched in a word or two; the lines that did not
 // match are shown with their full label.
-func shortName(l handover.Item) string {
+func shortName(l handover.Item) string { return said(l).In(msg.EN) }
+
+// said is shortName in any language.
+func said(l handover.Item) msg.Said {
 	switch first, rest, _ := strings.Cut(l.Name, " "); first {
 	case "card":
-		return "serial number"
+		return msg.Say(msg.CompareSerial)
 	case handover.SubjectEK:
-		return "the chip itself"
+		return msg.Say(msg.CompareChipItself)
 	case "luks":
-		return "LUKS " + rest[:min(8, len(rest))]
+		return msg.Say(msg.Verbatim, "LUKS "+rest[:min(8, len(rest))])
 	case "pcr":
-		return "PCR " + rest
+		return msg.Say(msg.Verbatim, "PCR "+rest)
 	case "rom":
 		if rest == "keys" {
-			return "keys"
+			return msg.Say(msg.CompareKeys)
 		}
-		return "chip"
+		return msg.Say(msg.CompareChip)
 	case "srk":
-		return "storage key"
+		return msg.Say(msg.CompareRoot)
 	case "totp":
-		return "sealed secret"
+		return msg.Say(msg.CompareSecret)
 	}
-	return l.Name
+	return msg.Say(msg.Verbatim, l.Name)
 }
 
 // startFiles reports what starts the system, and what /boot/oem is.
 func startFiles(report *boot.Report, out *wizard.Handover) {
-	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed))}
+	start := wizard.CheckItem{ID: "boot", Verdict: wizard.Pass, Detail: fmt.Sprintf("%d signed lists", len(report.Listed)),
+		Says: msg.List{msg.Say(msg.CompareLists, len(report.Listed))}}
 	for _, l := range out.Lines {
 		if l.Name == handover.SubjectBoot && l.Status == string(handover.Fail) {
 			start.Verdict, start.Detail = wizard.Fail, "other files than those that were shipped"
+			start.Says = msg.List{msg.Say(msg.CompareFiles)}
 		}
 	}
 	if err := report.ErrButOEM(); err != nil {
-		start.Verdict, start.Detail = wizard.Fail, err.Error()
+		start.Verdict, start.Detail, start.Says = wizard.Fail, err.Error(), nil
 	}
 	out.Items = append(out.Items, start)
 	out.Trigger, out.Tree = measured(report)

@@ -15,6 +15,7 @@ import (
 	"reown/internal/handover"
 	"reown/internal/judge"
 	"reown/wizard"
+	"reown/wizard/msg"
 )
 
 // handoverReader compares the seller's statement with the machine.
@@ -47,7 +48,8 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		out.Cause = err
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.Fail, Detail: err.Error()})
 	case set == nil:
-		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided, Detail: "there is no hand-over file"})
+		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided, Detail: "there is no hand-over file",
+			Says: msg.List{msg.Say(msg.CompareNothing)}})
 	default:
 		h.compare(ctx, set, report, &out)
 	}

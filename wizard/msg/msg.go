@@ -19,15 +19,22 @@ const (
 	DE
 )
 
-// table is a language's texts.
-type table [count]string
-
-// Langs lists the languages with their codes, their own names and their texts.
+// Langs lists the languages: code, own name, the letter that picks it, the keyboard that it is mostly
+// typed on, and its texts.
 var Langs = []struct {
 	Lang       Lang
 	Code, Name string
+	Letter     rune
+	Keyboard   string
 	texts      *table
-}{{EN, "en", "English", &en}, {FR, "fr", "Français", &fr}, {DE, "de", "Deutsch", &de}}
+}{
+	{EN, "en", "English", 'e', "us", &en},
+	{FR, "fr", "Français", 'f', "fr", &fr},
+	{DE, "de", "Deutsch", 'd', "de", &de},
+	{3, "es", "Español", 's', "", &es},
+	{4, "it", "Italiano", 'i', "", &it},
+	{5, "nl", "Nederlands", 'n', "us", &nl},
+}
 
 // Parse returns the language of a code as in Langs; false for another.
 func Parse(code string) (Lang, bool) {
@@ -41,12 +48,19 @@ func Parse(code string) (Lang, bool) {
 
 // In returns the sentence in a language, or else in English, with the verbs of package fmt.
 func (m M) In(l Lang, args ...any) string {
-	s := Langs[l].texts[m]
+	s := Langs[l].texts.at(m)
 	if s == "" {
-		s = en[m]
+		s = en.at(m)
 	}
 	if len(args) == 0 {
 		return s
 	}
-	return fmt.Sprintf(s, args...)
+	all := make([]any, len(args))
+	for i, a := range args {
+		if x, ok := a.(interface{ In(l Lang) string }); ok {
+			a = x.In(l)
+		}
+		all[i] = a
+	}
+	return fmt.Sprintf(s, all...)
 }

@@ -24,7 +24,7 @@ func catalogue(t *testing.T) map[string][]string {
 		if v, ok := n.(*ast.ValueSpec); ok {
 			if m > None && m < count {
 				for _, l := range Langs {
-					all[v.Names[0].Name] = append(all[v.Names[0].Name], l.texts[m])
+					all[v.Names[0].Name] = append(all[v.Names[0].Name], l.texts.at(m))
 				}
 			}
 			m++
@@ -40,7 +40,7 @@ func catalogue(t *testing.T) map[string][]string {
 var verb = regexp.MustCompile(`%[-+ #0-9.\[\]]*[a-zA-Z%]`)
 
 // Latin letters and signs of code page 437, which the console's font has.
-const font = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜáíóúñÑßµ«»°·£¥§"
+const font = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜáíóúñÑßµ«»°·£¥§¿¡"
 
 func TestEverySentenceInEveryLanguage(t *testing.T) {
 	for name, texts := range catalogue(t) {

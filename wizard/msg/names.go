@@ -570,5 +570,69 @@ const (
 	WaitMeasure
 	WaitVerify
 	WaitRestart
+
+	// Why somebody is stopped.
+	WhyTouchedTrigger
+	WhyTriggerIsOdd
+	WhySignedTrigger
+	WhyAreaIsClosed
+	WhyReceiptIsOld
+	WhyCardHasOtherKey
+	WhyCardDoesNotCount
+	WhyChipTrustsNobody
+	WhyChipTrustsSeveral
+	WhyChipIsHalfAndNoRun
+	WhyReleaseBegun
+	WhyUnreadAnchor
+
+	// What the computer compares with the seller's list.
+	CompareNothing
+	CompareStatements
+	CompareLists
+	CompareUnread
+	CompareBare
+	CompareSerial
+	CompareChipItself
+	CompareKeys
+	CompareChip
+	CompareRoot
+	CompareSecret
+	CompareFiles
+	CompareReset
+	VerdictPass
+	VerdictFail
+	VerdictNone
+	VerdictUnread
+	VerdictBare
+	SignedBy
+
+	// Units and numbers.
+	Megabytes
+	Gigabytes
+	DecimalPoint
+
+	// What an error means, by the device that it is of; English has a text for each error.
+	AboutCard
+	AboutDisk
+	AboutTPM
+	AboutChip
+	AboutBoot
+	AboutStick
+	AboutRun
+	DataSame
+	DataStep
+	DoAgain
+	DoNoSecret
+	DoContinue
+	Technical
+	ErrorSecret
+	ErrorSecretDo
+	ErrorLeft
+	ErrorLeftDo
+	ErrorPaused
+	ErrorPausedData
+	ErrorPowerCut
+	ErrorScreen
+
 	count
 )

@@ -10,6 +10,7 @@ import (
 
 	"reown/internal/judge"
 	"reown/wizard"
+	"reown/wizard/msg"
 )
 
 type boot struct{ *World }
@@ -169,19 +170,23 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	}
 	rom, _ := w.parse(w.ROM[0])
 	h.Items = []wizard.CheckItem{
-		{ID: "card", Verdict: verdict(w.Serial == h.CardSerial), Detail: "Nitrokey 3, serial " + w.Serial},
-		{ID: "handover", Verdict: wizard.Pass, Detail: "NovaCustom 5E11 E200 ... 0000 5E11"},
-		{ID: "firmware", Verdict: verdict(rom.Fprs[0] == sellerCard), Detail: "PCR 2, PCR 7"},
-		{ID: "boot", Verdict: verdict(w.Set.Files == w.Files), Detail: "/boot, 214 files"},
-		{ID: "disk", Verdict: verdict(w.asListed(h.Volumes)), Detail: "1 encrypted volume"},
+		item("card", verdict(w.Serial == h.CardSerial), msg.Say(msg.CompareSerial)),
+		item("handover", wizard.Pass, msg.Say(msg.Verbatim, "5E11 E200 ... 0000 5E11")),
+		item("firmware", verdict(rom.Fprs[0] == sellerCard), msg.Say(msg.Verbatim, "PCR 2"), msg.Say(msg.CompareChip)),
+		item("boot", verdict(w.Set.Files == w.Files), msg.Say(msg.CompareLists, 3)),
+		item("disk", verdict(w.asListed(h.Volumes)), msg.Say(msg.Verbatim, "LUKS 11111111")),
 	}
 	if h.Trigger, h.Tree = w.trigger(); h.Tree == judge.TreeSigned {
 		h.PrimaryHash = []byte(w.Set.Primary)
 	}
 	if w.Terminated {
-		h.Items[0].Verdict, h.Items[0].Detail = wizard.NotProvided, "a factory reset of it was begun and not ended"
+		h.Items[0] = item("card", wizard.NotProvided, msg.Say(msg.CompareReset))
 	}
 	return h, w.read()
+}
+
+func item(id string, v wizard.Verdict, says ...msg.Said) wizard.CheckItem {
+	return wizard.CheckItem{ID: id, Verdict: v, Detail: msg.List(says).In(msg.EN), Says: says}
 }
 
 // trigger is what /boot/oem and the files are, by the firmware's key.

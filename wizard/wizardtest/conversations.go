@@ -11,6 +11,7 @@ import (
 	"reown/internal/otp"
 	"reown/internal/secret"
 	"reown/wizard"
+	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
 
@@ -179,8 +180,8 @@ func (c *Conversation) Talk(p *Person, lang string, open func() ui.UI) error {
 
 // Run is a run of the wizard on a laptop, as cmd/reown starts it.
 func Run(w *World, u ui.UI, lang string) error {
-	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, Explain: func(error) (string, string, string) {
-		return "A device did not do what it was told.", "Your files are as the last finished step left them.", "Try again; if it stays so, export the log and ask for help."
+	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, Explain: func(_ error, l msg.Lang) (string, string, string) {
+		return msg.AboutTPM.In(l), msg.DataStep.In(l), msg.DoAgain.In(l)
 	}})
 }
 

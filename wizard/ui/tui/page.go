@@ -122,12 +122,21 @@ type line struct {
 	secret []byte // part of a secret, drawn instead of text
 }
 
-// labelWidth is the column of a row's text.
-const labelWidth = 18
+// labelWidth is the column of the rows' texts: as wide as the page's labels need.
+func (v *page) labelWidth(width int) int {
+	w := 16
+	for _, b := range v.body {
+		if b.Kind == ui.Row {
+			w = max(w, utf8.RuneCountInString(b.Label))
+		}
+	}
+	return min(w, width/3) + 2
+}
 
 // layout turns the body into lines of at most width characters.
 func (v *page) layout(width int) (lines []line) {
 	hidden := len(v.fields) > 0 && v.fields[0].len() > 0
+	labels := v.labelWidth(width)
 	for _, b := range v.body {
 		text := escape.Lines(b.Text)
 		switch b.Kind {
@@ -147,11 +156,9 @@ func (v *page) layout(width int) (lines []line) {
 		case ui.Verbatim:
 			lines = append(lines, line{text: text, style: styleStrong})
 		case ui.Row:
-			col := 5 + labelWidth
+			col := 5 + labels
 			if b.Label == "" {
 				col = 5
-			} else if width < 60 {
-				col = 5 + min(labelWidth, utf8.RuneCountInString(b.Label)+1)
 			}
 			for i, l := range ui.Wrap(text, width-col) {
 				n := line{indent: col, text: l}
@@ -251,19 +258,35 @@ func (v *page) frame(s tcell.Screen, x, y, w, h int) {
 	}
 	fillRow(s, x, y, w, ' ', st)
 	put(s, x+1, y, x+w, escape.Text(v.p.Title), st)
+	right := x + w - 1
 	if v.p.Step > 0 {
 		t := v.t(msg.StepOf, v.p.Step, v.p.Steps)
-		put(s, x+w-1-utf8.RuneCountInString(t), y, x+w, t, st)
+		right -= utf8.RuneCountInString(t)
+		put(s, right, y, x+w, t, st)
 	}
-	put(s, x+1, y+1, x+w, escape.Text(v.p.Status), tcell.StyleDefault)
 	if v.u.caps != nil && v.u.caps() {
 		t := " " + v.t(msg.CapsLock) + " "
-		put(s, x+w-1-utf8.RuneCountInString(t), y+1, x+w, t, v.u.style(styleAlarm))
+		put(s, right-2-utf8.RuneCountInString(t), y, x+w, t, v.u.style(styleAlarm))
 	}
+	put(s, x+1, y+1, x+w, escape.Text(v.p.Status), tcell.StyleDefault)
 	if v.code == nil {
 		fillRow(s, x, y+2, w, '-', tcell.StyleDefault)
 	}
 	fillRow(s, x, y+h-2, w, '-', tcell.StyleDefault)
+	put(s, x+1, y+h-1, x+w, v.keyLine(w-2), tcell.StyleDefault)
+}
+
+// keyLine is the last line: what the keys do, as far apart as there is room.
+func (v *page) keyLine(width int) string {
+	keys := v.keys()
+	line := strings.Join(keys, "   ")
+	if utf8.RuneCountInString(line) > width {
+		line = strings.Join(keys, "  ")
+	}
+	return line
+}
+
+func (v *page) keys() []string {
 	keys := []string{v.t(msg.KeyMove)}
 	if f := v.field(); f != nil && f.buf != nil {
 		keys[0] = v.t(msg.KeyShow)
@@ -281,7 +304,7 @@ func (v *page) frame(s tcell.Screen, x, y, w, h int) {
 	if !v.p.NoLeave {
 		keys = append(keys, v.t(msg.KeyLeave))
 	}
-	put(s, x+1, y+h-1, x+w, strings.Join(keys, "   "), tcell.StyleDefault)
+	return keys
 }
 
 func (v *page) drawBody(s tcell.Screen, left, top, bottom, width int) {

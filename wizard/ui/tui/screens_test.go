@@ -178,23 +178,6 @@ func golden(t *testing.T, name, text string) {
 	}
 }
 
-// Every page fits on 24 lines, in every language; the robot complains of one that
-// does not. Every conversation has the pages that it has without a screen.
-func TestEveryPageFitsInEveryLanguage(t *testing.T) {
-	for _, l := range msg.Langs {
-		for i := range wizardtest.Conversations {
-			c := &wizardtest.Conversations[i]
-			want, err := c.Pages(l.Code)
-			if err != nil {
-				t.Fatalf("%s: %v", c.Name, err)
-			}
-			if r := play(t, c, l.Code, 24, false); !slices.Equal(r.Pages, want) {
-				t.Errorf("%s in %s shows the pages\n%v, want\n%v", c.Name, l.Code, r.Pages, want)
-			}
-		}
-	}
-}
-
 // The screens of the front end itself: what can stand on any page, the run at its
 // fullest, and what is shown between two pages.
 func TestItsOwnScreens(t *testing.T) {
