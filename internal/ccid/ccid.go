@@ -19,8 +19,10 @@ var (
 	// ErrNoCard says that there is no card in the reader.
 	ErrNoCard = errors.New("no card in the reader")
 	// ErrUnsupported says that the reader or the card speaks a protocol that this
-	// package does not.
+	// package does not. ErrCharacters and ErrT0 are the two kinds that there are of it.
 	ErrUnsupported = errors.New("the card reader speaks an unsupported protocol")
+	ErrCharacters  = fmt.Errorf("%w: single characters only", ErrUnsupported)
+	ErrT0          = fmt.Errorf("%w: T=0 only", ErrUnsupported)
 	// ErrNoAnswer says that the reader itself, not the card, did not answer within
 	// the time that a working one needs.
 	ErrNoAnswer = errors.New("the card reader does not answer")
@@ -95,11 +97,10 @@ const (
 	maxAnswer = 65536 + 2
 	// maxShort is the longest short command APDU, in bytes (ISO/IEC 7816-4, 5.2).
 	maxShort = 5 + 255 + 1
-	// minMessage is the least dwMaxCCIDMessageLength that carries every short APDU; the
-	// specification's is one byte more. Blocks of T=1 can be shorter. maxMessage carries
-	// every extended APDU.
-	minMessage = headerLen + maxShort - 1
-	minTPDU    = 263
+	// minMessage is the least dwMaxCCIDMessageLength: T=1 has shorter blocks, and extended
+	// APDUs are sent in pieces. Readers of short APDUs take a whole one; some give its length
+	// without the header's. maxMessage carries every extended APDU.
+	minMessage = 64
 	maxMessage = headerLen + maxExtended
 	// maxExtended is the longest extended command APDU, in bytes.
 	maxExtended = 4 + 3 + 65535 + 2
@@ -116,109 +117,6 @@ const (
 	busyTime     = 60 * time.Second // how long a command that was given up may keep the slot
 	busyPoll     = 100 * time.Millisecond
 )
-
-// A Descriptor is the reader's description of itself (CCID 1.1, 5.1).
-type Descriptor struct {
-	Interface  byte
-	MaxSlot    byte
-	Voltages   byte   // bit 0: 5 V, bit 1: 3 V, bit 2: 1.8 V
-	Protocols  uint32 // bit 0: T=0, bit 1: T=1
-	Features   uint32 // dwFeatures
-	MaxIFSD    uint32 // bytes
-	MaxMessage int    // dwMaxCCIDMessageLength, bytes
-	In, Out    usb.Endpoint
-}
-
-// Bits of dwFeatures (CCID 1.1, table 5.1-1).
-const (
-	featAutoVoltage = 0x00000008
-	featAutoIFSD    = 0x00000400
-	// featNegotiates: the reader finds the best parameters itself, or makes the PPS.
-	featNegotiates = 0x000000c0
-
-	// defaultSpeed is Fi 372 and Di 1, in the form of TA1.
-	defaultSpeed = 0x11
-)
-
-// A Level is what a reader wants to be given (dwFeatures, bits 16 to 18).
-type Level uint32
-
-// Exchange levels.
-const (
-	Character    Level = 0
-	TPDU         Level = 0x10000
-	ShortAPDU    Level = 0x20000
-	ExtendedAPDU Level = 0x40000
-)
-
-// Level returns the exchange level.
-func (d Descriptor) Level() Level { return Level(d.Features & 0x70000) }
-
-// find returns the first CCID interface: of the class, or of a maker's own class with
-// the class's descriptor. The descriptor may be nil.
-func find(d *usb.Descriptors) (usb.Interface, []byte, bool) {
-	for _, i := range d.Interfaces {
-		if i.Alternate != 0 || i.Class != usb.ClassCCID && i.Class != classVendor {
-			continue
-		}
-		for _, x := range i.Extra {
-			// 0xff is what readers use that are older than the class's number.
-			if len(x) >= 54 && (x[1] == 0x21 || x[1] == 0xff && i.Class == usb.ClassCCID) {
-				return i, x, true
-			}
-		}
-		if i.Class == usb.ClassCCID {
-			return i, nil, true
-		}
-	}
-	return usb.Interface{}, nil, false
-}
-
-const classVendor = 0xff
-
-// Describe finds the first CCID interface in a device's descriptors. It returns
-// ErrNoReader when there is none, and ErrUnsupported when its description makes
-// no sense.
-func Describe(d *usb.Descriptors) (Descriptor, error) {
-	i, desc, ok := find(d)
-	if !ok {
-		return Descriptor{}, ErrNoReader
-	}
-	r := Descriptor{Interface: i.Number}
-	if desc == nil {
-		return r, fmt.Errorf("%w: no class descriptor", ErrUnsupported)
-	}
-	le := binary.LittleEndian
-	r.MaxSlot, r.Voltages = desc[4], desc[5]
-	r.Protocols, r.MaxIFSD, r.Features = le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
-	n := le.Uint32(desc[44:])
-	if n < minMessage && (n < minTPDU || r.Level() != TPDU) {
-		return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)
-	}
-	r.MaxMessage = int(min(n, maxMessage))
-	var in, out bool
-	r.In, in = i.Endpoint(usb.TypeBulk, true)
-	r.Out, out = i.Endpoint(usb.TypeBulk, false)
-	if !in || !out {
-		return r, fmt.Errorf("%w: no bulk endpoints", ErrUnsupported)
-	}
-	return r, nil
-}
-
-// Find lists the devices on a bus that have a CCID interface.
-func Find(bus usb.Bus) ([]usb.Info, error) {
-	all, err := bus.Devices()
-	if err != nil {
-		return nil, fmt.Errorf("listing USB devices: %w", err)
-	}
-	var found []usb.Info
-	for _, i := range all {
-		if _, _, ok := find(i.Descriptors); ok {
-			found = append(found, i)
-		}
-	}
-	return found, nil
-}
 
 // A Notice tells that the card is still at work on a command.
 type Notice struct {
@@ -242,22 +140,40 @@ type Reader struct {
 
 	mu    sync.Mutex
 	seq   byte
+	slot  byte           // that the command at work is for
 	frame *secret.Buffer // the outgoing message: it may hold a PIN
 	in    []byte
-	conn  *Conn     // the powered card, if any
-	since time.Time // when the running command or APDU was sent
+	conns map[byte]*Conn // the powered cards, by slot
+	since time.Time      // when the running command or APDU was sent
 
-	cut    bool // the last command was given up before its answer
-	closed bool
+	cut     bool // the last command was given up before its answer
+	cutSlot byte
+	closed  bool
+	users   int // connections that a Host has given out; guarded by its lock
 }
 
-// Open claims a device's CCID interface and makes the Reader the device's owner:
+// Open claims a device's first CCID interface and makes the Reader the device's owner:
 // Close closes it, and so does a failing Open. usb.ErrBusy means that another
 // program (pcscd, scdaemon) holds it.
 func Open(dev usb.Device) (*Reader, error) {
 	desc, err := Describe(dev.Descriptors())
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return open(dev, desc.Interface)
+}
+
+// open is Open for one of its interfaces.
+func open(dev usb.Device, number byte) (*Reader, error) {
+	desc, err := Descriptor{}, ErrNoReader
+	for _, i := range interfaces(dev.Descriptors()) {
+		if i.Number == number {
+			desc, err = describe(i)
+		}
+	}
 	if err == nil {
-		err = dev.Claim(desc.Interface)
+		err = dev.Claim(number)
 	}
 	if err != nil {
 		dev.Close()
@@ -267,7 +183,7 @@ func Open(dev usb.Device) (*Reader, error) {
 }
 
 func newReader(dev usb.Device, desc Descriptor) *Reader {
-	return &Reader{dev: dev, desc: desc, frame: secret.New(desc.MaxMessage)}
+	return &Reader{dev: dev, desc: desc, frame: secret.New(desc.MaxMessage), conns: map[byte]*Conn{}}
 }
 
 // Descriptor returns the reader's description.
@@ -285,25 +201,31 @@ func (r *Reader) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	// A device that is gone has no card to power off.
+	// A device that is gone has no card to power off. The first slot may have been left on.
+	r.slot = 0
 	_ = r.powerOff(ctx)
+	for r.slot = range r.conns {
+		_ = r.powerOff(ctx)
+	}
 	r.closed = true
 	r.frame.Wipe()
 	secret.Zero(r.in) // may hold what a card has decrypted
 	return r.dev.Close()
 }
 
-// PowerOff takes the power from the card (CCID 1.1, 6.1.2) and ends its Conn.
+// PowerOff takes the power from the card in the first slot (CCID 1.1, 6.1.2) and ends its
+// Conn.
 func (r *Reader) PowerOff(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.slot = 0
 	return r.powerOff(ctx)
 }
 
 func (r *Reader) powerOff(ctx context.Context) error {
-	if r.conn != nil {
-		r.conn.dead = true
-		r.conn = nil
+	if c := r.conns[r.slot]; c != nil {
+		c.dead = true
+		delete(r.conns, r.slot)
 	}
 	if r.cut {
 		r.abort(ctx)
@@ -338,10 +260,12 @@ func (r *Reader) powerOff(ctx context.Context) error {
 // 6.1.13). Few readers can; the others refuse, which does no harm. A Nitrokey 3 can, and
 // would answer nothing more without it.
 func (r *Reader) abort(ctx context.Context) {
-	r.cut = false
+	slot := r.slot
+	r.cut, r.slot = false, r.cutSlot
+	defer func() { r.slot = slot }()
 	ctx, cancel := context.WithTimeout(ctx, abortTime)
 	defer cancel()
-	s := usb.Setup{RequestType: 0x21, Request: 1, Value: uint16(r.seq+1) << 8, Index: uint16(r.desc.Interface)}
+	s := usb.Setup{RequestType: 0x21, Request: 1, Value: uint16(r.seq+1)<<8 | uint16(r.slot), Index: uint16(r.desc.Interface)}
 	if _, err := r.dev.Control(ctx, s, nil); err != nil {
 		return
 	}
@@ -358,10 +282,11 @@ const (
 	CardAbsent   SlotState = 2
 )
 
-// Status asks for the state of the slot (CCID 1.1, 6.1.3).
+// Status asks for the state of the first slot (CCID 1.1, 6.1.3).
 func (r *Reader) Status(ctx context.Context) (SlotState, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.slot = 0
 	m, err := r.command(ctx, msgSlotStatus, [3]byte{}, nil, answerTime)
 	if errors.Is(err, ErrNoCard) {
 		return CardAbsent, nil
@@ -372,12 +297,15 @@ func (r *Reader) Status(ctx context.Context) (SlotState, error) {
 	return SlotState(m.status & 3), nil
 }
 
-// Connect powers the card on, cold, and returns the connection to it. An earlier
-// Conn ends.
-func (r *Reader) Connect(ctx context.Context) (*Conn, error) {
+// Connect powers the card in the first slot on, cold, and returns the connection to it. An
+// earlier Conn ends.
+func (r *Reader) Connect(ctx context.Context) (*Conn, error) { return r.ConnectSlot(ctx, 0) }
+
+// ConnectSlot is Connect for a slot up to the Descriptor's MaxSlot.
+func (r *Reader) ConnectSlot(ctx context.Context, slot byte) (*Conn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &Conn{r: r}
+	c := &Conn{r: r, slot: slot}
 	if err := r.connect(ctx, c); err != nil {
 		return nil, err
 	}
@@ -386,8 +314,9 @@ func (r *Reader) Connect(ctx context.Context) (*Conn, error) {
 
 // connect powers the card on and makes c its connection.
 func (r *Reader) connect(ctx context.Context, c *Conn) error {
-	if r.desc.Level() == Character {
-		return fmt.Errorf("%w: character level", ErrUnsupported)
+	r.slot = c.slot
+	if err := r.desc.Usable(); err != nil {
+		return err
 	}
 	if err := r.powerOff(ctx); err != nil {
 		return err
@@ -403,7 +332,7 @@ func (r *Reader) connect(ctx context.Context, c *Conn) error {
 		}
 	}
 	c.dead, c.why = false, nil
-	r.conn = c
+	r.conns[c.slot] = c
 	return nil
 }
 
@@ -459,7 +388,7 @@ func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, 
 	r.seq++
 	f := r.frame.Bytes()[:headerLen+len(data)]
 	defer secret.Zero(f)
-	f[0], f[5], f[6] = typ, 0, r.seq
+	f[0], f[5], f[6] = typ, r.slot, r.seq
 	binary.LittleEndian.PutUint32(f[1:], uint32(len(data)))
 	copy(f[7:], p[:])
 	copy(f[headerLen:], data)
@@ -467,7 +396,7 @@ func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, 
 	err := r.dev.BulkOut(wctx, r.desc.Out.Address, f)
 	cancel()
 	if err != nil {
-		r.cut = true
+		r.cut, r.cutSlot = true, r.slot
 		return message{}, tooSlow(ctx, err)
 	}
 	rctx := ctx
@@ -477,7 +406,7 @@ func (r *Reader) command(ctx context.Context, typ byte, p [3]byte, data []byte, 
 		defer cancel()
 	}
 	m, err := r.answer(rctx, typ)
-	r.cut = rctx.Err() != nil && err != nil
+	r.cut, r.cutSlot = rctx.Err() != nil && err != nil, r.slot
 	return m, tooSlow(ctx, err)
 }
 
@@ -491,9 +420,12 @@ func tooSlow(ctx context.Context, err error) error {
 
 // notify passes a notice on.
 func (r *Reader) notify(n Notice) {
+	n.Elapsed = time.Since(r.since)
 	if r.Notify != nil {
-		n.Elapsed = time.Since(r.since)
 		r.Notify(n)
+	}
+	if c := r.conns[r.slot]; c != nil && c.wait != nil && !n.Silent {
+		c.wait(n.Touch)
 	}
 }
 
@@ -504,7 +436,7 @@ func (r *Reader) answer(ctx context.Context, typ byte) (message, error) {
 		if err != nil {
 			return message{}, err
 		}
-		if b[5] != 0 || b[6] != r.seq {
+		if b[5] != r.slot || b[6] != r.seq {
 			continue // the late answer to a command that was given up
 		}
 		m := message{typ: b[0], status: b[7], code: b[8], chain: b[9], data: b[headerLen:]}

@@ -5,38 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"reown/internal/usb"
 )
 
 // A Conn is a powered card. It carries APDUs until it is closed, the Reader powers
 // the card off, or an exchange is cut off in the middle; PowerCycle revives it.
 type Conn struct {
 	r    *Reader
+	slot byte
 	atr  []byte
 	t1   *t1
 	dead bool
 	why  error // what ended the connection, if it was a failure
-	own  bool  // Close closes the Reader
-}
-
-// Connect opens the reader at i and powers its card on. Close undoes both.
-func Connect(ctx context.Context, bus usb.Bus, i usb.Info) (*Conn, error) {
-	dev, err := bus.Open(i)
-	if err != nil {
-		return nil, err
-	}
-	r, err := Open(dev)
-	if err != nil {
-		return nil, fmt.Errorf("opening the card reader %s: %w", i, err)
-	}
-	c, err := r.Connect(ctx)
-	if err != nil {
-		r.Close()
-		return nil, fmt.Errorf("connecting to the card in %s: %w", i, err)
-	}
-	c.own = true
-	return c, nil
+	host *Host // nil: somebody else owns the Reader
+	wait func(touch bool)
 }
 
 // ATR returns the card's answer to reset (ISO/IEC 7816-3:2006, 8.2).
@@ -54,14 +35,7 @@ func (c *Conn) ShortOnly() bool { return c.r.desc.Level() == ShortAPDU }
 func (c *Conn) SetWait(f func(touch bool)) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
-	c.r.Notify = nil
-	if f != nil {
-		c.r.Notify = func(n Notice) {
-			if !n.Silent {
-				f(n.Touch)
-			}
-		}
-	}
+	c.wait = f
 }
 
 // PowerCycle takes the card's power and gives it back, also after an exchange that
@@ -75,16 +49,22 @@ func (c *Conn) PowerCycle(ctx context.Context) error {
 // Close ends the connection: the card loses its power, and with it every PIN it
 // has been shown.
 func (c *Conn) Close() error {
-	if c.own {
-		return c.r.Close()
+	if c.host != nil {
+		return c.host.release(c)
 	}
+	return c.off()
+}
+
+// off takes the card's power, if it has any.
+func (c *Conn) off() error {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
-	if c.dead {
+	if c.dead || c.r.closed {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	c.r.slot = c.slot
 	return c.r.powerOff(ctx)
 }
 
@@ -116,7 +96,7 @@ func (c *Conn) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
 	if len(apdu) > max {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(apdu), max)
 	}
-	c.r.since = time.Now()
+	c.r.since, c.r.slot = time.Now(), c.slot
 	var out []byte
 	var err error
 	if c.t1 != nil {
@@ -217,8 +197,8 @@ func (c *Conn) startT1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !a.t1 || c.r.desc.Protocols&2 == 0 {
-		return fmt.Errorf("%w: no T=1", ErrUnsupported)
+	if !a.t1 {
+		return fmt.Errorf("%w: the card offers no T=1", ErrUnsupported)
 	}
 	speed := a.ta1
 	if c.r.desc.Features&featNegotiates == 0 {

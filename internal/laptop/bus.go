@@ -19,42 +19,42 @@ func CardBuses(spec string) ([]gpgcard.Bus, error) {
 	kind, socket, _ := strings.Cut(spec, ":")
 	switch kind {
 	case "auto":
-		return []gpgcard.Bus{pcsc.Bus{}, usbCards{usb.System()}}, nil
+		return []gpgcard.Bus{pcsc.Bus{}, onUSB(usb.System())}, nil
 	case "usb":
-		return []gpgcard.Bus{usbCards{usb.System()}}, nil
+		return []gpgcard.Bus{onUSB(usb.System())}, nil
 	case "pcsc":
 		return []gpgcard.Bus{pcsc.Bus{Socket: socket}}, nil
 	}
 	return nil, fmt.Errorf("a card is reached by auto, usb, pcsc or pcsc:SOCKET, not %q", spec)
 }
 
-// usbCards offers the CCID readers on a USB bus to gpgcard.
-type usbCards struct{ bus usb.Bus }
+// usbCards offers the slots of the CCID readers on a USB bus to gpgcard.
+type usbCards struct{ *ccid.Host }
+
+func onUSB(bus usb.Bus) usbCards { return usbCards{&ccid.Host{Bus: bus}} }
 
 func (u usbCards) Readers(context.Context) ([]gpgcard.Reader, error) {
-	found, err := ccid.Find(u.bus)
+	found, err := ccid.Places(u.Bus)
 	if err != nil {
 		return nil, err
 	}
 	var list []gpgcard.Reader
-	for _, i := range found {
-		list = append(list, gpgcard.Reader{Bus: "usb", Name: usbName(i), Present: true, VID: i.Descriptors.Vendor, PID: i.Descriptors.Product})
+	for _, p := range found {
+		list = append(list, gpgcard.Reader{Bus: "usb", Name: p.String(), Product: p.Product, Present: true, VID: p.Descriptors.Vendor, PID: p.Descriptors.Product})
 	}
 	return list, nil
 }
 
-func usbName(i usb.Info) string { return fmt.Sprintf("%d-%d", i.Bus, i.Address) }
-
 func (u usbCards) Connect(ctx context.Context, r gpgcard.Reader) (gpgcard.Link, error) {
-	found, err := ccid.Find(u.bus)
+	found, err := ccid.Places(u.Bus)
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range found {
-		if usbName(i) != r.Name {
+	for _, p := range found {
+		if p.String() != r.Name {
 			continue
 		}
-		conn, err := ccid.Connect(ctx, u.bus, i)
+		conn, err := u.Host.Connect(ctx, p)
 		if err != nil {
 			return nil, removed(err)
 		}

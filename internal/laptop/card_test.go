@@ -16,7 +16,7 @@ func TestAnEmptyCardReader(t *testing.T) {
 	reader := usbdev.New(usbdev.Pro, cardtest.New(cardtest.ZeitControl), nil)
 	reader.Eject()
 	bus := usbdev.NewBus(reader)
-	c := newCard(gpgcard.Selector{}, []gpgcard.Bus{usbCards{bus}})
+	c := newCard(gpgcard.Selector{}, []gpgcard.Bus{onUSB(bus)})
 	if _, err := c.Info(t.Context()); !errors.Is(err, wizard.ErrNoCard) {
 		t.Fatalf("nothing but the reader: %v", err)
 	}

@@ -143,7 +143,7 @@ func (k *kept) Replace(doc *secret.Buffer) (err error) {
 // transports puts a key on USB and behind pcscd.
 func transports(t *testing.T, u usbdev.Profile, card *cardtest.Card) map[string]gpgcard.Bus {
 	t.Helper()
-	all := map[string]gpgcard.Bus{"usb": usbCards{usbdev.NewBus(usbdev.New(u, card, nil))}}
+	all := map[string]gpgcard.Bus{"usb": onUSB(usbdev.NewBus(usbdev.New(u, card, nil)))}
 	if err := pcscdtest.Available(); err != nil {
 		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
 			t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"reown/internal/escape"
 )
 
 // Errors of transfers and claims.
@@ -70,11 +72,15 @@ type Device interface {
 type Info struct {
 	Bus, Address int    // as in /dev/bus/usb/BUS/ADDRESS; Address changes with every plugging
 	Serial       string // the device's own serial number string; may be empty
+	Product      string // its maker and name, as it says; may be empty
 	Descriptors  *Descriptors
 }
 
-// String returns BUS-ADDRESS and the ids, for messages.
+// String returns BUS-ADDRESS and the ids, and the name if there is one, for messages.
 func (i Info) String() string {
+	if i.Product != "" {
+		return fmt.Sprintf("%d-%d %04x:%04x (%s)", i.Bus, i.Address, i.Descriptors.Vendor, i.Descriptors.Product, escape.Text(i.Product))
+	}
 	return fmt.Sprintf("%d-%d %04x:%04x", i.Bus, i.Address, i.Descriptors.Vendor, i.Descriptors.Product)
 }
 

@@ -34,7 +34,7 @@ func (l *linux) Devices() ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	serials := l.serials()
+	named := l.strings()
 	var found []Info
 	for _, node := range nodes {
 		i := Info{}
@@ -48,7 +48,8 @@ func (l *linux) Devices() ([]Info, error) {
 		if i.Descriptors, err = ParseDescriptors(raw); err != nil {
 			continue
 		}
-		i.Serial = serials[[2]int{i.Bus, i.Address}]
+		text := named[[2]int{i.Bus, i.Address}]
+		i.Serial, i.Product = text[0], text[1]
 		found = append(found, i)
 	}
 	sort.Slice(found, func(a, b int) bool {
@@ -60,8 +61,8 @@ func (l *linux) Devices() ([]Info, error) {
 	return found, nil
 }
 
-// serials reads the serial number strings of all devices. sysfs may be absent.
-func (l *linux) serials() map[[2]int]string {
+// strings reads serial number and name of all devices. sysfs may be absent.
+func (l *linux) strings() map[[2]int][2]string {
 	read := func(dir, name string) string {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || len(b) > 4096 {
@@ -69,13 +70,13 @@ func (l *linux) serials() map[[2]int]string {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	m := map[[2]int]string{}
+	m := map[[2]int][2]string{}
 	dirs, _ := filepath.Glob(filepath.Join(l.sysfs, "*")) // only a bad pattern is an error
 	for _, dir := range dirs {
 		bus, err1 := strconv.Atoi(read(dir, "busnum"))
 		addr, err2 := strconv.Atoi(read(dir, "devnum"))
 		if err1 == nil && err2 == nil {
-			m[[2]int{bus, addr}] = read(dir, "serial")
+			m[[2]int{bus, addr}] = [2]string{read(dir, "serial"), strings.TrimSpace(read(dir, "manufacturer") + " " + read(dir, "product"))}
 		}
 	}
 	return m
