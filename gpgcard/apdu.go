@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"reown/internal/secret"
 )
@@ -54,6 +55,9 @@ const (
 	// maxLe is the most we ask for at once. A larger Le is refused by readers
 	// with small buffers, and no answer needs it.
 	maxLe = 2048
+	// commandTime is how long a card may work on one command: making an RSA key takes ten
+	// minutes on the slowest.
+	commandTime = 30 * time.Minute
 	// chunk is the length of one part of a chained command.
 	chunk = 254
 )
@@ -119,7 +123,12 @@ func (c *Card) do(ctx context.Context, cmd command) ([]byte, error) {
 
 // exchange sends one APDU and splits the status word off.
 func (c *Card) exchange(ctx context.Context, cmd command, apdu []byte) ([]byte, uint16, error) {
-	r, err := c.link.Transmit(ctx, apdu)
+	limited, cancel := context.WithTimeout(ctx, commandTime)
+	r, err := c.link.Transmit(limited, apdu)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = ErrUnanswered
+	}
+	cancel()
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", cmd.name, err)
 	}

@@ -20,6 +20,9 @@ var (
 	ErrBusy = errors.New("the reader is in use by another program")
 	// ErrRemoved says that the card or its reader went away.
 	ErrRemoved = errors.New("the card was removed")
+	// ErrUnanswered says that a card has not come to the end of a command in half an hour.
+	// Whether it has carried it out is not known.
+	ErrUnanswered = errors.New("the card has not answered for half an hour")
 	// ErrTerminated says that a factory reset was begun on the card and not ended;
 	// Reset finishes it.
 	ErrTerminated = errors.New("the card is in the middle of a factory reset")

@@ -19,7 +19,7 @@ type Selector struct {
 
 func (s Selector) matchesReader(r Reader) bool {
 	bus, name, named := strings.Cut(s.Reader, ":")
-	if s.Reader == "" || bus == r.Bus && (!named || name == r.Name) {
+	if s.Reader == "" || bus == r.Bus && (!named || name == r.Name || strings.HasPrefix(r.Name, name+".")) { // a slot of it
 		return true
 	}
 	return bus == r.Bus && r.Bus == "pcsc" && strings.Contains(strings.ToLower(r.Name), strings.ToLower(name))
@@ -98,7 +98,11 @@ func Open(ctx context.Context, sel Selector, buses ...Bus) (*Card, error) {
 		}
 		return true, nil
 	}, func(r Reader, err error) {
-		if !errors.Is(err, ErrNoApplet) {
+		switch {
+		case errors.Is(err, ErrNoApplet):
+		case r.Bus == "": // all of a bus
+			failed = errors.Join(failed, err)
+		default:
 			failed = errors.Join(failed, fmt.Errorf("%v: %w", r, err))
 		}
 	})
@@ -125,11 +129,11 @@ func Open(ctx context.Context, sel Selector, buses ...Bus) (*Card, error) {
 // the number of readers.
 func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep bool, err error), skip func(Reader, error)) (int, error) {
 	n := 0
-	for i, b := range buses {
+	for _, b := range buses {
 		readers, err := b.Readers(ctx)
 		if err != nil {
 			// The card may be on the other one.
-			skip(Reader{Bus: "bus", Name: fmt.Sprint(i + 1)}, err)
+			skip(Reader{}, err)
 			continue
 		}
 		for _, r := range readers {

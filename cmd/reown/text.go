@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"reflect"
 
 	"reown/internal/secret"
@@ -49,6 +50,8 @@ func texts() []errorText {
 var generalTexts = []errorText{
 	{err: context.Canceled, What: "The work was stopped before it was finished.", Data: "Nothing is lost; every step can be continued.", Do: "Run `reown resume`, or start the computer again and choose Continue.", Exit: exitStopped},
 	{err: secret.ErrTooLong, What: "A file or input that should hold a passphrase or PIN is too long.", Data: "Nothing was changed.", Do: "Check that you named the right file; a passphrase has at most 4096 bytes."},
+	{err: fs.ErrNotExist, What: "A file or device that is needed does not exist. The line above names it.", Data: stepData, Do: "Check the name, and that what it is on is mounted or plugged in."},
+	{err: fs.ErrPermission, What: "This program is not allowed to open a file or device. The line above names it.", Data: stepData, Do: "Run the command as root."},
 	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
 }
 

@@ -24,6 +24,8 @@ var hotpTexts = []errorText{
 	// ccid
 	{err: ccid.ErrNoReader, What: "This USB device has no smart card inside.", Data: nothingChanged, Do: "Plug in the security key that came with the computer."},
 	{err: ccid.ErrNoCard, What: "There is no card in the card reader.", Data: nothingChanged, Do: "Push the card in, with the chip first, and repeat the step."},
+	{err: ccid.ErrCharacters, What: "This card reader passes single characters, and wants a driver of its own. The line above names it.", Data: nothingChanged, Do: "Use another card reader, or reach this one through pcscd (`--card pcsc`) on a system that has its driver."},
+	{err: ccid.ErrT0, What: "This card reader speaks an older protocol (T=0) alone, which no OpenPGP card speaks. The line above names it.", Data: nothingChanged, Do: "Use another card reader, or a security key that is plugged in by itself."},
 	{err: ccid.ErrUnsupported, What: "This card reader, or this card, speaks a language that this program does not know.", Data: nothingChanged, Do: "Use another security key. Nitrokey, Librem Key and YubiKey work."},
 	{err: ccid.ErrNoAnswer, What: "The security key does not answer any more.", Data: "A step that was cut off in the middle is checked and finished when you repeat it.", Do: replug},
 	{err: ccid.ErrProtocol, What: "The security key sent something that makes no sense.", Data: "A step that was cut off in the middle is checked and finished when you repeat it.", Do: replug},

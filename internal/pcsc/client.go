@@ -18,6 +18,12 @@ const DefaultSocket = "/run/pcscd/pcscd.comm"
 // ErrNotRunning says that no pcscd listens on the socket.
 var ErrNotRunning = errors.New("pcscd is not running")
 
+// ErrNoSocket is ErrNotRunning where the socket that was named does not exist.
+var ErrNoSocket = fmt.Errorf("%w: no such socket", ErrNotRunning)
+
+// ErrDenied says that a pcscd is there, and does not let this user in.
+var ErrDenied = errors.New("no permission to use pcscd")
+
 // ErrProtocol says that the daemon answered something that is not its protocol.
 var ErrProtocol = errors.New("pcscd sent a malformed answer")
 
@@ -154,8 +160,12 @@ func (c *Client) connect(ctx context.Context, path string) error {
 				return err
 			}
 		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, os.ErrPermission):
-			return fmt.Errorf("%w: %s: %w", ErrNotRunning, path, err)
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+			return fmt.Errorf("%w: %s", ErrNoSocket, path)
+		case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTSOCK):
+			return fmt.Errorf("%w: nobody listens on %s", ErrNotRunning, path)
+		case errors.Is(err, os.ErrPermission):
+			return fmt.Errorf("%w: %s", ErrDenied, path)
 		default:
 			return fmt.Errorf("connecting to pcscd at %s: %w", path, err)
 		}
@@ -294,7 +304,7 @@ func (k *Card) Begin(ctx context.Context) error {
 
 // End ends the transaction and leaves the card as it is.
 func (k *Card) End(ctx context.Context) error {
-	return k.simple(ctx, cmdEnd, words(k.handle, leaveCard, 0))
+	return within(ctx, daemonTime, func(ctx context.Context) error { return k.simple(ctx, cmdEnd, words(k.handle, leaveCard, 0)) })
 }
 
 // Reconnect switches the card off and on.
@@ -303,7 +313,11 @@ func (k *Card) Reconnect(ctx context.Context, exclusive bool) error {
 	if exclusive {
 		share = shareExclu
 	}
-	r, err := k.c.call(ctx, cmdReconnect, words(k.handle, share, protoT0|protoT1, unpowerCard, 0, 0))
+	var r []byte
+	err := within(ctx, cardTime, func(ctx context.Context) (err error) {
+		r, err = k.c.call(ctx, cmdReconnect, words(k.handle, share, protoT0|protoT1, unpowerCard, 0, 0))
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -316,7 +330,9 @@ func (k *Card) Reconnect(ctx context.Context, exclusive bool) error {
 
 // Disconnect resets the card and gives it up.
 func (k *Card) Disconnect(ctx context.Context) error {
-	return k.simple(ctx, cmdDisconnect, words(k.handle, resetCard, 0))
+	return within(ctx, cardTime, func(ctx context.Context) error {
+		return k.simple(ctx, cmdDisconnect, words(k.handle, resetCard, 0))
+	})
 }
 
 func (k *Card) simple(ctx context.Context, cmd uint32, body []byte) error {

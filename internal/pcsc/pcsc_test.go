@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -146,5 +147,67 @@ func TestHung(t *testing.T) {
 		if _, err := talk(context.Background(), serve(t, all[:n], true)); !errors.Is(err, ErrHung) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestHungAtTheEnd: so is one that stops when the card is given back or switched off.
+func TestHungAtTheEnd(t *testing.T) {
+	d, k := daemonTime, cardTime
+	daemonTime, cardTime = 50*time.Millisecond, 50*time.Millisecond
+	defer func() { daemonTime, cardTime = d, k }()
+	path := serve(t, conversation()[:24+maxReaders*readerStateSz+152+8], true)
+	for name, f := range map[string]func(*Card) error{
+		"end":        func(k *Card) error { return k.End(t.Context()) },
+		"reconnect":  func(k *Card) error { return k.Reconnect(t.Context(), true) },
+		"disconnect": func(k *Card) error { return k.Disconnect(t.Context()) },
+	} {
+		c, err := Dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Readers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		card, err := c.Connect(t.Context(), "Reader 00 00", true)
+		if err == nil {
+			err = card.Begin(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f(card); !errors.Is(err, ErrHung) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestWhyThereIsNoDaemon: no such socket, nobody behind it, and no permission are three
+// things.
+func TestWhyThereIsNoDaemon(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, "dead")
+	ln, err := net.Listen("unix", dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	ln.Close()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{filepath.Join(dir, "none"): ErrNoSocket, dead: ErrNotRunning, file: ErrNotRunning} {
+		_, err := Dial(t.Context(), path)
+		if !errors.Is(err, want) || errors.Is(err, ErrNoSocket) != (want == ErrNoSocket) {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+		}
+	}
+	// Whoever has named a socket is told; the usual place may be empty.
+	if _, err := (Bus{Socket: dead}).Readers(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Error(err)
 	}
 }

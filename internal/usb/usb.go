@@ -68,6 +68,9 @@ type Device interface {
 	Close() error
 }
 
+// A Settler is a Bus that knows of devices which have just come.
+type Settler interface{ Settling() bool }
+
 // Info tells where a device is and what it is, without opening it.
 type Info struct {
 	Bus, Address int    // as in /dev/bus/usb/BUS/ADDRESS; Address changes with every plugging

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A Nitrokey Pro: HID on interface 0, CCID on interface 1.
@@ -162,4 +163,27 @@ func FuzzParseDescriptors(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSettling: something has come a moment ago, or nothing has.
+func TestSettling(t *testing.T) {
+	defer func(d time.Duration) { settleTime = d }(settleTime)
+	settleTime = time.Hour
+	dir := t.TempDir()
+	l := &linux{sysfs: dir, dev: dir}
+	if l.Settling() {
+		t.Error("an empty machine")
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "001"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "001", "002"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !l.Settling() {
+		t.Error("a node that has just been made")
+	}
+	if settleTime = 0; l.Settling() {
+		t.Error("one of long ago")
+	}
 }

@@ -61,6 +61,26 @@ func (l *linux) Devices() ([]Info, error) {
 	return found, nil
 }
 
+// Settling says that something was plugged in, or a host controller was found, a moment
+// ago: more may follow. The kernel makes a device's node when it has seen it.
+func (l *linux) Settling() bool {
+	nodes, _ := filepath.Glob(filepath.Join(l.dev, "[0-9][0-9][0-9]", "[0-9][0-9][0-9]")) // only a bad pattern is an error
+	now := time.Now()
+	for _, node := range nodes {
+		var st unix.Stat_t
+		if unix.Stat(node, &st) != nil {
+			continue
+		}
+		if age := now.Sub(time.Unix(st.Ctim.Unix())); age >= 0 && age < settleTime {
+			return true
+		}
+	}
+	return false
+}
+
+// settleTime is how long a key takes from its plug to its descriptors.
+var settleTime = 3 * time.Second
+
 // strings reads serial number and name of all devices. sysfs may be absent.
 func (l *linux) strings() map[[2]int][2]string {
 	read := func(dir, name string) string {
