@@ -16,42 +16,13 @@ import (
 // A real token is used only by who names its serial number, because everything on
 // it is destroyed:
 //
-//	go test ./gpgcard -run RealCard -wipe-card=000F:0012ABCD -record=testdata/apdu/nk3-1.8.0
+//	go test ./gpgcard -run RealCard -wipe-card=000F:0012ABCD -record=../testdata/apdu/nk3-1.8.0
 var (
 	wipeCard  = flag.String("wipe-card", "", "serial number of a real card to destroy and use in TestRealCard")
 	wipeAlg   = flag.String("wipe-algorithm", "", "algorithm for TestRealCard; the card's first choice otherwise")
 	record    = flag.String("record", "", "directory for a transcript of TestRealCard")
 	pcscdPath = flag.String("pcscd", "", "socket of the pcscd that has the real card")
 )
-
-// recorder writes each exchange of a bus's cards into a transcript. The PINs in it
-// are the factory's and this test's.
-type recorder struct {
-	gpgcard.Bus
-	out *strings.Builder
-}
-
-func (r recorder) Connect(ctx context.Context, rd gpgcard.Reader) (gpgcard.Link, error) {
-	l, err := r.Bus.Connect(ctx, rd)
-	if err != nil {
-		return nil, err
-	}
-	return recordedLink{l, r.out}, nil
-}
-
-type recordedLink struct {
-	gpgcard.Link
-	out *strings.Builder
-}
-
-func (l recordedLink) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
-	cmd := fmt.Sprintf("%x", apdu)
-	r, err := l.Link.Transmit(ctx, apdu)
-	if err == nil {
-		fmt.Fprintf(l.out, "> %s\n< %x\n", cmd, r)
-	}
-	return r, err
-}
 
 // TestRealCard takes a real token through the wizard's flow, judged by gpg, and
 // leaves it reset.
@@ -61,8 +32,7 @@ func TestRealCard(t *testing.T) {
 	}
 	ctx := context.Background()
 	var out strings.Builder
-	bus := recorder{pcsc.Bus{Socket: *pcscdPath}, &out}
-	c, err := gpgcard.Open(ctx, gpgcard.Selector{Serial: *wipeCard}, bus)
+	c, err := gpgcard.Open(ctx, gpgcard.Selector{Serial: *wipeCard}, gpgcard.Record(&out, pcsc.Bus{Socket: *pcscdPath})...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ type exchange struct{ cmd, resp []byte }
 // load reads a transcript: "> " command, "< " response, "#" comment.
 func load(t testing.TB, name string) *transcript {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "apdu", name))
+	f, err := os.Open(filepath.Join("..", "testdata", "apdu", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,15 @@ func TestCardCommands(t *testing.T) {
 		t.Fatalf("status:\n%s", out)
 	}
 	reown(exitUsage, on("reset")...)
-	reown(exitRefused, "reset", "--confirm", "card") // two cards, none chosen
+	if rec, err := os.ReadFile(p("rec")); err == nil || rec != nil {
+		t.Fatal("a recording that nobody asked for")
+	}
+	reown(0, on("status", "--record", p("rec"))...)
+	if rec, err := os.ReadFile(p("rec")); err != nil || !strings.Contains(string(rec), "\n> 00ca006e00\n< ") {
+		t.Fatalf("recorded %q, %v", rec, err)
+	}
+	reown(exitFailed, on("status", "--record", p("rec"))...) // it is there already
+	reown(exitRefused, "reset", "--confirm", "card")         // two cards, none chosen
 	reown(0, on("reset", "--confirm", "card")...)
 	reown(0, on("generate", "--algorithm", "rsa2048", "--name", "Jane Doe", "--email", "jane@example.org", "--created", "2026-11-20T10:00:00Z", "--output", p("cert.asc"), "--confirm", "card")...)
 	for range 2 {

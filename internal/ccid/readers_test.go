@@ -80,7 +80,7 @@ func TestPublicReaders(t *testing.T) {
 			refused++
 		}
 	}
-	if len(all) < 740 || refused == 0 || refused > 40 {
+	if len(all) != 745 || refused != 31 {
 		t.Errorf("%d readers, %d of them refused", len(all), refused)
 	}
 }

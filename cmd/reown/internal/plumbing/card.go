@@ -1,11 +1,13 @@
 package plumbing
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"reown/cmd/reown/internal/cli"
@@ -55,6 +57,7 @@ type cardFlags struct {
 	how      string
 	sel      gpgcard.Selector
 	lastTry  bool
+	record   string
 	json     bool
 	confirm  string
 	pin      string
@@ -82,6 +85,7 @@ func (f *cardFlags) bind(fs *flag.FlagSet) {
 	fs.StringVar(&f.sel.Reader, "reader", "", "R pcsc, pcsc:NAME, usb or usb:BUS-DEV")
 	fs.StringVar(&f.sel.Serial, "serial", "", "S the card's serial number, as status shows it")
 	fs.BoolVar(&f.lastTry, "last-try", false, "send a PIN although one mistake would block it")
+	fs.StringVar(&f.record, "record", "", "FILE write what the card was told and answered; no PIN and no secret key is in it")
 }
 
 func (f *cardFlags) withConfirm() *cardFlags {
@@ -143,10 +147,27 @@ func (f *cardFlags) confirmed() error {
 
 // with opens the chosen card for f.
 func (f *cardFlags) with(ctx context.Context, e *cli.Env, use func(*gpgcard.Card) error) error {
-	buses, err := CardBuses(f.how)
+	buses, done, err := f.buses()
 	if err != nil {
 		return err
 	}
+	return errors.Join(f.open(ctx, e, buses, use), done())
+}
+
+// buses are the ways to the cards, written down where that is asked for; done ends that.
+func (f *cardFlags) buses() (buses []gpgcard.Bus, done func() error, err error) {
+	if buses, err = CardBuses(f.how); err != nil || f.record == "" {
+		return buses, func() error { return nil }, err
+	}
+	out, err := os.OpenFile(f.record, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := bufio.NewWriter(out)
+	return gpgcard.Record(w, buses...), func() error { return errors.Join(w.Flush(), out.Close()) }, nil
+}
+
+func (f *cardFlags) open(ctx context.Context, e *cli.Env, buses []gpgcard.Bus, use func(*gpgcard.Card) error) error {
 	c, err := gpgcard.Open(ctx, f.sel, buses...)
 	if err != nil {
 		return err
@@ -184,10 +205,14 @@ func cardStatus(ctx context.Context, e *cli.Env, args []string) error {
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
-	buses, err := CardBuses(f.how)
+	buses, done, err := f.buses()
 	if err != nil {
 		return err
 	}
+	return errors.Join(f.status(ctx, e, buses), done())
+}
+
+func (f *cardFlags) status(ctx context.Context, e *cli.Env, buses []gpgcard.Bus) error {
 	found, err := gpgcard.List(ctx, buses...)
 	if err != nil {
 		return err
@@ -197,9 +222,16 @@ func cardStatus(ctx context.Context, e *cli.Env, args []string) error {
 		Error  string `json:"error"`
 	}
 	cards, failed := []gpgcard.Info{}, []failure{}
+	var causes []error
 	for _, x := range found {
+		if x.Err != nil && x.Reader.Bus == "" { // all of a bus
+			failed = append(failed, failure{"", x.Err.Error()})
+			causes = append(causes, x.Err)
+			continue
+		}
 		if x.Err != nil {
 			failed = append(failed, failure{x.Reader.String(), x.Err.Error()})
+			causes = append(causes, fmt.Errorf("%v: %w", x.Reader, x.Err))
 			continue
 		}
 		if !f.sel.Matches(x) {
@@ -226,11 +258,14 @@ func cardStatus(ctx context.Context, e *cli.Env, args []string) error {
 			Failures []failure      `json:"failures"`
 		}{cards, failed})
 	}
-	for _, x := range failed {
-		fmt.Fprintf(e.Stderr, "reown: %s: %s\n", x.Reader, x.Error)
-	}
-	if len(cards) == 0 {
+	switch {
+	case len(cards) == 0 && len(causes) > 0:
+		return errors.Join(causes...)
+	case len(cards) == 0:
 		return gpgcard.ErrNoCard
+	}
+	for _, x := range causes {
+		fmt.Fprintf(e.Stderr, "reown: %v\n", x)
 	}
 	for i, info := range cards {
 		if i > 0 {
