@@ -67,6 +67,16 @@ func Merge(rs ...Range) (out []Range) {
 	return out
 }
 
+// Within reports whether allowed has all bytes of rs.
+func Within(rs, allowed []Range) bool {
+	allowed = Merge(allowed...)
+	return !slices.ContainsFunc(rs, func(r Range) bool {
+		return !slices.ContainsFunc(allowed, func(a Range) bool {
+			return r.Offset >= a.Offset && r.Offset+r.Length <= a.Offset+a.Length
+		})
+	})
+}
+
 // isMedia reports whether a read failed for what is stored there and not for the device.
 func isMedia(err error) bool {
 	for _, e := range []error{unix.EIO, unix.ENODATA, unix.EILSEQ, unix.EREMOTEIO, unix.ETIMEDOUT} {

@@ -84,6 +84,9 @@ type Rekey struct {
 	Begun   bool   `json:"begun,omitempty"`   // the header has said so
 	Reached bool   `json:"reached,omitempty"` // wholly, and no longer otherwise
 	Trial          // of the passphrases that opened it before
+
+	Fill bool      `json:"fill,omitempty"` // what was never written is overwritten, too
+	Lost []Stretch `json:"lost,omitempty"` // could not be read, and the owner gave it up
 }
 
 // A Trial says when the passphrases of before were tried on a volume and opened nothing, and on which

@@ -107,6 +107,16 @@ func (c *Certificate) Text(l msg.Lang) string {
 	for _, t := range c.Trials {
 		digest(msg.PaperSlots.In(l, escape.Text(t.UUID)), t.Slots)
 	}
+	for _, v := range c.rekeyed() {
+		how := msg.PaperSkipped
+		if v.Fill {
+			how = msg.PaperFilled
+		}
+		para("  " + how.In(l, escape.Text(v.UUID)))
+		if v.Lost != nil {
+			para("  " + msg.PaperLost.In(l, escape.Text(v.UUID), size(v.Lost), where(v.Lost, len(v.Lost))))
+		}
+	}
 	if c.StorageRoot != "" {
 		digest(msg.PaperRoot.In(l), c.StorageRoot)
 	}
@@ -125,6 +135,19 @@ func (c *Certificate) Text(l msg.Lang) string {
 	line("  gpg --verify SIGNATURE TEXT")
 	para(msg.PaperFiles.In(l, c.Reference))
 	return b.String()
+}
+
+// rekeyed are the volumes that the run has re-encrypted.
+func (c *Certificate) rekeyed() (all []Rekey) {
+	if c.Run == nil {
+		return nil
+	}
+	for _, v := range c.Run.Volumes {
+		if v.Reached {
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 // checkNames are the checks in words.

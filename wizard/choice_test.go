@@ -95,7 +95,7 @@ func TestManyEntries(t *testing.T) {
 func TestLeaveOutABadDisk(t *testing.T) {
 	w := wizardtest.New()
 	w.AddDisk("22222222-bbbb", "S64DNL0U")
-	w.Disks[1].Old = true
+	w.Refuses = map[string]*wizard.Finding{"disk.1": {Kind: wizard.DiskRefuses, Args: []any{"/dev/nvme1n1p3", "sectors"}, Err: errors.New("sectors")}}
 	r := newReader(w)
 	r.Say = map[string]string{"problems": "leave-out"}
 	if err := wizardtest.Run(w, r, "en"); err != nil {

@@ -78,6 +78,7 @@ type facts struct {
 	sticks   []Stick
 	badStick error // why the stick that was chosen last cannot be used
 	rates    []int64
+	surveys  *surveys // of the disks; nil before they begin
 	touches  int
 	chip     FirmwareChange
 	job      *Job  // the work; nil before it begins
@@ -148,6 +149,7 @@ func (f *flow) run(ctx context.Context) error {
 	defer f.a.keys.Wipe()
 	defer f.wipe()
 	defer func() {
+		f.surveys.end()
 		f.a.draft.Wipe()
 		if f.job != nil {
 			f.job.copies.wipe()
@@ -205,6 +207,9 @@ func (f *flow) fire(on event) bool {
 
 // visit shows the page at hand, unless the way leads past it.
 func (f *flow) visit(ctx context.Context) error {
+	if f.at == pageKeyboard && f.surveys == nil { // now there are minutes to spare
+		f.surveys = survey(ctx, f.m.Disks)
+	}
 	forward := !f.back && (f.came == evAnswer || f.came == evPass || f.came == evKnown)
 	if forward && f.fire(evKnown) {
 		return nil
@@ -345,7 +350,8 @@ func (v *view) wrong(err error, m msg.M) error {
 // work does steps for as long as the table leads from one to the next.
 func (f *flow) work(ctx context.Context) error {
 	if f.job == nil {
-		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail}
+		f.surveys.end()
+		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail, surveys: f.surveys}
 		if c, err := f.s.Card(); err == nil {
 			f.job.Choice.Card = c.Serial
 		}

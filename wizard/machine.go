@@ -168,12 +168,13 @@ type Disk interface {
 	// written and checked, then every other keyslot is destroyed. It may be
 	// repeated with the same arguments wherever it was cut.
 	SetPassphrase(ctx context.Context, old, new *secret.Buffer) error
+	// Survey reads all data once, at low priority, and writes nothing. seen is told how far it is, in
+	// one goroutine.
+	Survey(ctx context.Context, seen func(DiskSurvey)) error
 	// Reencrypt puts the volume under a new volume key, in place: starts, or goes
 	// on where it was cut. It returns when all is done, or ctx.Err() at the next
-	// safe point after ctx ends. Progress counts bytes.
-	// begin, if it is not nil, is called before anything is written that begins, with the digest of
-	// the new key, and with what makes marks of it; an error of it ends the call.
-	Reencrypt(ctx context.Context, pass *secret.Buffer, begin Begin, progress Progress) error
+	// safe point after ctx ends, or an *UnreadError.
+	Reencrypt(ctx context.Context, pass *secret.Buffer, how Rekeying) error
 	// Mark tells volume keys apart without showing them: HMAC-SHA256 under the key that pass opens
 	// (while re-encrypting: the new one) of a salt of at least 16 bytes, in hex. It writes nothing.
 	Mark(ctx context.Context, pass *secret.Buffer, salt []byte) (string, error)

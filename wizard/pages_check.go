@@ -15,6 +15,7 @@ import (
 // lookCheck measures what takes time: how fast the disks are, what else changes in the chip.
 func lookCheck(f *flow, ctx context.Context) error {
 	f.rates, f.touches, f.chip = nil, 0, FirmwareChange{}
+	f.surveys.wait(ctx)
 	for _, d := range f.m.Disks {
 		rate, err := d.ReadRate(ctx)
 		if err != nil {
@@ -36,7 +37,26 @@ func lookCheck(f *flow, ctx context.Context) error {
 func drawCheck(v *view) (*ui.Page, error) {
 	want := v.serial()
 	in := &ui.Input{Key: "confirm", Label: v.typeLabel(want), Max: 16}
-	body, details := []ui.Block{ui.S(v.t(msg.CheckIntro)), ui.G()}, ""
+	p := &ui.Page{Preset: "start", Wait: v.t(msg.WaitMeasure), Body: v.checkBody(), Inputs: []*ui.Input{in},
+		Choices: []ui.Choice{{ID: "start", Label: v.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: v.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
+		Default: 1, Check: v.typed(in, want), Help: v.t(msg.CheckHelp), Details: v.chipDetails()}
+	if v.surveys.running() {
+		p.Live = v.checkBody
+	}
+	v.eachRekeyed(func(i int, _ DiskInfo) {
+		if len(p.Choices) == 2 {
+			p.Choices = append(p.Choices, v.fillChoice())
+		}
+		if len(v.surveys.unreadable(i)) > 0 {
+			p.Preset = "" // that they are lost is nothing to take for granted
+		}
+	})
+	return p, nil
+}
+
+// checkBody is the text of the last page.
+func (v *view) checkBody() []ui.Block {
+	body := []ui.Block{ui.S(v.t(msg.CheckIntro)), ui.G()}
 	if out := v.leftOut(); out != nil {
 		body = append(append([]ui.Block{ui.S(v.t(msg.DisksWhy))}, out...), ui.G())
 	}
@@ -63,7 +83,7 @@ func drawCheck(v *view) (*ui.Page, error) {
 				text = v.t(msg.CheckTouch, v.touches)
 			}
 		case ShowChip:
-			rows, details = v.chipRows(), v.chipDetails()
+			rows = v.chipRows()
 		}
 		body = append(append(body, ui.R(ui.NoMark, v.t(st.Title), text)), rows...)
 	}
@@ -71,15 +91,27 @@ func drawCheck(v *view) (*ui.Page, error) {
 	if v.sealsLater() {
 		body = append(body, ui.T(v.t(msg.CheckRestart)))
 	}
-	body = append(body, v.starts()...)
-	return &ui.Page{Preset: "start", Wait: v.t(msg.WaitMeasure), Body: body, Inputs: []*ui.Input{in},
-		Choices: []ui.Choice{{ID: "start", Label: v.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: v.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
-		Default: 1, Check: v.typed(in, want), Help: v.t(msg.CheckHelp), Details: details}, nil
+	return append(body, v.starts()...)
 }
 
-func tookCheck(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	if id == "start" {
+// fillChoice is to overwrite what was never written, or not to.
+func (v *view) fillChoice() ui.Choice {
+	label := msg.ButtonFill
+	if v.a.Fill {
+		label = msg.ButtonUnused
+	}
+	return ui.Choice{ID: "fill", Label: v.t(label), Letter: 'o'}
+}
+
+func tookCheck(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	switch id {
+	case "start":
+		f.a.Lost = map[string][]Stretch{}
+		f.eachRekeyed(func(i int, d DiskInfo) { f.a.Lost[d.UUID] = f.surveys.unreadable(i) })
 		return evAnswer, nil
+	case "fill":
+		f.a.Fill = !f.a.Fill
+		return evAgain, nil
 	}
 	return evAside, nil
 }
@@ -95,29 +127,59 @@ func (v *view) backupRows() []ui.Block {
 	return nil
 }
 
-// diskRows says of each disk how long it will take: everything is read and written
-// once, at best as fast as the disk reads now. Some write half as fast.
-func (v *view) diskRows() (rows []ui.Block) {
+// eachRekeyed calls f for the disks that will be re-encrypted.
+func (v *view) eachRekeyed(f func(i int, d DiskInfo)) {
 	disks, err := v.s.Disks()
 	if err != nil {
-		return nil // preflight says so
+		return // preflight says so
 	}
 	for i, d := range disks {
-		if v.skip(d.UUID) || v.s.rekeyed(d) {
-			continue
+		if !v.skip(d.UUID) && !v.s.rekeyed(d) {
+			f(i, d)
 		}
+	}
+}
+
+// diskRows says of each disk how long it will take, and what was found by reading it.
+func (v *view) diskRows() (rows []ui.Block) {
+	v.eachRekeyed(func(i int, d DiskInfo) {
+		s := v.surveys.of(i)
+		known := s
+		if s.Total == 0 {
+			known = DiskSurvey{Total: d.Size}
+		}
+		left := float64(d.Size-d.Done) / float64(max(1, d.Size))
+		span := func(fill bool) string { return v.span(time.Duration(left * float64(known.time(v.rates[i], fill)))) }
 		text := strings.TrimSpace(d.Model+" "+d.Serial) + ", " + msg.Bytes(d.Size).In(v.lang)
-		if rate := v.rates[i]; rate > 0 {
-			low := time.Duration(2 * float64(d.Size-d.Done) / float64(rate) * float64(time.Second))
-			if high := 3 * low / 2; high > 2*time.Minute {
-				text = v.t(msg.CheckTime, text, minutes(low, v.lang), minutes(high, v.lang))
-			} else {
-				text = v.t(msg.CheckSoon, text)
-			}
+		if v.rates[i] > 0 {
+			text = v.t(msg.CheckTime, text, span(v.a.Fill))
 		}
 		rows = append(rows, ui.R(ui.NoMark, " ", text))
-	}
+		switch empty := s.Read - s.Written; {
+		case !s.Complete():
+			rows = append(rows, ui.R(ui.NoMark, " ", v.t(msg.CheckLooked, percent(s.Read, s.Total))))
+		case empty < s.Total/20 || v.rates[i] == 0:
+		case v.a.Fill:
+			rows = append(rows, ui.R(ui.NoMark, " ", v.t(msg.CheckFilled, msg.Bytes(empty).In(v.lang), span(false))))
+		default:
+			rows = append(rows, ui.R(ui.NoMark, " ", v.t(msg.CheckSkipped, msg.Bytes(empty).In(v.lang), span(true))))
+		}
+		if len(s.Bad) > 0 {
+			rows = append(rows, ui.R(ui.Bad, " ", v.t(msg.CheckBad, size(s.Bad), where(s.Bad, 4))))
+		}
+		if d.Format == "LUKS1" {
+			rows = append(rows, ui.R(ui.NoMark, " ", v.t(msg.CheckConverts)))
+		}
+	})
 	return rows
+}
+
+// span is a time in words. It is at best as long as the disk reads now; some write half as fast.
+func (v *view) span(low time.Duration) string {
+	if high := 3 * low / 2; high > 2*time.Minute {
+		return v.t(msg.CheckSpan, minutes(low, v.lang), minutes(high, v.lang))
+	}
+	return v.t(msg.CheckSoon)
 }
 
 // starts says which system starts by default.

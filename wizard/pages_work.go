@@ -142,10 +142,17 @@ func drawFailed(v *view) (*ui.Page, error) {
 	if step := (*StepError)(nil); errors.As(v.cause, &step) && step.Step == stepBoot().ID {
 		p.Choices = append(p.Choices, v.otherEntry()...)
 	}
+	if bad := (*UnreadError)(nil); errors.As(v.cause, &bad) {
+		p.Choices = append(p.Choices, ui.Choice{ID: "lose", Label: v.t(msg.ButtonLose), Letter: 'g'})
+	}
 	return p, nil
 }
 
 func tookFailed(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	if bad := (*UnreadError)(nil); id == "lose" && errors.As(f.cause, &bad) {
+		f.job.giveUp(bad)
+		return evAnswer, nil
+	}
 	if ok, err := f.follow(f.stopped(), id); ok || err != nil {
 		return evAnswer, err
 	}

@@ -21,7 +21,6 @@ const (
 	CardOld       Kind = "card too old"     // its vendor
 	CardNoReset   Kind = "card no reset"    // its vendor
 	TokenNoLight  Kind = "token no light"   //
-	DiskFormat    Kind = "disk format"      // its path and format
 	DiskNoKeyslot Kind = "disk no keyslot"  // its path
 	LittleMemory  Kind = "little memory"    // MiB that are needed, MiB that are there
 	NoEntry       Kind = "no boot entry"    //
@@ -88,7 +87,6 @@ var kinds = map[Kind]struct {
 	CardOld:       {msg.ProblemCardOld, []Remedy{{OtherCard, msg.RemedyCardOld}}},
 	CardNoReset:   {msg.ProblemNoReset, []Remedy{{OtherCard, msg.RemedyCardOld}}},
 	TokenNoLight:  {msg.ProblemToken, []Remedy{{OtherCard, msg.RemedyToken}}},
-	DiskFormat:    {msg.ProblemFormat, []Remedy{{AskSeller, msg.RemedyFormat}, {LeaveOut, msg.RemedyLeaveOut}}},
 	DiskNoKeyslot: {msg.ProblemKeyslots, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	LittleMemory:  {msg.ProblemMemory, []Remedy{{AskSeller, msg.RemedyMemory}, {LeaveOut, msg.RemedyLeaveOut}}},
 	NoEntry:       {msg.ProblemEntries, []Remedy{{AskSeller, msg.RemedyEntries}}},

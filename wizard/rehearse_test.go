@@ -38,7 +38,6 @@ var problems = map[string]struct {
 	"card import":      {wizard.CardImport, errRefused, refuses("card", wizard.CardImport, "Gnuk")},
 	"token":            {wizard.TokenNoLight, wizard.ErrNoHOTP, func(w *wizardtest.World) { w.NoHOTP = true }},
 	"no keyslot":       {wizard.DiskNoKeyslot, nil, func(w *wizardtest.World) { w.Disks[0].Slots = nil }},
-	"old header":       {wizard.DiskFormat, nil, func(w *wizardtest.World) { w.Disks[0].Old = true }},
 	"memory":           {wizard.LittleMemory, nil, func(w *wizardtest.World) { w.Free = 1 << 20 }},
 	"failing chip":     {wizard.Unreadable, nil, func(w *wizardtest.World) { w.Full = true }},
 	"no entry":         {wizard.NoEntry, nil, func(w *wizardtest.World) { w.Suggested, w.SignedEntry = -1, -1 }},
@@ -226,7 +225,7 @@ func TestRehearsalOfChoices(t *testing.T) {
 	}
 	// A disk that is left out stands in nobody's way.
 	w.AddDisk("22222222-bbbb", "S64DNL0U")
-	w.Disks[1].Old = true
+	w.Disks[1].Slots = nil
 	err := wizard.RunStep(t.Context(), w.Machine(), "preflight", wizard.Choices{}, &wizard.Keys{}, nil)
 	var refused *wizard.PreflightError
 	if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Volume != "22222222-bbbb" || !refused.Problems[0].Offers(wizard.LeaveOut) {

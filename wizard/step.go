@@ -109,6 +109,7 @@ type Job struct {
 	// Touch announces that the security key must be touched, and how often in all; nil: to nobody.
 	Touch func(n, of int)
 
+	surveys  *surveys     // of the disks; nil: none
 	battery  bool         // the owner accepted to run on the battery
 	cert     *Certificate // made by the last step
 	handover lazy[Handover]
@@ -163,8 +164,11 @@ type Choices struct {
 	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
 	Entry     int      `json:"entry"`     // boot entry, from 1; 0 for the one to suggest
 	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
-	Backup    Backup   `json:"backup"`    // of the key
-	Stick     string   `json:"-"`         // ID of the stick that it goes to
+	Fill      bool     `json:"fill"`      // what was never written on a disk is overwritten, too
+	// Lost are parts of disks that cannot be read and that the owner gives up, by UUID.
+	Lost   map[string][]Stretch `json:"-"`
+	Backup Backup               `json:"backup"` // of the key
+	Stick  string               `json:"-"`      // ID of the stick that it goes to
 	// Card is the serial number of the card that the person was shown; "" for the one in the reader.
 	Card string `json:"-"`
 }

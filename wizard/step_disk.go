@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reown/internal/judge"
 	"reown/internal/secret"
@@ -75,9 +76,6 @@ func rehearseDisk(r *Rehearsal) {
 // disk rehearses one disk.
 func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 	n := len(r.found)
-	if d.Format != "LUKS2" && d.Format != "" {
-		r.add("format", DiskFormat, nil, d.Path, d.Format)
-	}
 	if d.Keyslots == 0 && !d.Reencrypting {
 		r.add("keyslots", DiskNoKeyslot, nil, d.Path)
 	}
@@ -116,6 +114,7 @@ func applyDisk(ctx context.Context, j *Job) error {
 	}
 	note := func() error { return j.note(ctx, cert, r) }
 	var work []DiskWork
+	told := false // of a choice that a run under way does not know yet
 	for i, d := range disks {
 		if !selected(r, d.UUID) {
 			continue
@@ -130,6 +129,8 @@ func applyDisk(ctx context.Context, j *Job) error {
 			}
 		}
 		v := r.rekey(d.UUID)
+		told = v.chose(j.Choice) && v.Begun || told
+		w.Fill, w.Lose, w.Survey = v.Fill, v.Lost, j.surveys.last(i)
 		if v.volume(d) != judge.VolumeUnderWay {
 			w.Before = func() error { return v.markOld(ctx, w.Disk, j.Secrets.Disk) }
 		}
@@ -149,7 +150,28 @@ func applyDisk(ctx context.Context, j *Job) error {
 		}
 		work = append(work, w)
 	}
+	if told {
+		if err := note(); err != nil {
+			return err
+		}
+	}
 	return j.OwnDisks(ctx, work)
+}
+
+// giveUp notes that the owner does without what cannot be read.
+func (j *Job) giveUp(bad *UnreadError) {
+	if j.Choice.Lost == nil {
+		j.Choice.Lost = map[string][]Stretch{}
+	}
+	j.Choice.Lost[bad.Volume] = merge(append(j.Choice.Lost[bad.Volume], bad.Bad...))
+}
+
+// chose takes over what was chosen in this start, and says whether it is new.
+func (v *Rekey) chose(c Choices) bool {
+	lost := merge(append(v.Lost, c.Lost[v.UUID]...))
+	changed := c.Fill && !v.Fill || !slices.Equal(lost, v.Lost)
+	v.Fill, v.Lost = v.Fill || c.Fill, lost
+	return changed
 }
 
 // markOld keeps the mark of the key of before.
@@ -171,6 +193,10 @@ type DiskWork struct {
 	// under way is this run's.
 	Old   *secret.Buffer
 	Rekey bool // it gets a volume key of its own
+	// Fill, Lose and Survey are as in Rekeying.
+	Fill   bool
+	Lose   []Stretch
+	Survey *DiskSurvey
 	// Before, Begin, Begun and Reached are told of the re-encryption to that key: while the disk is
 	// still closed, before anything is written, when the header says so, and when all is done.
 	// Each may be nil; all but the first must leave the disk alone.
@@ -202,7 +228,7 @@ func (j *Job) OwnDisks(ctx context.Context, work []DiskWork) error {
 			continue
 		}
 		if w.Info.Reencrypting {
-			if err := w.Disk.Reencrypt(ctx, w.Old, nil, show); err != nil {
+			if err := w.Disk.Reencrypt(ctx, w.Old, Rekeying{Progress: show, Lose: w.Lose, Survey: w.Survey}); err != nil {
 				return fmt.Errorf("finishing what was begun on %s: %w", w.Info.Path, err)
 			}
 		}
@@ -233,7 +259,8 @@ func (w *DiskWork) reencrypt(ctx context.Context, pass *secret.Buffer, show Prog
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	begun := w.Begun
-	err := w.Disk.Reencrypt(ctx, pass, w.Begin, func(done, of int64) {
+	how := Rekeying{Begin: w.Begin, Fill: w.Fill, Lose: w.Lose, Survey: w.Survey}
+	how.Progress = func(done, of int64) {
 		if begun != nil { // from here on the header of before, put back, would be an alarm
 			if err := begun(); err != nil {
 				stop(fmt.Errorf("noting that it has begun: %w", err))
@@ -241,7 +268,8 @@ func (w *DiskWork) reencrypt(ctx context.Context, pass *secret.Buffer, show Prog
 			begun = nil
 		}
 		show(done, of)
-	})
+	}
+	err := w.Disk.Reencrypt(ctx, pass, how)
 	switch cause := context.Cause(ctx); {
 	case err != nil && cause != nil && !errors.Is(cause, context.Canceled):
 		return cause

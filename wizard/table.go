@@ -184,6 +184,7 @@ func asides() []row {
 		{pageDisks, evJump, always, pageCurrent},
 		{pageBlocked, evJump, always, pageResume},
 		{pageCheck, evAside, always, pageChange},
+		{pageCheck, evAgain, always, pageCheck},
 		{pageChange, evBack, always, pageCheck},
 		{pageChange, evAside, always, pageEntry},
 		{pageProblems, evAside, always, pageEntry},

@@ -53,6 +53,8 @@ var wizardTexts = []errorText{
 	{err: answers.ErrCircle, What: "The answers lead back to the same question again and again.", Data: "Nothing was changed.", Do: "Look at the answer that the line above names.", Exit: exitNoAnswer},
 	{err: tui.ErrScreen, What: "The screen or terminal went away while the program ran.", Data: "Your files are intact; a step that was running is finished at the next start.", Do: "Start the computer again and choose Continue, or use `--ui line`."},
 
+	{typ: typeOf[*wizard.UnreadError](), What: "The disk can no longer read some of its own blocks; the line above says how many bytes of the decrypted disk, and where.", Data: "Nothing that can be read is lost, and nothing was written over these blocks. The re-encryption stands before them.", Do: "Without a backup, pause here and copy the disk first. To go on without exactly these bytes, which become zero, give up what cannot be read; `reown resume` asks again.", Exit: exitRefused},
+
 	// The step's own error has its own row; this is for those that have none.
 	{typ: typeOf[*wizard.StepError](), What: "A step failed; the line above says which, and why.", Data: stepData, Do: "Run `reown status` to see where it stands, and `reown resume` to go on."},
 }

@@ -127,10 +127,34 @@ func (d *disk) SetPassphrase(ctx context.Context, old, pass *secret.Buffer) erro
 	return d.with(ctx, false, func(v *luks.Volume) error { return v.SetPassphrase(ctx, old, pass) })
 }
 
-func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.Begin, progress wizard.Progress) error {
+func (d *disk) Survey(ctx context.Context, seen func(wizard.DiskSurvey)) error {
+	return d.with(ctx, true, func(v *luks.Volume) error {
+		_, err := v.Survey(ctx, func(s luks.Survey) {
+			seen(wizard.DiskSurvey{Total: s.Total, Read: s.Read, Written: s.Written, Bad: stretches(s.Bad), Private: &s})
+		})
+		return err
+	})
+}
+
+func stretches(rs []luks.Range) (out []wizard.Stretch) {
+	for _, r := range rs {
+		out = append(out, wizard.Stretch(r))
+	}
+	return out
+}
+
+func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, how wizard.Rekeying) error {
 	return d.with(ctx, false, func(v *luks.Volume) error {
-		o := luks.ReencryptOptions{Progress: progress}
-		if begin != nil {
+		o := luks.ReencryptOptions{Progress: how.Progress, Fill: how.Fill}
+		if how.Survey != nil {
+			o.Survey, _ = how.Survey.Private.(*luks.Survey)
+		}
+		var lose []luks.Range
+		for _, s := range how.Lose {
+			lose = append(lose, luks.Range(s))
+		}
+		o.Lose = func(bad []luks.Range) bool { return luks.Within(bad, lose) }
+		if begin := how.Begin; begin != nil {
 			o.Begin = func(digest string, mark func([]byte) (luks.Mark, error)) error {
 				return begin(digest, func(salt []byte) (string, error) {
 					m, err := mark(salt)
@@ -139,6 +163,9 @@ func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.
 			}
 		}
 		if err := v.Reencrypt(ctx, pass, o); err != nil {
+			if bad := (*luks.BadSectorsError)(nil); errors.As(err, &bad) {
+				return &wizard.UnreadError{Volume: v.Info().UUID, Bad: stretches(bad.Ranges), Err: err}
+			}
 			return err
 		}
 		// What keyslots held that are gone, whoever removed them.

@@ -143,8 +143,6 @@ var en = table{
 	ProblemCardOld:  "This security key (%s) can make none of the keys that are needed.",
 	ProblemNoReset:  "This security key (%s) has no factory reset.",
 	RemedyCardOld:   "Use another security key.",
-	ProblemFormat:   "%s is of the old kind %s, which cannot be re-encrypted safely.",
-	RemedyFormat:    "Ask the seller, or convert it with cryptsetup first.",
 	ProblemKeyslots: "Nothing can open %s: it has no keyslot.",
 	RemedyKeyslots:  "Stop here and ask the seller.",
 	ProblemMemory:   "Opening the disk needs %d MiB of memory; %d MiB are free.",
@@ -262,8 +260,8 @@ var en = table{
 
 	// Check and change.
 	CheckIntro:     "Check, then start. After this the seller's access ends and cannot come back.",
-	CheckSoon:      "%s: some minutes at most",
-	CheckTime:      "%s: %s to %s",
+	CheckSoon:      "some minutes at most",
+	CheckTime:      "%s: %s",
 	CheckRecorded:  "Your secrets are on your paper; they have been typed back.",
 	CheckPower:     "A power failure is safe, except in the seconds when the firmware chip is written. If it happens, switch on and choose Continue.",
 	CheckRestart:   "The phone code comes after a restart: in this start the TPM cannot be told what the next one will measure.",
@@ -629,4 +627,17 @@ var en = table{
 	ErrorPausedData: "Your files are intact; everything goes on where it stopped.",
 	ErrorPowerCut:   "The computer must not run on its battery now.",
 	ErrorScreen:     "The screen or terminal went away while the program ran.",
+
+	ButtonUnused:  "Skip unused",
+	ButtonFill:    "Fill unused",
+	ButtonLose:    "Give up what cannot be read",
+	CheckSpan:     "%s to %s",
+	CheckLooked:   "%d%% of it looked at so far. What is unused takes less time; wait, or go on.",
+	CheckSkipped:  "%s were never written and are left alone. With them: %s.",
+	CheckFilled:   "%s were never written and are overwritten, too. Without them: %s.",
+	CheckBad:      "%d bytes cannot be read and will be lost. OFFSET+LENGTH in the decrypted disk: %s",
+	CheckConverts: "Its header is of the old kind LUKS1 and becomes LUKS2.",
+	PaperSkipped:  "Volume %s: re-encrypted; what was never written is as it was.",
+	PaperFilled:   "Volume %s: re-encrypted, with what was never written.",
+	PaperLost:     "Volume %s: %d bytes could not be read and were given up. OFFSET+LENGTH in the decrypted disk: %s",
 }

@@ -147,8 +147,6 @@ const (
 	ProblemCardOld
 	ProblemNoReset
 	RemedyCardOld
-	ProblemFormat
-	RemedyFormat
 	ProblemKeyslots
 	RemedyKeyslots
 	ProblemMemory
@@ -634,5 +632,18 @@ const (
 	ErrorPowerCut
 	ErrorScreen
 
+	// What was never written on a disk, and what cannot be read.
+	ButtonFill
+	ButtonUnused
+	ButtonLose
+	CheckSpan
+	CheckLooked
+	CheckSkipped
+	CheckFilled
+	CheckBad
+	CheckConverts
+	PaperSkipped
+	PaperFilled
+	PaperLost
 	count
 )

@@ -2,6 +2,7 @@ package wizardtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -52,7 +53,12 @@ func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
 	return nil
 }
 
-func (d disk) Rehearse(context.Context, bool) ([]*wizard.Finding, error) { return d.refusal("disk") }
+func (d disk) Rehearse(context.Context, bool) ([]*wizard.Finding, error) {
+	if found, err := d.refusal(fmt.Sprint("disk.", d.i)); len(found) > 0 || err != nil {
+		return found, err
+	}
+	return d.refusal("disk")
+}
 
 func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
 	d.mu.Lock()
@@ -98,7 +104,37 @@ func (d disk) Mark(_ context.Context, pass *secret.Buffer, salt []byte) (string,
 	return hash("mark", v.Key, string(salt)), d.read()
 }
 
-func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.Begin, progress wizard.Progress) error {
+// Survey says at once what there is.
+func (d disk) Survey(ctx context.Context, seen func(wizard.DiskSurvey)) error {
+	d.mu.Lock()
+	v := *d.v()
+	d.mu.Unlock()
+	all := len(v.Chunks)
+	n := all
+	if v.Seen > 0 {
+		n = v.Seen
+	}
+	s := wizard.DiskSurvey{Total: int64(all) * GB, Read: int64(n) * GB, Written: int64(min(n, all-v.Empty)) * GB}
+	if !v.Hidden {
+		s.Bad = v.bad()
+	}
+	seen(s)
+	if v.Seen > 0 {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+// bad is what cannot be read: a sector in the middle of a chunk.
+func (v *Volume) bad() []wizard.Stretch {
+	if v.Bad == 0 {
+		return nil
+	}
+	return []wizard.Stretch{{Offset: int64(v.Bad-1)*GB + 4096, Length: 512}}
+}
+
+func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, how wizard.Rekeying) error {
+	begin, progress := how.Begin, how.Progress
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.v()
@@ -123,6 +159,9 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.B
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if v.Done == v.Bad-1 && !slices.Equal(how.Lose, v.bad()) {
+			return &wizard.UnreadError{Volume: v.UUID, Bad: v.bad(), Err: errors.New("wizardtest: a sector cannot be read")}
+		}
 		if err := d.write("disk.chunk", func() {
 			v.Garbage = v.Garbage || v.Chunks[v.Done] != v.Key
 			v.Chunks[v.Done] = v.NewKey
@@ -137,5 +176,8 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, begin wizard.B
 			d.mu.Lock()
 		}
 	}
-	return d.write("disk.end", func() { v.Key, v.NewKey, v.DUK = v.NewKey, "", "" })
+	return d.write("disk.end", func() {
+		v.Old, v.Filled = false, how.Fill
+		v.Key, v.NewKey, v.DUK = v.NewKey, "", ""
+	})
 }

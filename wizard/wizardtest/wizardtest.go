@@ -103,7 +103,7 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
-	// Refuses is what a device (card, disk, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
+	// Refuses is what a device (card, disk, disk.NUMBER, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
 	Refuses map[string]*wizard.Finding
 
 	PowerState wizard.Power
@@ -142,7 +142,12 @@ type Volume struct {
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
 	Done         int
-	Old          bool // its header is of the first version
+	Old          bool // its header is of the first version; a re-encryption makes it the second
+	Empty        int  // chunks at the end that were never written
+	Filled       bool // they were overwritten
+	Bad          int  // the chunk that cannot be read, from 1; 0: none
+	Hidden       bool // from a survey
+	Seen         int  // chunks that a survey comes to before it hangs; 0: all
 }
 
 // Sealed is the object in the TPM.

@@ -40,19 +40,7 @@ func loseFlag(s string) (func([]luks.Range) bool, error) {
 		}
 		allowed = append(allowed, r)
 	}
-	allowed = luks.Merge(allowed...)
-	return func(bad []luks.Range) bool {
-		for _, b := range bad {
-			in := false
-			for _, a := range allowed {
-				in = in || b.Offset >= a.Offset && b.Offset+b.Length <= a.Offset+a.Length
-			}
-			if !in {
-				return false
-			}
-		}
-		return true
-	}, nil
+	return func(bad []luks.Range) bool { return luks.Within(bad, allowed) }, nil
 }
 
 // printResult says what a run did with the data of a device.
