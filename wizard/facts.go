@@ -133,6 +133,8 @@ func (s *Snapshot) noted(t *TPMInfo, disks []DiskInfo, f *past) {
 	case !r.here(t, disks):
 		f.Receipt = judge.ReceiptForeign
 		return
+	case r.Releasing:
+		f.Receipt = judge.ReceiptReleasing
 	case s.here != nil && slices.Equal(file, s.here):
 		f.Receipt = judge.ReceiptHere
 	case r.Closing:

@@ -1,6 +1,9 @@
 package wizard
 
 import (
+	"encoding/json"
+	"errors"
+
 	"context"
 	"slices"
 )
@@ -28,4 +31,36 @@ func Promised(ctx context.Context, m *Machine) ([]string, error) {
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
+}
+
+// SpareOf is the serial number of the second security key that an owner has filled, by the receipt or the
+// certificate in /boot; "": none is named. Anybody can write such a name: it may only make somebody ask.
+func SpareOf(ctx context.Context, m *Machine) (string, error) {
+	for _, name := range []string{hintReceipt, hintCertificate} {
+		file, err := m.Boot.ReadHint(ctx, name)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		var c struct {
+			Spare string   `json:"spare"`
+			Run   *Receipt `json:"run"`
+		}
+		if name == hintReceipt {
+			if file, _, err = splitSigned(file); err != nil {
+				continue
+			}
+		}
+		if json.Unmarshal(file, &c) != nil {
+			continue
+		}
+		if c.Run != nil && c.Run.Spare != "" {
+			return c.Run.Spare, nil
+		}
+		if c.Spare != "" {
+			return c.Spare, nil
+		}
+	}
+	return "", nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"reown/internal/secret"
 )
@@ -15,13 +16,14 @@ import (
 // "already done" from "not yet": a value that differs from the one before, or
 // equals the one that was reached.
 type Receipt struct {
-	Type      string   `json:"type"`              // receiptType
-	Run       string   `json:"run"`               // 32 hex digits that the run has chosen for itself
-	Number    uint32   `json:"number,omitempty"`  // of the signature under this, as the card counts; 0: it does not count
-	Card      string   `json:"card"`              // serial number of that card
-	Closing   bool     `json:"closing,omitempty"` // the last one: nothing is owed any more but to remove the trigger
-	EK        string   `json:"ek,omitempty"`      // SHA-256 of the TPM's endorsement key
-	Disks     []string `json:"disks"`             // UUIDs of all containers that were there
+	Type      string   `json:"type"`                // receiptType
+	Run       string   `json:"run"`                 // 32 hex digits that the run has chosen for itself
+	Number    uint32   `json:"number,omitempty"`    // of the signature under this, as the card counts; 0: it does not count
+	Card      string   `json:"card"`                // serial number of that card
+	Closing   bool     `json:"closing,omitempty"`   // the last one: nothing is owed any more but to remove the trigger
+	Releasing bool     `json:"releasing,omitempty"` // of no run: the owner is giving the laptop up
+	EK        string   `json:"ek,omitempty"`        // SHA-256 of the TPM's endorsement key
+	Disks     []string `json:"disks"`               // UUIDs of all containers that were there
 	Started   string   `json:"started"`
 	Language  string   `json:"language,omitempty"`
 	Layout    string   `json:"layout,omitempty"`
@@ -66,6 +68,39 @@ func splitSigned(file []byte) (doc, sig []byte, err error) {
 		return nil, nil, fmt.Errorf("the file is no signed document of ours")
 	}
 	return file[:i+1], file[i+1:], nil
+}
+
+// NoteRelease says in the receipt that the owner gives the laptop up, in the place of whatever run it
+// was of. By the card's count it is the newest; it counts once the TPM is clear. It names no TPM, whose
+// keys go, but the disks.
+func NoteRelease(ctx context.Context, m *Machine, cert []byte, userPIN *secret.Buffer) error {
+	r := &Receipt{Run: newRun(), Releasing: true, Started: m.Platform.Now().UTC().Format(time.RFC3339)}
+	for _, d := range m.Disks {
+		i, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		r.Disks = append(r.Disks, i.UUID)
+	}
+	if err := m.Boot.WriteHint(ctx, hintCert, cert); err != nil {
+		return fmt.Errorf("storing the certificate: %w", err)
+	}
+	_, err := writeReceipt(ctx, m, cert, userPIN, r)
+	return err
+}
+
+// Forget removes from /boot what a run of another owner has left there, before the first thing is made
+// somebody else's: a receipt must not outlive what it is about.
+func Forget(ctx context.Context, m *Machine) error {
+	for _, name := range []string{hintReceipt, hintCertificate, hintCertificate + ".asc", hintText, hintText + ".asc", hintCert} {
+		if _, err := m.Boot.ReadHint(ctx, name); errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err := m.Boot.RemoveHint(ctx, name); err != nil {
+			return fmt.Errorf("removing what an earlier owner has left: %w", err)
+		}
+	}
+	return nil
 }
 
 // readReceipt reads the receipt of a run that is under way.

@@ -35,6 +35,9 @@ func (r *run) whose(ctx context.Context) (judge.Card, error) {
 			return judge.CardSigner, nil
 		}
 	}
+	if b := r.o.Buyer; b != nil && slices.ContainsFunc(r.card.Fingerprints[:], b.cert.Holds) {
+		return judge.CardSigner, nil
+	}
 	fw, err := r.m.Firmware.Info(ctx)
 	if err != nil {
 		return judge.CardUnknown, err
@@ -47,7 +50,10 @@ func (r *run) whose(ctx context.Context) (judge.Card, error) {
 		}
 		keys = append(slices.Clone(keys), all...)
 	}
-	if holds(r.card, keys) {
+	// The spare of an owner has the same keys, and was not sent with the laptop.
+	if spare, err := wizard.SpareOf(ctx, r.m.Machine); err != nil {
+		return judge.CardUnknown, err
+	} else if holds(r.card, keys) && (spare == "" || spare != r.card.Serial) {
 		return judge.CardSeller, nil
 	}
 	return judge.CardElsewhere, nil
@@ -64,6 +70,8 @@ func (r *run) disposable(ctx context.Context) error {
 	switch {
 	case c.Disposable(tail):
 		return nil
+	case c == judge.CardSigner && r.o.Buyer != nil && slices.ContainsFunc(r.card.Fingerprints[:], r.o.Buyer.cert.Holds):
+		return fmt.Errorf("%w: the security key %s is the buyer's own", ErrCardElsewhere, r.card.Serial)
 	case c == judge.CardSigner:
 		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, r.card.Serial)
 	}

@@ -22,6 +22,7 @@ var ErrBuyer = errors.New("the buyer's certificate cannot be used")
 // A Buyer can be written to.
 type Buyer struct {
 	Fingerprint string // of the primary key, upper-case hexadecimal
+	cert        *gpgcard.Cert
 	entity      *openpgp.Entity
 }
 
@@ -43,7 +44,7 @@ func ParseBuyer(cert []byte, now time.Time) (*Buyer, error) {
 	if _, ok := e.EncryptionKey(now); !ok {
 		return nil, fmt.Errorf("%w: it has no valid encryption key", ErrBuyer)
 	}
-	return &Buyer{c.Fingerprint(), e}, nil
+	return &Buyer{c.Fingerprint(), c, e}, nil
 }
 
 // Encrypt makes an armoured OpenPGP message (RFC 9580, 10.3: signed, then encrypted,

@@ -329,6 +329,9 @@ func (r *run) makeKeys(ctx context.Context) error {
 	if err := r.permitted(ctx); err != nil {
 		return err
 	}
+	if err := wizard.Forget(ctx, r.m.Machine); err != nil {
+		return err
+	}
 	cert, info, err := r.job.MakeCard(ctx, r.card.Serial, nil)
 	if err != nil {
 		return err

@@ -35,7 +35,11 @@ type shop struct {
 	own       map[string][]byte // certificates of shops, by fingerprint
 }
 
-func newShop() *shop { return &shop{World: wizardtest.New(), notes: true} }
+func newShop() *shop {
+	s := &shop{World: wizardtest.New(), notes: true}
+	s.Shop = true
+	return s
+}
 
 // write is a write to /boot, with a point before and after it as the model has.
 func (s *shop) write(op string, change func()) error {

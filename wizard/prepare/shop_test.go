@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"reown/gpgcard"
 	"reown/internal/handover"
 	"reown/wizard"
 	"reown/wizard/wizardtest"
@@ -145,6 +147,35 @@ func (p manyKeys) Keys(cert []byte) ([]string, error) {
 	return append(all, p.also), err
 }
 
+// TestSpareAndNotes: the spare of the laptop's last owner has the laptop's own keys, and is erased only
+// after its number was typed. What that owner's run has left in /boot goes before anything else does.
+func TestSpareAndNotes(t *testing.T) {
+	for _, typed := range []bool{false, true} {
+		s := newShop()
+		o := s.options(t)
+		own := *o.Order
+		o.Order, own.Card = &own, ""
+		s.Hints["kexec_reown.certificate.json"] = []byte(`{"run":{"spare":"` + s.Serial + `"}}`)
+		s.Hints["kexec_reown.receipt"] = []byte("of a run")
+		if typed {
+			o.CardTail = s.Serial[len(s.Serial)-4:]
+		}
+		first := ""
+		s.Fault = func(op string) error {
+			if first == "" && (strings.HasPrefix(op, "card.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "tpm.")) {
+				if first = op; s.Hints["kexec_reown.certificate.json"] != nil || s.Hints["kexec_reown.receipt"] != nil {
+					t.Errorf("the notes are there at %s", op)
+				}
+			}
+			return nil
+		}
+		_, err := Run(t.Context(), s.machine(), o)
+		if typed && err != nil || !typed && (!errors.Is(err, ErrCardElsewhere) || len(s.Ops) > 0) || typed != (first != "") {
+			t.Errorf("typed %v: %v, first %q", typed, err, first)
+		}
+	}
+}
+
 // TestWhoseCard: no card is erased that is the shop's own by any slot and any key of his
 // certificate, nor one that works for something else until its number was typed; what /boot says
 // about that counts for nothing.
@@ -171,10 +202,22 @@ func TestWhoseCard(t *testing.T) {
 		change func(*shop, *Options)
 		want   error
 	}{
-		"not typed":           {func(*shop, *Options) {}, ErrCardElsewhere},
-		"wrongly typed":       {func(_ *shop, o *Options) { o.CardTail = "0000" }, ErrCardElsewhere},
-		"notes in /boot":      {func(s *shop, _ *Options) { forged(s) }, ErrCardElsewhere},
-		"typed":               {func(s *shop, o *Options) { o.CardTail = strings.ToLower(s.Serial[len(s.Serial)-4:]) }, nil},
+		"not typed":      {func(*shop, *Options) {}, ErrCardElsewhere},
+		"wrongly typed":  {func(_ *shop, o *Options) { o.CardTail = "0000" }, ErrCardElsewhere},
+		"notes in /boot": {func(s *shop, _ *Options) { forged(s) }, ErrCardElsewhere},
+		"typed":          {func(s *shop, o *Options) { o.CardTail = strings.ToLower(s.Serial[len(s.Serial)-4:]) }, nil},
+		"the buyer's own": {func(s *shop, o *Options) {
+			set, err := gpgcard.NewKeySet(gpgcard.Curve25519, gpgcard.Identity{Name: "Ada"}, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer set.Wipe()
+			if o.Buyer, err = ParseBuyer(set.Cert().Bytes(), time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)); err != nil {
+				t.Fatal(err)
+			}
+			o.Order.Buyer, s.Fprs[2] = o.Buyer.Fingerprint, set.Cert().Keys()[1].Fingerprint
+			o.CardTail = s.Serial[len(s.Serial)-4:] // not even then
+		}, ErrCardElsewhere},
 		"stands in the order": {func(s *shop, o *Options) { o.Order.Card = strings.ToUpper(s.Serial) }, nil},
 	} {
 		s := newShop()

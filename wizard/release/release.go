@@ -184,8 +184,9 @@ func Run(ctx context.Context, m *Machine, o Options) (*Record, error) {
 	// No journal: nothing of the owner's stays in /boot, and the record says what was done.
 	q := wizard.Sequence{Hold: m.Boot.Hold, Tasks: []wizard.Task{
 		{ID: "preflight", Looks: true, Do: r.preflight},
+		{ID: "note", Do: r.note},
+		{ID: "tpm", Do: r.tpm}, // first, so that no anchor of the owner's says anything else
 		{ID: "disk", Do: r.disks},
-		{ID: "tpm", Do: r.tpm},
 		{ID: "firmware", Do: r.firmware},
 		{ID: "boot", Do: m.Boot.Clean},
 		{ID: "record", Do: r.record},
@@ -363,6 +364,14 @@ func (r *run) trusted(ctx context.Context, signing string) ([]byte, error) {
 	}
 	r.early, r.owner = true, keys[0]
 	return cert, nil
+}
+
+// note says what is done before the first thing is erased.
+func (r *run) note(ctx context.Context) error {
+	if r.cert == nil { // nothing of it can be signed, or nothing is left to do
+		return nil
+	}
+	return wizard.NoteRelease(ctx, r.m.Whole, r.cert, r.o.PIN)
 }
 
 func (r *run) disks(ctx context.Context) error {

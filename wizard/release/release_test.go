@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/wizardtest"
@@ -85,7 +86,7 @@ type fakeTPM struct {
 }
 
 func (t fakeTPM) Clear(context.Context) error {
-	return t.write("tpm.clear", func() { t.Owner, t.Primary, t.Sealed = "", "", nil })
+	return t.write("tpm.clear", func() { t.Owner, t.Primary, t.Sealed, t.Area = "", "", nil, wizardtest.Area{} })
 }
 
 func (t fakeTPM) Info(context.Context) (wizard.TPMInfo, error) {
@@ -128,10 +129,10 @@ func (f fakeFirmware) IsClean(context.Context) (bool, error) { return f.ROM[0] =
 type fakeBoot struct{ *laptop }
 
 func (b fakeBoot) Clean(context.Context) error {
-	return b.write("boot.clean", func() { b.Oem, b.Set = false, wizardtest.BootSet{} })
+	return b.write("boot.clean", func() { b.Oem, b.Set = false, wizardtest.BootSet{}; clear(b.Hints) })
 }
 func (b fakeBoot) IsClean(context.Context) (bool, error) {
-	return !b.Oem && b.Set == wizardtest.BootSet{}, nil
+	return !b.Oem && b.Set == wizardtest.BootSet{} && len(b.Hints) == 0, nil
 }
 func (b fakeBoot) Hold() (release func() error) { return b.World.Machine().Boot.Hold() }
 func (b fakeBoot) Publish(_ context.Context, name string, data []byte) error {
@@ -190,6 +191,34 @@ func TestCutAnywhere(t *testing.T) {
 			t.Fatalf("after a cut at %d: %v", n, err)
 		}
 		l.check(t, rec)
+	}
+}
+
+// Before the first thing is erased the card has signed that the laptop is being given up, and the first
+// that goes is the TPM, with the area that says that a run is over: after a cut at any point until /boot
+// is clean, the next start knows it.
+func TestReleasingIsKnown(t *testing.T) {
+	known := 0
+	for n := 0; ; n++ {
+		l := newLaptop()
+		l.Seller, l.Oem = wizard.Handover{}, false // a laptop that has its owner
+		l.Set.Oem = false
+		l.Area = wizardtest.Area{Anchor: wizard.Anchor{State: wizard.AnchorClosed}, Owner: l.Owner}
+		l.Hints["kexec_reown.receipt"] = []byte("of some run")
+		l.Cut(n)
+		if _, err := Run(t.Context(), l.machine(), options(t, wizardtest.SellerPIN)); err == nil {
+			break
+		}
+		l.Reboot()
+		erased := l.Owner == "" || len(l.Disks[0].Slots) == 0 || l.ROM[0] == nil
+		if phase := wizard.Judge(t.Context(), l.World.Machine()).Phase; len(l.Hints) > 0 && (phase == judge.Releasing) != erased {
+			t.Errorf("cut at %d, after %v: %v", n, l.ops, phase)
+		} else if phase == judge.Releasing {
+			known++
+		}
+	}
+	if known < 6 {
+		t.Errorf("known after %d of the cuts", known)
 	}
 }
 

@@ -95,6 +95,7 @@ type World struct {
 	Change                 wizard.FirmwareChange
 	Files                  string  // what stands for the files in /boot
 	Set                    BootSet // what the firmware uses
+	Shop                   bool    // the seller is at work: he signs what he likes, also after the flash
 	Stage                  *BootSet
 	SignedSets             []BootSet // that any card has signed in this laptop
 	Oem                    bool
