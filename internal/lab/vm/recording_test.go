@@ -295,6 +295,9 @@ func (r *recording) points(n int, rnd *rand.Rand) []point {
 	for _, list := range byStep {
 		rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}
+	if n < len(steps) { // a sample
+		rnd.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	}
 	var out []point
 	if r.torn != nil {
 		out = append(out, point{r.torn, r.torn.requests, Kept})

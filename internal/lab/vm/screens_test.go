@@ -46,8 +46,8 @@ var displays = []display{
 //
 //	REOWN_SOAK=1 go test ./internal/lab/vm -run Screens -update
 //
-// By default it goes to the last question, on one display; a soak takes all, and goes on to
-// the end on the first.
+// By default it looks at the first pages, on one display; a soak takes all displays to the
+// last question, and the first to the end.
 func TestScreens(t *testing.T) {
 	list := displays
 	if os.Getenv("REOWN_SOAK") == "" {
@@ -74,7 +74,7 @@ func testScreens(t *testing.T, d display) {
 		s.dir = screensDir
 	}
 	p := &buyer.Person{T: m, Seller: l.Seller, Serial: "0001", Paper: map[string]string{}, See: s.look, Log: t.Logf}
-	end := "check"
+	end := "current"
 	if os.Getenv("REOWN_SOAK") != "" {
 		end = "run"
 		if d.keep == "all" {

@@ -143,6 +143,9 @@ func (p *person) takeOwnership() *lab.Buyer {
 // too, is searched for every secret of the run. Then the installed system starts with
 // the disk unlock key, and asks nothing.
 func TestTypedAtTheConsole(t *testing.T) {
+	if os.Getenv("REOWN_SOAK") == "" {
+		t.Skip("a whole run more, which TestReownedInVM does without a keyboard: REOWN_SOAK=1")
+	}
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 30*time.Minute)
 	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, HoldAtReset: true, Script: learnScript + "reown wizard " + Flags})
