@@ -8,15 +8,13 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // frame is what a slim program's traceback has in place of a file and line.
 var frame = regexp.MustCompile(`^\t\?:0 \+0x([0-9a-f]+)`)
 
-// called is the line before it: a function, with its arguments.
-var called = regexp.MustCompile(`^(?:created by )?(.+?)(?:\([^()]*\))?(?: in goroutine \d+)?$`)
-
-// lines copies a traceback and puts in the lines that the program's full build knows.
+// lines copies a traceback and puts in the names and lines that the program's full build knows.
 func lines(full string, in io.Reader, out io.Writer) error {
 	e, err := elf.Open(full)
 	if err != nil {
@@ -35,22 +33,28 @@ func lines(full string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	name := ""
+	name := "" // the line before, which names a function
 	for s := bufio.NewScanner(in); s.Scan(); {
 		line := s.Text()
 		if m := frame.FindStringSubmatch(line); m != nil {
 			off, err := strconv.ParseUint(m[1], 16, 64)
-			if f := tab.LookupFunc(name); err == nil && f != nil && off > 0 {
-				// The call is before the address that it returns to.
-				file, no, _ := tab.PCToLine(f.Entry + off - 1)
+			// The call is before the address that it returns to.
+			if file, no, f := tab.PCToLine(text.Addr + off - 1); err == nil && f != nil && off > 0 {
 				line = fmt.Sprintf("\t%s:%d +0x%x", file, no, off)
+				name = strings.Replace(name, nameless, f.Name, 1)
 			}
 		}
-		name = ""
-		if m := called.FindStringSubmatch(line); m != nil {
-			name = m[1]
+		if name != "" {
+			fmt.Fprintln(out, name)
+		}
+		if name = ""; strings.Contains(line, nameless) {
+			name = line
+			continue
 		}
 		fmt.Fprintln(out, line)
+	}
+	if name != "" {
+		fmt.Fprintln(out, name)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
-// Slim takes out of a linked Go program what only a traceback's lines need: file names,
-// line numbers, and the values of arguments; and the build ID. A traceback still names each function and the
-// distance from its entry. "slim lines" finds the lines again, with the program from before.
+// Slim takes out of a linked Go program what only a traceback's lines need: names of functions and
+// files, line numbers, and the values of arguments; and the build ID. A traceback then has the distance of
+// each call from the beginning of the code (patches/std/traceback.patch). "slim lines" finds names and lines
+// again, with the program from before.
 //
 // Nothing moves: what nothing refers to any more becomes zeros, which cost nothing once
 // packed. What the runtime itself reads at run time (stack frames, pointer maps, bounds, points
@@ -19,7 +20,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // The pclntab of Go 1.20 and later (internal/abi/symtab.go, runtime/symtab.go).
@@ -35,6 +38,14 @@ const (
 	// Fields of runtime.moduledata.
 	modText, modGofunc, modEpclntab = 176, 320, 328
 )
+
+// nameless is what every function is called whose name nobody asks for: a method's, since the runtime
+// looks for the parts of one where a value's method is called through a nil pointer.
+const nameless = "reown.(*code).at"
+
+// Names with these beginnings decide something in the runtime: whether a goroutine is the system's, and
+// where reflection's stubs have their arguments.
+var keptNames = []string{"runtime.", "internal/runtime/", "reflect.makeFuncStub", "reflect.methodValueCall"}
 
 var errLayout = errors.New("this is not the layout that this program knows")
 
@@ -142,6 +153,9 @@ func slim(file []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := t.forgetNames(); err != nil {
+		return err
+	}
 	pcs, data := pool{0: true}, pool{}
 	err = t.each(func(f, pcdata, funcdata []byte) error {
 		pcs.add(le.Uint32(f[16:]), true)      // pcsp
@@ -181,6 +195,45 @@ func slim(file []byte) error {
 		return err
 	}
 	return data.clear(t.gofunc)
+}
+
+// forgetNames gives all functions one name, but those that the runtime knows by theirs.
+func (t *table) forgetNames() error {
+	names := t.pcln[t.names:t.cus]
+	gone := map[uint32]int{} // where a name begins, and its length
+	var users [][]byte
+	err := t.each(func(f, _, _ []byte) error {
+		at := le.Uint32(f[4:])
+		if int(at) >= len(names) {
+			return errLayout
+		}
+		n := bytes.IndexByte(names[at:], 0)
+		if n < 0 {
+			return errLayout
+		}
+		if name := string(names[at:][:n]); !slices.ContainsFunc(keptNames, func(k string) bool { return strings.HasPrefix(name, k) }) {
+			gone[at], users = n, append(users, f[4:8])
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	place, found := uint32(0), false
+	for at, n := range gone {
+		clear(names[at:][:n])
+		if at > 0 && n >= len(nameless) && (!found || at < place) { // 0: it has none
+			place, found = at, true
+		}
+	}
+	if !found {
+		return errLayout
+	}
+	copy(names[place:], nameless)
+	for _, u := range users {
+		le.PutUint32(u, place)
+	}
+	return nil
 }
 
 // clearBuildIDs takes out the sums by which the go tool knows what it need not link again:
