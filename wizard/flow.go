@@ -85,6 +85,7 @@ type facts struct {
 	plug     place // the page that a step waits for
 	later    bool  // a step needs another start
 	cause    error // why the work stopped
+	off      bool  // the computer is to be switched off
 }
 
 // A view is what a page is drawn from. Drawing changes nothing but temp.
@@ -260,7 +261,14 @@ func (f *flow) ask(ctx context.Context, p *ui.Page) (string, error) {
 		p.Title = f.t(msg.Title)
 	}
 	if f.job == nil && !f.resuming() {
-		p.Step, p.Steps = number(f.at)
+		p.Step, p.Steps = f.number()
+	}
+	switch {
+	case p.NoLeave || f.at == pageFailed || f.at == pageTampering:
+	case f.job != nil || f.resuming():
+		p.Leaving = f.t(msg.LeaveBegun)
+	case f.noted():
+		p.Leaving = f.t(msg.LeaveNoted)
 	}
 	if check := p.Check; check != nil {
 		p.Check = func(ctx context.Context) error { return f.told(check(ctx)) }
@@ -269,6 +277,28 @@ func (f *flow) ask(ctx context.Context, p *ui.Page) (string, error) {
 		f.drawn(p)
 	}
 	return f.u.Ask(ctx, p)
+}
+
+// number is which of how many chapters the page at hand belongs to, of those that this machine has.
+func (v *view) number() (n, of int) {
+	n, of = number(v.at)
+	if disks, _ := number(pageDisks); n > 0 && len(v.m.Disks) < 2 {
+		if of--; n >= disks {
+			n--
+		}
+	}
+	return n, of
+}
+
+// noted says that something may stand on paper or in the phone that would not count any more.
+func (v *view) noted() bool {
+	k := &v.a.keys
+	for _, b := range []*secret.Buffer{k.Disk, k.DUK, k.User, k.Admin, k.Backup, k.Owner, k.OTP} {
+		if b != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // told is what a page says of an error.
@@ -410,6 +440,11 @@ func (f *flow) ending(ctx context.Context) error {
 		endFailed: f.cause}[f.at]
 	switch f.at {
 	case endLeft, endPaused:
+		if f.off && f.o.Restart {
+			if err := errors.Join(f.m.Platform.WipeSecrets(), f.m.Platform.PowerOff(ctx)); err != nil {
+				return fmt.Errorf("%w: %w", how, err)
+			}
+		}
 		if f.excuse != nil {
 			return fmt.Errorf("%w: %w", how, f.excuse)
 		}

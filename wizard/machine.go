@@ -533,4 +533,6 @@ type Platform interface {
 	WipeSecrets() error
 	// Restart syncs and restarts the computer; it returns only on failure.
 	Restart(ctx context.Context) error
+	// PowerOff syncs and switches the computer off; it returns only on failure.
+	PowerOff(ctx context.Context) error
 }

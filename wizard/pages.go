@@ -69,7 +69,7 @@ func makePages() map[place]page {
 		pagePlugStick: {unnumbered, stays, lookSticks, drawPlugStick, tookPlugStick},
 		pageSpare:     {unnumbered, stays, nil, drawSpare, tookSpare},
 		pageFailed:    {unnumbered, stays, lookFailed, drawFailed, tookFailed},
-		pagePaused:    {unnumbered, stays, nil, drawPaused, nil},
+		pagePaused:    {unnumbered, stays, nil, drawPaused, tookPaused},
 		pageRestart:   {unnumbered, stays, lookOver, drawRestart, nil},
 		pageDone:      {unnumbered, stays, lookOver, drawDone, tookDone},
 		pageCopy:      {unnumbered, stays, lookSticks, drawCopy, tookCopy},

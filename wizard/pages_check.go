@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -196,7 +197,8 @@ func lookBoot(f *flow, _ context.Context) (err error) {
 }
 
 // changes are the answers that can be changed on the last page, by the names of the choices.
-var changes = map[string]place{"who": pageSecrets, "name": pageIdentity, "keyboard": pageKeyboard, "backup": pageBackup, "disks": pageDisks}
+var changes = map[string]place{"who": pageSecrets, "name": pageIdentity, "keyboard": pageKeyboard, "backup": pageBackup, "disks": pageDisks,
+	"duk": pageDUK, "phone": pageTOTP}
 
 // drawChange asks which answer to change.
 func drawChange(v *view) (*ui.Page, error) {
@@ -205,6 +207,12 @@ func drawChange(v *view) (*ui.Page, error) {
 		{ID: "keyboard", Label: v.t(msg.ChangeKeyboard), Letter: 'k'}, {ID: "backup", Label: v.t(msg.ChangeBackup), Letter: 'u'}}}
 	if len(v.m.Disks) > 1 {
 		p.Choices = append(p.Choices, ui.Choice{ID: "disks", Label: v.t(msg.ChangeDisks), Letter: 'd'})
+	}
+	if v.canAskDUK() && !errors.Is(v.dukErr, ErrLeftToFirmware) {
+		p.Choices = append(p.Choices, ui.Choice{ID: "duk", Label: v.t(msg.ChangeDUK), Letter: 't'})
+	}
+	if v.asksTOTP() {
+		p.Choices = append(p.Choices, ui.Choice{ID: "phone", Label: v.t(msg.ChangePhone), Letter: 'p'})
 	}
 	if len(v.boot.Entries) > 1 {
 		p.Choices = append(p.Choices, ui.Choice{ID: "entry", Label: v.t(msg.ChangeEntry), Letter: 'b'})

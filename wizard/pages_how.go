@@ -204,11 +204,11 @@ func drawIdentity(v *view) (*ui.Page, error) {
 		Choices: []ui.Choice{v.button()}, Check: func(context.Context) error {
 			i := identity(name, mail)
 			if strings.ContainsAny(i.Name, "<>@()\\\"") {
-				return ui.Problem(v.t(msg.NameBad))
+				return ui.At(name, v.t(msg.NameBad))
 			}
 			e := i.Email
 			if e != "" && (strings.Count(e, "@") != 1 || strings.HasPrefix(e, "@") || strings.HasSuffix(e, "@") || strings.ContainsAny(e, "<>() \\\"")) {
-				return ui.Problem(v.t(msg.EmailBad))
+				return ui.At(mail, v.t(msg.EmailBad))
 			}
 			return nil
 		}}, nil

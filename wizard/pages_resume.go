@@ -80,7 +80,9 @@ func drawResume(v *view) (*ui.Page, error) {
 	}
 	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Choices: v.just(msg.ButtonContinue)}
 	if v.code != nil {
-		p.Live = func() []ui.Block { return append(slices.Clone(body), v.digits(v.code)) }
+		p.Live = func() []ui.Block {
+			return append(slices.Clone(body), v.digits(v.code, msg.ResumeCodeLabel, msg.ResumeCode))
+		}
 	}
 	switch v.s.Past().Ring {
 	case judge.RingHalf, judge.RingOwner: // while the chip is half written, it keeps its key

@@ -3,6 +3,8 @@ package wizard
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -26,11 +28,24 @@ func drawPaper(id string) drawFunc {
 		in := &ui.Input{Key: "secret." + id, Label: v.t(msg.PaperLabel), Secret: v.newInput(), Max: k.max}
 		body := []ui.Block{ui.S(v.t(msg.PaperAsk, v.t(k.name))), ui.T(v.t(k.when))}
 		if c, err := v.s.Card(); err == nil && (k.bit == NeedUser || k.bit == NeedAdmin) {
-			n := c.Tries[pinOf(k)]
-			body = append(body, ui.R(ui.Note, v.t(msg.ItemCard), v.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
-			if n == 1 {
-				body = append(body, ui.S(v.t(msg.LastTry)))
+			var left atomic.Int32 // the check and the drawing are not of one goroutine
+			left.Store(int32(c.Tries[pinOf(k)]))
+			live := func() []ui.Block {
+				n := int(left.Load())
+				b := append(slices.Clone(body), ui.R(ui.Note, v.t(msg.ItemCard), v.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
+				if n == 1 {
+					b = append(b, ui.S(v.t(msg.LastTry)))
+				}
+				return b
 			}
+			return &ui.Page{Preset: ui.Continue, Live: live, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
+				Check: func(ctx context.Context) error {
+					err := v.checkPaper(ctx, k, in.Secret)
+					if now, infoErr := v.m.Card.Info(ctx); err != nil && infoErr == nil {
+						left.Store(int32(now.Tries[pinOf(k)]))
+					}
+					return err
+				}}, nil
 		}
 		return &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
 			Check: func(ctx context.Context) error { return v.checkPaper(ctx, k, in.Secret) }}, nil
@@ -97,12 +112,16 @@ func drawChoose(id string) drawFunc {
 		in := &ui.Input{Key: "secret." + id, Label: v.t(k.name), Secret: v.newInput(), Max: k.max, Twice: true}
 		p := &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Help: v.t(msg.ChooseHelp),
 			Body: []ui.Block{ui.S(v.t(msg.ChooseAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.ChooseLength, k.min, k.max)), ui.T(v.t(msg.ChooseLayout))}}
-		if v.resuming() && k.bit == NeedDisk {
-			p.Body = append(p.Body, ui.T(v.t(msg.RecordEarly)))
+		if v.resuming() {
+			p.Body = append(p.Body, ui.T(v.older(k)))
 		}
+		in.Gauge = func(typed []byte) string { return v.t(msg.ChooseStrength, strength(typed), k.enough()) }
 		p.Check = func(context.Context) error {
 			if n := in.Secret.Len(); n < k.min || n > k.max {
 				return ui.Problem(v.t(msg.ChooseLength, k.min, k.max))
+			}
+			if bits := strength(in.Secret.Bytes()); bits < k.enough() {
+				return ui.Problem(v.t(msg.ChooseWeak, bits, k.enough()))
 			}
 			for _, old := range v.a.keys.Current {
 				if k.bit == NeedDisk && old.Equal(in.Secret) {
@@ -189,6 +208,14 @@ func (f *flow) fresh(k kind) {
 	f.keep(k, makeSecret(k))
 }
 
+// older says what becomes of one on an older paper of an interrupted run.
+func (v *view) older(k kind) string {
+	if k.bit == NeedDisk {
+		return v.t(msg.RecordEarly)
+	}
+	return v.t(msg.RecordVoid, v.t(k.name))
+}
+
 // drawRecord shows a made secret and has it typed back from paper.
 func drawRecord(id string) drawFunc {
 	return func(v *view) (*ui.Page, error) {
@@ -204,14 +231,21 @@ func drawRecord(id string) drawFunc {
 			body = append(body, ui.G(), ui.Block{Kind: ui.Words, Secret: s, Hide: true}, ui.G())
 		}
 		body = append(body, ui.T(v.t(msg.RecordHow)), ui.T(v.t(msg.RecordKeys, k.words*words.Bits)))
-		if v.resuming() && k.bit == NeedDisk {
-			body = append(body, ui.T(v.t(msg.RecordEarly)))
+		if v.resuming() {
+			body = append(body, ui.T(v.older(k)))
+		}
+		qr, hide := msg.ButtonQR, msg.ButtonHide
+		switch v.a.shown {
+		case asQR:
+			qr = msg.ButtonWords
+		case hidden:
+			hide = msg.ButtonShow
 		}
 		return &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Help: v.t(msg.RecordHelp),
 			Made: []ui.Named{{Key: "secret." + id, Secret: s}},
 			Auto: func() error { fill(in.Secret, s); return nil },
 			Choices: []ui.Choice{v.button(), {ID: "other", Label: v.t(msg.ButtonAnother), Key: 5, Letter: 'o'},
-				{ID: asQR, Label: v.t(msg.ButtonQR), Key: 6, Letter: 'q'}, {ID: hidden, Label: v.t(msg.ButtonHide), Key: 7, Letter: 'h'}},
+				{ID: asQR, Label: v.t(qr), Key: 6, Letter: 'q'}, {ID: hidden, Label: v.t(hide), Key: 7, Letter: 'h'}},
 			Check: func(context.Context) error {
 				if w := words.FirstWrong(in.Secret.Bytes(), s.Bytes()); w > 0 {
 					return ui.Problem(v.t(msg.RecordWrong, w))
@@ -251,26 +285,30 @@ func lookTOTP(f *flow, _ context.Context) error {
 // has it and that both clocks agree.
 func drawTOTP(v *view) (*ui.Page, error) {
 	key := v.a.keys.OTP
-	uri, err := otp.URI(v.m.Platform.Board(), key)
+	account := v.m.Platform.Now().UTC().Format("2006-01-02")
+	uri, err := otp.Named("reown", v.m.Platform.Board()+" "+account, key)
 	if err != nil {
 		return nil, err
 	}
 	v.hold(uri)
 	code := v.hold(otp.Base32Groups(key))
 	in := &ui.Input{Key: "totp", Label: v.t(msg.TOTPLabel), Digits: true, Max: 8}
-	shown := ui.Block{Kind: ui.QR, Secret: uri}
+	shown, other := ui.Block{Kind: ui.QR, Secret: uri}, msg.ButtonLetters
 	if v.a.shown == asLetters {
-		shown = ui.Block{Kind: ui.Code, Secret: code}
+		shown, other = ui.Block{Kind: ui.Code, Secret: code}, msg.ButtonQR
 	}
-	return &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Help: v.t(msg.TOTPHelp),
-		Body: []ui.Block{ui.S(v.t(msg.TOTPAsk)), shown, ui.T(v.t(msg.TOTPWhy))},
+	body := []ui.Block{ui.S(v.t(msg.TOTPAsk)), shown, ui.T(v.t(msg.TOTPWhy))}
+	if v.resuming() {
+		body = append(body, ui.T(v.t(msg.TOTPVoid, account)))
+	}
+	return &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Help: v.t(msg.TOTPHelp), Body: body,
 		Made: []ui.Named{{Key: "totp", Secret: code}},
 		Auto: func() error {
 			c, err := otp.TOTP(key, v.m.Platform.Now())
 			in.Value = c.String()
 			return err
 		},
-		Choices: []ui.Choice{v.button(), {ID: asLetters, Label: v.t(msg.ButtonLetters), Key: 6, Letter: 'l'},
+		Choices: []ui.Choice{v.button(), {ID: asLetters, Label: v.t(other), Key: 6, Letter: 'l'},
 			{ID: "clock", Label: v.t(msg.ButtonClock), Key: 4, Letter: 'c'}},
 		Check: func(context.Context) error { return v.sixDigits(in.Value) }}, nil
 }

@@ -67,7 +67,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 		b = append(b, ui.G())
 		switch {
 		case v.code != nil:
-			b = append(b, v.digits(v.code))
+			b = append(b, v.digits(v.code, msg.VerifyCodeLabel, msg.VerifyCode))
 		case v.changed:
 			b = append(b, ui.R(ui.Bad, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyNoCode)))
 		default:
@@ -159,14 +159,14 @@ func (v *view) detail(i CheckItem) string {
 }
 
 // digits is the line with the six digits that the phone must show as well.
-func (v *view) digits(key *secret.Buffer) ui.Block {
+func (v *view) digits(key *secret.Buffer, label, text msg.M) ui.Block {
 	now := v.m.Platform.Now()
 	c, err := otp.TOTP(key, now)
 	if err != nil {
-		return ui.R(ui.Note, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyNoCode))
+		return ui.R(ui.Note, v.t(label), v.t(msg.VerifyNoCode))
 	}
 	d := c.String()
-	return ui.R(ui.Unsure, v.t(msg.VerifyCodeLabel), v.t(msg.VerifyCode, d[:3]+" "+d[3:], int(otp.Remaining(now).Seconds())))
+	return ui.R(ui.Unsure, v.t(label), v.t(text, d[:3]+" "+d[3:], int(otp.Remaining(now).Seconds())))
 }
 
 // details are all values that were compared.

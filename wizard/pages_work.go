@@ -165,7 +165,18 @@ func tookFailed(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 	return evStop, nil
 }
 
-func drawPaused(v *view) (*ui.Page, error) { return v.tell(v.t(msg.PausedText)), nil }
+func drawPaused(v *view) (*ui.Page, error) {
+	return &ui.Page{Body: []ui.Block{ui.S(v.t(msg.PausedText))}, NoBack: true, NoLeave: true, Preset: "off", Choices: []ui.Choice{
+		{ID: ui.Continue, Label: v.t(msg.ButtonGoOn), Letter: 'g'}, {ID: "off", Label: v.t(msg.ButtonOff), Letter: 'o'}}}, nil
+}
+
+func tookPaused(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
+	if id != "off" {
+		return evAnswer, nil
+	}
+	f.off = true
+	return evStop, nil
+}
 
 // lookOver drops the secrets when the work is over.
 func lookOver(f *flow, _ context.Context) error {

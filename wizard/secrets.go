@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"errors"
+	"math"
 	"time"
 	"unicode/utf8"
 
@@ -63,6 +64,52 @@ func (v *view) kind(id string) kind {
 		return kind{id, NeedBackup, msg.SecretBackup, msg.SecretBackupWhen, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Backup }}
 	}
 	return kind{kindOwner, NeedOwner, msg.SecretOwner, msg.SecretOwnerWhen, 4, 8, 32, func(k *Keys) **secret.Buffer { return &k.Owner }}
+}
+
+// enough is how many bits one that somebody has thought up needs at least: against a device that counts
+// the tries fewer than against who has the disk.
+func (k kind) enough() int {
+	switch k.bit {
+	case NeedDisk, NeedBackup:
+		return 40
+	case NeedUser, NeedAdmin:
+		return 13
+	}
+	return 24
+}
+
+// strength is about how many bits a secret has for somebody who guesses: characters that repeat the
+// one before, or go on from it as the two before did, count for nothing, and few different ones for little.
+func strength(s []byte) int {
+	var seen [256]bool
+	different, counts, pool := 0, 0, 0
+	classes := map[int]bool{}
+	for i, c := range s {
+		size := 33
+		switch {
+		case c >= '0' && c <= '9':
+			size = 10
+		case c >= 'a' && c <= 'z':
+			size = 26
+		case c >= 'A' && c <= 'Z':
+			size = 27
+		}
+		if !classes[size] {
+			classes[size], pool = true, pool+size
+		}
+		if !seen[c] {
+			seen[c] = true
+			different++
+		}
+		if i > 0 {
+			step := int(c) - int(s[i-1])
+			if step == 0 || i > 1 && step == int(s[i-1])-int(s[i-2]) {
+				continue
+			}
+		}
+		counts++
+	}
+	return int(float64(min(counts, 2*different)) * math.Log2(float64(max(pool, 1))))
 }
 
 // pinLength narrows limits of a PIN to those of the card.

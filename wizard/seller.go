@@ -74,6 +74,9 @@ func drawSeller(v *view) (*ui.Page, error) {
 	return &ui.Page{Trust: true, Preset: ui.Continue, Help: v.t(msg.SellerHelp), Inputs: []*ui.Input{in}, Body: body,
 		Choices: []ui.Choice{v.button(), {ID: "stop", Label: v.t(msg.ButtonNotSure), Letter: 'n'}},
 		Check: func(context.Context) error {
+			if n := len(Fingerprint(in.Value)); n != 40 {
+				return ui.Problem(v.t(msg.SellerShort, n))
+			}
 			if !v.knows(in.Value) {
 				return ui.Problem(v.t(wrong))
 			}

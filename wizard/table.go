@@ -202,7 +202,7 @@ func asides() []row {
 		t = append(t, row{pageStop, evBack, cameFrom(p), p})
 	}
 	t = append(t, row{pageUnproven, evBack, cameFrom(pageVerify), pageVerify})
-	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks} {
+	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks, pageDUK, pageTOTP} {
 		t = append(t, row{pageChange, evJump, toChange(p), p})
 	}
 	for _, k := range secretIDs {
@@ -271,7 +271,8 @@ func stepRows(first place) (t []row) {
 		row{pageReentry, evLeave, always, endFailed},
 		row{pageFailed, evStop, always, endFailed},
 		row{pageFailed, evLeave, always, endFailed},
-		row{pagePaused, evAnswer, always, endPaused},
+		row{pagePaused, evAnswer, always, first},
+		row{pagePaused, evStop, always, endPaused},
 		row{pagePaused, evGone, always, endPaused},
 		row{pageRestart, evAnswer, always, endRestart},
 		row{pageDone, evPass, shownBefore, endFinished},

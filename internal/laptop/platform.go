@@ -140,6 +140,24 @@ func (p *platform) Restart(ctx context.Context) error {
 	return RestartNow()
 }
 
+// PowerOff switches the computer off, the TPM told as before a restart.
+func (p *platform) PowerOff(ctx context.Context) error {
+	if p.shutdown != nil {
+		_ = p.shutdown(ctx)
+	}
+	if p.noRestart {
+		return nil
+	}
+	if p.leave != nil {
+		p.leave()
+	}
+	unix.Sync()
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
+		return fmt.Errorf("switching off: %w", err)
+	}
+	return nil
+}
+
 // RestartVerb is the command line of the program that only restarts the computer.
 const RestartVerb = "restart-now"
 

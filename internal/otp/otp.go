@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"reown/internal/secret"
 )
@@ -197,6 +198,61 @@ func ParseBase32(text *secret.Buffer) (*secret.Buffer, error) {
 	return key, nil
 }
 
+// maxURI is what a QR code holds that fits beside the text on 80 by 24 characters, in bytes.
+const maxURI = 106
+
+// Named is a URI for a person's app, with who made the secret and what it is for, so that two entries
+// can be told apart:
+//
+//	otpauth://totp/ISSUER:ACCOUNT?secret=BASE32&issuer=ISSUER
+//
+// What is too long for the screen's QR code loses its last part, then the end of the account's name. The
+// caller wipes it. Errors: ErrBadSecret.
+func Named(issuer, account string, key *secret.Buffer) (*secret.Buffer, error) {
+	if key.Len() < minSecret || key.Len() > maxSecret {
+		return nil, fmt.Errorf("%w: %d bytes", ErrBadSecret, key.Len())
+	}
+	b32 := Base32(key)
+	defer b32.Wipe()
+	who := escaped(issuer)
+	for len(who) > maxURI/3 {
+		_, n := utf8.DecodeLastRuneInString(issuer)
+		issuer = issuer[:len(issuer)-n]
+		who = escaped(issuer)
+	}
+	room := maxURI - len("otpauth://totp/:?secret=") - b32.Len() - len(who)
+	what := escaped(account)
+	for account != "" && len(what) > room {
+		_, n := utf8.DecodeLastRuneInString(account)
+		account = account[:len(account)-n]
+		what = escaped(account)
+	}
+	head, end := "otpauth://totp/"+who+":"+what+"?secret=", "&issuer="+who
+	if len(what)+len(end) > room {
+		end = ""
+	}
+	b := secret.New(len(head) + b32.Len() + len(end))
+	n := copy(b.Bytes(), head)
+	n += copy(b.Bytes()[n:], b32.Bytes())
+	copy(b.Bytes()[n:], end)
+	return b, nil
+}
+
+// escaped is text as a URI has it (RFC 3986, 2.1).
+func escaped(s string) string {
+	var text []byte
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '~':
+			text = append(text, c)
+		default:
+			const hex = "0123456789ABCDEF"
+			text = append(text, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(text)
+}
+
 // URI returns the text of the QR code, as Heads writes it:
 //
 //	otpauth://totp/BOARD?secret=BASE32
@@ -210,20 +266,12 @@ func URI(board string, key *secret.Buffer) (*secret.Buffer, error) {
 	if board == "" || len(board) > MaxBoard {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadBoard, len(board))
 	}
-	text := []byte("otpauth://totp/")
 	for i := range len(board) {
-		c := board[i]
-		switch {
-		case c < ' ' || c > '~':
+		if c := board[i]; c < ' ' || c > '~' {
 			return nil, fmt.Errorf("%w: not printable ASCII", ErrBadBoard)
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '~':
-			text = append(text, c)
-		default:
-			const hex = "0123456789ABCDEF"
-			text = append(text, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	text = append(text, "?secret="...)
+	text := "otpauth://totp/" + escaped(board) + "?secret="
 	b32 := Base32(key)
 	defer b32.Wipe()
 	b := secret.New(len(text) + b32.Len())

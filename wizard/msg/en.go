@@ -640,4 +640,23 @@ var en = table{
 	PaperSkipped:  "Volume %s: re-encrypted; what was never written is as it was.",
 	PaperFilled:   "Volume %s: re-encrypted, with what was never written.",
 	PaperLost:     "Volume %s: %d bytes could not be read and were given up. OFFSET+LENGTH in the decrypted disk: %s",
+
+	// Leaving, and what becomes of the paper.
+	LeaveNoted:      "Leave? Nothing has been changed on this computer. What you have written down for it in this start will not be used: cross it out, and delete the new entry on your phone. The next start makes everything anew.",
+	LeaveBegun:      "Leave? Your files are intact, and what is done stays done. Keep your paper: the next start goes on and asks for what is set already. What is not set yet it makes anew, and says what to cross out.",
+	KeyLeaveSure:    "Enter leaves. Any other key goes on here.",
+	LineLeaveSure:   "Type ! once more to leave, or Enter to go on here.",
+	ButtonGoOn:      "Go on",
+	ButtonOff:       "Switch off",
+	ButtonWords:     "As words",
+	ButtonShow:      "Show",
+	RecordVoid:      "If an older paper has a %s for this computer, cross it out: this one takes its place.",
+	TOTPVoid:        "Delete an older entry of yours for this computer from the phone: only this one, %s, will count.",
+	ResumeCodeLabel: "Seller's digits",
+	ResumeCode:      "%s until the TPM step   (next in %d s)",
+	ChooseWeak:      "This is too easy to guess: about %d bits, where %d are needed. Make it longer, and use different characters or several words.",
+	ChooseStrength:  "Strength: about %d bits; %d are needed.",
+	SellerShort:     "These are %d of 40 characters.",
+	ChangeDUK:       "The TPM opens the disk",
+	ChangePhone:     "Phone code",
 }

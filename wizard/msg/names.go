@@ -645,5 +645,25 @@ const (
 	PaperSkipped
 	PaperFilled
 	PaperLost
+
+	// Leaving, and what becomes of the paper.
+	LeaveNoted
+	LeaveBegun
+	KeyLeaveSure
+	LineLeaveSure
+	ButtonGoOn
+	ButtonOff
+	ButtonWords
+	ButtonShow
+	RecordVoid
+	TOTPVoid
+	ResumeCodeLabel
+	ResumeCode
+	ChooseWeak
+	ChooseStrength
+	SellerShort
+	ChangeDUK
+	ChangePhone
+
 	count
 )

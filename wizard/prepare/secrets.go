@@ -172,7 +172,7 @@ func textIs(s Known, name, text string) bool {
 // which statement they belong to.
 func (r *run) message(digest string) (*secret.Buffer, error) {
 	if r.m.TPM != nil {
-		uri, err := otp.URI(r.m.Platform.Board(), r.keys.OTP)
+		uri, err := otp.Named(r.o.Order.Seller.Name, r.o.Order.ID, r.keys.OTP)
 		if err != nil {
 			return nil, err
 		}

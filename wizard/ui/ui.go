@@ -60,6 +60,9 @@ type Page struct {
 	Trust   bool // what was typed before it is on the screen is no answer to it
 	Help    string
 	Details string
+	// Leaving is what becomes of things where somebody leaves here; they are asked whether they want
+	// that. "": nothing is lost, and nobody is asked.
+	Leaving string
 	// Wait says what the program does after this page, where that takes seconds, and
 	// what is safe meanwhile; it is shown until the next page.
 	Wait string
@@ -157,12 +160,25 @@ type Input struct {
 	Echo     bool // a keyboard test: shows what arrives, the value does not matter
 	Optional bool
 	Twice    bool // a new secret: typed twice, both must be the same
+	// Gauge says something of what is being typed; nil: nothing.
+	Gauge func(typed []byte) string
 }
 
 // Problem is an error in words for the person, already in their language.
 type Problem string
 
 func (p Problem) Error() string { return string(p) }
+
+// LineError is a Problem with one line of a page.
+type LineError struct {
+	Input *Input
+	Problem
+}
+
+func (e *LineError) Unwrap() error { return e.Problem }
+
+// At is a problem with a line.
+func At(in *Input, text string) error { return &LineError{in, Problem(text)} }
 
 // TaskState is the state of a row in the task list.
 type TaskState int

@@ -52,6 +52,9 @@ var Conversations = []Conversation{
 	{Name: "typed-key", Say: map[string]string{"verify": "type"}},
 	{Name: "own", Say: map[string]string{"secrets": "own"}},
 	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "change-unlock-key", Say: map[string]string{"check": "change", "change": "duk", "duk": "yes no"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "change-phone", Say: map[string]string{"check": "change", "change": "phone"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "leave", Say: map[string]string{"record.user": ui.Leave}, Want: ui.ErrLeft, NotGiven: "leaves in the middle"},
 	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "stick", Say: map[string]string{"backup": "stick", "stick": "sdb1"}},
 	{Name: "no-stick", World: func(w *World) { w.StickIn = false }, Say: map[string]string{"backup": "stick", "stick": ui.Leave}, Want: ui.ErrLeft},
@@ -107,7 +110,8 @@ var Conversations = []Conversation{
 	{Name: "resume-commit", Cut: "boot.install"},
 	{Name: "resume-closing", Cut: "tpm.anchor.lock"},
 	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew", "verify": "unproven"}, NotGiven: "changes its mind: first goes on, then begins anew"},
-	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
+	{Name: "pause", Pause: "disk.chunk", Say: map[string]string{"paused": "off"}, Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
+	{Name: "pause-go-on", Pause: "disk.chunk", NotGiven: "needs somebody who asks for it"},
 	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue, "verify": "unproven"}},
 	{Name: "reentry", Keep: "failed", World: func(w *World) {
 		w.Fault = func(op string) error {

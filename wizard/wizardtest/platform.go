@@ -41,6 +41,8 @@ func (w platform) Restart(context.Context) error {
 	return nil
 }
 
+func (w platform) PowerOff(context.Context) error { return nil }
+
 // Machine is the laptop as the wizard sees it.
 func (w *World) Machine() *wizard.Machine {
 	m := &wizard.Machine{Card: card{w, ""}, PGP: pgp{w}, Firmware: firmware{w}, Boot: boot{w}, Platform: platform{w}}

@@ -195,6 +195,13 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 			continue
 		case "":
 			continue
+		case ui.Leave:
+			if sure, err := u.sure(ctx, p); err != nil || !sure {
+				if err != nil {
+					return "", err
+				}
+				continue
+			}
 		}
 		c := find(p, id)
 		if c == nil || !c.Checks {
@@ -221,6 +228,21 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		}
 		return u.wait(p, id)
 	}
+}
+
+// sure asks once more where something would be lost by leaving.
+func (u *UI) sure(ctx context.Context, p *ui.Page) (bool, error) {
+	if p.Leaving == "" {
+		return true, nil
+	}
+	u.wrap(p.Leaving)
+	_, _ = io.WriteString(u.out, msg.LineLeaveSure.In(p.Lang)+" []: ")
+	b, err := u.line(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer b.Wipe()
+	return strings.TrimSpace(string(b.Bytes())) == "!", nil // a choice, not a secret
 }
 
 // wait says what happens until the next page.

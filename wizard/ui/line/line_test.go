@@ -117,6 +117,9 @@ func (r *reader) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		answer = fmt.Sprint(i + 1)
 	}
 	lines := []string{answer}
+	if answer == "!" && p.Leaving != "" {
+		lines = []string{"!", "!"}
+	}
 	if wizardtest.Types(p, id) {
 		if p.Key[:min(7, len(p.Key))] == "record." {
 			lines = append(lines, "") // written down

@@ -35,6 +35,7 @@ type page struct {
 	message string
 	busy    bool
 	overlay string // help or details
+	leaving bool   // the overlay asks whether to leave
 	code    *qr.Code
 }
 
@@ -225,7 +226,11 @@ func (v *page) Draw(s tcell.Screen) {
 		for i, l := range lines[:min(len(lines), h-7)] {
 			put(s, x+2, y+4+i, x+w, l, tcell.StyleDefault)
 		}
-		put(s, x+2, y+h-3, x+w, v.t(msg.KeyClose), v.u.style(styleStrong))
+		keys := msg.KeyClose
+		if v.leaving {
+			keys = msg.KeyLeaveSure
+		}
+		put(s, x+2, y+h-3, x+w, v.t(keys), v.u.style(styleStrong))
 		return
 	}
 	left, width := x+2, textWidth
@@ -409,6 +414,9 @@ func (v *page) drawMessage(s tcell.Screen, left, bottom, width int) int {
 	text, st := v.message, v.u.style(styleAlarm)
 	if v.busy {
 		text, st = v.t(msg.Checking), v.u.style(styleStrong)
+	}
+	if f := v.field(); text == "" && f != nil && f.in.Gauge != nil && f.len() > 0 {
+		text, st = f.in.Gauge(f.bytes()), tcell.StyleDefault
 	}
 	lines := ui.Wrap(escape.Text(text), width)
 	lines = lines[:min(len(lines), 4)]

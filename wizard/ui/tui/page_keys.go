@@ -2,6 +2,8 @@ package tui
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/gdamore/tcell/v2"
@@ -30,7 +32,10 @@ func (v *page) key(e *tcell.EventKey) {
 		return
 	}
 	if v.overlay != "" {
-		v.overlay = ""
+		if v.leaving && e.Key() == tcell.KeyEnter {
+			v.finish(ui.Leave)
+		}
+		v.overlay, v.leaving = "", false
 		return
 	}
 	if f := v.field(); f != nil && v.edit(f, e) {
@@ -40,13 +45,11 @@ func (v *page) key(e *tcell.EventKey) {
 	case tcell.KeyEscape:
 		if !v.p.NoBack {
 			v.finish(ui.Back)
-		} else if !v.p.NoLeave {
-			v.finish(ui.Leave)
+		} else {
+			v.leave()
 		}
 	case tcell.KeyF10:
-		if !v.p.NoLeave {
-			v.finish(ui.Leave)
-		}
+		v.leave()
 	case tcell.KeyF1:
 		v.overlay = escape.Lines(v.p.Help)
 	case tcell.KeyF2:
@@ -120,8 +123,19 @@ func (v *page) letter(r rune) {
 		v.overlay = escape.Lines(v.p.Details)
 	case r == '<' && !v.p.NoBack:
 		v.finish(ui.Back)
-	case r == '!' && !v.p.NoLeave:
+	case r == '!':
+		v.leave()
+	}
+}
+
+// leave leaves, and asks before where something would be lost.
+func (v *page) leave() {
+	switch {
+	case v.p.NoLeave:
+	case v.p.Leaving == "":
 		v.finish(ui.Leave)
+	default:
+		v.overlay, v.leaving = v.p.Leaving, true
 	}
 }
 
@@ -183,10 +197,24 @@ func (v *page) choose(i int) {
 				v.finish(c.ID)
 				return
 			}
-			v.message = err.Error()
-			v.focus = 0
+			v.refused(err)
 		})
 	}()
+}
+
+// refused says why, in the line that is wrong. A secret that nobody sees is typed anew as a whole.
+func (v *page) refused(err error) {
+	v.refresh()
+	v.message, v.focus = err.Error(), 0
+	var at *ui.LineError
+	if errors.As(err, &at) {
+		v.focus = max(slices.IndexFunc(v.fields, func(f *field) bool { return f.in == at.Input }), 0)
+	}
+	for _, f := range v.fields {
+		for f.buf != nil && !f.in.Shown && f.len() > 0 {
+			f.erase()
+		}
+	}
 }
 
 // complete checks what needs no knowledge of the page, and stores the values.
@@ -196,8 +224,10 @@ func (v *page) complete() bool {
 		case f.second:
 			if !bytes.Equal(f.bytes(), v.fields[i-1].bytes()) {
 				v.message, v.focus = v.t(msg.NotTheSame), i-1
-				for v.fields[i].len() > 0 {
-					v.fields[i].erase()
+				for _, x := range v.fields[i-1 : i+1] {
+					for x.len() > 0 {
+						x.erase()
+					}
 				}
 				return false
 			}

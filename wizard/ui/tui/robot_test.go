@@ -232,7 +232,9 @@ func (r *robot) answer(p *ui.Page, over chan struct{}) {
 	case want == ui.Back:
 		r.press(tcell.KeyEscape)
 	case want == ui.Leave:
-		r.press(tcell.KeyF10)
+		if r.press(tcell.KeyF10); p.Leaving != "" {
+			r.press(tcell.KeyEnter)
+		}
 	case special:
 		r.pick(v, want)
 	default:
