@@ -215,7 +215,7 @@ func Named(issuer, account string, key *secret.Buffer) (*secret.Buffer, error) {
 	b32 := Base32(key)
 	defer b32.Wipe()
 	who := escaped(issuer)
-	for len(who) > maxURI/3 {
+	for len(who) > maxURI/2 {
 		_, n := utf8.DecodeLastRuneInString(issuer)
 		issuer = issuer[:len(issuer)-n]
 		who = escaped(issuer)
