@@ -35,6 +35,7 @@ const (
 	BootFull      Kind = "boot full"              // what
 	BootFixed     Kind = "boot fixed"             // what, also where it is read-only
 	BootBroken    Kind = "boot broken"            // what
+	ChipUnread    Kind = "chip unread"            // why
 	ChipLocked    Kind = "chip locked"            // where
 	ChipFull      Kind = "chip full"              // what
 	ChipLayout    Kind = "chip layout"            // what
@@ -101,6 +102,7 @@ var kinds = map[Kind]struct {
 	BootFixed:     {msg.ProblemFixed, []Remedy{{AskSeller, msg.RemedyFixed}}},
 	BootBroken:    {msg.ProblemBootDisk, []Remedy{{AskSeller, msg.RemedyEntries}}},
 	ChipLocked:    {msg.ProblemLocked, []Remedy{{Restart, msg.RemedyLocked}}},
+	ChipUnread:    {msg.ProblemReach, []Remedy{{Restart, msg.RemedyLocked}}},
 	ChipFull:      {msg.ProblemNoRoom, []Remedy{{AskSeller, msg.RemedyLayout}}},
 	ChipLayout:    {msg.ProblemLayout, []Remedy{{AskSeller, msg.RemedyLayout}}},
 	TPMBank:       {msg.ProblemTPMBank, []Remedy{{AskSeller, msg.RemedyTPMBank}}},

@@ -24,6 +24,8 @@ type firmware struct {
 	backend flash.Backend
 	board   string
 	boot    hintStore
+	// viaFile: the firmware reads its own files from an image that the flash program makes.
+	viaFile bool
 	// keyring makes the keybox and trust database for a certificate.
 	keyring func(cert []byte) (kbx, trustdb []byte, err error)
 	// certs returns the certificates in a keybox or other keyring file, binary,
@@ -134,12 +136,12 @@ func (f *firmware) CheckSpace(ctx context.Context, n int) (wizard.FirmwareChange
 }
 
 func (f *firmware) checkSpace(ctx context.Context, n int) (wizard.FirmwareChange, error) {
-	img, err := f.read(ctx)
+	img, err := f.readable(ctx)
 	if err != nil {
 		return wizard.FirmwareChange{}, err
 	}
 	const kbxOverhead, trustdb = 1024, 1400
-	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb)})
+	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb), EraseSize: flash.EraseSize(f.backend)})
 	if err != nil {
 		return wizard.FirmwareChange{}, err
 	}
@@ -172,8 +174,22 @@ func (f *firmware) Plan(ctx context.Context, cert []byte) (*wizard.FirmwarePlan,
 	}, nil
 }
 
-func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
+// readable is read, for an image in which the firmware finds its files. Heads' cbfs finds
+// those of an image file by the flash map, and of the memory by the last bytes' pointer.
+func (f *firmware) readable(ctx context.Context) ([]byte, error) {
 	img, err := f.read(ctx)
+	if err != nil || !f.viaFile {
+		return img, err
+	}
+	parsed, err := rom.ParseTorn(img)
+	if err == nil && parsed.FMAP() == nil {
+		err = fmt.Errorf("%w: this board reads its files from an image, and there is no flash map to find them by", rom.ErrNotMeasurable)
+	}
+	return img, err
+}
+
+func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
+	img, err := f.readable(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +197,7 @@ func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the keyring for the firmware: %w", err)
 	}
-	return rom.NewPlan(img, rom.Changes{Pubring: kbx, TrustDB: trustdb})
+	return rom.NewPlan(img, rom.Changes{Pubring: kbx, TrustDB: trustdb, EraseSize: flash.EraseSize(f.backend)})
 }
 
 func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error), progress wizard.Progress) error {

@@ -292,3 +292,42 @@ func TestACounterThatIsTamperedWith(t *testing.T) {
 		t.Errorf("the counter was moved: %s then %s, %v", first, again, err)
 	}
 }
+
+// An image without a flash map has the owner's files, and a firmware that reads them from
+// an image file does not find them: nothing can be foretold, and nothing is begun.
+func TestNoFlashMapWhereTheFirmwareNeedsOne(t *testing.T) {
+	var img []byte
+	for _, l := range romtest.Layouts {
+		if l.Name == "legacy" {
+			img = l.Build()
+		}
+	}
+	for viaFile, want := range map[bool]error{true: rom.ErrNotMeasurable, false: nil} {
+		f := &firmware{viaFile: viaFile, chip: img, backend: &flash.NOR{}, boot: noHints{}}
+		f.backend.(*flash.NOR).Device = sectors(rom.EraseSize)
+		_, err := f.CheckSpace(t.Context(), 3000)
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("by a file: %v: %v", viaFile, err)
+		}
+		if kind := (*wizard.Finding)(nil); want != nil && (!errors.As(err, &kind) || kind.Kind != wizard.ChipLayout) {
+			t.Errorf("by a file: %v", err)
+		}
+	}
+}
+
+// sectors is a chip of which only the erase block is known.
+type sectors int64
+
+func (s sectors) Size() int64                       { return 0 }
+func (s sectors) EraseSize() int64                  { return int64(s) }
+func (s sectors) ReadAt([]byte, int64) (int, error) { return 0, errors.New("not read") }
+func (s sectors) Erase(string, int64) error         { return errors.New("not written") }
+func (s sectors) Program(string, int64, []byte) error {
+	return errors.New("not written")
+}
+func (s sectors) Sync() error { return nil }
+
+type noHints struct{}
+
+func (noHints) ReadHint(context.Context, string) ([]byte, error) { return nil, wizard.ErrNotFound }
+func (noHints) WriteHint(context.Context, string, []byte) error  { return nil }

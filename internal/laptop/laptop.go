@@ -95,7 +95,7 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	tabs := &crypttabs{dir: dir}
 	l.duk = newDiskUnlock(l.tpm, c.heads, l.disks, tabs)
 	l.boot = &bootAdapter{dir: dir, verify: openPGP{}.Verify, crypttab: tabs.overrides}
-	l.chip = &firmware{board: c.board(), boot: l.boot, keyring: keyring, certs: certsIn, mine: signedByCard(l.card)}
+	l.chip = &firmware{board: c.board(), viaFile: c.heads["CONFIG_CBFS_VIA_FLASHPROG"] == "y", boot: l.boot, keyring: keyring, certs: certsIn, mine: signedByCard(l.card)}
 	if c.Flash != "none" {
 		if l.chip.backend, err = flash.Open(c.Flash); err != nil {
 			return nil, fmt.Errorf("opening the flash chip: %w", err)

@@ -26,6 +26,12 @@ var refusals = []struct {
 	{tpm.ErrPlatformLocked, wizard.TPMLocked},
 	{tpm.ErrNoEndorsementKey, wizard.TPMNoEK},
 	{flash.ErrLocked, wizard.ChipLocked},
+	{flash.ErrNoChip, wizard.ChipUnread},
+	{flash.ErrOption, wizard.ChipUnread},
+	{flash.ErrRoom, wizard.ChipUnread},
+	{flash.ErrNotInstalled, wizard.ChipUnread},
+	{flash.ErrNoProgram, wizard.ChipUnread},
+	{flash.ErrUnstable, wizard.ChipUnread},
 	{rom.ErrNoSpace, wizard.ChipFull},
 	{rom.ErrUnknownLayout, wizard.ChipLayout},
 	{rom.ErrVerified, wizard.ChipLayout},
@@ -36,6 +42,9 @@ var refusals = []struct {
 // refusal is an error as what a device would refuse, with what was measured; nil for one
 // of no such kind.
 func refusal(err error, detail string) *wizard.Finding {
+	if several := (*flash.SeveralChipsError)(nil); errors.As(err, &several) {
+		return &wizard.Finding{Kind: wizard.ChipUnread, Args: []any{detail}, Err: err}
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			return &wizard.Finding{Kind: r.kind, Args: []any{detail}, Err: err}

@@ -494,6 +494,7 @@ var de = table{
 	PaperFiles:  "In /boot ist der Text kexec_reown.certificate, die Signatur derselbe Name mit .asc, der Schlüssel kexec_reown.asc. Auf einem Stick: reown-%[1]s.txt, .txt.asc und -key.pgp. 'reown verify' vergleicht den Rechner noch einmal damit.",
 
 	ProblemAlgorithm: "Dieser Sicherheitsschlüssel (%s) erzeugt keine Schlüssel der Art %s.",
+	ProblemReach:     "Der Firmware-Chip ist nicht erreichbar: %s",
 	ProblemPIN:       "Dieser Sicherheitsschlüssel (%s) lehnt eine der PINs ab: Er nimmt %d bis %d Zeichen.",
 	RemedyPIN:        "Eine andere PIN wählen.",
 	ProblemImport:    "Dieser Sicherheitsschlüssel (%s) nimmt keine Schlüssel von außen: %s",

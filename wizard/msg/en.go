@@ -517,6 +517,7 @@ var en = table{
 
 	// What a rehearsal finds.
 	ProblemAlgorithm: "This security key (%s) makes no keys of the kind %s.",
+	ProblemReach:     "The firmware chip cannot be reached: %s",
 	ProblemPIN:       "This security key (%s) refuses one of the PINs: it takes %d to %d characters.",
 	RemedyPIN:        "Choose another PIN.",
 	ProblemImport:    "This security key (%s) takes no keys from outside: %s",

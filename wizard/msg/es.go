@@ -591,6 +591,7 @@ var es = table{
 	ErrorPowerCut:   "El equipo no debe funcionar con batería ahora.",
 	ErrorScreen:     "La pantalla o el terminal desapareció durante la operación.",
 	Pick:            "Aún no ha elegido nada. Vaya a su respuesta con Tab y pulse Intro.",
+	ProblemReach:    "No se puede acceder al chip del firmware: %s",
 	ProblemPIN:      "Esta llave (%s) rechaza uno de los PIN: admite de %d a %d caracteres.",
 	RemedyPIN:       "Elija otro PIN.",
 	ProblemImport:   "Esta llave (%s) no admite claves de fuera: %s",

@@ -494,6 +494,7 @@ var fr = table{
 	PaperFiles:  "Dans /boot, le texte est kexec_reown.certificate, la signature le même nom avec .asc, et la clé kexec_reown.asc. Sur une clé USB : reown-%[1]s.txt, .txt.asc et -key.pgp. 'reown verify' y compare l'ordinateur à nouveau.",
 
 	ProblemAlgorithm: "Cette clé (%s) ne crée pas de clés du type %s.",
+	ProblemReach:     "La puce du micrologiciel est inaccessible : %s",
 	ProblemPIN:       "Cette clé (%s) refuse l'un des codes PIN : il lui en faut de %d à %d caractères.",
 	RemedyPIN:        "Choisissez un autre code PIN.",
 	ProblemImport:    "Cette clé (%s) n'accepte pas de clés de l'extérieur : %s",

@@ -591,6 +591,7 @@ var it = table{
 	ErrorPowerCut:   "Il computer ora non deve andare a batteria.",
 	ErrorScreen:     "Lo schermo o il terminale è sparito durante l'operazione.",
 	Pick:            "Ancora nulla è scelto. Vada alla risposta con Tab, poi prema Invio.",
+	ProblemReach:    "Il chip del firmware non è raggiungibile: %s",
 	ProblemPIN:      "Questa chiave (%s) rifiuta uno dei PIN: ne accetta da %d a %d caratteri.",
 	RemedyPIN:       "Scelga un altro PIN.",
 	ProblemImport:   "Questa chiave (%s) non accetta chiavi da fuori: %s",

@@ -521,6 +521,7 @@ const (
 
 	// What a rehearsal finds.
 	ProblemAlgorithm
+	ProblemReach
 	ProblemPIN
 	RemedyPIN
 	ProblemImport

@@ -591,6 +591,7 @@ var nl = table{
 	ErrorPowerCut:   "De computer mag nu niet op de accu werken.",
 	ErrorScreen:     "Scherm of terminal verdween terwijl het programma liep.",
 	Pick:            "Er is nog niets gekozen. Ga met Tab naar uw antwoord en druk op Enter.",
+	ProblemReach:    "De firmwarechip is niet bereikbaar: %s",
 	ProblemPIN:      "Deze sleutel (%s) weigert een van de pincodes: hij neemt %d tot %d tekens.",
 	RemedyPIN:       "Kies een andere pincode.",
 	ProblemImport:   "Deze sleutel (%s) neemt geen sleutels van buiten: %s",

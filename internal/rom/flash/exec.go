@@ -45,13 +45,26 @@ func (p *Program) String() string { return "flash program " + filepath.Base(p.Op
 // Read implements Backend. The program tells no progress that could be trusted;
 // the callback is called at the end.
 func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([]byte, error) {
+	img, err := p.read(ctx, p.Options)
+	if err == nil {
+		report(progress, int64(len(img)), int64(len(img)))
+	}
+	return img, err
+}
+
+// readWhole reads what the board's choice of regions leaves out, too.
+func (p *Program) readWhole(ctx context.Context) ([]byte, error) {
+	return p.read(ctx, withoutRegions(p.Options))
+}
+
+func (p *Program) read(ctx context.Context, options []string) ([]byte, error) {
 	dir, err := os.MkdirTemp(p.Dir, "reown-rom-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the image: %w", err)
+		return nil, fmt.Errorf("making room for the image: %w", room(err))
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "chip.rom")
-	said, err := p.run(ctx, append(slices.Clone(p.Options), "-r", file))
+	said, err := p.run(ctx, append(slices.Clone(options), "-r", file))
 	p.protected = protectedRanges(said)
 	if err != nil {
 		return nil, err
@@ -70,7 +83,6 @@ func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([
 	if err != nil {
 		return nil, fmt.Errorf("reading the flash program's image: %w", err)
 	}
-	report(progress, int64(len(img)), int64(len(img)))
 	return img, nil
 }
 
@@ -80,12 +92,12 @@ func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([
 func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, progress func(done, total int64)) error {
 	dir, err := os.MkdirTemp(p.Dir, "reown-rom-")
 	if err != nil {
-		return fmt.Errorf("making room for the image: %w", err)
+		return fmt.Errorf("making room for the image: %w", room(err))
 	}
 	defer os.RemoveAll(dir)
 	file, layout := filepath.Join(dir, "new.rom"), filepath.Join(dir, "layout")
 	if err := os.WriteFile(file, image, 0o600); err != nil {
-		return fmt.Errorf("handing the image to the flash program: %w", err)
+		return fmt.Errorf("handing the image to the flash program: %w", room(err))
 	}
 	args := append(withoutRegions(p.Options), "-l", layout)
 	var text bytes.Buffer
@@ -96,29 +108,13 @@ func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, pro
 		args = append(args, "-i", fmt.Sprintf("reown%d", i))
 	}
 	if err := os.WriteFile(layout, text.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("handing the layout to the flash program: %w", err)
+		return fmt.Errorf("handing the layout to the flash program: %w", room(err))
 	}
 	if _, err := p.run(ctx, append(args, "-N", "-w", file)); err != nil {
 		return err
 	}
 	report(progress, total, total)
 	return nil
-}
-
-// withoutRegions drops the board's own choice of regions (--ifd -i bios): the
-// program takes only one layout, and ours lies inside any of them.
-func withoutRegions(options []string) []string {
-	var out []string
-	for i := 0; i < len(options); i++ {
-		switch o := options[i]; {
-		case o == "--ifd", o == "--fmap", strings.HasPrefix(o, "--include="), strings.HasPrefix(o, "--image="):
-		case o == "-i", o == "--include", o == "--image":
-			i++
-		default:
-			out = append(out, o)
-		}
-	}
-	return out
 }
 
 // Protected returns what the program called unwritable while it last read the
@@ -169,21 +165,35 @@ func protectionStays(said []byte) bool {
 	return false
 }
 
-// chipProtection asks what part of the chip its protection covers. The whole chip
-// counts where the program or the chip cannot tell.
+// chipProtection asks what part of the chip its protection covers, in the program's own
+// way. The whole chip counts where the program or the chip cannot tell.
 func (p *Program) chipProtection(ctx context.Context) rom.Range {
-	all := rom.Range{End: rom.MaxSize}
-	said, err := p.run(ctx, append(withoutRegions(p.Options), "--wp-status"))
-	if err != nil {
-		return all
+	for _, args := range p.protectionArgs() {
+		said, err := p.run(ctx, args)
+		if err != nil {
+			continue
+		}
+		_, rest, ok := strings.Cut(string(said), "Protection range: ")
+		var start, length uint64
+		if n, err := fmt.Sscanf(rest, "start=0x%x length=0x%x", &start, &length); ok && err == nil && n == 2 &&
+			length != 0 && start < rom.MaxSize && length <= rom.MaxSize-start {
+			return rom.Range{Start: uint32(start), End: uint32(start + length)}
+		}
+		break
 	}
-	_, rest, ok := strings.Cut(string(said), "Protection range: ")
-	var start, length uint64
-	if n, err := fmt.Sscanf(rest, "start=0x%x length=0x%x", &start, &length); !ok || err != nil || n != 2 ||
-		length == 0 || start >= rom.MaxSize || length > rom.MaxSize-start {
-		return all
+	return rom.Range{End: rom.MaxSize}
+}
+
+// protectionArgs are the ways to ask for the protection, the one of this program's name
+// first: flashprog has a command of its own for it, which takes few options.
+func (p *Program) protectionArgs() [][]string {
+	only := options(p.Options, func(name string) bool { return chipOptions[name] })
+	prog := slices.Insert(only, 1, "wp", "status")
+	rom := append(withoutRegions(p.Options), "--wp-status")
+	if strings.HasPrefix(filepath.Base(p.Options[0]), "flashrom") {
+		return [][]string{rom, prog}
 	}
-	return rom.Range{Start: uint32(start), End: uint32(start + length)}
+	return [][]string{prog, rom}
 }
 
 // run runs the program and returns what it says; an error carries the end of it.
@@ -192,17 +202,13 @@ func (p *Program) run(ctx context.Context, args []string) ([]byte, error) {
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if err == nil {
-		return out.Bytes(), nil
-	}
-	name, said := filepath.Base(args[0]), lastLines(out.Bytes())
-	for _, word := range []string{"write-protect", "write protect", "read-only"} {
-		if strings.Contains(out.String(), word) {
-			return out.Bytes(), fmt.Errorf("%s: %w: %w: %s", name, ErrLocked, err, said)
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return out.Bytes(), ctx.Err()
 		}
+		return out.Bytes(), failure(args[0], out.Bytes(), err)
 	}
-	return out.Bytes(), fmt.Errorf("%s: %w: %s", name, err, said)
+	return out.Bytes(), nil
 }
 
 // lastLines returns the last words of a program, printable and on one line.

@@ -1,6 +1,7 @@
 package plumbing
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -77,9 +78,10 @@ func (c *chipFlag) open() (flash.Backend, error) {
 // romFlags are the flags of all rom commands.
 type romFlags struct {
 	*flag.FlagSet
-	chip chipFlag
-	json bool
-	out  string
+	chip    chipFlag
+	backend flash.Backend // of the chip, once it was read
+	json    bool
+	out     string
 }
 
 func newRomFlags(name string) *romFlags {
@@ -118,6 +120,7 @@ func (f *romFlags) readChip(ctx context.Context, e *cli.Env) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.backend = b
 	return flash.ReadTwice(ctx, b, showPhases(e))
 }
 
@@ -166,6 +169,9 @@ func romOwn(ctx context.Context, e *cli.Env, args []string) error {
 		return cli.Usagef("%s needs --pubring, --trustdb and --out", f.Name())
 	}
 	c := rom.Changes{Keep: keep}
+	if f.backend != nil {
+		c.EraseSize = flash.EraseSize(f.backend)
+	}
 	if c.Pubring, err = readImage(*pubring); err != nil {
 		return err
 	}
@@ -180,7 +186,18 @@ func romOwn(ctx context.Context, e *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteFile(f.out, p.New, 0o644); err != nil {
+	out := p.New
+	if f.chip.set { // the rest of the chip, as it is
+		whole, err := wholeChip(ctx, e, f.backend, img, f.out)
+		if err != nil {
+			return err
+		}
+		out = bytes.Clone(whole)
+		for _, r := range p.Blocks {
+			copy(out[r.Start:r.End], p.New[r.Start:r.End])
+		}
+	}
+	if err := atomicfile.WriteFile(f.out, out, 0o644); err != nil {
 		return err
 	}
 	return reportPlan(e, p, f.json)
@@ -299,7 +316,11 @@ func romWrite(ctx context.Context, e *cli.Env, args []string) error {
 		return err
 	}
 	if *backup != "" {
-		if err := writeNew(*backup, old); err != nil {
+		whole, err := wholeChip(ctx, e, b, old, "the backup")
+		if err != nil {
+			return err
+		}
+		if err := writeNew(*backup, whole); err != nil {
 			return err
 		}
 	}
@@ -312,6 +333,17 @@ func romWrite(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	fmt.Fprintf(e.Stdout, "the chip holds the image: %d erase blocks written, read back and compared\n", r.Written)
 	return nil
+}
+
+// wholeChip completes an image of a board that reads only some regions. What it lacks in
+// the end is told.
+func wholeChip(ctx context.Context, e *cli.Env, b flash.Backend, img []byte, what string) ([]byte, error) {
+	whole, err := flash.Whole(ctx, b, img)
+	if errors.Is(err, flash.ErrPartial) {
+		fmt.Fprintf(e.Stderr, "reown: %s lacks what the board's flash options leave out: %v\n", what, err)
+		err = nil
+	}
+	return whole, err
 }
 
 // enoughPower checks the machine's power supplies, unless the chip is a file.
