@@ -5,9 +5,11 @@
 // Rules of this dialogue:
 //
 //   - plain text, no cursor movement, no colours, no more than 76 columns;
-//   - choices are numbered; "<" goes back, "!" leaves, "?" helps, "=" gives details;
+//   - what is to be typed is asked for first, an empty line leads to the choices; these are
+//     numbered; "<" goes back, "!" leaves, "?" helps, "=" gives details, wherever something is asked;
 //   - a secret is read without echo into locked memory; where it must be read from
-//     paper, what stood on the screen is scrolled away first;
+//     paper, the terminal is asked to clear what stood there first;
+//   - the line about keyboard and power is said when it changes;
 //   - progress is a line now and then, not a bar that is drawn over.
 package line
 
@@ -17,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,9 +37,10 @@ import (
 
 // UI talks over a terminal or any pair of streams. Its zero value is not usable.
 type UI struct {
-	in  io.Reader
-	out io.Writer
-	fd  int // of the terminal whose echo is switched; -1: none
+	status string // said last, without the clock
+	in     io.Reader
+	out    io.Writer
+	fd     int // of the terminal whose echo is switched; -1: none
 	// Blocks says that the terminal shows the half blocks of a QR code.
 	Blocks bool
 	// Every is the least time between two lines about progress; 0: 30 s.
@@ -59,8 +63,8 @@ const maxLine = 1024
 
 const width = 76
 
-// scroll is how many empty lines take a secret off the screen.
-const scroll = 30
+// clear asks a terminal to forget what it shows, and what was scrolled off it.
+const clear = "\x1b[H\x1b[2J\x1b[3J"
 
 // typed is a line, and when it was begun and ended, by the count of UI.asked.
 type typed struct {
@@ -175,14 +179,31 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	}
 	u.say("")
 	u.say("== " + escape.Text(title))
-	u.wrap(p.Status)
+	// The clock at its end goes on for itself.
+	if now := p.Status[:max(strings.LastIndex(p.Status, "   "), 0)]; now != u.status || p.Live != nil {
+		u.status = now
+		u.wrap(p.Status)
+	}
 	u.say("")
 	u.body(p)
 	if p.Trust {
 		u.forget()
 	}
+	first := len(p.Inputs) > 0 && !u.showsSecret(p)
 	for {
-		id, err := u.choice(ctx, p)
+		id, err := u.typed(ctx, p, first)
+		if err == errChoices {
+			id, err = u.choice(ctx, p)
+		}
+		typed := first && id == typedAll
+		if typed {
+			id = checked(p)
+		}
+		var problem ui.Problem
+		if errors.As(err, &problem) {
+			u.wrap("*** " + problem.Error())
+			continue
+		}
 		if err != nil {
 			return "", err
 		}
@@ -207,13 +228,26 @@ func (u *UI) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		if c == nil || !c.Checks {
 			return u.wait(p, id)
 		}
-		if err := u.inputs(ctx, p); err != nil {
-			var problem ui.Problem
+		if !typed && !(first && optional(p)) {
+			if len(p.Inputs) > 0 {
+				u.forgetScreen(p)
+			}
+			cmd, err := u.inputs(ctx, p)
 			if errors.As(err, &problem) {
 				u.wrap("*** " + problem.Error())
 				continue
+			} else if err == errChoices {
+				continue
+			} else if err != nil {
+				return "", err
 			}
-			return "", err
+			switch cmd {
+			case ui.Back:
+				return u.wait(p, cmd)
+			case "":
+			default:
+				continue // the choices are shown once more
+			}
 		}
 		if p.Check == nil {
 			return u.wait(p, id)
@@ -334,8 +368,8 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	if p.Default < len(p.Choices) {
 		first = p.Default
 	}
-	if len(p.Choices) == 1 && p.Choices[0].Checks && len(p.Inputs) > 0 && p.NoBack && p.NoLeave {
-		return p.Choices[0].ID, nil
+	if u.showsSecret(p) {
+		u.wrap(msg.LineHidden.In(p.Lang))
 	}
 	u.offer(p, first)
 	b, err := u.line(ctx)
@@ -395,26 +429,79 @@ func (u *UI) offer(p *ui.Page, first int) {
 	_, _ = io.WriteString(u.out, msg.LineChoose.In(p.Lang)+" ["+preset+"]: ")
 }
 
-// inputs reads every line of the page.
-func (u *UI) inputs(ctx context.Context, p *ui.Page) error {
-	if len(p.Inputs) == 0 {
-		return nil
-	}
-	if u.showsSecret(p) && p.Inputs[0].Secret != nil {
-		u.say(msg.LineHidden.In(p.Lang))
-		b, err := u.line(ctx)
-		if err != nil {
-			return err
+// typedAll says that every line of a page was typed.
+const typedAll = "\x00typed"
+
+// errChoices says that somebody wants to see the choices.
+var errChoices = errors.New("no line was typed")
+
+// optional says that no line of a page must be typed.
+func optional(p *ui.Page) bool {
+	return !slices.ContainsFunc(p.Inputs, func(in *ui.Input) bool { return !in.Optional })
+}
+
+// checked is the choice that goes on with what was typed.
+func checked(p *ui.Page) string {
+	for _, c := range p.Choices {
+		if c.Checks {
+			return c.ID
 		}
-		b.Wipe()
-		_, _ = io.WriteString(u.out, strings.Repeat("\n", scroll))
+	}
+	return ui.Continue
+}
+
+// typed asks for the lines of a page before its choices; errChoices: there are none, or an empty one
+// was typed where there is more to choose.
+func (u *UI) typed(ctx context.Context, p *ui.Page, first bool) (string, error) {
+	if !first {
+		return "", errChoices
+	}
+	id, err := u.inputs(ctx, p)
+	if err != nil || id != "" {
+		return id, err
 	}
 	for _, in := range p.Inputs {
-		if err := u.input(ctx, p, in); err != nil {
-			return err
+		if in.Secret != nil || in.Value != "" {
+			return typedAll, nil
 		}
 	}
-	return nil
+	if len(p.Choices) > 1 {
+		return "", errChoices
+	}
+	return typedAll, nil
+}
+
+// inputs reads every line of the page; or a command was given instead.
+func (u *UI) inputs(ctx context.Context, p *ui.Page) (string, error) {
+	for _, in := range p.Inputs {
+		if cmd, err := u.input(ctx, p, in); err != nil || cmd != "" {
+			return cmd, err
+		}
+	}
+	return "", nil
+}
+
+// forgetScreen takes a secret off a terminal before it is typed from paper.
+func (u *UI) forgetScreen(p *ui.Page) {
+	if u.showsSecret(p) && u.fd >= 0 {
+		_, _ = io.WriteString(u.out, clear)
+	}
+}
+
+// command is what a line means that is none: back, leave, help, details.
+func command(p *ui.Page, line []byte) string {
+	if len(line) != 1 {
+		return ""
+	}
+	switch c := line[0]; {
+	case c == '<' && !p.NoBack:
+		return ui.Back
+	case c == '!' && !p.NoLeave:
+		return ui.Leave
+	case c == '?' && p.Help != "", c == '=' && p.Details != "":
+		return string(c)
+	}
+	return ""
 }
 
 func (u *UI) showsSecret(p *ui.Page) bool {
@@ -426,7 +513,7 @@ func (u *UI) showsSecret(p *ui.Page) bool {
 	return false
 }
 
-func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) error {
+func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) (string, error) {
 	label := escape.Text(in.Label)
 	if in.Secret == nil {
 		if in.Value != "" {
@@ -435,19 +522,26 @@ func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) error {
 		_, _ = io.WriteString(u.out, label+": ")
 		b, err := u.line(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
 		defer b.Wipe()
+		if cmd := command(p, b.Bytes()); cmd != "" && !in.Echo {
+			return cmd, nil
+		}
 		if v := strings.TrimSpace(string(b.Bytes())); v != "" {
 			in.Value = v
 		}
 		if in.Value == "" && !in.Optional {
-			return ui.Problem(msg.Needed.In(p.Lang, label))
+			if len(p.Choices) > 1 {
+				return "", errChoices
+			}
+			return "", ui.Problem(msg.Needed.In(p.Lang, label))
 		}
-		if in.Echo {
+		if in.Echo && in.Value != "" {
 			u.wrap(in.Value)
+			in.Value = ""
 		}
-		return nil
+		return "", nil
 	}
 	ask := func(label string) (*secret.Buffer, error) {
 		_, _ = io.WriteString(u.out, label+": ")
@@ -458,26 +552,39 @@ func (u *UI) input(ctx context.Context, p *ui.Page, in *ui.Input) error {
 	}
 	b, err := ask(label)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer b.Wipe()
+	if cmd := command(p, b.Bytes()); cmd != "" {
+		return cmd, nil
+	}
+	if b.Len() == 0 && in.Optional {
+		in.Secret.SetLen(0)
+		return "", nil
+	}
+	if b.Len() == 0 {
+		if len(p.Choices) > 1 && !u.showsSecret(p) {
+			return "", errChoices
+		}
+		return "", ui.Problem(msg.Needed.In(p.Lang, label))
+	}
+	if in.Gauge != nil {
+		u.wrap(in.Gauge(b.Bytes()))
+	}
 	if in.Twice {
 		again, err := ask(msg.Again.In(p.Lang))
 		if err != nil {
-			return err
+			return "", err
 		}
 		defer again.Wipe()
 		if !b.Equal(again) {
-			return ui.Problem(msg.NotTheSame.In(p.Lang))
+			return "", ui.Problem(msg.NotTheSame.In(p.Lang))
 		}
-	}
-	if b.Len() == 0 {
-		return ui.Problem(msg.Needed.In(p.Lang, label))
 	}
 	n := min(b.Len(), in.Secret.Cap())
 	in.Secret.SetLen(n)
 	copy(in.Secret.Bytes(), b.Bytes())
-	return nil
+	return "", nil
 }
 
 // teller says how far a run is: a line when a step changes, and now and then one about

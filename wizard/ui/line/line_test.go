@@ -72,11 +72,11 @@ func (r *reader) read(from io.Reader, typed io.Writer) {
 		}
 		r.mu.Unlock()
 		prompt := c != '\n' && in.Buffered() == 0 && strings.HasSuffix(text, ": ")
-		if !prompt && !(c == '\n' && text == msg.LineHidden.In(r.lang)) {
+		if !prompt {
 			continue
 		}
 		line.Reset()
-		if strings.HasSuffix(text, "]: ") && len(r.lines) == 0 { // the first prompt of a page
+		if len(r.lines) == 0 { // the first prompt of a page
 			select {
 			case r.lines = <-r.next:
 			default:
@@ -117,13 +117,24 @@ func (r *reader) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		answer = fmt.Sprint(i + 1)
 	}
 	lines := []string{answer}
-	if answer == "!" && p.Leaving != "" {
+	fields := len(p.Inputs) > 0 && !strings.HasPrefix(p.Key, "record.")
+	switch {
+	case answer == "!" && p.Leaving != "":
 		lines = []string{"!", "!"}
-	}
-	if wizardtest.Types(p, id) {
-		if p.Key[:min(7, len(p.Key))] == "record." {
-			lines = append(lines, "") // written down
+	case fields && wizardtest.Types(p, id):
+		lines = nil // what is typed comes first
+		if p.Inputs[0].Echo {
+			lines = []string{"yzaq", answer}
 		}
+	case fields && id != ui.Back && id != ui.Leave:
+		for range p.Inputs {
+			lines = []string{"", answer} // to the choices
+		}
+		if p.Inputs[0].Optional && !p.Inputs[0].Echo {
+			lines = append(make([]string, len(p.Inputs)), answer)
+		}
+	}
+	if wizardtest.Types(p, id) && !(fields && p.Inputs[0].Echo) {
 		// What is read off the page is known when its lines are typed.
 		for _, in := range p.Inputs {
 			seen := wizardtest.Shown(p)
