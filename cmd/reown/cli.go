@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
@@ -42,19 +43,27 @@ func run(ctx context.Context, e *cli.Env, args []string) int {
 	}
 	switch args[0] {
 	case "help", "--help", "-help", "-h":
-		return finish(e, root().Help(e, args[1:]))
+		paged, pager := e.Paged()
+		err := root().Help(paged, args[1:])
+		pager.Show()
+		return finish(e, err)
 	case "version", "--version", "-version":
 		return finish(e, cli.ErrVersion)
 	case laptop.RestartVerb: // how a run ends
 		return finish(e, laptop.RestartNow())
 	}
 	cmd, rest, err := root().Find(args)
+	paged, pager := e, (*cli.Pager)(nil)
+	if slices.Contains([]string{"status", "plan", "verify"}, args[0]) || cmd != nil && cmd.Run == nil || slices.Contains(rest, "--help") {
+		paged, pager = e.Paged()
+	}
 	if err == nil && cmd.Run != nil {
-		err = cmd.Run(ctx, e, rest)
+		err = cmd.Run(ctx, paged, rest)
 	}
 	if err == nil && cmd.Run == nil || cli.WantsHelp(err) {
-		err = root().Help(e, args[:len(args)-len(rest)])
+		err = root().Help(paged, args[:len(args)-len(rest)])
 	}
+	pager.Show()
 	return finish(e, err)
 }
 
@@ -72,15 +81,15 @@ func finish(e *cli.Env, err error) int {
 	}
 	var ue *cli.UsageError
 	if errors.As(err, &ue) {
-		fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Text(ue.Msg))
+		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, "reown: "+escape.Text(ue.Msg)))
 		return exitUsage
 	}
 	t := explain(err)
 	if said := (*saidError)(nil); errors.As(err, &said) {
-		fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Lines(strings.Join(farewell(said.error, said.lang), "\n  ")))
+		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, "reown: "+escape.Lines(strings.Join(farewell(said.error, said.lang), "\n  "))))
 	} else {
-		fmt.Fprintf(e.Stderr, "reown: %s\n", escape.Lines(err.Error()))
-		fmt.Fprintf(e.Stderr, "  what happened:  %s\n  your data:      %s\n  what to do:     %s\n", t.What, t.Data, t.Do)
+		text := fmt.Sprintf("reown: %s\n  what happened:  %s\n  your data:      %s\n  what to do:     %s", escape.Lines(err.Error()), t.What, t.Data, t.Do)
+		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, text))
 	}
 	var xe *cli.ExitError
 	if errors.As(err, &xe) {

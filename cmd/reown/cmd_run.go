@@ -144,6 +144,9 @@ func runInit(ctx context.Context, e *cli.Env) error {
 
 // run does a whole run with the front end that the flags choose.
 func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
+	if r.ui == "auto" && r.answers == "" && !r.noInput && !cli.Asks(e.Stdin) && !terminal() {
+		return cli.WithExit(exitNoAnswer, errNoTerminal)
+	}
 	unlock, err := laptop.Lock(r.Boot)
 	if err != nil {
 		return ended(err)
@@ -193,6 +196,18 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 	}
 	return err
 }
+
+// terminal says whether the program has one, whatever its input is.
+func terminal() bool {
+	f, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+// errNoTerminal is a wizard that nobody could answer.
+var errNoTerminal = errors.New("there is no terminal here")
 
 // errNoRun is `reown resume` where nothing was begun.
 var errNoRun = errors.New("no run was interrupted")

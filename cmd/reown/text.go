@@ -52,6 +52,7 @@ var generalTexts = []errorText{
 	{err: secret.ErrTooLong, What: "A file or input that should hold a passphrase or PIN is too long.", Data: "Nothing was changed.", Do: "Check that you named the right file; a passphrase has at most 4096 bytes."},
 	{err: fs.ErrNotExist, What: "A file or device that is needed does not exist. The line above names it.", Data: stepData, Do: "Check the name, and that what it is on is mounted or plugged in."},
 	{err: fs.ErrPermission, What: "This program is not allowed to open a file or device. The line above names it.", Data: stepData, Do: "Run the command as root."},
+	{err: errNoTerminal, What: "There is no terminal at which questions could be asked.", Data: "Nothing was changed.", Do: "Start it at a terminal. Without a person: --answers FILE; through a pipe, line by line: --ui line.", Exit: exitNoAnswer},
 	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reown/boot"
+	"reown/cmd/reown/internal/plumbing"
 	"reown/internal/atomicfile"
 	"reown/internal/handover"
 	"reown/internal/initrd"
@@ -16,6 +17,7 @@ const bootUnharmed = "Your files are not affected: /boot holds only what is need
 const notTrusted = "Do not type a passphrase into this computer now. Ask your seller by telephone, with this message, before you go on."
 
 var bootTexts = []errorText{
+	{err: plumbing.ErrNoCertificate, What: "Whose signature it must be was not said, so it was not checked.", Data: "Nothing was changed.", Do: "Name the public key: `--cert FILE`. This says nothing for or against the files.", Exit: exitNotVerified},
 	{err: handover.ErrOtherMachine, What: "The hand-over file was written for another computer, or a part that identifies this one was exchanged.", Data: "Nothing was changed.", Do: notTrusted, Exit: exitNotVerified},
 	{err: handover.ErrSigner, What: "The hand-over file is not signed by the key that should have signed it. Anybody could have written it.", Data: "Nothing was changed.", Do: "Check that you typed the seller's fingerprint as it was given to you. " + notTrusted, Exit: exitNotVerified},
 	{err: handover.ErrChain, What: "The hand-over files do not follow one another: one is missing, exchanged or out of order.", Data: "Nothing was changed.", Do: "Ask whoever sold you the computer for the complete set. " + notTrusted, Exit: exitNotVerified},
