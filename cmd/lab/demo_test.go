@@ -5,13 +5,13 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"reown/internal/lab"
 	"reown/internal/lab/person"
+	"reown/internal/lab/programs"
 )
 
 // need skips the test where one of the programs is missing.
@@ -30,23 +30,15 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// programs builds what `make lab` builds, in a directory of its own.
-func programs(t *testing.T, dir string) (labProgram string) {
+// makePrograms builds what `make lab` builds, in a directory of its own.
+func makePrograms(t *testing.T, dir string) (labProgram string) {
 	t.Helper()
-	const root = "../.."
-	if out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "build").CombinedOutput(); err != nil {
-		t.Fatalf("make build: %v: %s", err, out)
-	}
-	reown, err := os.ReadFile(root + "/bin/reown")
+	_, err := programs.Reown(t.Context(), dir)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "reown"), reown, 0o755)
+		labProgram, err = programs.Lab(t.Context(), dir)
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	labProgram = filepath.Join(dir, "lab")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", labProgram, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
 	}
 	return labProgram
 }
@@ -113,7 +105,7 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	demo := programs(t, dir) + " demo " + dir + "/d"
+	demo := makePrograms(t, dir) + " demo " + dir + "/d"
 	u := &user{Person: &person.Person{Paper: map[string]string{}, Log: t.Logf}, t: t}
 
 	u.start(demo)

@@ -9,13 +9,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/lab/programs"
 	"reown/luks"
 	"reown/luks/lukstest"
 )
@@ -114,11 +114,9 @@ func TestLuksKilled(t *testing.T) {
 		t.Skip("builds the binary")
 	}
 	p := lukstest.NewPeer(t)
-	bin := filepath.Join(p.Dir, "reown")
-	build := exec.Command("go", "build", "-o", bin, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	bin, err := programs.Reown(t.Context(), p.Dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	size := int64(24 << 20)
 	plain := lukstest.Random(int(size), 1)

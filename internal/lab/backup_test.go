@@ -16,6 +16,7 @@ import (
 // with the passphrase from paper, and signs with a key that the chip trusts; without
 // the passphrase it does not.
 func TestBackupOnAStick(t *testing.T) {
+	long(t, "wizard TestABackupIsCutAnywhere")
 	l := newLaptop(t, Options{DataMiB: 64})
 	stick := l.path("stick")
 	if err := os.Mkdir(stick, 0o700); err != nil {
@@ -106,6 +107,7 @@ func (l *Laptop) restoreOn(t *testing.T, backup, pass string, b *Buyer) *cardtes
 // the same keys to gpg --card-status, and a signature by each verifies with the
 // certificate that the chip trusts.
 func TestSpareKey(t *testing.T) {
+	long(t, "wizard TestABackupIsCutAnywhere")
 	l := newLaptop(t, Options{DataMiB: 64})
 	p := sit(t, l, "linux", "wizard", "--ui", "tui")
 	p.spare = cardtest.New(cardtest.Nitrokey3)

@@ -64,6 +64,7 @@ func (l *Laptop) station(t *testing.T) station {
 // ownership, prepares it for his customer and hands it on. The OEM's key is not in the
 // firmware any more: the buyer knows its fingerprint, and nothing else will do.
 func TestSoldThroughAConsultant(t *testing.T) {
+	long(t, "TestPreparedLaptop, and the chains of internal/handover")
 	ctx := t.Context()
 	l := newLaptop(t, Options{DataMiB: 64})
 	shop := l.station(t)

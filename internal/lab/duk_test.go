@@ -75,6 +75,7 @@ func TestDiskUnlockKey(t *testing.T) {
 // TestSealedAfterTheRestart begins in the recovery shell, where nothing can be sealed:
 // all the rest is done, the computer restarts, and the next start does what is left.
 func TestSealedAfterTheRestart(t *testing.T) {
+	long(t, "TestReownedWithTPM12, which restarts too")
 	l := newLaptop(t, Options{DataMiB: 64})
 	if err := l.Heads.MarkRecovery(t.Context()); err != nil {
 		t.Fatal(err)

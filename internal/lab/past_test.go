@@ -34,6 +34,7 @@ func (l *Laptop) trusted(t *testing.T) string {
 // the passphrase of his disk he begins anew; the laptop is his again, and the lost key is
 // nobody's any more. Without his command it stays a laptop that has an owner.
 func TestLostKey(t *testing.T) {
+	long(t, "TestTouchedAfterSigning")
 	l := newLaptop(t, Options{DataMiB: 16})
 	if code, out := l.run(t, l.wizardArgs(t)...); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, out)

@@ -329,6 +329,7 @@ func (l *Laptop) onlyOwnBlocks(t *testing.T, before []byte) {
 // TestPrepareKilledAndRepeated kills reown prepare in its steps, with a power cut for
 // the TPM each time, and gives the same command again.
 func TestPrepareKilledAndRepeated(t *testing.T) {
+	long(t, "wizard/prepare, cut at each write")
 	l := newLaptop(t, Options{DataMiB: 160})
 	old := l.Seller
 	oldKey := l.VolumeKey

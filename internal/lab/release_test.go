@@ -140,6 +140,7 @@ func TestReleaseWithoutCard(t *testing.T) {
 // TestReleaseKilled kills the program in each step in turn, with a power cut for the
 // TPM, and lets the same command finish.
 func TestReleaseKilled(t *testing.T) {
+	long(t, "wizard/release, cut at each write")
 	l := newLaptop(t, Options{DataMiB: 64})
 	args := append(l.releaseArgs(t), l.Flags()...)
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 5))

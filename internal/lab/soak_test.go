@@ -10,6 +10,15 @@ import (
 	"time"
 )
 
+// long leaves a test to `make soak`; the quick run has a sample of what it shows in the test that is
+// named.
+func long(t *testing.T, sample string) {
+	t.Helper()
+	if os.Getenv("REOWN_SOAK") != "1" {
+		t.Skip("one more whole run; a sample is " + sample + ": REOWN_SOAK=1")
+	}
+}
+
 // copyOf copies a switched-off laptop into a new directory.
 func (l *Laptop) copyOf(t *testing.T) *Laptop {
 	t.Helper()
@@ -36,13 +45,10 @@ func (l *Laptop) copyOf(t *testing.T) *Laptop {
 }
 
 // TestKilledAtRandom kills runs at random times, up to four times each, until one
-// comes through, and judges the laptop. The default run does one laptop, a soak a
-// hundred.
+// comes through, and judges the laptop: a hundred laptops.
 func TestKilledAtRandom(t *testing.T) {
-	laptops := 1
-	if os.Getenv("REOWN_SOAK") == "1" {
-		laptops = 100
-	}
+	long(t, "TestKilledAndContinued")
+	const laptops = 100
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

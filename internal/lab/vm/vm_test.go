@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 	"reown/gpgcard/cardtest/pcscdtest"
 	"reown/internal/lab"
 	"reown/internal/lab/initrd"
+	"reown/internal/lab/programs"
 	"reown/tpm/tpmtest"
 )
 
@@ -45,16 +44,14 @@ func makeBase() error {
 	base.dir = dir
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	reown, err := shipped(ctx, dir)
+	reown, err := programs.Reown(ctx, dir)
 	if err != nil {
 		return err
 	}
 	base.reown = reown
-	program := filepath.Join(dir, "lab")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "reown/cmd/lab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the lab: %w: %s", err, out)
+	program, err := programs.Lab(ctx, dir)
+	if err != nil {
+		return err
 	}
 	if base.firmware, err = NewFirmware(ctx, dir, reown, program); err != nil {
 		return err
@@ -90,23 +87,6 @@ func prepareBase(ctx context.Context, l *lab.Laptop) error {
 		return err
 	}
 	return copyRange(l.Disk(), offset, v.Path, 0, size)
-}
-
-// shipped returns the binary that `make build` makes, or the one in REOWN_BINARY.
-func shipped(ctx context.Context, dir string) (string, error) {
-	if b := os.Getenv("REOWN_BINARY"); b != "" {
-		return b, nil
-	}
-	const root = "../../.."
-	if out, err := exec.CommandContext(ctx, "make", "-s", "-C", root, "build").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make build: %w: %s", err, out)
-	}
-	data, err := os.ReadFile(root + "/bin/reown")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "reown")
-	return name, os.WriteFile(name, data, 0o755)
 }
 
 // newLaptop returns a copy of the seller's laptop, switched off, and the firmware.
