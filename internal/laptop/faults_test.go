@@ -361,7 +361,7 @@ func few(writes []string) (picked []string) {
 // lab's laptop: the run says which step failed, or the write was one without which a
 // run goes on; the next run, after a restart, ends with a laptop that the tools that
 // judge an uninterrupted run call the buyer's. A soak takes every name with both kinds
-// of failure; the default takes one write of each device.
+// of failure; the default takes three.
 func TestEachNamedWriteFails(t *testing.T) {
 	from := shop(t)
 	whole := &injector{}
@@ -373,10 +373,12 @@ func TestEachNamedWriteFails(t *testing.T) {
 	judged(t, l, n)
 	l.Stop()
 	cases := few(whole.writes)
-	seed := uint64(time.Now().UnixNano())
+	soak, seed := os.Getenv("REOWN_SOAK") == "1", uint64(1)
+	if soak {
+		seed = uint64(time.Now().UnixNano())
+	}
 	rnd := rand.New(rand.NewPCG(seed, 9))
 	t.Logf("%d writes, %d chosen; seed %d", len(whole.writes), len(cases), seed)
-	soak := os.Getenv("REOWN_SOAK") == "1"
 	rnd.Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 	if !soak {
 		seen := map[string]bool{}
@@ -386,6 +388,9 @@ func TestEachNamedWriteFails(t *testing.T) {
 			seen[device] = true
 			return again
 		})
+		cases = cases[:2]
+		// Between clearing and the new root the laptop has no TPM that tells who it is.
+		cases = append(cases, "tpm: TPM2_CreatePrimary #1")
 	}
 	stopped, went := 0, 0
 	for k, id := range cases {
