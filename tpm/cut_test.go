@@ -70,8 +70,8 @@ func everyCut(t *testing.T, s *tpmtest.Sim, prepare func(), do func(*TPM) error,
 	sample := os.Getenv("REOWN_SOAK") == ""
 	for n := 1; n <= total; n++ {
 		for _, after := range []bool{false, true} {
-			// Five of them, before and after in turn.
-			if i := 2*n + map[bool]int{true: 1}[after]; sample && i%max(1, total*2/5|1) != 0 {
+			// Three of them, before and after in turn.
+			if i := 2*n + map[bool]int{true: 1}[after]; sample && i%max(1, total*2/3|1) != 0 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%02d-%s-after=%v", n, all[n-1], after), func(t *testing.T) {
