@@ -28,6 +28,7 @@ const (
 
 	CardAlgorithm Kind = "card algorithm"         // its vendor, the kind of key
 	CardPIN       Kind = "card pin"               // its vendor, shortest and longest that it takes
+	CardName      Kind = "card name"              //
 	CardImport    Kind = "card import"            // its vendor, why
 	DiskRefuses   Kind = "disk refuses"           // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
@@ -59,6 +60,7 @@ const (
 	PlugInCard  Action = "plug in card"
 	OtherCard   Action = "other card"
 	OtherPIN    Action = "other pin"
+	OtherName   Action = "other name"
 	NoBackups   Action = "no backup"
 	TryAgain    Action = "try again"
 	AskSeller   Action = "ask seller"
@@ -94,6 +96,7 @@ var kinds = map[Kind]struct {
 	Unreadable:    {msg.ProblemDevice, []Remedy{{TryAgain, msg.RemedyDevice}}},
 	CardAlgorithm: {msg.ProblemAlgorithm, []Remedy{{OtherCard, msg.RemedyCardOld}}},
 	CardPIN:       {msg.ProblemPIN, []Remedy{{OtherPIN, msg.RemedyPIN}, {OtherCard, msg.RemedyCardOld}}},
+	CardName:      {msg.NameBad, []Remedy{{OtherName, msg.NameEmpty}}},
 	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
@@ -195,6 +198,7 @@ type CardPlan struct {
 	User, Admin *secret.Buffer // the PINs; nil where they are not known yet
 	Algorithm   string         // of the keys; "" for the recommended one
 	Import      bool           // keys from outside, not made in it
+	Identity    Identity       // the name on the keys
 }
 
 // Rehearsal is what the steps' Rehearse look at: the machine as measured. They do all

@@ -35,6 +35,7 @@ var problems = map[string]struct {
 	"card of no reset": {wizard.CardNoReset, nil, func(w *wizardtest.World) { w.NoReset = true }},
 	"old card":         {wizard.CardOld, nil, func(w *wizardtest.World) { w.NoKinds = true }},
 	"card pin":         {wizard.CardPIN, errRefused, refusesAs("card", wizard.CardPIN, "Nitrokey Start", 14, 127)},
+	"card name":        {wizard.CardName, errRefused, refusesAs("card", wizard.CardName)},
 	"card import":      {wizard.CardImport, errRefused, refuses("card", wizard.CardImport, "Gnuk")},
 	"token":            {wizard.TokenNoLight, wizard.ErrNoHOTP, func(w *wizardtest.World) { w.NoHOTP = true }},
 	"no keyslot":       {wizard.DiskNoKeyslot, nil, func(w *wizardtest.World) { w.Disks[0].Slots = nil }},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reown/cmd/reown/internal/plumbing"
+	"reown/internal/power"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 )
@@ -22,7 +23,7 @@ var romTexts = []errorText{
 	{err: flash.ErrKilled, What: "The flash program was ended from outside before it was done: killed, or there was too little memory.", Data: "If it was writing, the next attempt or the old firmware came after it; the line above says how it ended.", Do: "Restart the computer only if the line above does not speak of a damaged image. Then try again."},
 	{err: flash.ErrNotInstalled, What: "The flash program that the line above names is not there.", Data: chipUntouched, Do: "Correct --flash, or the firmware's CONFIG_FLASH_OPTIONS.", Exit: exitRefused},
 	{err: flash.ErrPartial, What: "The board's flash program reads only some regions of the chip, and the rest could not be read.", Data: "Nothing was written to the chip.", Do: "Without the missing regions the file restores only what it holds. The line above says what the program said.", Exit: exitRefused},
-	{err: flash.ErrPower, What: "The computer might run out of power while the firmware is being written.", Data: chipUntouched, Do: "Connect the charger and try again.", Exit: exitRefused},
+	{err: power.ErrLow, What: "The computer might run out of power while the firmware is being written.", Data: chipUntouched, Do: "Connect the charger and try again.", Exit: exitRefused},
 
 	{err: plumbing.ErrImagesDiffer, What: "The two firmware images are not the same.", Data: "Nothing was changed.", Do: "`reown rom diff OLD NEW` lists what differs."},
 

@@ -84,6 +84,9 @@ func (c *card) Announce(f func(waits bool)) {
 // Rehearse implements wizard.Card.
 func (c *card) Rehearse(ctx context.Context, plan wizard.CardPlan) (found []*wizard.Finding, err error) {
 	p := gpgcard.Plan{User: plan.User, Admin: plan.Admin, Import: plan.Import}
+	if err := userID(plan.Identity).Check(); err != nil {
+		found = append(found, refusedByCard(gpgcard.Info{}, err))
+	}
 	err = c.with(ctx, func(k *gpgcard.Card) error {
 		i, err := k.Info(ctx)
 		if err != nil || i.Terminated {
@@ -111,6 +114,8 @@ func refusedByCard(i gpgcard.Info, err error) *wizard.Finding {
 	var pin *gpgcard.PINLengthError
 	var alg *gpgcard.AlgorithmError
 	switch {
+	case errors.Is(err, gpgcard.ErrBadIdentity):
+		f.Kind, f.Args = wizard.CardName, nil
 	case errors.Is(err, gpgcard.ErrNoReset):
 		f.Kind, f.Args = wizard.CardNoReset, []any{i.Manufacturer}
 	case errors.As(err, &pin):

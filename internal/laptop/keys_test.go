@@ -230,6 +230,7 @@ func TestACardIsKnownBeforeItsReset(t *testing.T) {
 		{"CanoKey of 2022", cardtest.Slot{}, cardtest.CanoKey, wizard.Keys{}, wizard.Choices{Algorithm: "rsa4096"}, wizard.CardAlgorithm, nil},
 		{"a Nitrokey 3 and RSA 4096", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{}, wizard.Choices{Algorithm: "rsa4096"}, wizard.CardAlgorithm, nil},
 		{"no keys from outside", cardtest.Slot{}, closed, wizard.Keys{}, wizard.Choices{Backup: wizard.StickBackup}, wizard.CardImport, gpgcard.ErrNotImportable},
+		{"a name that cannot stand in a key", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{}, wizard.Choices{Identity: wizard.Identity{Name: "Jane <Doe>"}}, wizard.CardName, gpgcard.ErrBadIdentity},
 		{"no reset", cardtest.Slot{}, old, wizard.Keys{}, wizard.Choices{}, wizard.CardNoReset, gpgcard.ErrNoReset},
 	} {
 		t.Run(c.name, func(t *testing.T) {

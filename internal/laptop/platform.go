@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reown/internal/rom/flash"
+	"reown/internal/power"
 	"reown/internal/version"
 	"reown/wizard"
 )
@@ -32,7 +32,7 @@ type platform struct {
 func (p *platform) Board() string { return p.board }
 
 func (p *platform) Power(context.Context) (wizard.Power, error) {
-	s, err := flash.Power(os.DirFS(p.sysfs))
+	s, err := power.Read(os.DirFS(p.sysfs))
 	return wizard.Power{Known: s.Supplies > 0, Mains: s.Mains, Percent: s.Battery}, err
 }
 

@@ -75,6 +75,9 @@ func (w card) Rehearse(_ context.Context, plan wizard.CardPlan) (found []*wizard
 			add(wizard.CardPIN, "Nitrokey 3", low, c.maxPIN())
 		}
 	}
+	if strings.ContainsAny(plan.Identity.Name, "<>") {
+		add(wizard.CardName)
+	}
 	if f := w.Refuses["card"]; f != nil {
 		found = append(found, f)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/fstest"
 
 	"golang.org/x/sys/unix"
 
@@ -107,45 +106,5 @@ func TestRefusedMTD(t *testing.T) {
 	}
 	if _, err := OpenMTD("/dev/null"); !errors.Is(err, unix.ENOTTY) {
 		t.Errorf("/dev/null: %v", err)
-	}
-}
-
-func TestPower(t *testing.T) {
-	supply := func(attrs ...string) map[string]string {
-		m := map[string]string{}
-		for i := 0; i < len(attrs); i += 2 {
-			m[attrs[i]] = attrs[i+1]
-		}
-		return m
-	}
-	mains, noMains := supply("type", "Mains", "online", "1"), supply("type", "Mains", "online", "0")
-	for name, c := range map[string]struct {
-		supplies map[string]map[string]string
-		want     PowerState
-		ok       bool
-	}{
-		"desktop":                    {nil, PowerState{Battery: -1}, true},
-		"mains":                      {map[string]map[string]string{"AC": mains, "BAT0": supply("type", "Battery", "capacity", "3")}, PowerState{true, 3, 2}, true},
-		"battery full":               {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "present", "1", "capacity", "30")}, PowerState{false, 30, 2}, true},
-		"battery low":                {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "capacity", "29")}, PowerState{false, 29, 2}, false},
-		"two batteries":              {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "5"), "BAT1": supply("type", "Battery", "energy_now", "400", "energy_full", "500")}, PowerState{false, 80, 2}, true},
-		"battery taken out":          {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "present", "0", "capacity", "90")}, PowerState{false, -1, 1}, false},
-		"a mouse's battery":          {map[string]map[string]string{"AC": noMains, "hid": supply("type", "Battery", "scope", "Device", "capacity", "90")}, PowerState{false, -1, 1}, false},
-		"USB-C":                      {map[string]map[string]string{"ucsi": supply("type", "USB", "online", "1")}, PowerState{true, -1, 1}, true},
-		"battery without fuel gauge": {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "unknown", "charge_now", "-5", "charge_full", "0")}, PowerState{false, -1, 1}, false},
-	} {
-		sys := fstest.MapFS{}
-		for name, attrs := range c.supplies {
-			for a, v := range attrs {
-				sys["class/power_supply/"+name+"/"+a] = &fstest.MapFile{Data: []byte(v + "\n")}
-			}
-		}
-		got, err := Power(sys)
-		if err != nil || got != c.want {
-			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
-		}
-		if err := got.Check(); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrPower) {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"reown/cmd/reown/internal/cli"
 	"reown/internal/atomicfile"
 	"reown/internal/laptop"
+	"reown/internal/power"
 	"reown/internal/rom"
 	"reown/internal/rom/flash"
 )
@@ -40,7 +41,7 @@ the firmware.`},
 		{Name: "write", Args: "IMAGE --flash", Short: "write the changed blocks of an image to the chip", Run: romWrite,
 			Long: strings.TrimSpace(`Reads the chip twice, refuses an image that differs in more than the files below heads/, writes the erase
 blocks that differ, reads the chip back and compares. If that fails three times, the old image is put back.
-Signals are ignored while it writes. Needs mains power, or a battery at ` + fmt.Sprint(flash.MinBattery) + ` %.`)},
+Signals are ignored while it writes. Needs mains power, or a battery at ` + fmt.Sprint(int(power.ForFlash)) + ` %.`)},
 		{Name: "verify", Args: "IMAGE|--flash [--against FILE]", Short: "check an image", Run: romVerify,
 			Long: `Checks that the image can be understood and may be changed. Says if the owner's files have erase blocks of
 their own, and which settings in config.user could run a command.`},
@@ -351,11 +352,11 @@ func enoughPower(spec string) error {
 	if strings.HasPrefix(spec, "file:") {
 		return nil
 	}
-	s, err := flash.Power(os.DirFS("/sys"))
+	s, err := power.Read(os.DirFS("/sys"))
 	if err != nil {
 		return err
 	}
-	return s.Check()
+	return power.ForFlash.Check(s)
 }
 
 // writeNew writes a file that must not exist, for its owner's eyes only.

@@ -1,4 +1,6 @@
-package flash
+// Package power is what the kernel tells of a machine's power supplies, and how much is
+// enough for what.
+package power
 
 import (
 	"errors"
@@ -8,24 +10,44 @@ import (
 	"strings"
 )
 
-// MinBattery is the charge that a write needs without mains, in percent.
-const MinBattery = 30
+// A Policy is the charge that something needs where there is no mains, in percent.
+type Policy int
 
-// ErrPower says that neither mains nor enough battery would carry the machine
-// through a write.
-var ErrPower = errors.New("not enough power to write the firmware")
+// The policies: a run takes hours, the firmware chip seconds.
+const (
+	ForRun   Policy = 40
+	ForFlash Policy = 30
+)
 
-// A PowerState is what the kernel tells of the machine's power supplies.
-type PowerState struct {
+// ErrLow says that neither mains nor enough battery would carry the machine through.
+var ErrLow = errors.New("not enough power")
+
+// A State is what the kernel tells of the machine's power supplies.
+type State struct {
 	Mains    bool // a mains or USB supply is connected
-	Battery  int  // charge of the fullest battery in percent; -1: no battery
+	Battery  int  // charge of the fullest battery in percent; -1: no battery, or it does not tell
 	Supplies int  // how many the kernel knows; none on most desktops
 }
 
-// Power reads /sys/class/power_supply, whose parent's file system is sys
+// Enough says whether mains is connected, a battery holds as much as the policy says, or
+// the kernel knows of no supply at all.
+func (p Policy) Enough(s State) bool { return s.Mains || s.Supplies == 0 || s.Battery >= int(p) }
+
+// Check returns ErrLow where there is not enough.
+func (p Policy) Check(s State) error {
+	switch {
+	case p.Enough(s):
+		return nil
+	case s.Battery < 0:
+		return fmt.Errorf("%w: no mains, and the battery does not tell its charge", ErrLow)
+	}
+	return fmt.Errorf("%w: no mains, and the battery is at %d %%, below %d %%", ErrLow, s.Battery, int(p))
+}
+
+// Read reads /sys/class/power_supply, whose parent's file system is sys
 // (os.DirFS("/sys") on a real machine).
-func Power(sys fs.FS) (PowerState, error) {
-	s := PowerState{Battery: -1}
+func Read(sys fs.FS) (State, error) {
+	s := State{Battery: -1}
 	const dir = "class/power_supply"
 	entries, err := fs.ReadDir(sys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,16 +95,4 @@ func charge(attr func(string) string) (int, bool) {
 		}
 	}
 	return 0, false
-}
-
-// Check returns ErrPower unless mains is connected, a battery holds MinBattery
-// percent, or the kernel knows of no supply at all.
-func (s PowerState) Check() error {
-	switch {
-	case s.Mains || s.Supplies == 0 || s.Battery >= MinBattery:
-		return nil
-	case s.Battery < 0:
-		return fmt.Errorf("%w: no mains, and the battery does not tell its charge", ErrPower)
-	}
-	return fmt.Errorf("%w: no mains, and the battery is at %d %%, below %d %%", ErrPower, s.Battery, MinBattery)
 }
