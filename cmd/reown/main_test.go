@@ -17,6 +17,15 @@ import (
 const withoutEventfd = "-without-eventfd"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case asReown:
+			os.Args = append(os.Args[:1], os.Args[2:]...)
+			main()
+		case attach:
+			os.Exit(attachTo(os.Args[2]))
+		}
+	}
 	if len(os.Args) > 2 && os.Args[1] == withoutEventfd {
 		err := denySyscalls()
 		if err == nil {

@@ -40,12 +40,6 @@ type Person struct {
 	met  string // the page that was looked at
 }
 
-// Buyer is what is on the paper, for the judge.
-func (p *Person) Buyer() *lab.Buyer {
-	return &lab.Buyer{Disk: p.Paper["DISK PASSPHRASE"], UserPIN: p.Paper["KEY PIN"], AdminPIN: p.Paper["KEY ADMIN PIN"],
-		Owner: p.Paper["TPM PASSPHRASE"], TOTP: p.Paper["TOTP"]}
-}
-
 // A page is what is recognised on the screen; its name is that of its picture.
 type page struct {
 	name, text string
