@@ -103,15 +103,6 @@ func Forget(ctx context.Context, m *Machine) error {
 	return nil
 }
 
-// readReceipt reads the receipt of a run that is under way.
-func readReceipt(ctx context.Context, m *Machine, cert []byte) (*Receipt, error) {
-	file, err := m.Boot.ReadHint(ctx, hintReceipt)
-	if err != nil {
-		return nil, fmt.Errorf("reading the receipt: %w", err)
-	}
-	return openReceipt(file, func(doc, sig []byte) error { return m.PGP.Verify(cert, doc, sig) })
-}
-
 // IsReceipt says whether a file is a receipt, and not something else that its owner
 // has signed, by the signatures that verify accepts.
 func IsReceipt(file []byte, verify func(doc, sig []byte) error) bool {

@@ -90,6 +90,7 @@ func TestCardCommands(t *testing.T) {
 	if out, err := exec.Command("gpgv", "--keyring", p("pubring.kbx"), p("sig"), p("data")).CombinedOutput(); err != nil {
 		t.Fatalf("gpgv: %v\n%s", err, out)
 	}
+	releaseSums(t, p("cert.asc"), p("pubring.kbx"), strings.Join(on("--pin-file", p("user"), "--card", "pcsc:"+d.Socket), " "))
 
 	reown(exitFailed, on("sign", "--cert", p("cert.asc"), "--pin-file", p("wrong"), p("data"))...)
 	if out := reown(exitFailed, on("pin", "user", "--pin-file", p("wrong"), "--new-pin-file", p("new"))...); !strings.Contains(out, "one try left") {
@@ -144,4 +145,49 @@ func TestCardCommands(t *testing.T) {
 	}
 	reown(exitFailed, append([]string{"sign", "--cert", p("two.asc"), p("data")}, nk...)...)
 	reown(0, append([]string{"reset", "--confirm", "card"}, nk...)...)
+}
+
+// releaseSums has a release's sums signed by a card, and sha256sum and gpgv check them.
+func releaseSums(t *testing.T, cert, ring, flags string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"reown-1.tar.gz", "reown-1-linux-amd64"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sums := func(env ...string) string {
+		t.Helper()
+		cmd := exec.Command("../../scripts/sums", dir, os.Args[0]+" "+asReown)
+		cmd.Env = append(os.Environ(), env...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("scripts/sums: %v\n%s", err, out)
+		}
+		return string(out)
+	}
+	if out := sums("REOWN_RELEASE_CERT="); !strings.Contains(out, "is not signed") {
+		t.Errorf("without a key: %s", out)
+	}
+	check := func(name string, args ...string) error {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		t.Logf("%s: %s", name, out)
+		return err
+	}
+	verify := func() error { return check("gpgv", "--keyring", ring, "SHA256SUMS.sig", "SHA256SUMS") }
+	if check("sha256sum", "--check", "--strict", "SHA256SUMS") != nil || verify() == nil {
+		t.Error("without a signature")
+	}
+	sums("REOWN_RELEASE_CERT="+cert, "REOWN_RELEASE_SIGN="+flags)
+	if err := verify(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte("another"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if verify() == nil {
+		t.Error("gpgv accepts other sums")
+	}
 }
