@@ -3,7 +3,9 @@ package second_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/aes"
+	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	luksgo "github.com/anatol/luks.go"
 	"golang.org/x/crypto/xts"
 
 	"reown/luks"
@@ -29,7 +32,7 @@ const (
 var fuzzSalt, fuzzKey = bytes.Repeat([]byte("salt"), 8), []byte("a volume key of thirty-two bytes")
 
 // material is the area of a keyslot that "pass" opens: all stripes but the last are zero.
-func material(f *testing.F) []byte {
+func material(f testing.TB) []byte {
 	derived, err := pbkdf2.Key(sha256.New, "pass", fuzzSalt, fuzzRounds, len(fuzzKey))
 	if err != nil {
 		f.Fatal(err)
@@ -55,7 +58,7 @@ func material(f *testing.F) []byte {
 }
 
 // phdr is a LUKS1 header whose keyslot is at 4 KiB.
-func phdr(f *testing.F) []byte {
+func phdr(f testing.TB) []byte {
 	digest, err := pbkdf2.Key(sha256.New, string(fuzzKey), fuzzSalt, fuzzRounds, 20)
 	if err != nil {
 		f.Fatal(err)
@@ -85,7 +88,7 @@ func phdr(f *testing.F) []byte {
 }
 
 // metadata is the JSON of a LUKS2 header whose keyslot is at 32 KiB.
-func metadata(f *testing.F) []byte {
+func metadata(f testing.TB) []byte {
 	digest, err := pbkdf2.Key(sha256.New, string(fuzzKey), fuzzSalt, fuzzRounds, 32)
 	if err != nil {
 		f.Fatal(err)
@@ -169,4 +172,44 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestWipe: the volume key is gone when the readers have been compared. Only the library that is
+// shipped can do that.
+func TestWipe(t *testing.T) {
+	if _, ok := any(new(luksgo.Volume)).(interface{ Wipe() }); !ok {
+		t.Skip("the library without our patches, which make test uses, keeps the key")
+	}
+	name := filepath.Join(t.TempDir(), "volume")
+	if err := os.WriteFile(name, volume(metadata(t), material(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := luksgo.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	v, err := dev.UnsealVolume(0, []byte("pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := func() []byte {
+		sum, err := v.HMAC(crypto.SHA256, []byte("message"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	of := func(key []byte) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte("message"))
+		return h.Sum(nil)
+	}
+	if !bytes.Equal(mac(), of(fuzzKey)) {
+		t.Fatal("another key")
+	}
+	any(v).(interface{ Wipe() }).Wipe()
+	if !bytes.Equal(mac(), of(make([]byte, len(fuzzKey)))) {
+		t.Error("the key is still there")
+	}
 }

@@ -3,8 +3,7 @@
 // opens the volume that was written, and that its key is the one that was meant.
 //
 // It reads only, from the header at the start of a device; a volume in re-encryption and a
-// cipher other than XTS it cannot open. It cannot be interrupted, and the volume key
-// stays in the library's memory until that is used again: it offers no way to wipe it.
+// cipher other than XTS it cannot open. It cannot be interrupted.
 package second
 
 import (
@@ -14,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	luksgo "github.com/anatol/luks.go"
@@ -55,6 +55,7 @@ func Open(ctx context.Context, path string, offset, size int64, slot int, pass *
 		return fmt.Errorf("%w: %w", ErrCannot, err)
 	}
 	got, err := v.HMAC(crypto.SHA256, luks.MarkMessage(salt))
+	wipe(v)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCannot, err)
 	}
@@ -62,6 +63,15 @@ func Open(ctx context.Context, path string, offset, size int64, slot int, pass *
 		return ErrDiffers
 	}
 	return nil
+}
+
+// wipe takes the volume key out of memory, and what its derivation has left there. The library as it
+// is published has no Wipe; the one that is shipped has (scripts/overlay/patches).
+func wipe(v *luksgo.Volume) {
+	if w, ok := any(v).(interface{ Wipe() }); ok {
+		w.Wipe()
+	}
+	debug.FreeOSMemory()
 }
 
 // maxHeader bounds a header with its keyslots, in bytes.
