@@ -20,15 +20,20 @@ type BadSectorsError struct {
 }
 
 func (e *BadSectorsError) Error() string {
+	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), places(e.Ranges), e.Err)
+}
+
+// places is ranges as `--lose` takes them, if they are not too many to show.
+func places(rs []Range) string {
 	const most = 32
 	var parts []string
-	for _, r := range e.Ranges[:min(most, len(e.Ranges))] {
+	for _, r := range rs[:min(most, len(rs))] {
 		parts = append(parts, fmt.Sprintf("%d+%d", r.Offset, r.Length))
 	}
-	if n := len(e.Ranges) - most; n > 0 {
+	if n := len(rs) - most; n > 0 {
 		parts = append(parts, fmt.Sprintf(" and %d more places", n))
 	}
-	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), strings.Join(parts, ","), e.Err)
+	return strings.Join(parts, ",")
 }
 
 func (e *BadSectorsError) Unwrap() error { return e.Err }

@@ -189,6 +189,78 @@ func TestBadSectorInHotzone(t *testing.T) {
 	}
 }
 
+// Of an interrupted hotzone a block is neither old nor new: the device has changed it, or its
+// checksum. The others are kept when it is given up, and so is the block itself where its data
+// makes sense under one key.
+func TestDamagedBlockInHotzone(t *testing.T) {
+	ctx := context.Background()
+	f := format(t, shape{size: 1 << 20, sector: 512})
+	f.replacePlain(prose(1<<20), 512)
+	base := f.image()
+	d := lukstest.NewDisk(bytes.Clone(base), 512)
+	d.Record()
+	v, err := f.open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{Hotzone: 256 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	log, area, hot := d.Log(), int64(0), 0
+	for k, op := range log {
+		if !op.Sync && op.Name == luks.WriteArea {
+			area = op.Off
+		}
+		if !op.Sync && op.Name == luks.WriteData {
+			hot = k
+			break
+		}
+	}
+	half := log[hot].Data[:len(log[hot].Data)/2]
+	log[hot].Data = half
+	img := lukstest.Replay(base, log[:hot+1])
+	for _, what := range []string{"data", "checksum of new", "checksum of old"} {
+		at := log[hot].Off - int64(f.offset) + 2048
+		b := bytes.Clone(img)
+		switch what {
+		case "data":
+			clear(b[int64(f.offset)+at:][:400])
+		case "checksum of old":
+			at += int64(len(half))
+			fallthrough
+		default:
+			b[area+at/512*32] ^= 1
+		}
+		block := luks.Range{Offset: at, Length: 512}
+		d := lukstest.NewDisk(bytes.Clone(b), 512)
+		v, err := f.open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := luks.ReencryptOptions{Lose: func([]luks.Range) bool { return true }}
+		var e *luks.DoubtError
+		if err := v.Resume(ctx, pass("first"), o); !errors.As(err, &e) || !errors.Is(err, luks.ErrInDoubt) || !reflect.DeepEqual(e.Ranges, []luks.Range{block}) || !bytes.Equal(d.Bytes(), b) {
+			t.Errorf("%s: %v; changed: %v", what, err, !bytes.Equal(d.Bytes(), b))
+		}
+		var result luks.Result
+		o.Result, o.Doubt = &result, func(rs []luks.Range) bool { return luks.Within(rs, []luks.Range{block}) }
+		if err := v.Resume(ctx, pass("first"), o); err != nil || !reflect.DeepEqual(result.Lost, []luks.Range{block}) {
+			t.Errorf("%s: %v, lost %v", what, err, result.Lost)
+		}
+		f.put(d.Bytes())
+		key, err := f.volumeKey(f.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := lukstest.XTS(key, d.Bytes()[f.offset:], 512, false)
+		same := bytes.Equal(got[at:at+512], f.plain[at:at+512])
+		copy(got[at:], f.plain[at:at+512])
+		if !bytes.Equal(got, f.plain) || same != (what != "data") {
+			t.Errorf("%s: the others are kept %v, the block %v", what, bytes.Equal(got, f.plain), same)
+		}
+	}
+}
+
 // A device that has gone has no bad sectors, whatever may be lost; nor has one that does
 // not take a write.
 func TestDeviceIsGone(t *testing.T) {

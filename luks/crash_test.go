@@ -198,7 +198,7 @@ func (m *model) enumerate(t *testing.T, n int) {
 }
 
 func TestCrashEnumeration(t *testing.T) {
-	n := 102
+	n := 18
 	if lukstest.Soak() {
 		n = 2200
 	}
@@ -231,10 +231,10 @@ var faultShapes = []struct {
 	step  int // between the operations that fail, outside a soak
 	block int
 }{
-	{"512", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10}, 5, 512},
-	{"512 to 4096", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 13, 4096},
-	{"journal", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 13, 512},
-	{"detached header", shape{size: 256 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 13, 4096},
+	{"512", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10}, 29, 512},
+	{"512 to 4096", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 47, 4096},
+	{"journal", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 47, 512},
+	{"detached header", shape{size: 256 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 47, 4096},
 }
 
 // Every write and flush fails once, or the disk dies there: the error must be
@@ -284,7 +284,7 @@ func TestFaultAtEveryRead(t *testing.T) {
 			f := format(t, c.shape)
 			m := record(t, f, c.o, c.block)
 			r := rand.New(rand.NewPCG(4, 4))
-			lost, failed, points := 0, 0, 40
+			lost, failed, points := 0, 0, 12
 			if lukstest.Soak() {
 				points = 2000
 			}
@@ -331,7 +331,7 @@ func TestFirstCopyUnreadableOnce(t *testing.T) {
 			continue
 		}
 		for _, dies := range []bool{false, true} {
-			for hit, at := true, 1; hit; at++ {
+			for hit, at := true, 1; hit; at += 2 { // a load reads it twice
 				d := lukstest.NewDisk(lukstest.Replay(m.base, m.log[:k]), m.block)
 				var reads atomic.Int64
 				d.BadRead = func(off int64, _ int) error {

@@ -74,8 +74,7 @@ func (u *run) recover() error {
 func (u *run) inspect(b *buffer) (allOld bool, err error) {
 	r, block := u.r, int64(u.r.slot.area.sectorSize)
 	var blocks [isTwice + 1]int64
-	var lost []Range
-	doubt := int64(-1)
+	var lost, doubt []Range
 	for at := int64(0); at < r.length; at += request {
 		states, err := u.classify(b, at)
 		if err != nil {
@@ -87,14 +86,19 @@ func (u *run) inspect(b *buffer) (allOld bool, err error) {
 			switch {
 			case s == isLost:
 				lost = join(lost, Range{pos, block})
-			case s == silent && doubt < 0:
-				doubt = pos
+			case s == silent:
+				doubt = join(doubt, Range{pos, block})
 			}
 		}
 	}
 	if blocks[silent] > 0 {
 		if allOld = blocks[isNew] == 0 && blocks[isTorn] == 0 && u.v.justAnnounced(r); !allOld {
-			return false, fmt.Errorf("%w: %d of %d blocks, the first at byte %d of the data", ErrInDoubt, blocks[silent], r.length/block, doubt)
+			// A device that has changed a few blocks, or their checksums, is no reason to lose
+			// the others. Where most are in doubt, the checksums are not those of this hotzone.
+			if blocks[silent] > r.length/block/mostDoubt || u.o.Doubt == nil || !u.o.Doubt(doubt) {
+				return false, &DoubtError{Ranges: doubt, Of: r.length}
+			}
+			u.countLost(doubt)
 		}
 	}
 	if lost != nil {
@@ -106,6 +110,25 @@ func (u *run) inspect(b *buffer) (allOld bool, err error) {
 	u.count(r.length-blocks[isEmpty]*block, blocks[isEmpty]*block)
 	return allOld, nil
 }
+
+// mostDoubt is the part of a hotzone, one in so many, of which blocks may be in doubt for them to
+// be given up.
+const mostDoubt = 8
+
+// A DoubtError names the blocks of an interrupted hotzone that are neither what their checksums say
+// nor what the new key makes of that. It wraps ErrInDoubt. If they are few, they can be given up by
+// ReencryptOptions.Doubt: those that the one key makes something other than noise of are kept by it,
+// and the others are left as they are.
+type DoubtError struct {
+	Ranges []Range // of the decrypted volume, in order
+	Of     int64   // bytes of the hotzone
+}
+
+func (e *DoubtError) Error() string {
+	return fmt.Sprintf("%v: %d of %d bytes, at %s", ErrInDoubt, size(e.Ranges), e.Of, places(e.Ranges))
+}
+
+func (e *DoubtError) Unwrap() error { return ErrInDoubt }
 
 // justAnnounced reports whether the power failed before any data of the hotzone was
 // written: the header's second copy is still the one from before the hotzone, and
@@ -200,6 +223,13 @@ func (u *run) recoverBlocks(b *buffer, at int64, all bool) error {
 		return err
 	}
 	block := u.r.slot.area.sectorSize
+	if !all { // of which inspect has asked
+		for i := range states {
+			if states[i] == silent && u.speaksOld(b.mem[i*block:(i+1)*block], b.mem[request:], u.r.offset+at+int64(i*block)) {
+				states[i] = isOld
+			}
+		}
+	}
 	for i := 0; i < len(states); i++ {
 		first := i
 		for i < len(states) && u.renews(states[i], all) {
@@ -216,6 +246,16 @@ func (u *run) recoverBlocks(b *buffer, at int64, all bool) error {
 		}
 	}
 	return nil
+}
+
+// speaksOld reports whether a block, at pos of the data, makes sense under the old key and not
+// under the new one. room is for two blocks.
+func (u *run) speaksOld(p, room []byte, pos int64) bool {
+	iv := u.prev.ivTweak + uint64(pos)/512
+	wasOld, wasNew := room[:len(p)], room[len(p):2*len(p)]
+	u.oldC.DecryptSectors(wasOld, p, u.prev.sectorSize, iv)
+	u.newC.DecryptSectors(wasNew, p, u.final.sectorSize, iv)
+	return structured(wasOld) && !structured(wasNew)
 }
 
 // renews reports whether recovery writes a block; with all, also one that nothing is

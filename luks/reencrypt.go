@@ -49,6 +49,9 @@ type ReencryptOptions struct {
 	// no. These bytes, and no others, are then written so that they read as zeros. It is
 	// called before anything is written over them, never twice at a time.
 	Lose func([]Range) bool
+	// Doubt is asked whether the run may go on although blocks of an interrupted hotzone fit
+	// neither key (see DoubtError); nil means no.
+	Doubt func([]Range) bool
 	// Survey, if it is complete, lets Progress follow the work instead of the position:
 	// what was never written costs a fraction of what was.
 	Survey *Survey

@@ -102,7 +102,7 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
 		return Rescue{}, err
 	}
-	s := &search{v: v, r: r, o: o, unit: int64(max(r.prev.sectorSize, r.final.sectorSize)), around: inFlight, small: smallRequest}
+	s := &search{v: v, r: r, o: o, none: none, unit: int64(max(r.prev.sectorSize, r.final.sectorSize)), around: inFlight, small: smallRequest}
 	if s.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
 		return Rescue{}, err
 	}
@@ -158,6 +158,7 @@ type search struct {
 	r          *reencryption
 	o          RescueOptions
 	oldC, newC sectorCipher
+	none       bool  // an unprotected run: it passes nothing over
 	unit       int64 // bytes that are under one key for certain: the larger sector size
 
 	// How far around the position a power failure may have lost writes, and how short
@@ -197,19 +198,30 @@ func (s *search) judge(off, n int64) ([]verdict, error) {
 			return err
 		}
 		first := iv + uint64(off+at)/512
+		for i := int64(0); i < n; i += s.unit {
+			if zeros(p[i : i+s.unit]) {
+				out[(at+i)/s.unit] = isEmpty
+				if s.none { // what such a run has come to is no longer zero
+					out[(at+i)/s.unit] = isOld
+				}
+			}
+		}
 		if s.newC != nil { // rescue1 has only the old one
 			s.newC.DecryptSectors(q, p, s.r.final.sectorSize, first)
 		}
 		s.oldC.DecryptSectors(p, p, s.r.prev.sectorSize, first)
 		for i := int64(0); i < n; i += s.unit {
+			if out[(at+i)/s.unit] != silent {
+				continue
+			}
 			underNew, underOld := s.newC != nil && structured(q[i:i+s.unit]), structured(p[i:i+s.unit])
 			switch {
 			case underNew && !underOld:
 				out[(at+i)/s.unit] = isNew
 			case underOld && !underNew:
 				out[(at+i)/s.unit] = isOld
-			case s.newC != nil && !underNew && s.twice(q[i:i+s.unit], first+uint64(i)/512):
-				out[(at+i)/s.unit] = isTwice
+			case s.newC != nil && !underNew:
+				out[(at+i)/s.unit] = s.before(q[i:i+s.unit], first+uint64(i)/512)
 			}
 		}
 		return nil
@@ -217,13 +229,23 @@ func (s *search) judge(off, n int64) ([]verdict, error) {
 	return out, err
 }
 
-// twice reports whether p, decrypted with the new key, was new before it was decrypted
-// with the old key: what cryptsetup makes of data when it begins again too early. p is
-// changed.
-func (s *search) twice(p []byte, iv uint64) bool {
+// before judges p, decrypted with the new key, by what it would have been before: what was never
+// written was zero, which only that re-encryption turns into this; and what makes sense was under
+// the new key already, and cryptsetup has begun again too early. p is changed.
+func (s *search) before(p []byte, iv uint64) verdict {
 	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
+	if zeros(p) {
+		return isNew
+	}
 	s.newC.DecryptSectors(p, p, s.r.final.sectorSize, iv)
-	return structured(p)
+	if structured(p) {
+		return isTwice
+	}
+	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
+	if zeros(p) {
+		return isTwice
+	}
+	return silent
 }
 
 // each calls f for every unit from off to end, in order.

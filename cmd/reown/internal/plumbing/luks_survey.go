@@ -17,7 +17,9 @@ func runFlags(f *luksFlags, o *luks.ReencryptOptions) {
 		"nothing shows how full it is")
 	f.Func("lose", "RANGES give up what cannot be read: OFFSET+LENGTH,... as the error names it, or all; it "+
 		"becomes zero", func(s string) (err error) {
-		o.Lose, err = loseFlag(s)
+		if o.Lose, err = loseFlag(s); s != "all" {
+			o.Doubt = o.Lose
+		}
 		return err
 	})
 }
