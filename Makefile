@@ -8,7 +8,7 @@ PATCHED = -overlay bin/_overlay/overlay.json $(if $(wildcard vendor/modules.txt)
 # For a package, on a machine that is slower or busier than most.
 TESTTIME ?= 45m
 
-.PHONY: all setup build lab demo demo-host test soak lint smoke size fuzz release clean
+.PHONY: all setup build lab demo demo-host test soak lint smoke size docs fuzz release clean
 all: build
 
 setup: ; @scripts/setup
@@ -48,6 +48,12 @@ lint: build ; @scripts/lint
 smoke: build ; @scripts/smoke
 
 size: build ; @scripts/size
+
+# The buyer's sheet to print, with Debian's weasyprint.
+docs:
+	@mkdir -p bin/docs
+	@for size in A4 Letter; do printf '@page { size: %s }\n' $$size >bin/docs/$$size.css && \
+		weasyprint -q -s bin/docs/$$size.css docs/sheet.html bin/docs/sheet-$$size.pdf && echo bin/docs/sheet-$$size.pdf; done
 
 # Source, programs for three machines, their components and sums, in bin/release.
 release: ; @scripts/release

@@ -96,9 +96,15 @@ func drawKeyboard(v *view) (*ui.Page, error) {
 		Inputs: []*ui.Input{{Key: "keys", Label: v.t(msg.KeyboardEcho), Echo: true, Optional: true, Max: 40}},
 		Help:   v.t(msg.KeyboardHelp), Choices: []ui.Choice{v.button()}}
 	if v.o.Keyboard != nil {
+		mine := msg.Langs[v.lang].Keyboard
 		for _, n := range v.o.Keyboard.Layouts() {
-			if n != v.a.Layout && !slices.Contains(v.a.foreign, n) {
-				p.Choices = append(p.Choices, ui.Choice{ID: n, Label: n})
+			switch c := (ui.Choice{ID: n, Label: n}); {
+			case n == v.a.Layout || slices.Contains(v.a.foreign, n):
+			case n == mine && v.lang != msg.EN: // proposed, and first
+				p.Choices = slices.Insert(p.Choices, 1, c)
+				p.Body = append(p.Body, ui.S(v.t(msg.KeyboardPropose, n)))
+			default:
+				p.Choices = append(p.Choices, c)
 			}
 		}
 	}

@@ -138,6 +138,13 @@ func console(ctx context.Context, l *lab.Laptop, o vm.Options) (restarted bool, 
 		_ = m.WriteConsole(p)
 	})
 	defer keys.to(nil)
+	go func() { // nobody sits there any more
+		select {
+		case <-keys.eof:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	<-m.Off()
 	return m.Restarted(), nil
 }

@@ -41,7 +41,7 @@ func demo(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil || fs.NArg() > 1 {
 		usage()
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGHUP, syscall.SIGTERM) // a closed window, too
 	defer stop()
 	parent, err := filepath.Abs(cmp.Or(fs.Arg(0), fmt.Sprintf("/tmp/reown-lab-%d", os.Getuid())))
 	if err != nil {

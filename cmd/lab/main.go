@@ -16,9 +16,11 @@ import (
 	"strings"
 	"syscall"
 
+	"reown/internal/handover"
 	"reown/internal/lab"
 	"reown/internal/lab/vm"
 	"reown/internal/lab/vm/labd"
+	"reown/internal/words"
 )
 
 // A verb is one of the lab's commands.
@@ -189,9 +191,22 @@ What the seller sent with this laptop, and knows:
   card PINs         %s (user), %s (admin)
   TPM owner         %s
   signing key       %s
+  four words        %[7]s
   code generator    oathtool --totp -b %[6]s
-                    prints what your phone would show
-`, s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, s.TOTP)
+                    prints what your phone would show (in another terminal)
+`, s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, s.TOTP, sentWords(l))
+}
+
+// sentWords are the words of the hand-over file as the seller's letter has them.
+func sentWords(l *lab.Laptop) string {
+	said := "(none)"
+	for seq := 0; ; seq++ {
+		statement, err := os.ReadFile(filepath.Join(l.BootDir(), handover.FileName(seq)))
+		if err != nil {
+			return said
+		}
+		said = strings.Join(handover.Words(statement, words.Four), "-")
+	}
 }
 
 // owned says whether the laptop has been taken over, by the hand-over's trigger. The

@@ -37,11 +37,11 @@ recovery shell: that start's measurements are spoilt and nothing could be sealed
 // preparation are the flags of the command.
 type preparation struct {
 	devices
-	order, secretsIn, secretsOut, mailOut, buyer, algorithm string
-	shopCert, shopPIN, shopSerial, shopCard                 string
-	shopSignature, signer, cardTail                         string
-	shopLater, reencrypt, battery, restart, json            bool
-	again                                                   func() error // restarts the laptop; nil: the worker does
+	order, secretsIn, secretsOut, mailOut, record, buyer, algorithm string
+	shopCert, shopPIN, shopSerial, shopCard                         string
+	shopSignature, signer, cardTail                                 string
+	shopLater, reencrypt, battery, restart, json                    bool
+	again                                                           func() error // restarts the laptop; nil: the worker does
 }
 
 func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
@@ -55,6 +55,7 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	fs.StringVar(&p.secretsOut, "secrets-out", "", "FILE where the laptop's secrets are written, before they are "+
 		"used anywhere; mode 0600. One that a cut run has left is read and used again")
 	fs.StringVar(&p.mailOut, "mail-out", "", "DIR what to send: the hand-over file, its signature, the key")
+	fs.StringVar(&p.record, "record", "", "FILE a line of JSON for each laptop is added to it, what --json prints: the shop's table")
 	fs.StringVar(&p.buyer, "buyer", "", "CERT the buyer's OpenPGP certificate; --mail-out then holds secrets.asc")
 	fs.StringVar(&p.shopCert, "shop-cert", "", "CERT the shop's own OpenPGP certificate: its key then signs the "+
 		"hand-over file and secrets.asc, beside the laptop's; a laptop that was handed to this key gets the "+
@@ -96,7 +97,7 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	case err != nil:
 		label.fail(err)
 	}
-	err = errors.Join(err, p.print(e, &label))
+	err = errors.Join(err, p.print(e, &label), p.recordLine(&label))
 	if label.Wants == wantsRestart && p.again != nil {
 		err = errors.Join(err, p.again())
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,5 +50,23 @@ func TestPrepareFlags(t *testing.T) {
 		if code := run(t.Context(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
 			t.Errorf("%q: exit code %d\n%s%s", more, code, &out, &errs)
 		}
+	}
+}
+
+// The shop's table has one line for each laptop, in the order in which they were finished.
+func TestTheTableGrows(t *testing.T) {
+	p := &preparation{record: filepath.Join(t.TempDir(), "table")}
+	for i, order := range []string{"2026-1", "2026-2"} {
+		if err := p.recordLine(&label{OK: i == 0, Order: order}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(p.record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], `"order":"2026-1"`) || !strings.Contains(lines[1], `"ok":false`) {
+		t.Errorf("the table is %q", lines)
 	}
 }

@@ -48,6 +48,23 @@ func (l *label) fail(err error) {
 	}
 }
 
+// recordLine adds a laptop's line to the shop's table: one write, so that two that finish at once do not mix.
+func (p *preparation) recordLine(l *label) error {
+	if p.record == "" {
+		return nil
+	}
+	line, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(p.record, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("the shop's table: %w", err)
+	}
+	_, err = f.Write(append(line, '\n'))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
 func (p *preparation) print(e *cli.Env, l *label) error {
 	if p.json {
 		return json.NewEncoder(e.Stdout).Encode(l)
@@ -72,17 +89,28 @@ here    the same command, with --shop-signature FILE for --shop-later
 		_, err := fmt.Fprintf(e.Stdout, "DO NOT SHIP\norder         %s\nfailed step   %s\n", cli.OrNone(l.Order), l.Step)
 		return err
 	}
-	_, err := fmt.Fprintf(e.Stdout, `order         %s
+	text := l.text()
+	if p.mailOut != "" {
+		if err := replaceOrRemove(p.mailed("label.txt"), []byte(text)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprint(e.Stdout, text+`
+laptop parcel   the laptop
+key parcel      the security key
+e-mail          the words, the seller's key, and what --mail-out holds
+`)
+	return err
+}
+
+// text is what goes on the label.
+func (l *label) text() string {
+	return fmt.Sprintf(`order         %s
 words         %s
 seller's key  %s
 laptop's key  %s
 security key  %s
-
-laptop parcel   the laptop
-key parcel      the security key
-e-mail          the words, the seller's key, and what --mail-out holds
 `, l.Order, l.Words, grouped(l.Seller), grouped(l.Fingerprint), l.Card)
-	return err
 }
 
 // mail writes what the seller sends to the buyer; or, of a statement that waits for the

@@ -629,4 +629,6 @@ var de = table{
 	SellerShort:     "Das sind %d von 40 Zeichen.",
 	ChangeDUK:       "TPM öffnet die Platte",
 	ChangePhone:     "Handy-Code",
+
+	KeyboardPropose: "In Ihrer Sprache sind die meisten Tastaturen %s: unten wählen, wenn Ihre es ist.",
 }

@@ -660,4 +660,7 @@ var en = table{
 	SellerShort:     "These are %d of 40 characters.",
 	ChangeDUK:       "The TPM opens the disk",
 	ChangePhone:     "Phone code",
+
+	// The language's keyboard.
+	KeyboardPropose: "In your language most keyboards are %s: choose it below if yours is.",
 }

@@ -629,4 +629,6 @@ var es = table{
 	SellerShort:     "Son %d de 40 caracteres.",
 	ChangeDUK:       "El TPM abre el disco",
 	ChangePhone:     "Código móvil",
+
+	KeyboardPropose: "En su idioma, casi todos los teclados son %s: elíjalo abajo si el suyo lo es.",
 }

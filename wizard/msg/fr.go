@@ -629,4 +629,6 @@ var fr = table{
 	SellerShort:     "Il y a là %d caractères sur 40.",
 	ChangeDUK:       "Ouverture par le TPM",
 	ChangePhone:     "Code mobile",
+
+	KeyboardPropose: "Dans votre langue, la plupart des claviers sont %s : choisissez-le ci-dessous si c'est le vôtre.",
 }

@@ -629,4 +629,6 @@ var it = table{
 	SellerShort:     "Sono %d caratteri su 40.",
 	ChangeDUK:       "Il TPM apre il disco",
 	ChangePhone:     "Codice telefono",
+
+	KeyboardPropose: "Nella sua lingua quasi tutte le tastiere sono %s: la scelga sotto se lo è la sua.",
 }

@@ -666,5 +666,8 @@ const (
 	ChangeDUK
 	ChangePhone
 
+	// The language's keyboard.
+	KeyboardPropose
+
 	count
 )

@@ -629,4 +629,6 @@ var nl = table{
 	SellerShort:     "Dit zijn %d van 40 tekens.",
 	ChangeDUK:       "TPM opent de schijf",
 	ChangePhone:     "Telefooncode",
+
+	KeyboardPropose: "In uw taal zijn de meeste toetsenborden %s: kies dat hieronder als het uwe het is.",
 }
