@@ -15,6 +15,7 @@ import (
 // Errors of Disk's checks.
 var (
 	ErrStillOpens = errors.New("a passphrase opens the disk that must not")
+	ErrNoise      = errors.New("under the key of its header the disk reads as noise")
 	ErrOtherKey   = errors.New("another reader finds another key in the disk")
 )
 

@@ -158,6 +158,10 @@ type Disk interface {
 	// SlotsDigest is a digest of all that decides which passphrases open the volume: while it is the
 	// same, no keyslot was added, changed or put back.
 	SlotsDigest(ctx context.Context) (string, error)
+	// Look decrypts the beginning of the data by the key that pass opens. ErrNoise: nothing of it is
+	// anything but noise, as after a header of before was put back in the middle of a re-encryption; any
+	// other error leaves it open.
+	Look(ctx context.Context, pass *secret.Buffer) error
 	// SecondRead opens the volume by pass with a reader that shares no code with the writer.
 	// ErrWrongSecret, ErrOtherKey: it was read, and is not as it should be; any other error leaves it open.
 	SecondRead(ctx context.Context, pass *secret.Buffer) error

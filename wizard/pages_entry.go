@@ -101,6 +101,9 @@ func (v *view) remedies(problems []Problem) (all []ui.Choice) {
 	if offered(LeaveOut) {
 		all = append(all, ui.Choice{ID: "leave-out", Label: v.t(msg.ButtonLeaveOut), Letter: 'l'})
 	}
+	if offered(UseDisk) {
+		all = append(all, ui.Choice{ID: "no-files", Label: v.t(msg.ButtonNoise), Letter: 'f'})
+	}
 	if offered(WithoutDUK) {
 		all = append(all, ui.Choice{ID: "no-duk", Label: v.t(msg.ButtonDUKNo), Letter: 'n'})
 	}
@@ -121,13 +124,19 @@ func (f *flow) follow(problems []Problem, id string) (bool, error) {
 				f.leave(disks, p.Volume)
 			}
 		}
+	case "no-files":
+		for _, p := range problems {
+			if p.Offers(UseDisk) {
+				f.a.Noise = append(f.a.Noise, p.Volume)
+			}
+		}
 	case "no-duk":
 		f.a.DUK = false
 	default:
 		return false, nil
 	}
 	if f.job != nil {
-		f.job.Choice.Volumes, f.job.Choice.DUK = f.a.Volumes, f.a.DUK
+		f.job.Choice.Volumes, f.job.Choice.DUK, f.job.Choice.Noise = f.a.Volumes, f.a.DUK, f.a.Noise
 	}
 	return true, nil
 }

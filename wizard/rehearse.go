@@ -30,6 +30,7 @@ const (
 	CardPIN       Kind = "card pin"               // its vendor, shortest and longest that it takes
 	CardName      Kind = "card name"              //
 	CardImport    Kind = "card import"            // its vendor, why
+	DiskNoise     Kind = "disk noise"             // its path
 	DiskRefuses   Kind = "disk refuses"           // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
 	BootOdd       Kind = "odd in boot"            // what
@@ -65,6 +66,7 @@ const (
 	TryAgain    Action = "try again"
 	AskSeller   Action = "ask seller"
 	LeaveOut    Action = "leave out"   // by the program, where there is another disk
+	UseDisk     Action = "use disk"    // by the program: a person says that nothing is on it
 	OtherEntry  Action = "other entry" // by the program, where there is one
 	WithoutDUK  Action = "without duk" // by the program, see Choices
 	RemoveOld   Action = "remove old"  // kernels, in the installed system
@@ -98,6 +100,7 @@ var kinds = map[Kind]struct {
 	CardPIN:       {msg.ProblemPIN, []Remedy{{OtherPIN, msg.RemedyPIN}, {OtherCard, msg.RemedyCardOld}}},
 	CardName:      {msg.NameBad, []Remedy{{OtherName, msg.NameEmpty}}},
 	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
+	DiskNoise:     {msg.ProblemNoise, []Remedy{{AskSeller, msg.RemedyNoise}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
 	BootOdd:       {msg.ProblemOdd, []Remedy{{AskSeller, msg.RemedyOdd}}},
@@ -206,10 +209,11 @@ type CardPlan struct {
 type Rehearsal struct {
 	*Snapshot
 	choice  Choices
-	battery bool              // to run on it is accepted
-	anew    bool              // a seller's: nothing that is there counts as done
-	tries   bool              // /boot may be written to with what it holds
-	pins    [2]*secret.Buffer // user and admin PIN, as far as they are known
+	battery bool                      // to run on it is accepted
+	anew    bool                      // a seller's: nothing that is there counts as done
+	tries   bool                      // /boot may be written to with what it holds
+	pins    [2]*secret.Buffer         // user and admin PIN, as far as they are known
+	current map[string]*secret.Buffer // what opens the disks, as far as it is known
 	found   []Problem
 }
 
@@ -313,7 +317,7 @@ func preflight(s *Snapshot, choice Choices, battery bool) []Problem {
 func rehearsal(s *Snapshot, choice Choices, battery bool, keys *Keys) []Problem {
 	r := &Rehearsal{Snapshot: s, choice: choice, battery: battery, tries: true}
 	if keys != nil {
-		r.pins = [2]*secret.Buffer{keys.User, keys.Admin}
+		r.pins, r.current = [2]*secret.Buffer{keys.User, keys.Admin}, keys.Current
 	}
 	return r.run()
 }

@@ -62,7 +62,7 @@ var problems = map[string]struct {
 }
 
 // elsewhere are the kinds that only a choice makes, and the tests that make them.
-var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices"}
+var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices", wizard.DiskNoise: "TestHeaderPutBackWithoutReceipt"}
 
 var errRefused = errors.New("the device refuses")
 

@@ -161,6 +161,7 @@ type Choices struct {
 	Layout    string   `json:"layout"`
 	Identity  Identity `json:"identity"`
 	Algorithm string   `json:"algorithm"` // "" for the card's recommended one
+	Noise     []string `json:"-"`         // UUIDs of disks that read as noise, and on which nothing is, as a person says in this start
 	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
 	Entry     int      `json:"entry"`     // boot entry, from 1; 0 for the one to suggest
 	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted

@@ -86,6 +86,11 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 		found, err := disk.Rehearse(r.ctx, r.anew || !r.ours(d))
 		r.device("disk", found, err)
 	}
+	if key := r.current[d.UUID]; key != nil && !d.Reencrypting && !r.ours(d) && !slices.Contains(r.choice.Noise, d.UUID) {
+		if err := disk.Look(r.ctx, key); errors.Is(err, ErrNoise) {
+			r.add("disk", DiskNoise, err, d.Path)
+		}
+	}
 	_, err := r.Receipt()
 	for i := range r.found[n:] {
 		p := &r.found[n+i]

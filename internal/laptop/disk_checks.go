@@ -32,6 +32,16 @@ func (d *disk) SlotsDigest(ctx context.Context) (slots string, err error) {
 	return slots, err
 }
 
+func (d *disk) Look(ctx context.Context, pass *secret.Buffer) error {
+	return d.with(ctx, true, func(v *luks.Volume) error {
+		err := v.Look(ctx, pass)
+		if errors.Is(err, luks.ErrNoise) {
+			return fmt.Errorf("%w: %w", wizard.ErrNoise, err)
+		}
+		return err
+	})
+}
+
 // SecondRead compares the volume key that the second reader finds with the one that we find, by
 // their marks under a salt of this moment.
 func (d *disk) SecondRead(ctx context.Context, pass *secret.Buffer) error {

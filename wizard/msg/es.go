@@ -491,6 +491,9 @@ var es = table{
 	PaperFiles:  "En /boot el texto es kexec_reown.certificate, la firma lo mismo con .asc, y la clave kexec_reown.asc. En una memoria son reown-%[1]s.txt, .txt.asc y -key.pgp. 'reown verify' compara otra vez el equipo con él.",
 
 	ProblemAlgorithm: "Esta llave (%s) no crea claves del tipo %s.",
+	ProblemNoise:     "%s se descifra como ruido: no tiene archivos, o una cabecera antigua cubre datos de una clave más nueva.",
+	RemedyNoise:      "Si tenía archivos, pare: cifrados otra vez se perderían. Pregunte al vendedor.",
+	ButtonNoise:      "No tiene archivos: seguir",
 	ProblemRefuses:   "No se puede recifrar %s: %s",
 	RemedyLeaveOut:   "Deje este disco como está; quien conozca su frase podrá seguir leyéndolo.",
 	ProblemEntry:     "\"%s\" no puede arrancar por sí solo: %s",

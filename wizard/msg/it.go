@@ -491,6 +491,9 @@ var it = table{
 	PaperFiles:  "In /boot il testo è kexec_reown.certificate, la firma lo stesso con .asc, e la chiave kexec_reown.asc. Su una chiavetta sono reown-%[1]s.txt, .txt.asc e -key.pgp. 'reown verify' vi confronta di nuovo il computer.",
 
 	ProblemAlgorithm: "Questa chiave (%s) non crea chiavi del tipo %s.",
+	ProblemNoise:     "%s si decifra in rumore: non ha file, o una vecchia intestazione copre dati di una chiave più nuova.",
+	RemedyNoise:      "Se aveva file, si fermi: cifrati di nuovo andrebbero persi. Chieda al venditore.",
+	ButtonNoise:      "Nessun file: continua",
 	ProblemRefuses:   "%s non si può ricifrare: %s",
 	RemedyLeaveOut:   "Lasci questo disco com'è; chi ne conosce la frase potrà ancora leggerlo.",
 	ProblemEntry:     "\"%s\" non può avviarsi da solo: %s",

@@ -526,6 +526,9 @@ const (
 	RemedyPIN
 	ProblemImport
 	RemedyNoBackup
+	ProblemNoise
+	RemedyNoise
+	ButtonNoise
 	ProblemRefuses
 	RemedyLeaveOut
 	ProblemEntry

@@ -491,6 +491,9 @@ var nl = table{
 	PaperFiles:  "In /boot is de tekst kexec_reown.certificate, de handtekening hetzelfde met .asc, en de sleutel kexec_reown.asc. Op een stick heten ze reown-%[1]s.txt, .txt.asc en -key.pgp. 'reown verify' vergelijkt de computer er nog eens mee.",
 
 	ProblemAlgorithm: "Deze sleutel (%s) maakt geen sleutels van de soort %s.",
+	ProblemNoise:     "%s ontsleutelt tot ruis: er staan geen bestanden op, of een oude header ligt over gegevens van een nieuwere sleutel.",
+	RemedyNoise:      "Stonden er bestanden op, stop dan: nogmaals versleuteld zijn ze verloren. Vraag de verkoper.",
+	ButtonNoise:      "Geen bestanden: verder",
 	ProblemRefuses:   "%s is niet te herversleutelen: %s",
 	RemedyLeaveOut:   "Laat deze schijf zoals ze is; wie haar wachtzin kent, kan haar blijven lezen.",
 	ProblemEntry:     "\"%s\" kan niet vanzelf starten: %s",

@@ -25,6 +25,19 @@ func (d disk) SlotsDigest(context.Context) (string, error) {
 	return hash(append([]string{"slots", v.UUID, v.Key, v.NewKey, v.DUK}, v.Slots...)...), d.read()
 }
 
+// Look sees what the first chunk is under.
+func (d disk) Look(ctx context.Context, pass *secret.Buffer) error {
+	if err := d.CheckPassphrase(ctx, pass); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if v := d.v(); v.Blank || v.Chunks[0] != v.Key {
+		return wizard.ErrNoise
+	}
+	return d.read()
+}
+
 func (d disk) SecondRead(ctx context.Context, pass *secret.Buffer) error {
 	return d.CheckPassphrase(ctx, pass)
 }

@@ -148,6 +148,7 @@ type Volume struct {
 	Filled       bool // they were overwritten
 	Bad          int  // the chunk that cannot be read, from 1; 0: none
 	Hidden       bool // from a survey
+	Blank        bool // nobody has written to it but noise
 	Seen         int  // chunks that a survey comes to before it hangs; 0: all
 }
 
