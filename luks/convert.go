@@ -59,10 +59,10 @@ func (v *Volume) toLUKS2(ctx context.Context) error {
 	root := v.h.root.clone()
 	for _, k := range v.h.meta.keyslots {
 		if k.area.offset+stride1(p.keySize()) <= roundDown(limit, 4096) {
-			root.m["keyslots"].(*object).m[id(k.id)].(*object).m["area"].(*object).set("size", dec(stride1(p.keySize())))
+			root.obj("keyslots").obj(id(k.id)).obj("area").set("size", dec(stride1(p.keySize())))
 		}
 	}
-	config := root.m["config"].(*object)
+	config := root.obj("config")
 	config.set("json_size", dec(minHeaderSize-binHeaderSize)).set("keyslots_size", dec(roundDown(limit-header2Room, 4096)))
 	h := &header2{bin: make([]byte, binHeaderSize), size: minHeaderSize, seqid: 1, root: root}
 	binary.BigEndian.PutUint16(h.bin[6:], 2)
@@ -161,7 +161,7 @@ func (v *Volume) moveSlot(ctx context.Context, slot int, to int64) error {
 		return err
 	}
 	root := v.h.root.clone()
-	root.m["keyslots"].(*object).m[id(slot)].(*object).m["area"].(*object).set("offset", dec(to))
+	root.obj("keyslots").obj(id(slot)).obj("area").set("offset", dec(to))
 	return v.commit(ctx, root)
 }
 

@@ -32,6 +32,9 @@
 //
 // Erase: key material, flush, read back; only then the header that has none.
 //
+// Passphrases and keys are *secret.Buffer, a type of this module's own, on purpose: memory that is
+// locked and wiped. Bytes or strings in these signatures would leave copies that nobody wipes.
+//
 // # What it does not do
 //
 // It does not activate volumes (no device-mapper), does not encrypt plain devices

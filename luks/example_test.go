@@ -2,62 +2,44 @@ package luks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
+	"reown/internal/secret"
 	"reown/luks"
 )
 
-// volume makes the file of a volume with a header that cryptsetup wrote.
-func volume() (name string, err error) {
-	header, err := os.ReadFile("testdata/plain.luks2")
-	if err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp("", "volume")
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if _, err := f.Write(header); err != nil {
-		return "", err
-	}
-	return f.Name(), f.Truncate(2 << 20)
-}
-
-// What a header says; nothing is written.
-func ExampleOpen() {
-	name, err := volume()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.Remove(name)
-	v, err := luks.Open(context.Background(), name, luks.Options{ReadOnly: true})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer v.Close()
-	info := v.Info()
-	fmt.Println(info.Version, info.Cipher, info.KeyBits, info.DataSize)
-	for _, k := range info.Keyslots {
-		fmt.Println(k.ID, k.KDF, k.Key)
-	}
-	// Output:
-	// 2 aes-xts-plain64 512 1048576
-	// 0 pbkdf2 current
-}
-
-// Whether a device holds a volume, and whether it may be touched.
+// What stands on a device is told without a passphrase, and nothing is written.
 func ExampleFind() {
-	name, err := volume()
+	f, err := os.CreateTemp("", "image")
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
-	defer os.Remove(name)
-	found := luks.Find(context.Background(), name, luks.Options{})
-	fmt.Println(found.Kind, found.Err)
-	// Output: container <nil>
+	defer os.Remove(f.Name())
+	if err := errors.Join(f.Truncate(1<<20), f.Close()); err != nil {
+		panic(err)
+	}
+	found := luks.Find(context.Background(), f.Name(), luks.Options{})
+	fmt.Println(found.Kind, found.Version, found.Err)
+	// Output: none 0 <nil>
+}
+
+// A volume gets a passphrase and then a key that nobody else has seen. After an interruption the same
+// calls go on.
+func ExampleVolume_Reencrypt() {
+	ctx := context.Background()
+	own := func(device string, old, mine *secret.Buffer) error {
+		v, err := luks.Open(ctx, device, luks.Options{})
+		if err != nil {
+			return err
+		}
+		defer v.Close()
+		if err := v.SetPassphrase(ctx, old, mine); err != nil {
+			return err
+		}
+		return v.Reencrypt(ctx, mine, luks.ReencryptOptions{})
+	}
+	fmt.Println(errors.Is(own("/nowhere", nil, secret.From([]byte("mine"))), os.ErrNotExist))
+	// Output: true
 }

@@ -24,6 +24,12 @@ type object struct {
 	m    map[string]node
 }
 
+// obj is the member k of a tree that readMeta has checked: an object, or a defect of ours.
+func (o *object) obj(k string) *object { return o.m[k].(*object) }
+
+// list is obj for a list.
+func (o *object) list(k string) *list { return o.m[k].(*list) }
+
 const (
 	maxDepth = 32 // cryptsetup's json-c default
 	maxNodes = 100_000

@@ -119,12 +119,12 @@ func (v *Volume) SlotsDigest(ctx context.Context) (string, error) {
 	}
 	part([]byte(v.h.uuid))
 	for _, name := range []string{"keyslots", "digests"} {
-		o := v.h.root.m[name].(*object)
+		o := v.h.root.obj(name)
 		keys := slices.Clone(o.keys)
 		slices.Sort(keys)
 		for _, k := range keys {
 			part([]byte(k))
-			part(o.m[k].(*object).text())
+			part(o.obj(k).text())
 		}
 	}
 	for _, n := range sortedIDs(v.h.meta.keyslots) {

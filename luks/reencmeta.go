@@ -162,8 +162,8 @@ func (r *reencryption) looksOld(s *segment) bool {
 // setSegments rewrites the segments for the state "done bytes are new, the next hot
 // bytes are in re-encryption", and the digests' references to them.
 func (r *reencryption) setSegments(root *object, done, hot int64) {
-	old := root.m["segments"].(*object)
-	prev, final := old.m[id(r.prev.id)].(*object), old.m[id(r.final.id)].(*object)
+	old := root.obj("segments")
+	prev, final := old.obj(id(r.prev.id)), old.obj(id(r.final.id))
 	segs := newObject()
 	var oldRefs, newRefs []string
 	add := func(tmpl *object, pos, size int64, flag string) string {
@@ -197,7 +197,7 @@ func (r *reencryption) setSegments(root *object, done, hot int64) {
 	oldRefs = append(oldRefs, add(prev, 0, r.prev.size, flagPrevious))
 	newRefs = append(newRefs, add(final, 0, r.final.size, flagFinal))
 	root.set("segments", segs)
-	ds := root.m["digests"].(*object)
+	ds := root.obj("digests")
 	if r.oldDigest.id == r.newDigest.id {
 		for _, n := range newRefs {
 			if !slices.Contains(oldRefs, n) {
@@ -206,8 +206,8 @@ func (r *reencryption) setSegments(root *object, done, hot int64) {
 		}
 		newRefs = oldRefs
 	}
-	ds.m[id(r.oldDigest.id)].(*object).set("segments", strs(oldRefs...))
-	ds.m[id(r.newDigest.id)].(*object).set("segments", strs(newRefs...))
+	ds.obj(id(r.oldDigest.id)).set("segments", strs(oldRefs...))
+	ds.obj(id(r.newDigest.id)).set("segments", strs(newRefs...))
 }
 
 // refresh finds the backup segments again in a header written since: setSegments
@@ -220,14 +220,14 @@ func (r *reencryption) refresh(m *meta) {
 // backups, no re-encryption keyslot, nothing of the old key. The new digest takes
 // the old one's number, and keyslot from takes number to, unless to is -1.
 func (r *reencryption) setFinal(root *object, from, to int) {
-	seg := root.m["segments"].(*object).m[id(r.final.id)].(*object).clone()
+	seg := root.obj("segments").obj(id(r.final.id)).clone()
 	seg.del("flags")
 	root.set("segments", newObject().set("0", seg))
-	ds := root.m["digests"].(*object)
+	ds := root.obj("digests")
 	for _, k := range ds.keys {
-		ds.m[k].(*object).set("segments", &list{})
+		ds.obj(k).set("segments", &list{})
 	}
-	ds.m[id(r.newDigest.id)].(*object).set("segments", strs("0"))
+	ds.obj(id(r.newDigest.id)).set("segments", strs("0"))
 	dropSlot(root, r.slot.id)
 	if r.oldDigest.id != r.newDigest.id {
 		if to >= 0 {
@@ -241,7 +241,7 @@ func (r *reencryption) setFinal(root *object, from, to int) {
 			ds.rename(id(r.newDigest.id), id(r.oldDigest.id))
 		}
 	}
-	if slots := root.m["keyslots"].(*object); to >= 0 && slots.m[id(to)] == nil {
+	if slots := root.obj("keyslots"); to >= 0 && slots.m[id(to)] == nil {
 		renameSlot(root, from, to)
 	}
 	setRequirement(root, reqReencrypt, false)
@@ -249,7 +249,7 @@ func (r *reencryption) setFinal(root *object, from, to int) {
 
 // setRequirement adds or removes a mandatory requirement flag.
 func setRequirement(root *object, flag string, on bool) {
-	config := root.m["config"].(*object)
+	config := root.obj("config")
 	req, ok := config.m["requirements"].(*object)
 	if !ok {
 		req = newObject()

@@ -373,7 +373,7 @@ func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescu
 	if n := r.maxHotzone(r.slot.area.size); n == 0 || found.Mixed > n {
 		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, gap.size)
 	}
-	root.m["keyslots"].(*object).m[id(r.slot.id)].(*object).set("area", r.slot.area.object())
+	root.obj("keyslots").obj(id(r.slot.id)).set("area", r.slot.area.object())
 	in := r.metadataInput(oldKey, newKey)
 	defer in.Wipe()
 	d := m.digestOfKeyslot(r.slot.id)
@@ -381,7 +381,7 @@ func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescu
 	if err != nil {
 		return err
 	}
-	root.m["digests"].(*object).set(id(d.id), md)
+	root.obj("digests").set(id(d.id), md)
 	r.setSegments(root, found.Position, found.Mixed)
 	if found.Mixed > 0 {
 		return s.writeMixedChecksums(ctx, found)

@@ -257,8 +257,8 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 	root := before.h.root.clone()
 	slots := newObject()
 	root.set("keyslots", slots)
-	root.m["config"].(*object).set("json_size", dec(minHeaderSize-binHeaderSize)).set("keyslots_size", dec(max(0, limit)))
-	root.m["digests"].(*object).m["0"].(*object).set("keyslots", strs(id(oldSlot)))
+	root.obj("config").set("json_size", dec(minHeaderSize-binHeaderSize)).set("keyslots_size", dec(max(0, limit)))
+	root.obj("digests").obj("0").set("keyslots", strs(id(oldSlot)))
 	h := &header2{bin: make([]byte, binHeaderSize), size: minHeaderSize, seqid: 1, uuid: v.h.uuid, root: root}
 	binary.BigEndian.PutUint16(h.bin[6:], 2)
 	copy(h.bin[72:104], "sha256")
@@ -285,8 +285,8 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 		if err := v.hdr.WriteAt(WriteKeyslot, material, at); err != nil {
 			return nil, err
 		}
-		o := c.from.h.root.m["keyslots"].(*object).m[id(c.slot)].(*object).clone()
-		o.m["area"].(*object).set("offset", dec(at)).set("size", dec(size))
+		o := c.from.h.root.obj("keyslots").obj(id(c.slot)).clone()
+		o.obj("area").set("offset", dec(at)).set("size", dec(size))
 		slots.set(id(c.to), o)
 		at += size
 	}
@@ -304,8 +304,8 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 	}
 	s.r.refresh(h.meta)
 	// The digest in the file is as good, and what LUKS1 could go back to.
-	d := after.h.root.m["digests"].(*object).m["0"].(*object).clone()
-	root.m["digests"].(*object).set(id(s.r.newDigest.id), d.set("keyslots", strs(id(w.new))).set("segments", &list{}))
+	d := after.h.root.obj("digests").obj("0").clone()
+	root.obj("digests").set(id(s.r.newDigest.id), d.set("keyslots", strs(id(w.new))).set("segments", &list{}))
 	if err := w.enter(ctx, root, s, found, oldKey, newKey); err != nil {
 		return nil, err
 	}

@@ -138,8 +138,8 @@ func (u *run) protect(ctx context.Context, prev, z *zone, h half) error {
 		}
 	}
 	root := u.v.h.root.clone()
-	root.m["keyslots"].(*object).m[id(u.r.slot.id)].(*object).set("area", h.area.object())
-	root.m["digests"].(*object).set(id(u.v.h.meta.digestOfKeyslot(u.r.slot.id).id), h.digest)
+	root.obj("keyslots").obj(id(u.r.slot.id)).set("area", h.area.object())
+	root.obj("digests").set(id(u.v.h.meta.digestOfKeyslot(u.r.slot.id).id), h.digest)
 	return u.hot(ctx, root, start, n)
 }
 
