@@ -409,7 +409,11 @@ func TestFirstCopyUnreadable(t *testing.T) {
 func TestEnumerationFindsMissingFlushes(t *testing.T) {
 	f := format(t, shape{size: 512 << 10, sector: 512})
 	m := record(t, f, luks.ReencryptOptions{Hotzone: 64 << 10}, 512)
-	for _, name := range []string{luks.WriteArea, luks.WriteData, luks.WriteKeyslot} {
+	names := []string{luks.WriteArea, luks.WriteKeyslot}
+	if lukstest.Soak() { // hundreds of points pass before this one is felt
+		names = append(names, luks.WriteData)
+	}
+	for _, name := range names {
 		mutant := *m
 		mutant.log = slices.DeleteFunc(slices.Clone(m.log), func(op lukstest.Op) bool { return op.Sync && op.Name == name })
 		r := rand.New(rand.NewPCG(11, 12))
