@@ -381,7 +381,8 @@ func (v *view) wrong(err error, m msg.M) error {
 func (f *flow) work(ctx context.Context) error {
 	if f.job == nil {
 		f.surveys.end()
-		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail, surveys: f.surveys}
+		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail, surveys: f.surveys,
+			resumed: f.resuming()}
 		if c, err := f.s.Card(); err == nil {
 			f.job.Choice.Card = c.Serial
 		}

@@ -45,7 +45,7 @@ var notNeeded = makeNotNeeded()
 func makeNotNeeded() map[place]guard {
 	all := map[place]guard{
 		pageProblems: {"nothing stands in the way", func(v *view) bool { return len(v.problems) == 0 }},
-		pageVerify:   {"it is shown whose run this is", func(v *view) bool { return v.resuming() && v.known() }},
+		pageVerify:   {"it is shown whose run this is", func(v *view) bool { return v.resuming() && v.known() && !v.red() }},
 		pageSeller:   {"the seller is known, or is not asked for", (*view).sellerKnown},
 		pageCurrent:  {"no disk needs a passphrase", func(v *view) bool { _, ok := v.locked(); return !ok }},
 		pageDUKLeft:  {"not left to the firmware", func(v *view) bool { return !v.canAskDUK() || !errors.Is(v.dukErr, ErrLeftToFirmware) }},

@@ -3,377 +3,370 @@ package wizard_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"reown/internal/judge"
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
 )
 
-// game is one laptop, its owner, and somebody who has it for a while between two starts.
-type game struct {
-	w       *wizardtest.World
-	rand    *rand.Rand
-	owner   *owner
-	boots   []bootState // /boot as it was at earlier times, and on another laptop of the same owner
-	disks   []wizardtest.Volume
-	card    wizardtest.CardState // the real one, while another one is in its place
-	swapped bool
-	header  bool // an earlier header was put back: what is under another key is then lost by that
-	did     []string
-}
+// manner is what an owner is like.
+type manner int
 
-// bootState is all that anybody can put back into /boot.
-type bootState struct {
-	hints map[string][]byte
-	set   wizardtest.BootSet
-	stage *wizardtest.BootSet
-	oem   bool
-	files string
-}
-
-func (g *game) look() bootState {
-	b := bootState{maps.Clone(g.w.Hints), g.w.Set, g.w.Stage, g.w.Oem, g.w.Files}
-	return b
-}
-
-// remember keeps what there is to put back later.
-func (g *game) remember() {
-	g.boots = append(g.boots, g.look())
-	for _, v := range g.w.Disks {
-		n := *v
-		n.Slots, n.Chunks = slices.Clone(v.Slots), nil
-		g.disks = append(g.disks, n)
-	}
-}
-
-func (g *game) anyBoot() bootState { return g.boots[g.rand.IntN(len(g.boots))] }
-
-func (g *game) anyHint(of map[string][]byte) string {
-	if names := slices.Sorted(maps.Keys(of)); len(names) > 0 {
-		return names[g.rand.IntN(len(names))]
-	}
-	return "kexec_reown.receipt"
-}
-
-// acts are what she can do, by what it takes.
-var acts = []struct {
-	power, name string
-	do          func(*game)
-}{
-	{"boot", "adds oem", func(g *game) { g.w.Oem = true }},
-	{"boot", "deletes oem", func(g *game) { g.w.Oem = false }},
-	{"boot", "deletes a note", func(g *game) { delete(g.w.Hints, g.anyHint(g.w.Hints)) }},
-	{"boot", "deletes all notes", func(g *game) { clear(g.w.Hints) }},
-	{"boot", "deletes the receipt", func(g *game) { delete(g.w.Hints, "kexec_reown.receipt") }},
-	{"boot", "deletes the certificate", func(g *game) {
-		delete(g.w.Hints, "kexec_reown.certificate.json")
-		delete(g.w.Hints, "kexec_reown.certificate")
-	}},
-	{"boot", "spoils a note", func(g *game) {
-		if n := g.anyHint(g.w.Hints); len(g.w.Hints[n]) > 0 {
-			b := slices.Clone(g.w.Hints[n])
-			b[g.rand.IntN(len(b))] ^= 1 << g.rand.IntN(8)
-			g.w.Hints[n] = b
-		}
-	}},
-	{"boot", "truncates a note", func(g *game) {
-		if n := g.anyHint(g.w.Hints); len(g.w.Hints[n]) > 0 {
-			g.w.Hints[n] = g.w.Hints[n][:g.rand.IntN(len(g.w.Hints[n]))]
-		}
-	}},
-	{"boot", "puts an old note back", func(g *game) {
-		b := g.anyBoot()
-		if n := g.anyHint(b.hints); b.hints[n] != nil {
-			g.w.Hints[n] = b.hints[n]
-		}
-	}},
-	{"boot", "puts an old receipt back", func(g *game) {
-		if b := g.anyBoot().hints["kexec_reown.receipt"]; b != nil {
-			g.w.Hints["kexec_reown.receipt"] = b
-		}
-	}},
-	{"boot", "puts all old notes back", func(g *game) { g.w.Hints = maps.Clone(g.anyBoot().hints) }},
-	{"boot", "puts an old /boot back", func(g *game) {
-		b := g.anyBoot()
-		g.w.Hints, g.w.Set, g.w.Stage, g.w.Oem, g.w.Files = maps.Clone(b.hints), b.set, b.stage, b.oem, b.files
-	}},
-	{"boot", "puts an old staged set back", func(g *game) { g.w.Stage = g.anyBoot().stage }},
-	{"boot", "puts an old signed set back", func(g *game) { g.w.Set = g.anyBoot().set }},
-	{"boot", "changes the kernel", func(g *game) { g.w.Files = "evil" }},
-	{"boot", "signs a kernel of her own", func(g *game) {
-		cert, _ := g.w.Forge()
-		fprs, _ := g.w.Machine().PGP.Fingerprints(cert)
-		g.w.Files, g.w.Set = "evil", wizardtest.BootSet{Signer: fprs[0], Files: "evil", Oem: true}
-	}},
-	{"boot", "stages a kernel of her own", func(g *game) {
-		cert, _ := g.w.Forge()
-		fprs, _ := g.w.Machine().PGP.Fingerprints(cert)
-		g.w.Stage = &wizardtest.BootSet{Signer: fprs[0], Files: g.w.Files}
-		g.w.Hints["kexec_reown.asc"] = cert
-	}},
-	{"boot", "forges notes", func(g *game) { g.forge(false) }},
-	{"parcel", "exchanges the key, and forges notes by it", func(g *game) { g.forge(true) }},
-	{"parcel", "exchanges the key for an empty one", func(g *game) {
-		g.exchange(wizardtest.CardState{CardIn: true, Serial: g.w.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}})
-	}},
-	{"parcel", "resets the key", func(g *game) {
-		g.exchange(wizardtest.CardState{CardIn: true, Serial: g.w.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}})
-		g.swapped = false
-	}},
-	{"disk", "sets the flag of a re-encryption", func(g *game) {
-		if v := g.w.Disks[0]; v.NewKey == "" {
-			v.NewKey, v.Done = "key-evil", 0
-		}
-	}},
-	{"disk", "puts an old header back", func(g *game) {
-		if len(g.disks) == 0 {
-			return
-		}
-		o := g.disks[g.rand.IntN(len(g.disks))]
-		v := g.w.Disks[0]
-		if v.UUID == o.UUID && (v.Key != o.Key || v.NewKey != o.NewKey || v.Done != o.Done) {
-			v.Slots, v.Key, v.NewKey, v.Done, v.DUK = slices.Clone(o.Slots), o.Key, o.NewKey, o.Done, o.DUK
-			g.header = true
-		}
-	}},
-	{"shell", "clears the TPM", func(g *game) {
-		g.w.Owner, g.w.Primary, g.w.Sealed, g.w.Area, g.w.Counter, g.w.DUKObject = "", "", nil, wizardtest.Area{}, 0, nil
-	}},
-	{"shell", "takes the TPM, and opens an area of her own", func(g *game) {
-		g.w.Owner, g.w.Primary, g.w.Sealed, g.w.Counter, g.w.DUKObject = "evil", "srk-evil", nil, 0, nil
-		g.w.Area = wizardtest.Area{Anchor: wizard.Anchor{State: wizard.AnchorOpen, Run: [32]byte{1}}, Owner: "evil"}
-	}},
-	{"clock", "moves the clock", func(g *game) { g.w.Clock = g.w.Clock.Add(time.Duration(g.rand.IntN(2000)-1000) * time.Hour) }},
-}
-
-// exchange puts another card in the place of the owner's.
-func (g *game) exchange(c wizardtest.CardState) {
-	if !g.swapped {
-		g.card, g.swapped = g.w.CardState, true
-	}
-	g.w.CardState = c
-}
-
-// forge writes the notes of a run of hers, from all that is public: by a key of her own, and for one
-// that is in the reader, if she exchanges that.
-func (g *game) forge(exchange bool) {
-	cert, sign := g.w.Forge()
-	fprs, _ := g.w.Machine().PGP.Fingerprints(cert)
-	doc := map[string]any{"type": "reown/receipt/v2", "run": strings.Repeat("ee", 16), "number": 1, "card": g.w.Serial, "ek": g.w.EK,
-		"disks": []string{g.w.Disks[0].UUID}, "sellerKey": g.w.Seller.Signer, "statement": g.w.Seller.Statement, "oldSrk": g.w.SellerSRK}
-	if old, _, ok := bytes.Cut(g.anyBoot().hints["kexec_reown.receipt"], []byte("-----BEGIN")); ok && g.rand.IntN(2) == 0 {
-		_ = json.Unmarshal(old, &doc)
-		doc["number"] = 1
-	} else {
-		v := g.w.Disks[0]
-		key := v.Key
-		if v.NewKey != "" {
-			key = v.NewKey
-		}
-		doc["volumes"] = []map[string]any{{"uuid": v.UUID, "keyDigest": "digest-of-key-0", "new": "digest-of-" + key, "bind": "0", "begun": true}}
-		if g.rand.IntN(2) == 0 {
-			doc["srk"] = g.w.Primary
-		}
-	}
-	b, _ := json.Marshal(doc)
-	b = append(b, '\n')
-	g.w.Hints["kexec_reown.asc"] = cert
-	g.w.Hints["kexec_reown.receipt"] = append(b, sign(b)...)
-	if exchange {
-		g.exchange(wizardtest.CardState{CardIn: true, Serial: g.w.Serial, Fprs: fprs, Tries: [3]int{3, 0, 3}, Signatures: 1, Evil: true})
-	}
-}
+const (
+	reads   manner = iota // follows the screen
+	seller                // types the seller's passphrase where their own is asked for
+	enter                 // Enter on every page
+	leaves                // goes to the firmware's menu now and then
+	insists               // goes on where the seller is known and not all is proven
+	manners
+)
 
 // owner answers as a person of one kind does.
 type owner struct {
 	*person
-	enter  bool // Enter on every page
-	seller bool // types the seller's passphrase where the own one is asked for
+	game   *game
+	manner manner
 	alarm  []string
 	err    error
+}
+
+// careful says that they do not go past an alarm.
+func (o *owner) careful() bool { return o.manner != enter && o.manner != insists }
+
+func offers(pg *ui.Page, id string) bool {
+	return slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == id })
 }
 
 func (o *owner) Ask(ctx context.Context, pg *ui.Page) (string, error) {
 	if pg.Alarm {
 		o.alarm = append(o.alarm, pg.Key)
 	}
-	if o.enter && pg.Default == ui.NoDefault { // and goes away in the end
+	say := func(id string) (string, error) {
 		o.pages = append(o.pages, pg.Key)
-		return ui.Leave, nil
-	}
-	if o.enter && pg.Default < len(pg.Choices) && !pg.Choices[pg.Default].Checks {
-		o.pages = append(o.pages, pg.Key)
-		if o.steps++; o.steps > 100 {
+		if o.steps++; o.steps > 400 {
 			return "", errTired
 		}
-		return pg.Choices[pg.Default].ID, nil
+		return id, nil
 	}
-	if pg.Alarm && !o.enter { // whoever reads does not go past an alarm
-		for _, c := range pg.Choices {
-			if c.ID == "stop" || c.ID == "end" || c.ID == "remove" || c.ID == ui.Leave {
-				o.pages = append(o.pages, pg.Key)
-				return c.ID, nil
+	if pg.Key == "verify" && offers(pg, "match") && slices.Contains(o.pages, "start") && !o.game.promised() {
+		o.err = errors.New("a laptop that is not as the seller promised is shown as proven")
+	}
+	again := 0
+	for _, k := range o.pages {
+		if k == pg.Key {
+			again++
+		}
+	}
+	switch {
+	case again > 8 && !pg.NoLeave: // nothing helps
+		return say(ui.Leave)
+	case o.manner == enter && pg.Default == ui.NoDefault: // and goes away in the end
+		return say(ui.Leave)
+	case o.manner == enter && !pg.Choices[pg.Default].Checks:
+		return say(pg.Choices[pg.Default].ID)
+	case pg.Alarm && o.careful():
+		for _, id := range []string{"remove", "stop", "end", ui.Leave} {
+			if offers(pg, id) {
+				return say(id)
 			}
 		}
-	}
-	if o.seller && pg.Key == "paper.disk" {
-		if o.steps++; o.steps > 5 {
-			return ui.Leave, nil
-		}
+	case o.manner == leaves && !pg.NoLeave && o.rand.IntN(12) == 0:
+		return say(ui.Leave)
+	case o.manner == insists && offers(pg, "unproven"):
+		return say("unproven")
+	case o.manner == insists && offers(pg, "remove"):
+		return say("remove")
+	case o.manner == seller && pg.Key == "paper.disk":
 		in := pg.Inputs[0]
 		in.Secret.SetLen(len(wizardtest.SellerPassphrase))
 		copy(in.Secret.Bytes(), wizardtest.SellerPassphrase)
 		if pg.Check(ctx) == nil {
 			o.err = errors.New("the seller's passphrase was taken for the owner's")
 		}
-		return ui.Leave, nil
-	}
-	if pg.Key == "verify" && !slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == "match" }) {
-		o.pages = append(o.pages, pg.Key)
-		return "stop", nil
+		return say(ui.Leave)
+	case pg.Key == "verify" && !offers(pg, "match"):
+		return say("stop")
 	}
 	return o.person.Ask(ctx, pg)
 }
 
-// start is one start of the laptop, and what must hold of it.
-func (g *game) start(t *testing.T) error {
+// tale is a run of one kind of laptop that nobody has disturbed.
+type tale struct {
+	frames []filmed
+	paper  []string
+	disk   string
+}
+
+// tales are those of the kinds there are; other is another laptop of the same buyer.
+func tales(t testing.TB) (all []*tale, other *tale) {
+	tell := func(extra map[string]string, does ...func(*wizardtest.World)) *tale {
+		w := wizardtest.New()
+		for _, d := range does {
+			d(w)
+		}
+		p, told := newPaper(), &tale{}
+		w.Film(func(op string, now *wizardtest.World) { told.frames = append(told.frames, filmed{op, now}) })
+		if _, err := runWithHands(w, p, extra); err != nil {
+			t.Fatal(err)
+		}
+		w.Reboot()
+		told.frames = append(told.frames, filmed{"", w.Clone()})
+		told.paper, told.disk = p.seen, p.last["secret.disk"]
+		return told
+	}
+	noTPM := func(w *wizardtest.World) { w.HasTPM, w.Seller.SRKName = false, "" }
+	all = []*tale{
+		tell(nil), tell(nil, noTPM), tell(nil, func(w *wizardtest.World) { w.OldTPM = true }), tell(nil, func(w *wizardtest.World) { w.NoCount = true }),
+		tell(nil, noTPM, func(w *wizardtest.World) { w.NoCount = true }),
+		tell(map[string]string{"duk": "yes", "backup": "stick"}), tell(map[string]string{"backup": "card"}),
+		tell(nil, func(w *wizardtest.World) {
+			w.AddDisk("33333333-cccc", "S64DNL0U")
+			w.Seller.Volumes = append(w.Seller.Volumes, wizard.Volume{UUID: "33333333-cccc", KeyDigest: "digest-of-key-1"})
+		}),
+	}
+	return all, tell(nil, func(w *wizardtest.World) {
+		w.Apart()
+		w.EK, w.Files, w.Serial, w.Seller.CardSerial = strings.Repeat("ed", 32), "files-2", "5F11A2C1", "5F11A2C1"
+		w.Disks[0].UUID, w.Seller.Volumes[0].UUID, w.Set.Files = "22222222-bbbb", "22222222-bbbb", "files-2"
+	})
+}
+
+// games are all that can be played, from the same tales.
+type games struct {
+	tales []*tale
+	other *tale
+}
+
+func newGames(t testing.TB) *games {
+	all, other := tales(t)
+	return &games{all, other}
+}
+
+// begin deals one.
+func (gs *games) begin(ctx context.Context, seed uint64) *game {
+	r := rand.New(rand.NewPCG(seed, 666))
+	tale := gs.tales[r.IntN(len(gs.tales))]
+	last := len(tale.frames) - 1
+	at := 0
+	switch r.IntN(4) {
+	case 0: // just delivered
+	case 1:
+		at = last
+	default:
+		at = r.IntN(last)
+	}
+	w := tale.frames[at].now.Clone()
+	w.Learn(gs.other.frames[len(gs.other.frames)-1].now)
+	g := &game{ctx: ctx, w: w, rand: r, began: true, first: tale.frames[0].now}
+	g.past = append(g.past, tale.frames[0].now)
+	for range 4 {
+		g.past = append(g.past, tale.frames[r.IntN(at+1)].now)
+	}
+	if g.own = len(g.past); r.IntN(3) == 0 {
+		g.past = append(g.past, gs.other.frames[len(gs.other.frames)-1].now, gs.other.frames[r.IntN(len(gs.other.frames))].now)
+	}
+	p := &person{rand: r, w: w, calm: 1, disk: tale.disk, patience: 4}
+	if at > 0 {
+		p.paper = slices.Clone(tale.paper)
+	}
+	g.closed = at == last
+	g.owner = &owner{person: p, game: g, manner: manner(r.IntN(int(manners)))}
+	if r.IntN(2) == 0 {
+		g.owner.manner = reads
+	}
+	g.alien = wizardtest.CardState{CardIn: true, Serial: "77770000", UserPIN: "another's", AdminPIN: "another's", Tries: [3]int{3, 0, 3},
+		Fprs: [3]string{strings.Repeat("A", 40), strings.Repeat("B", 40), strings.Repeat("C", 40)}}
+	return g
+}
+
+// start is one start of the laptop, and what must hold of it. The power may be cut, or the security key
+// exchanged, at any write.
+func (g *game) start(opts wizard.Options) error {
 	o := g.owner
-	o.steps, o.pages, o.alarm, o.err = 0, nil, nil, nil
-	before := len(g.w.SignedSets)
-	err := wizard.Run(t.Context(), g.w.Machine(), o, wizard.Options{Language: "en"})
+	o.steps, o.pages, o.alarm, o.err = 300, nil, nil, nil
+	g.w.Ops = nil
+	cut, swap := -1, -1
+	switch g.rand.IntN(5) {
+	case 0:
+		cut = g.rand.IntN(130)
+	case 1:
+		swap = g.rand.IntN(60)
+	}
+	n := 0
+	g.w.Fault = func(op string) error {
+		if op == "card.generate.0" || op == "card.import.0" {
+			g.began = g.promised()
+		}
+		if n++; n >= swap && swap > 0 && !strings.HasPrefix(op, "card.") {
+			swap = 0
+			g.exchange([]wizardtest.CardState{g.alien, g.factory("0BADCAFE", true), g.factory(g.first.Serial, true)}[g.rand.IntN(3)])
+			g.did = append(g.did, "exchanges the key at "+op)
+		}
+		if n == cut {
+			return wizardtest.ErrCut
+		}
+		return nil
+	}
+	err := wizard.Run(g.ctx, g.w.Machine(), o, opts)
+	if n >= cut && cut > 0 {
+		g.did = append(g.did, "(cut)")
+	}
 	if o.err != nil {
 		return o.err
 	}
-	for _, s := range g.w.SignedSets[before:] {
-		if s.Files != "files-1" {
-			return fmt.Errorf("%q was signed", s.Files)
-		}
-	}
-	if g.w.Known() == "evil" {
-		return errors.New("the chip trusts a key that somebody else knows")
-	}
-	for _, v := range g.w.Disks {
-		if v.Garbage {
-			return errors.New("sectors were encrypted twice")
-		}
-	}
-	shown := func(keys ...string) bool {
-		return slices.ContainsFunc(o.pages, func(k string) bool { return slices.Contains(keys, k) })
-	}
-	for _, op := range g.w.Ops {
-		if family, _, _ := strings.Cut(op, "."); slices.Contains([]string{"disk", "tpm", "flash", "card"}, family) && !shown("verify", "paper.disk", "paper.owner") {
-			return fmt.Errorf("%s, and nobody was asked whose it is: %v", op, o.pages)
-		}
-	}
-	if len(o.alarm) > 0 && !o.enter {
-		for _, op := range g.w.Ops {
-			if strings.HasPrefix(op, "flash.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "card.t") {
-				return fmt.Errorf("%s, after the alarm %v: %v", op, o.alarm, o.pages)
-			}
-		}
-	}
-	if err == nil && !g.w.Oem && !shown("tampering", "closing") {
-		if err := g.w.Owned(o.paper); err != nil {
-			return fmt.Errorf("done, and %w", err)
-		}
-	}
-	return nil
+	return g.lost(err)
 }
 
-// games plays one: a buyer's laptop that is cut anywhere, or one that is finished.
-func play(t *testing.T, seed uint64) (err error, did string, ends string) {
-	r := rand.New(rand.NewPCG(seed, 666))
-	g := &game{w: wizardtest.New(), rand: r}
-	g.w.HasTPM = r.IntN(3) != 0
-	if !g.w.HasTPM {
-		g.w.Seller.SRKName = ""
-	}
-	g.owner = &owner{person: &person{rand: r, w: g.w, calm: 1}, enter: r.IntN(6) == 0, seller: r.IntN(8) == 0}
-	g.w.NoCount = r.IntN(10) == 0
-	g.remember()
-	finish := func() error {
-		return wizard.Run(t.Context(), g.w.Machine(), &owner{person: g.owner.person}, wizard.Options{Language: "en"})
-	}
-	switch r.IntN(3) {
-	case 0: // finished
-		n := 0
-		g.w.Fault = func(string) error {
-			if n++; n%40 == 0 {
-				g.remember()
-			}
-			return nil
+// promised says whether the laptop is as the seller says; asked in the middle of a write.
+func (g *game) promised() bool {
+	for _, v := range g.w.Disks {
+		if v.NewKey != "" || v.Digest != "" || v.Salt != "" || v.Key != "key-0" && v.Key != "key-1" {
+			return false
 		}
-		if err := finish(); err != nil {
-			return fmt.Errorf("the first run: %w", err), "", ""
-		}
-		g.remember()
-	case 1: // cut
-		g.w.Cut(r.IntN(190))
-		_ = finish()
 	}
-	for range 1 + r.IntN(3) {
+	return g.hidden == nil && bytes.Equal(g.w.ROM[0], g.first.ROM[0]) && g.w.Set.Signer == g.first.Set.Signer && g.w.Set.Files == "files-1" && g.w.Files == "files-1" &&
+		(!g.w.HasTPM || g.w.Primary == g.w.SellerSRK)
+}
+
+// play plays one to its end; how says why it does not count, if it does not.
+func (g *game) play() (err error, how string) {
+	for range 1 + g.rand.IntN(3) {
 		g.w.Reboot()
 		g.remember()
-		for range 1 + r.IntN(3) {
-			a := acts[r.IntN(len(acts))]
-			if a.power == "shell" && !g.w.HasTPM {
+		for range 1 + g.rand.IntN(3) {
+			a := acts[g.rand.IntN(len(acts))]
+			if (a.power == "shell" || a.power == "system") && !g.w.HasTPM {
 				continue
 			}
-			a.do(g)
 			g.did = append(g.did, a.name)
+			a.do(g)
 		}
-		lost := slices.Contains(g.did, "deletes all notes") || slices.ContainsFunc(g.did, func(d string) bool {
-			return strings.Contains(d, "note") || strings.Contains(d, "/boot") || strings.Contains(d, "receipt")
-		})
-		if g.header && lost {
-			// Without the receipt nobody can tell a header of before from one that was never changed.
-			return nil, strings.Join(g.did, ", "), "left out"
+		if g.header && (g.notes || g.swapped) {
+			// Without the receipt, or the key that proves it, nobody can tell a header of before from one
+			// that was never changed.
+			return nil, "a header without its receipt"
 		}
-		g.w.Ops = nil
-		if err := g.start(t); err != nil {
-			return err, strings.Join(g.did, ", "), ""
+		if g.w.Files == "files-2" && g.w.Set.Signer == g.first.Set.Signer {
+			// Nothing that the seller's key signs for /boot is compared with this laptop.
+			return nil, "another laptop's start files by the same seller"
 		}
+		if err := g.start(wizard.Options{Language: "en"}); err != nil {
+			return err, ""
+		}
+		g.did = append(g.did, "|")
 	}
-	// The real key is in the owner's pocket.
+	// She is gone, the real key is in the owner's pocket, and they do as the screen says.
 	if g.swapped {
-		g.w.CardState = g.card
+		g.w.CardState, g.swapped = g.card, false
 	}
-	return nil, strings.Join(g.did, ", "), ""
+	for range 2 {
+		g.w.Reboot()
+		if g.owner.manner == seller {
+			g.owner.manner = reads
+		}
+		if err := g.start(wizard.Options{Language: "en"}); err != nil {
+			return err, ""
+		}
+	}
+	return nil, ""
 }
 
 // TestTheMaid plays against somebody who has the laptop, its parcel or its disk between two starts.
-// Two things are not lost games, because nothing on the laptop can tell: a security key that was
-// exchanged before the first start for one whose maker knows what it makes, and an old header
-// together with the loss of the receipt that would name it.
+// Three things are not lost games, because nothing on the laptop tells yet (docs/threat-model.md):
+// start files of another laptop that the same seller has signed; a security key that was exchanged
+// before the first start for one whose maker knows what it makes; and an old header together with the
+// loss of the receipt that would name it, or of the security key that it is by.
 func TestTheMaid(t *testing.T) {
-	n, from := 150, 0
+	n := 2000
 	if os.Getenv("REOWN_SOAK") == "1" {
-		n = 20_000
+		n = 100_000
 	}
-	lost, out := 0, 0
-	for seed := from; seed < from+n; seed++ {
-		err, did, how := play(t, uint64(seed))
+	gs := newGames(t)
+	lost, out := 0, map[string]int{}
+	for seed := range n {
+		g := gs.begin(t.Context(), uint64(seed))
+		err, how := g.play()
 		if how != "" {
-			out++
+			out[how]++
 		}
 		if err != nil {
 			if lost++; lost < 12 {
-				t.Errorf("game %d: %v\nshe %s", seed, err, did)
+				t.Errorf("game %d: %v\nshe %s", seed, err, strings.Join(g.did, ", "))
 			}
 		}
 	}
-	if out > n/10 {
-		t.Errorf("%d of %d games are left out", out, n)
+	for how, k := range out {
+		if k > n/8 {
+			t.Errorf("%d of %d games are left out: %s", k, n, how)
+		}
 	}
-	t.Logf("%d games, %d lost, %d left out", n, lost, out)
+	t.Logf("%d games, %d lost, left out: %v", n, lost, out)
+}
+
+// TestTheMaidWins: with a judge that is blind to one thing, games are lost. A maid who wins none then
+// would prove nothing.
+func TestTheMaidWins(t *testing.T) {
+	gs := newGames(t)
+	for name, blind := range map[string]func(*judge.Facts){
+		"which signature is the newest": func(f *judge.Facts) {
+			if f.Count == judge.CountBeyond {
+				f.Count = judge.CountWithin
+			}
+		},
+		"the area in the TPM": func(f *judge.Facts) {
+			if f.Anchor != judge.AnchorUnknown && f.Receipt == judge.ReceiptOpen {
+				f.Anchor = judge.AnchorOpen
+			}
+		},
+		"what the seller promised": func(f *judge.Facts) {
+			if f.Comparison == judge.ComparisonDiffers {
+				f.Comparison = judge.ComparisonEqual
+			}
+		},
+		"what starts": func(f *judge.Facts) {
+			if f.Tree == judge.TreeDiffers || f.Tree == judge.TreeUnsigned {
+				f.Tree = judge.TreeSigned
+			}
+		},
+		"a disk that went back": func(f *judge.Facts) {
+			for i, v := range f.Volumes {
+				if v == judge.VolumeRegressed {
+					f.Volumes = slices.Clone(f.Volumes)
+					f.Volumes[i] = judge.VolumeSet
+				}
+			}
+		},
+		"disks that are not there": func(f *judge.Facts) {
+			for i, v := range f.Volumes {
+				if v == judge.VolumeMissing {
+					f.Volumes = slices.Clone(f.Volumes)
+					f.Volumes[i] = judge.NoVolume
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer wizard.Blind(blind)()
+			for seed := range 2000 {
+				g := gs.begin(t.Context(), uint64(seed))
+				if name == "a disk that went back" { // which she seldom does alone
+					g.owner.manner = insists
+					g.remember()
+					acts[slices.IndexFunc(acts, func(a act) bool { return a.name == "puts an old header back" })].do(g)
+				}
+				if err, _ := g.play(); err != nil {
+					t.Logf("game %d: %v: %v", seed, err, g.did)
+					return
+				}
+			}
+			t.Error("nobody sees that the judge is blind")
+		})
+	}
 }

@@ -30,6 +30,8 @@ type person struct {
 	steps  int
 	pages  []string
 	leaked error
+	// how often something wrong is typed on one page before they leave; 0: they never do
+	patience int
 }
 
 var errTired = errors.New("the person went away")
@@ -44,7 +46,10 @@ func (p *person) Ask(ctx context.Context, pg *ui.Page) (string, error) {
 	} else if p.rand.IntN(8) == 0 && p.calm < 1 {
 		p.w.StickIn = !p.w.StickIn
 	}
-	for {
+	for try := 1; ; try++ {
+		if p.patience > 0 && try > p.patience && !pg.NoLeave {
+			return ui.Leave, nil
+		}
 		if p.steps++; p.steps > 400 {
 			return "", errTired
 		}
@@ -167,7 +172,11 @@ func (p *person) fill(pg *ui.Page) {
 		case pg.Key == "paper.owner":
 			type_(in, p.find(p.w.Owner))
 		case in.Key == "secret.current":
-			type_(in, p.find(append(slices.Clone(p.w.Disks[0].Slots), wizardtest.SellerPassphrase)...))
+			var slots []string
+			for _, v := range p.w.Disks {
+				slots = append(slots, v.Slots...)
+			}
+			type_(in, p.find(append(slots, wizardtest.SellerPassphrase)...))
 		case in.Key == "totp":
 			text := pg.Made[0].Secret.Copy()
 			defer text.Wipe()
@@ -177,6 +186,10 @@ func (p *person) fill(pg *ui.Page) {
 				type_(in, c.String())
 			}
 		case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
+			if len(p.w.Disks) == 0 {
+				type_(in, "START")
+				break
+			}
 			type_(in, "NL0T")
 		case in.Key == "signer":
 			type_(in, p.w.Seller.Signer)

@@ -100,7 +100,7 @@ func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 	case "entry":
 		return evJump, nil
 	}
-	f.a.looked = true // the six digits, while there are any
+	f.a.looked = f.code != nil // the six digits, while there are any
 	return evAnswer, nil
 }
 

@@ -60,7 +60,7 @@ func (v *view) handover() *Handover {
 
 func drawVerify(v *view) (*ui.Page, error) {
 	h := v.handover()
-	from, good := v.sellerRows(h), v.good()
+	from, good := v.sellerRows(h), v.good() && !v.red()
 	body := func() []ui.Block {
 		b := []ui.Block{ui.S(v.t(msg.VerifyAsk)), ui.G()}
 		b = append(b, v.items(h.Items)...)

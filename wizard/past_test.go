@@ -206,3 +206,57 @@ func TestAnewAsksForAll(t *testing.T) {
 		}
 	}
 }
+
+// TestAKeyExchangedInAContinuedRun: the security key is exchanged for an empty one that claims its
+// number, when the work of a continued run begins, and the header of before is put back. What is in
+// the reader is not made new: the disk would be encrypted twice.
+func TestAKeyExchangedInAContinuedRun(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.FailOnce("tpm.clear", wizardtest.ErrCut)
+	if err := unattended(w, p, nil); err == nil {
+		t.Fatal("was not interrupted")
+	}
+	w.Reboot()
+	v := w.Disks[0]
+	v.Key, v.Slots = "key-0", []string{wizardtest.SellerPassphrase}
+	mine := w.CardState
+	w.Fault = func(string) error {
+		if w.CardState == mine {
+			w.CardState = wizardtest.CardState{CardIn: true, Serial: mine.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
+		}
+		return nil
+	}
+	if err := unattended(w, p, map[string]string{"verify": "unproven", "unproven-serial": "NL0T", "signer": w.Seller.Signer}); err == nil {
+		t.Error("it went on")
+	}
+	if v.Garbage || w.Fprs[0] != "" {
+		t.Errorf("twice: %v, keys %q", v.Garbage, w.Fprs)
+	}
+}
+
+// TestNothingTypedNothingProven: the digest of the disk is salted anew while the run is cut between the
+// TPM's area and the receipt that names the new root. No digits are there to be looked at, and no
+// passphrase was typed that the run has set: the page that shows whose the laptop is comes, as an alarm.
+func TestNothingTypedNothingProven(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	cut := false
+	w.Fault = func(op string) error {
+		if cut = cut || op == "tpm.anchor.open.done"; cut {
+			return wizardtest.ErrCut
+		}
+		return nil
+	}
+	if err := unattended(w, p, nil); err == nil {
+		t.Fatal("was not interrupted")
+	}
+	w.Reboot()
+	w.Disks[0].Salt = "-salted"
+	alarm := false
+	u := watched{UI: yes(w, p, map[string]string{"verify": "stop"}), tasks: func(ui.Tasks) {}, page: func(pg *ui.Page) {
+		alarm = alarm || pg.Key == "verify" && pg.Alarm
+	}}
+	defer u.Close()
+	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); !errors.Is(err, wizard.ErrNotVerified) || !alarm || len(changed(w)) > 0 {
+		t.Errorf("%v, alarm %v, written %q", err, alarm, changed(w))
+	}
+}

@@ -116,6 +116,7 @@ type Job struct {
 	copies   copies
 	spare    string // serial number of the second security key that this run has filled
 	said     judge.Said
+	resumed  bool   // an earlier start has made the keys of the run
 	tail     bool   // a security key that works for something else may be erased
 	here     []byte // the receipt that this start has written last
 	made     []byte // the certificate of the keys that this start has made

@@ -78,11 +78,16 @@ func applyCard(ctx context.Context, j *Job) error {
 	case !errors.Is(err, errNoOwner):
 		return err
 	default:
+		if j.resumed { // it held the keys of this run when the work began
+			j.copies.main = j.Choice.Card
+			return &waitError{WaitMain}
+		}
 		if err := j.shownCard(ctx); err != nil {
 			return err
 		}
 		if c := &j.copies; c.main == "" { // otherwise the second one may be in the reader now
-			if err := j.may(s, judge.ResetCard); err != nil {
+			// Another one may be in the reader since the work began: whose all this is, is asked again.
+			if err := j.may(j.look(ctx), judge.ResetCard); err != nil {
 				return err
 			}
 		}

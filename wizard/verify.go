@@ -60,7 +60,7 @@ func (h *Handover) handed(said judge.Said) (judge.Identity, judge.Reason) {
 
 // tampering fills in what programs are told of the judgement.
 func (s *Snapshot) tampering(h *Handover) {
-	v := judge.Judge(s.Facts(judge.Said{}, judge.PaperUnknown))
+	v := decide(s.Facts(judge.Said{}, judge.PaperUnknown))
 	if h.Tampering = v.Phase == judge.Tampered || v.Phase == judge.Unexplained; h.Tampering {
 		h.Why = why(v.Reasons[0]).In(msg.EN)
 	}

@@ -174,5 +174,8 @@ func (v *view) good() bool {
 	return decide(v.s.Facts(said, judge.PaperUnknown)).Identity == judge.Proven
 }
 
+// red says that something is not as it was promised or reached.
+func (v *view) red() bool { return v.judged().Level == judge.Red }
+
 // known says that it is known whom the machine is from, or whose it is.
 func (v *view) known() bool { return v.judged().Identity >= judge.Owner }

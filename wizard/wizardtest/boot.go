@@ -176,6 +176,9 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		item("boot", verdict(w.Set.Files == w.Files), msg.Say(msg.CompareLists, 3)),
 		item("disk", verdict(w.asListed(h.Volumes)), msg.Say(msg.Verbatim, "LUKS 11111111")),
 	}
+	if w.HasTPM && h.SRKName != "" && h.SRKName != w.Primary { // the screens do without it while it is equal
+		h.Items = append(h.Items, wizard.CheckItem{ID: "tpm", Verdict: wizard.Fail, Detail: "the storage root"})
+	}
 	if h.Trigger, h.Tree = w.trigger(); h.Tree == judge.TreeSigned {
 		h.PrimaryHash = []byte(w.Set.Primary)
 	}
@@ -212,7 +215,7 @@ func (w *World) trigger() (judge.Trigger, judge.Tree) {
 func (w *World) asListed(list []wizard.Volume) bool {
 	for _, l := range list {
 		for _, v := range w.Disks {
-			if v.UUID == l.UUID && (v.NewKey != "" || "digest-of-"+v.Key != l.KeyDigest) {
+			if v.UUID == l.UUID && (v.NewKey != "" || v.Digest != "" || "digest-of-"+v.Key+v.Salt != l.KeyDigest) {
 				return false
 			}
 		}

@@ -279,7 +279,11 @@ func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte)
 		return nil, err
 	}
 	w.finger(c)
-	sig := w.armor(c.Fprs[0], data)
+	key := c.Fprs[0]
+	if c.Claims {
+		key = "none"
+	}
+	sig := w.armor(key, data)
 	c.count()
 	return sig, w.at("card.sign.done")
 }

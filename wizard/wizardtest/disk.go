@@ -24,10 +24,16 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.v()
+	digest := func(key string) string {
+		if v.Digest != "" {
+			return v.Digest
+		}
+		return "digest-of-" + key + v.Salt
+	}
 	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
-		Format: v.format(), Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: "digest-of-" + v.Key, KDFMemory: 32 << 20}
+		Format: v.format(), Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: digest(v.Key), KDFMemory: 32 << 20}
 	if v.NewKey != "" {
-		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, "digest-of-"+v.NewKey, int64(v.Done)*GB, i.Size
+		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, digest(v.NewKey), int64(v.Done)*GB, i.Size
 	}
 	return i, d.read()
 }
@@ -39,6 +45,11 @@ func (v *Volume) format() string {
 	return "LUKS2"
 }
 
+// opens says whether a passphrase opens the volume: the key that it gives must have the digest.
+func (v *Volume) opens(pass *secret.Buffer) bool {
+	return slices.Contains(v.Slots, string(pass.Bytes())) && v.Digest == ""
+}
+
 func (disk) ReadRate(context.Context) (int64, error) { return 20e6, nil }
 
 func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
@@ -47,7 +58,7 @@ func (d disk) CheckPassphrase(_ context.Context, pass *secret.Buffer) error {
 	if err := d.read(); err != nil {
 		return err
 	}
-	if !slices.Contains(d.v().Slots, string(pass.Bytes())) {
+	if !d.v().opens(pass) {
 		return fmt.Errorf("disk %d: %w", d.i, wizard.ErrWrongSecret)
 	}
 	return nil
@@ -68,7 +79,7 @@ func (d disk) SetPassphrase(_ context.Context, old, pass *secret.Buffer) error {
 	}
 	v, p := d.v(), string(pass.Bytes())
 	if !slices.Contains(v.Slots, p) {
-		if !slices.Contains(v.Slots, string(old.Bytes())) {
+		if !v.opens(old) {
 			return wizard.ErrWrongSecret
 		}
 		if err := d.write("disk.addslot", func() { v.Slots = append(v.Slots, p) }); err != nil {
@@ -95,7 +106,7 @@ func (d disk) Mark(_ context.Context, pass *secret.Buffer, salt []byte) (string,
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.v()
-	if !slices.Contains(v.Slots, string(pass.Bytes())) {
+	if !v.opens(pass) {
 		return "", wizard.ErrWrongSecret
 	}
 	if v.NewKey != "" {
@@ -138,7 +149,7 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, how wizard.Rek
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.v()
-	if !slices.Contains(v.Slots, string(pass.Bytes())) {
+	if !v.opens(pass) {
 		return wizard.ErrWrongSecret
 	}
 	if v.NewKey == "" {
@@ -178,6 +189,6 @@ func (d disk) Reencrypt(ctx context.Context, pass *secret.Buffer, how wizard.Rek
 	}
 	return d.write("disk.end", func() {
 		v.Old, v.Filled = false, how.Fill
-		v.Key, v.NewKey, v.DUK = v.NewKey, "", ""
+		v.Key, v.NewKey, v.DUK, v.Salt = v.NewKey, "", "", ""
 	})
 }

@@ -69,6 +69,9 @@ func (w *World) Adopt(fprs [3]string, id wizard.Identity) (cert []byte, sign fun
 	return w.certificate(fprs, id), func(d []byte) []byte { w.mu.Lock(); defer w.mu.Unlock(); return w.armor(fprs[0], d) }
 }
 
+// Armor is a signature that the key has made at some time.
+func (w *World) Armor(fpr string, data []byte) []byte { return w.armor(fpr, data) }
+
 // armor has the form of an OpenPGP signature, so that files of several can be taken
 // apart as real ones are.
 func (w *World) armor(fpr string, data []byte) []byte {

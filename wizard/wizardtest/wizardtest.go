@@ -132,6 +132,7 @@ type CardState struct {
 	Signatures uint32
 	NoCount    bool // it does not count them
 	Evil       bool // it takes any PIN, and its maker knows every key in it
+	Claims     bool // it shows keys that it does not have
 }
 
 // Volume is an encrypted volume. Every chunk of it is under one key.
@@ -150,6 +151,9 @@ type Volume struct {
 	Hidden       bool // from a survey
 	Blank        bool // nobody has written to it but noise
 	Seen         int  // chunks that a survey comes to before it hangs; 0: all
+	// Digest is what somebody has written in the place of the key's digest: it then opens by nothing
+	// that checks it. Salt makes the digest of the same key another one.
+	Digest, Salt string
 }
 
 // Sealed is the object in the TPM.
@@ -249,6 +253,12 @@ func (w *World) clone() *World {
 	}
 	return c
 }
+
+// Learn gives the laptop the keys of another one, so that what they have signed there is signed here.
+func (w *World) Learn(o *World) { maps.Copy(w.keys, o.keys) }
+
+// Apart makes all that this laptop will name differ from what another one names.
+func (w *World) Apart() { w.next += 1000 }
 
 // Reboot switches the laptop on again.
 func (w *World) Reboot() {
