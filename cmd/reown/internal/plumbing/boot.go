@@ -13,6 +13,7 @@ import (
 	"reown/boot"
 	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
+	"reown/internal/escape"
 	"reown/internal/laptop"
 )
 
@@ -331,7 +332,7 @@ func signatureWord(r *boot.Report) string {
 func printReport(e *cli.Env, r *boot.Report) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "signature      %s\n", signatureWord(r))
-	fmt.Fprintf(&b, "covers         %s\n", strings.Join(r.Listed, " "))
+	fmt.Fprintf(&b, "covers         %s\n", escape.Text(strings.Join(r.Listed, " ")))
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "%-14s %q\n", p.What, p.Path)
 	}
@@ -392,14 +393,14 @@ func bootEntries(_ context.Context, e *cli.Env, args []string) error {
 		if x.Index == best {
 			mark = "*"
 		}
-		fmt.Fprintf(e.Stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, strings.Join(x.Files, " "))
+		fmt.Fprintf(e.Stdout, "%s%3d  %q  %s\n", mark, x.Index, x.Name, escape.Text(strings.Join(x.Files, " ")))
 		switch {
 		case len(x.Gone) > 0:
 			fmt.Fprintf(e.Stdout, "      cannot be the default: not in /boot, or not covered by its signature: %q\n", x.Gone)
 		case x.Uncertain != "":
-			fmt.Fprintf(e.Stdout, "      cannot be the default: %s\n", x.Uncertain)
+			fmt.Fprintf(e.Stdout, "      cannot be the default: %s\n", escape.Text(x.Uncertain))
 		case x.Hidden != "":
-			fmt.Fprintf(e.Stdout, "      %s\n", x.Hidden)
+			fmt.Fprintf(e.Stdout, "      %s\n", escape.Text(x.Hidden))
 		}
 	}
 	return nil

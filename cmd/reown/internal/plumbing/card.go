@@ -12,6 +12,7 @@ import (
 
 	"reown/cmd/reown/internal/cli"
 	"reown/gpgcard"
+	"reown/internal/escape"
 	"reown/internal/laptop"
 	"reown/internal/secret"
 )
@@ -278,13 +279,13 @@ func (f *cardFlags) status(ctx context.Context, e *cli.Env, buses []gpgcard.Bus)
 
 func printCard(w io.Writer, i gpgcard.Info) {
 	line := func(what, format string, a ...any) {
-		fmt.Fprintf(w, "  %-18s "+format+"\n", append([]any{what}, a...)...)
+		fmt.Fprintf(w, "  %-18s %s\n", what, escape.Text(fmt.Sprintf(format, a...)))
 	}
 	if i.Terminated {
-		fmt.Fprintf(w, "OpenPGP card in %s\n  a reset was begun and not ended; finish it with: reown card reset\n", i.ReaderName)
+		fmt.Fprintf(w, "OpenPGP card in %s\n  a reset was begun and not ended; finish it with: reown card reset\n", escape.Text(i.ReaderName))
 		return
 	}
-	fmt.Fprintf(w, "OpenPGP card %v (%s, version %s) in %s\n", i.Serial, i.Manufacturer, i.Version, i.ReaderName)
+	fmt.Fprintf(w, "OpenPGP card %v (%s, version %s) in %s\n", i.Serial, escape.Text(i.Manufacturer), i.Version, escape.Text(i.ReaderName))
 	line("holder", "%s", cli.OrNone(i.Name))
 	line("login", "%s", cli.OrNone(i.Login))
 	line("user PIN", "%d tries left, %d to %d characters", i.User.Left, i.User.MinLen, i.User.MaxLen)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/escape"
 	"reown/internal/hotpkey"
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -112,7 +113,7 @@ func (h hotpTool) info(ctx context.Context, e *cli.Env, args []string) error {
 		}
 		return strconv.Itoa(n)
 	}
-	fmt.Fprintf(e.Stdout, "%s, serial number %s, firmware %s\n", i.Model, i.Serial, i.Firmware)
+	fmt.Fprintf(e.Stdout, "%s, serial number %s, firmware %s\n", escape.Text(i.Model), escape.Text(i.Serial), escape.Text(i.Firmware))
 	if i.SecretsApp != "" {
 		fmt.Fprintf(e.Stdout, "secrets app:   %s\n", i.SecretsApp)
 	}

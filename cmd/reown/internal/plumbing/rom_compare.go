@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/escape"
 	"reown/internal/rom"
 )
 
@@ -142,7 +143,7 @@ func romVerify(ctx context.Context, e *cli.Env, args []string) error {
 		err = e.JSON(r)
 	} else {
 		for _, n := range r.Owner {
-			fmt.Fprintf(e.Stdout, "measured into PCR 7: %s\n", n)
+			fmt.Fprintf(e.Stdout, "measured into PCR 7: %s\n", escape.Text(n))
 		}
 		for _, line := range r.Rejected {
 			fmt.Fprintf(e.Stdout, "config.user could run a command: %q\n", line)

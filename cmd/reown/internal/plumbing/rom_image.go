@@ -8,6 +8,7 @@ import (
 
 	"reown/cmd/reown/internal/cli"
 	"reown/internal/atomicfile"
+	"reown/internal/escape"
 	"reown/internal/rom"
 )
 
@@ -78,7 +79,7 @@ func romList(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	fmt.Fprintf(e.Stdout, "%-10s %10s  %-11s %s\n", "offset", "bytes", "type", "name")
 	for _, x := range l.Files {
-		fmt.Fprintf(e.Stdout, "0x%08x %10d  %-11s %s\n", x.Offset, x.Size, x.Type, x.Name)
+		fmt.Fprintf(e.Stdout, "0x%08x %10d  %-11s %s\n", x.Offset, x.Size, x.Type, escape.Text(x.Name))
 	}
 	if l.Note != "" {
 		fmt.Fprintf(e.Stdout, "\nPCR 7: %s\n", l.Note)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/escape"
 	"reown/internal/secret"
 	"reown/tpm"
 )
@@ -73,7 +74,7 @@ func tpmStatus(ctx context.Context, e *cli.Env, args []string) error {
 	if f.json {
 		return e.JSON(i)
 	}
-	fmt.Fprintf(e.Stdout, "TPM %s (%s)\n", i.Family, i.Manufacturer)
+	fmt.Fprintf(e.Stdout, "TPM %s (%s)\n", i.Family, escape.Text(i.Manufacturer))
 	yesNo := map[bool]string{true: "yes", false: "no"}
 	for _, l := range []struct {
 		what string

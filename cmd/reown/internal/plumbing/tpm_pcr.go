@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/internal/escape"
 	"reown/internal/rom"
 	"reown/tpm"
 )
@@ -124,7 +125,7 @@ func tpmEventLog(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	fmt.Fprintf(e.Stdout, "%s log, %d events\n", l.Format, len(l.Events))
 	for _, ev := range l.Events {
-		fmt.Fprintf(e.Stdout, "  PCR %-2d %s\n", ev.PCR, ev.Name)
+		fmt.Fprintf(e.Stdout, "  PCR %-2d %s\n", ev.PCR, escape.Text(ev.Name))
 	}
 	for _, p := range tpm.DUKPCRs() {
 		v, ok := replayed[p]
