@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	camellia "github.com/dgryski/go-camellia"
-	"golang.org/x/crypto/twofish" //nolint:staticcheck // LUKS headers name it
+	//lint:ignore SA1019 LUKS headers name it
+	"golang.org/x/crypto/twofish"
 	slowxts "golang.org/x/crypto/xts"
 
 	"reown/internal/xts"

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/blake2b"
 	"golang.org/x/crypto/blake2s"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // LUKS1 headers name it
+	//lint:ignore SA1019 LUKS1 headers name it
+	"golang.org/x/crypto/ripemd160"
 
 	"reown/internal/secret"
 )

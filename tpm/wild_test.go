@@ -479,11 +479,11 @@ func TestSecurityFSForReal(t *testing.T) {
 // Hierarchies that were switched off are described, and a reset switches them on.
 func TestHierarchiesOff(t *testing.T) {
 	ctx := context.Background()
-	s, p, _ := setUp20(t)
+	s, _, _ := setUp20(t)
 	h := startHeads(t, s)
 	must(h.Tool("hierarchycontrol", "-C", "p", "ehEnable", "clear"))(t)
 	must(h.Tool("hierarchycontrol", "-C", "p", "shEnable", "clear"))(t)
-	p = mustOpen(t, s.Socket)
+	p := mustOpen(t, s.Socket)
 	if i := must(p.Info(ctx))(t); i.SetUp || i.HasOTP {
 		t.Errorf("%+v", i)
 	}
