@@ -166,12 +166,12 @@ func tookFailed(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 }
 
 func drawPaused(v *view) (*ui.Page, error) {
-	return &ui.Page{Body: []ui.Block{ui.S(v.t(msg.PausedText))}, NoBack: true, NoLeave: true, Preset: "off", Choices: []ui.Choice{
-		{ID: ui.Continue, Label: v.t(msg.ButtonGoOn), Letter: 'g'}, {ID: "off", Label: v.t(msg.ButtonOff), Letter: 'o'}}}, nil
+	return &ui.Page{Body: []ui.Block{ui.S(v.t(msg.PausedText))}, NoBack: true, NoLeave: true, Preset: ui.Continue, Choices: []ui.Choice{
+		{ID: ui.Continue, Label: v.t(msg.ButtonOff), Letter: 'o'}, {ID: "on", Label: v.t(msg.ButtonGoOn), Letter: 'g'}}}, nil
 }
 
 func tookPaused(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
-	if id != "off" {
+	if id == "on" {
 		return evAnswer, nil
 	}
 	f.off = true

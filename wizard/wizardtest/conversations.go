@@ -110,8 +110,8 @@ var Conversations = []Conversation{
 	{Name: "resume-commit", Cut: "boot.install"},
 	{Name: "resume-closing", Cut: "tpm.anchor.lock"},
 	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew", "verify": "unproven"}, NotGiven: "changes its mind: first goes on, then begins anew"},
-	{Name: "pause", Pause: "disk.chunk", Say: map[string]string{"paused": "off"}, Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
-	{Name: "pause-go-on", Pause: "disk.chunk", NotGiven: "needs somebody who asks for it"},
+	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
+	{Name: "pause-go-on", Pause: "disk.chunk", Say: map[string]string{"paused": "on"}, NotGiven: "needs somebody who asks for it"},
 	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue, "verify": "unproven"}},
 	{Name: "reentry", Keep: "failed", World: func(w *World) {
 		w.Fault = func(op string) error {
