@@ -27,6 +27,7 @@ type Certificate struct {
 	Volumes     []Volume      `json:"volumes"`           // as they are now
 	LeftOut     []string      `json:"leftOut,omitempty"` // UUIDs of those that keep the seller's passphrase and key
 	Trials      []VolumeTrial `json:"trials,omitempty"`  // when the passphrases of before were tried on which keyslots
+	Alone       []string      `json:"alone,omitempty"`   // devices that nobody can tell what they are, left as they are
 	StorageRoot string        `json:"storageRoot,omitempty"`
 	Firmware    string        `json:"firmware,omitempty"` // sha256 of the chip
 	Plain       []Part        `json:"plain,omitempty"`    // what is neither encrypted nor verified

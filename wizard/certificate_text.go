@@ -94,6 +94,9 @@ func (c *Certificate) Text(l msg.Lang) string {
 	for _, u := range c.LeftOut {
 		para(ui.Bad.String() + " " + msg.DiskOut.In(l) + ": " + escape.Text(u))
 	}
+	for _, d := range c.Alone {
+		para(ui.Unsure.String() + " " + msg.PaperAlone.In(l, d))
+	}
 
 	if c.Statement != "" {
 		line("")

@@ -69,10 +69,14 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 	if r.Proven && r.Statement != "" {
 		set(judge.ClaimSeller, judge.Held)
 	}
-	set(judge.ClaimSellersCard, judge.NotTried) // nobody asks it yet
+	set(judge.ClaimSellersCard, judge.NotTried)
+	if r.Signs {
+		set(judge.ClaimSellersCard, judge.Held)
+	}
 	set(judge.ClaimNothingElse, judge.NotTried)
+	c.Alone = s.alone(r)
 	if j.M.Plain != nil {
-		if c.Plain, err = j.M.Plain(ctx); err == nil && len(c.Plain) == 0 && c.LeftOut == nil {
+		if c.Plain, err = j.M.Plain(ctx); err == nil && len(c.Plain) == 0 && c.LeftOut == nil && c.Alone == nil {
 			set(judge.ClaimNothingElse, judge.Held)
 		}
 	}

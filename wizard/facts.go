@@ -352,6 +352,14 @@ func (s *Snapshot) digits(h *Handover, r *Receipt, f *judge.Facts) {
 func (s *Snapshot) work(h *Handover, r *Receipt, f *judge.Facts) {
 	if disks, err := s.Disks(); err == nil {
 		f.Volumes = volumes(h, r, disks)
+		alone := s.alone(r)
+		for _, d := range s.m.Doubtful {
+			if slices.Contains(alone, d.Path) {
+				f.Volumes = append(f.Volumes, judge.VolumeLeftOut)
+			} else {
+				f.Volumes = append(f.Volumes, judge.VolumeAmbiguous)
+			}
+		}
 	}
 	t, tpmErr := s.tpmIfAny()
 	switch {

@@ -47,6 +47,7 @@ func makeNotNeeded() map[place]guard {
 		pageProblems: {"nothing stands in the way", func(v *view) bool { return len(v.problems) == 0 }},
 		pageVerify:   {"it is shown whose run this is", func(v *view) bool { return v.resuming() && v.known() && !v.red() }},
 		pageSeller:   {"the seller is known, or is not asked for", (*view).sellerKnown},
+		pageNames:    {"the start files are as signed, or no key is lost", (*view).asSigned},
 		pageCurrent:  {"no disk needs a passphrase", func(v *view) bool { _, ok := v.locked(); return !ok }},
 		pageDUKLeft:  {"not left to the firmware", func(v *view) bool { return !v.canAskDUK() || !errors.Is(v.dukErr, ErrLeftToFirmware) }},
 		pageDUK:      {"no disk unlock key, or chosen before", func(v *view) bool { return !v.canAskDUK() || errors.Is(v.dukErr, ErrLeftToFirmware) }},
@@ -68,6 +69,12 @@ func makeNotNeeded() map[place]guard {
 // sellerKnown says that the seller's fingerprint need not be typed.
 func (v *view) sellerKnown() bool {
 	return v.a.sold || v.o.LostKey != nil || v.known() && !v.a.typing
+}
+
+// asSigned says that no differing name has to be shown to an owner who has lost his key.
+func (v *view) asSigned() bool {
+	h := v.handover()
+	return v.o.LostKey == nil || h.Tree != judge.TreeDiffers || len(h.Names) == 0
 }
 
 // disposable says that the security key may be erased without another question.

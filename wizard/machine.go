@@ -3,8 +3,10 @@ package wizard
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
+	"reown/internal/escape"
 	"reown/internal/secret"
 )
 
@@ -15,6 +17,7 @@ type Machine struct {
 	Card     Card
 	PGP      OpenPGP
 	Disks    []Disk // the encrypted volumes, in the order of the partition table
+	Doubtful []Doubt
 	TPM      TPM
 	DUK      DUK // nil: without a TPM, and where the board has it switched off
 	Firmware Firmware
@@ -25,6 +28,13 @@ type Machine struct {
 	// Plain lists what lies on the drives, but for /boot, that is neither encrypted nor verified at
 	// each start; nil: nobody has looked.
 	Plain func(context.Context) ([]Part, error)
+}
+
+// A Doubt is a device that looks like an encrypted disk and can be read in more ways than one.
+type Doubt struct {
+	Path  string
+	Err   error // why
+	Alone bool  // the person leaves it as it is, in this start
 }
 
 // Errors that an implementation of these interfaces returns (wrapped, if it likes)
@@ -59,6 +69,19 @@ type CardInfo struct {
 	PINMax       [2]int
 	Algorithms   []string // what Generate accepts, the recommended one first
 	Signatures   uint32   // that its signature key has made, as it counts them (24 bits); 0 where it does not
+}
+
+// Writable says whether a key can bear the name: in one line, of what can be shown, and nothing that
+// would pass for a signature's border or for the other part.
+func (i Identity) Writable() bool {
+	for _, s := range []string{i.Name, i.Email} {
+		if escape.Text(s) != s || strings.Contains(s, "-----") || strings.ContainsAny(s, "<>()\\\"") {
+			return false
+		}
+	}
+	e := i.Email
+	return !strings.Contains(i.Name, "@") &&
+		(e == "" || strings.Count(e, "@") == 1 && !strings.HasPrefix(e, "@") && !strings.HasSuffix(e, "@") && !strings.Contains(e, " "))
 }
 
 // KeySpec says which keys to make.
@@ -288,9 +311,10 @@ func (m *Machine) HOTP(ctx context.Context) Token {
 type FirmwareInfo struct {
 	Board   string
 	Version string
-	Keyring []string // primary fingerprints of the certificates in the ROM
-	Digest  string   // sha256 of the whole chip, hex; "" when not read
-	Torn    bool     // a write was cut: only with the key on the card can it be ended
+	Keyring []string          // primary fingerprints of the certificates in the ROM
+	Digest  string            // sha256 of the whole chip, hex; "" when not read
+	Certs   map[string][]byte // those certificates, by fingerprint
+	Torn    bool              // a write was cut: only with the key on the card can it be ended
 }
 
 // FirmwarePlan is the new image, built and checked in RAM.
@@ -343,6 +367,7 @@ type BootInfo struct {
 	Entries   []string // names of the boot entries, in the firmware's order
 	Uncertain []bool   // by entry: it cannot be the default; nil: all can
 	Default   int      // index of the entry to suggest as the default; -1: none
+	Unknown   []string // names that begin with kexec, which no version of Heads writes: they go
 	Signed    int      // index of the one that the set in /boot makes the default, whoever signed that; -1: none
 }
 

@@ -171,6 +171,8 @@ func (p *person) fill(pg *ui.Page) {
 			type_(in, p.find(p.w.AdminPIN))
 		case pg.Key == "paper.owner":
 			type_(in, p.find(p.w.Owner))
+		case in.Key == "secret.seller":
+			type_(in, wizardtest.SellerPIN)
 		case in.Key == "secret.current":
 			var slots []string
 			for _, v := range p.w.Disks {

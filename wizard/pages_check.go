@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"reown/internal/escape"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
@@ -40,7 +41,7 @@ func drawCheck(v *view) (*ui.Page, error) {
 	in := &ui.Input{Key: "confirm", Label: v.typeLabel(want), Max: 16}
 	p := &ui.Page{Preset: "start", Wait: v.t(msg.WaitMeasure), Body: v.checkBody(), Inputs: []*ui.Input{in},
 		Choices: []ui.Choice{{ID: "start", Label: v.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: v.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
-		Default: 1, Check: v.typed(in, want), Help: v.t(msg.CheckHelp), Details: v.chipDetails()}
+		Default: 1, Check: v.typed(in, want), Help: v.t(msg.CheckHelp), Details: v.chipDetails() + unknownDetails(v)}
 	if v.surveys.running() {
 		p.Live = v.checkBody
 	}
@@ -92,7 +93,10 @@ func (v *view) checkBody() []ui.Block {
 	if v.sealsLater() {
 		body = append(body, ui.T(v.t(msg.CheckRestart)))
 	}
-	return append(body, v.starts()...)
+	if v.countsNot() {
+		body = append(body, ui.T(v.t(msg.CheckCount)))
+	}
+	return append(append(body, v.unknown()...), v.starts()...)
 }
 
 // fillChoice is to overwrite what was never written, or not to.
@@ -240,7 +244,7 @@ func drawTail(v *view) (*ui.Page, error) {
 	}
 	want := strings.ToUpper(tail(c.Serial, 4))
 	in := &ui.Input{Key: "card-serial", Label: v.t(msg.SerialLabel, want), Max: 16}
-	return &ui.Page{Trust: true, Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, c.Vendor, c.Serial),
+	return &ui.Page{Trust: true, Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, escape.Text(c.Vendor), escape.Text(c.Serial)),
 		ui.R(ui.NoMark, "", v.t(msg.SpareHolds, short(c.Fingerprints[0]))), ui.G(), ui.T(v.t(msg.TailType))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }

@@ -120,7 +120,12 @@ func (f *flow) follow(problems []Problem, id string) (bool, error) {
 			return false, err
 		}
 		for _, p := range problems {
-			if p.Offers(LeaveOut) {
+			switch {
+			case p.Kind == DiskAmbiguous:
+				for i := range f.m.Doubtful { // all of them are shown
+					f.m.Doubtful[i].Alone = true
+				}
+			case p.Offers(LeaveOut):
 				f.leave(disks, p.Volume)
 			}
 		}

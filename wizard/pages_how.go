@@ -38,6 +38,12 @@ func drawCurrent(v *view) (*ui.Page, error) {
 	p.Check = func(ctx context.Context) error {
 		return v.wrong(v.m.Disks[i].CheckPassphrase(ctx, in.Secret), msg.CurrentWrong)
 	}
+	switch {
+	case v.a.signs:
+		p.Body = append(p.Body, ui.R(ui.OK, v.t(msg.ItemCard), v.t(msg.TryDone)))
+	case v.sellersCert() != nil:
+		p.Choices = append(p.Choices, ui.Choice{ID: "try", Label: v.t(msg.ButtonTry), Letter: 't'})
+	}
 	if _, err := v.s.Receipt(); len(disks) > 1 && err != nil { // the steps go by the receipt
 		p.Choices = append(p.Choices, ui.Choice{ID: "leave-out", Label: v.t(msg.ButtonLeaveOut), Letter: 'l'})
 	}
@@ -48,6 +54,9 @@ func tookCurrent(f *flow, ctx context.Context, p *ui.Page, id string) (event, er
 	disks, err := f.s.Disks()
 	if err != nil {
 		return evGone, err
+	}
+	if id == "try" {
+		return evAside, nil
 	}
 	i, _ := f.locked()
 	if id == "leave-out" {
@@ -203,11 +212,10 @@ func drawIdentity(v *view) (*ui.Page, error) {
 		Body:    []ui.Block{ui.S(v.t(msg.NameAsk)), ui.T(v.t(msg.NameWhy)), ui.T(v.t(msg.NameEmpty))},
 		Choices: []ui.Choice{v.button()}, Check: func(context.Context) error {
 			i := identity(name, mail)
-			if strings.ContainsAny(i.Name, "<>@()\\\"") {
+			if !(Identity{Name: i.Name}).Writable() {
 				return ui.At(name, v.t(msg.NameBad))
 			}
-			e := i.Email
-			if e != "" && (strings.Count(e, "@") != 1 || strings.HasPrefix(e, "@") || strings.HasSuffix(e, "@") || strings.ContainsAny(e, "<>() \\\"")) {
+			if !i.Writable() {
 				return ui.At(mail, v.t(msg.EmailBad))
 			}
 			return nil

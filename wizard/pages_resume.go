@@ -74,7 +74,7 @@ func drawResume(v *view) (*ui.Page, error) {
 		}
 		body = append(body, ui.R(mark, v.t(st.Title), text))
 	}
-	body = append(body, ui.G(), ui.T(v.t(msg.ResumeWhere, current)))
+	body = append(append(body, ui.G(), ui.T(v.t(msg.ResumeWhere, current))), v.unknown()...)
 	if v.a.need&NeedUser != 0 {
 		body = append(body, v.starts()...)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"reown/internal/escape"
 	"reown/internal/judge"
 	"reown/internal/otp"
 	"reown/internal/secret"
@@ -255,4 +256,38 @@ func (v *view) typed(in *ui.Input, want string) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// drawNames shows an owner who has lost his key what differs from what it has signed: his new one will
+// sign all of it.
+func drawNames(v *view) (*ui.Page, error) {
+	want := v.serial()
+	in := &ui.Input{Key: "names-serial", Label: v.typeLabel(want), Max: 16}
+	body, details := v.names(v.handover().Names)
+	body = append(append([]ui.Block{ui.S(v.t(msg.NamesWhat)), ui.G()}, body...), ui.G(), ui.T(v.t(msg.NamesSign)))
+	return &ui.Page{Alarm: true, Trust: true, Body: body, Details: details,
+		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
+}
+
+func tookNames(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
+	f.a.names = f.handover().Names
+	return evAnswer, nil
+}
+
+// manyNames is how many fit on a page.
+const manyNames = 8
+
+// names are rows of names that may be anybody's, and all of them for the details.
+func (v *view) names(all []string) (rows []ui.Block, details string) {
+	for i, n := range all {
+		n = escape.Text(n)
+		details += n + "\n"
+		switch {
+		case i < manyNames:
+			rows = append(rows, ui.R(ui.Bad, "", n))
+		case i == manyNames:
+			rows = append(rows, ui.R(ui.Bad, "", v.t(msg.NamesMore, len(all)-i)))
+		}
+	}
+	return rows, details
 }

@@ -212,6 +212,9 @@ func drawDone(v *view) (*ui.Page, error) {
 	if c.LeftOut != nil {
 		body = append(body, ui.R(ui.Bad, "", v.t(msg.DisksWhy)))
 	}
+	for _, d := range c.Alone {
+		body = append(body, ui.R(ui.Unsure, "", v.t(msg.PaperAlone, d)))
+	}
 	body = append(append(body, v.leftOut()...), ui.G(), ui.T(v.t(msg.DoneNext)), ui.T(v.t(msg.DoneGreen)))
 	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart), Choices: v.just(msg.ButtonRestart)}
 	if v.m.Sticks != nil {

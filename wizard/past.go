@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"context"
+	"slices"
 
 	"reown/internal/judge"
 	"reown/wizard/msg"
@@ -14,14 +15,18 @@ import (
 func drawTampering(v *view) (*ui.Page, error) {
 	verdict := v.judged()
 	p := &ui.Page{Title: v.t(msg.TamperingTitle), Alarm: verdict.Level == judge.Red, Trust: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
-		ui.S(v.t(msg.TamperingWhat)), ui.T(v.t(msg.TamperingWhy, v.why)), ui.G(), ui.T(v.t(msg.TamperingData)), ui.T(v.t(msg.TamperingDo)),
+		ui.S(v.t(msg.TamperingWhat)), ui.T(v.t(msg.TamperingWhy, v.why)), ui.G(), ui.T(v.t(msg.TamperingData)),
 	}, Choices: []ui.Choice{{ID: ui.Leave, Label: v.t(msg.ButtonEnd)}}}
 	if !p.Alarm {
 		p.Title = ""
 	}
 	if verdict.May(judge.RemoveTrigger) {
 		p.Body = append(p.Body, ui.T(v.t(msg.TamperingRemove)))
-		p.Choices = append(p.Choices, ui.Choice{ID: "remove", Label: v.t(msg.ButtonRemove), Letter: 'r'})
+		p.Choices = slices.Insert(p.Choices, 0, ui.Choice{ID: "remove", Label: v.t(msg.ButtonRemove), Letter: 'r'})
+	} else {
+		var rows []ui.Block
+		rows, p.Details = v.names(v.handover().Names)
+		p.Body = append(append(p.Body, rows...), ui.T(v.t(msg.TamperingDo)))
 	}
 	return p, nil
 }

@@ -42,6 +42,8 @@ type Receipt struct {
 	Backup    Backup   `json:"backup,omitempty"`    // where else the keys are
 	Spare     string   `json:"spare,omitempty"`     // serial number of the second security key
 	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM
+	Alone     []string `json:"alone,omitempty"`     // devices that nobody can tell what they are, left as they are
+	Signs     bool     `json:"signs,omitempty"`     // the key that came with the machine signed by the key that the chip trusted
 	Proven    bool     `json:"proven,omitempty"`    // all that the statement says was equal when the run began
 }
 

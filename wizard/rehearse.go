@@ -32,6 +32,7 @@ const (
 	CardImport    Kind = "card import"            // its vendor, why
 	DiskNoise     Kind = "disk noise"             // its path
 	DiskRefuses   Kind = "disk refuses"           // its path, why
+	DiskAmbiguous Kind = "disk ambiguous"         // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
 	BootOdd       Kind = "odd in boot"            // what
 	BootFull      Kind = "boot full"              // what
@@ -102,6 +103,7 @@ var kinds = map[Kind]struct {
 	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
 	DiskNoise:     {msg.ProblemNoise, []Remedy{{AskSeller, msg.RemedyNoise}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
+	DiskAmbiguous: {msg.ProblemAmbiguous, []Remedy{{LeaveOut, msg.RemedyAlone}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
 	BootOdd:       {msg.ProblemOdd, []Remedy{{AskSeller, msg.RemedyOdd}}},
 	BootFull:      {msg.ProblemFull, []Remedy{{RemoveOld, msg.RemedyFull}}},

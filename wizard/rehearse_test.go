@@ -44,6 +44,7 @@ var problems = map[string]struct {
 	"no entry":         {wizard.NoEntry, nil, func(w *wizardtest.World) { w.Suggested, w.SignedEntry = -1, -1 }},
 	"entry":            {wizard.EntryRefuses, nil, func(w *wizardtest.World) { w.Uncertain = []bool{true, true} }},
 	"disk refuses":     {wizard.DiskRefuses, errRefused, refuses("disk", wizard.DiskRefuses, "/dev/nvme0n1p3")},
+	"disk in doubt":    {wizard.DiskAmbiguous, errRefused, func(w *wizardtest.World) { w.Doubtful = []wizard.Doubt{{Path: "/dev/sdb", Err: errRefused}} }},
 	"odd in boot":      {wizard.BootOdd, errRefused, refuses("boot", wizard.BootOdd)},
 	"boot full":        {wizard.BootFull, errRefused, refuses("trial", wizard.BootFull)},
 	"boot fixed":       {wizard.BootFixed, errRefused, refuses("trial", wizard.BootFixed)},

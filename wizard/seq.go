@@ -192,7 +192,7 @@ func (q *Sequence) ended(ctx context.Context, i int, err error) Ended {
 		end.Outcome, end.Wait = Waits, wait.what
 	default:
 		q.note("fail", t, err.Error())
-		q.show(i, State{Status: ui.Trouble, Detail: msg.Technical, Args: []any{err.Error()}})
+		q.show(i, State{Status: ui.Trouble, Detail: msg.Technical, Args: []any{err}})
 		if end.Outcome = Failed; errors.Is(err, ErrRestart) {
 			end.Outcome = Restarts
 		}

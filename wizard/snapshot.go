@@ -256,6 +256,16 @@ func (s *Snapshot) Staged() (bool, error) {
 	})
 }
 
+// alone are the devices in doubt that the person has left as they are, in this start or by the receipt.
+func (s *Snapshot) alone(r *Receipt) (all []string) {
+	for _, d := range s.m.Doubtful {
+		if d.Alone || r != nil && slices.Contains(r.Alone, d.Path) {
+			all = append(all, d.Path)
+		}
+	}
+	return all
+}
+
 // selected says whether a volume is part of the run: all are until a receipt
 // lists those that the owner chose.
 func selected(r *Receipt, uuid string) bool {

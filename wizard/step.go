@@ -84,7 +84,7 @@ func Steps() []Step {
 func probe(st Step, s *Snapshot) State {
 	state, err := st.Probe(s)
 	if err != nil {
-		return State{Status: ui.Trouble, Detail: msg.Technical, Args: []any{err.Error()}}
+		return State{Status: ui.Trouble, Detail: msg.Technical, Args: []any{err}}
 	}
 	return state
 }
@@ -116,10 +116,12 @@ type Job struct {
 	copies   copies
 	spare    string // serial number of the second security key that this run has filled
 	said     judge.Said
-	resumed  bool   // an earlier start has made the keys of the run
-	tail     bool   // a security key that works for something else may be erased
-	here     []byte // the receipt that this start has written last
-	made     []byte // the certificate of the keys that this start has made
+	resumed  bool     // an earlier start has made the keys of the run
+	tail     bool     // a security key that works for something else may be erased
+	here     []byte   // the receipt that this start has written last
+	made     []byte   // the certificate of the keys that this start has made
+	signs    bool     // the seller's card has signed a challenge
+	names    []string // that differed in /boot when said.Names was said
 }
 
 // measure takes a new look at the machine. What the seller signed is verified once

@@ -302,7 +302,8 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 		}
 	}
 	proven, _ := h.handed(j.said)
-	r.Proven = proven == judge.Proven
+	r.Alone = s.alone(nil)
+	r.Proven, r.Signs = proven == judge.Proven, j.signs
 	if j.M.TPM != nil {
 		t, err := s.TPM()
 		if err != nil {

@@ -71,6 +71,13 @@ func rehearseDisk(r *Rehearsal) {
 			r.disk(d, r.m.Disks[i])
 		}
 	}
+	receipt, _ := r.Receipt()
+	alone := r.alone(receipt)
+	for _, d := range r.m.Doubtful {
+		if !slices.Contains(alone, d.Path) {
+			r.add("disk", DiskAmbiguous, d.Err, d.Path, msg.Say(msg.Technical, d.Err.Error()))
+		}
+	}
 }
 
 // disk rehearses one disk.

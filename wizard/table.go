@@ -29,7 +29,7 @@ const (
 
 // onTheWay are the questions to the owner of a machine that was delivered, in order.
 func onTheWay() []place {
-	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
+	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageNames, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
 		pageSecrets, pageIdentity, pageDisks}
 	return append(append(way, secretPlaces(false)...), pageTOTP, pageTail, pageCheck)
 }
@@ -37,7 +37,7 @@ func onTheWay() []place {
 // onTheWayBack are the questions to one who comes back to an interrupted run.
 func onTheWayBack() []place {
 	first := []place{pagePaper.of(kindDisk), pagePaper.of(kindOwner)} // whose run it is
-	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageProblems, pageCurrent, pageDUKLeft, pageDUK,
+	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageNames, pageProblems, pageCurrent, pageDUKLeft, pageDUK,
 		pageBackup, pageStick, pageSecrets)
 	for _, p := range secretPlaces(true) {
 		if !slices.Contains(first, p) {
@@ -179,6 +179,9 @@ func asides() []row {
 		{pageAnew, evBack, always, pageResume},
 		{pageUnproven, evAnswer, always, pageSeller},
 		{pageCurrent, evAgain, always, pageCurrent},
+		{pageCurrent, evAside, always, pageTry},
+		{pageTry, evReturn, always, pageCurrent},
+		{pageTry, evBack, always, pageCurrent},
 		{pageStick, evAgain, always, pageStick},
 		{pageDisks, evAgain, always, pageDisks},
 		{pageDisks, evJump, always, pageCurrent},
@@ -303,7 +306,7 @@ func places() []place {
 	for _, k := range secretIDs {
 		all = append(all, pageMoves.of(k))
 	}
-	all = append(all, pageLayout, pageClock, pageStop, pageUnproven, pageBlocked, pageChange, pageEntry)
+	all = append(all, pageLayout, pageClock, pageStop, pageUnproven, pageTry, pageBlocked, pageChange, pageEntry)
 	for _, st := range Steps() {
 		all = append(all, at(st))
 	}

@@ -59,7 +59,10 @@ type Handover struct {
 	Sealed      bool `json:"-"`
 	// Trigger and Tree are /boot/oem and the files that start the system, by the firmware's keys.
 	Trigger judge.Trigger `json:"-"`
-	Tree    judge.Tree    `json:"-"`
+	// Names are those in /boot that differ from a list that a key of the firmware has signed, but for oem,
+	// each with how, in order; as they are: to be shown escaped.
+	Names []string   `json:"-"`
+	Tree  judge.Tree `json:"-"`
 
 	// PrimaryHash is the kexec_primhdl_hash.txt that a key of the firmware has signed; nil: none.
 	PrimaryHash []byte `json:"-"`

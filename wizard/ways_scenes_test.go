@@ -229,6 +229,29 @@ func scenes(t *testing.T) (all []*scene) {
 			}
 		},
 		says: map[string]string{"verify": "unproven", "backup": "stick", "record.owner#1": ui.Back, "record.backup#2": ui.Back}})
+
+	// A lost key, and start files that differ from what it has signed.
+	differs := func(w *wizardtest.World, _ *rand.Rand) { w.Files = "changed" }
+	for _, talk := range []bool{false, true} {
+		s := lost(func(*wizardtest.World) error { return nil })
+		s.begin, s.talk = differs, talk
+		add(s)
+		for _, blocks := range []bool{false, true} {
+			w := before(t, duk, "tpm.clear")
+			add(&scene{name: "lost key, and a run was begun", begun: true, world: w, paper: dukPaper, talk: talk, says: map[string]string{"verify": "unproven"},
+				options: wizard.Options{Language: "en", LostKey: func(context.Context) error { return nil }},
+				begin: func(w *wizardtest.World, r *rand.Rand) {
+					if differs(w, r); blocks {
+						w.Tries[0] = 0
+					}
+				},
+				at: func(w *wizardtest.World, page string, n int) {
+					if page == "blocked" {
+						w.Tries[0] = 3
+					}
+				}})
+		}
+	}
 	return all
 }
 

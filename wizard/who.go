@@ -28,7 +28,11 @@ func (e *RefusedError) Error() string {
 // may asks once more whether acts are allowed, of the machine as it is now. It is asked before each
 // act that cannot be undone, or that lends the owner's name to something.
 func (j *Job) may(s *Snapshot, all ...judge.Act) error {
-	f := s.Facts(j.said, s.paper(j.Secrets, j.said.LostKey))
+	said := j.said
+	if h, err := s.Handover(); err != nil || !slices.Equal(h.Names, j.names) {
+		said.Names = false
+	}
+	f := s.Facts(said, s.paper(j.Secrets, said.LostKey))
 	f.CardTail = j.tail
 	v := decide(f)
 	for _, a := range all {
@@ -122,7 +126,8 @@ func (s *Snapshot) boundTo(ctx context.Context, pass *secret.Buffer) error {
 // said is what the person has said so far in this start.
 func (v *view) said() judge.Said {
 	h := v.handover()
-	said := judge.Said{Looked: v.a.looked, Serial: v.a.serial, LostKey: v.o.LostKey != nil}
+	said := judge.Said{Looked: v.a.looked, Serial: v.a.serial, LostKey: v.o.LostKey != nil,
+		Names: v.a.names != nil && slices.Equal(v.a.names, h.Names)}
 	switch {
 	case v.o.Signer != "" && !v.knows(v.o.Signer):
 		said.Signer = judge.Different

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reown/cmd/reown/internal/cli"
+	"reown/gpgcard"
 	"reown/internal/escape"
 	"reown/internal/laptop"
 	"reown/internal/secret"
@@ -187,6 +188,9 @@ func runStep(ctx context.Context, e *cli.Env, args []string) error {
 		"p256, p384, 25519")
 	fs.BoolVar(&choice.DUK, "duk", false, "with the card step: a TPM disk unlock key is wanted")
 	return withLaptop(ctx, fs, args, 1, 1, func(l *laptop.Laptop, d *devices, operands []string) error {
+		if !choice.Identity.Writable() {
+			return fmt.Errorf("%w: %q, %q", gpgcard.ErrBadIdentity, choice.Identity.Name, choice.Identity.Email)
+		}
 		unlock, err := laptop.Lock(d.Boot)
 		if err != nil {
 			return err

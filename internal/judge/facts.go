@@ -206,7 +206,7 @@ type Said struct {
 	Looked  bool   // the page that shows whom the machine is from was answered with yes
 	Serial  bool   // the last four characters of the disk's serial number, on the page that says what is not proven
 	LostKey bool   // the command of an owner who has lost his key
-	Names   bool   // the names that differ in /boot were shown and typed for
+	Names   bool   // the names that differ from a signed list in /boot were shown and typed for
 	PIN     Answer // the PIN of the card whose key the chip trusts: a signature of this start verifies by the chip's key
 	Release bool   // the command that gives the laptop up
 }

@@ -50,7 +50,7 @@ func (a *bootAdapter) Info(context.Context) (wizard.BootInfo, error) {
 	if err != nil {
 		return wizard.BootInfo{}, err
 	}
-	info := wizard.BootInfo{Trigger: st.OEM, Default: -1, Signed: -1}
+	info := wizard.BootInfo{Trigger: st.OEM, Unknown: st.Unknown, Default: -1, Signed: -1}
 	entries, err := a.dir.Entries()
 	if err != nil {
 		return info, err

@@ -90,7 +90,7 @@ func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
 	if err != nil {
 		return wizard.FirmwareInfo{}, err
 	}
-	info := wizard.FirmwareInfo{Board: f.board, Torn: f.before != nil, Digest: fmt.Sprintf("%x", sha256.Sum256(img))}
+	info := wizard.FirmwareInfo{Board: f.board, Certs: certs, Torn: f.before != nil, Digest: fmt.Sprintf("%x", sha256.Sum256(img))}
 	for fpr := range certs {
 		info.Keyring = append(info.Keyring, fpr)
 	}

@@ -228,7 +228,35 @@ func startFiles(report *boot.Report, out *wizard.Handover) {
 		start.Verdict, start.Detail, start.Says = wizard.Fail, err.Error(), nil
 	}
 	out.Items = append(out.Items, start)
-	out.Trigger, out.Tree = measured(report)
+	if out.Trigger, out.Tree = measured(report); out.Tree == judge.TreeDiffers {
+		out.Names = differing(report)
+	}
+}
+
+// differing are the names that do not match the signed lists, each with how.
+func differing(r *boot.Report) (all []string) {
+	add := func(name, how string) {
+		if name != "./oem" {
+			all = append(all, name+": "+how)
+		}
+	}
+	for _, p := range r.Problems {
+		add(p.Path, p.What)
+	}
+	for _, name := range r.Added {
+		add(name, "added")
+	}
+	for _, name := range r.Gone {
+		add(name, "gone")
+	}
+	for _, o := range r.Odd {
+		add(o.Name, string(o.Kind))
+	}
+	if len(all) == 0 && r.TreeOrder {
+		all = []string{"the order of the names"}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // measured says what /boot/oem is, and what the files are worth that start the system, by the

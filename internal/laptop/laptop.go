@@ -123,6 +123,9 @@ func (l *Laptop) Buyer() *wizard.Machine {
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, d)
 	}
+	for _, f := range l.doubtful {
+		m.Doubtful = append(m.Doubtful, wizard.Doubt{Path: f.Path, Err: f.Err})
+	}
 	m.Plain = l.plain
 	// A nil pointer in an interface would not be nil.
 	if l.tpm != nil {

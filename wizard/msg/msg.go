@@ -7,7 +7,12 @@
 // quotes, hyphens for dashes. Dates and times are ISO, UTC.
 package msg
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"reown/internal/escape"
+)
 
 // Lang is a language: its place in Langs.
 type Lang int
@@ -46,7 +51,8 @@ func Parse(code string) (Lang, bool) {
 	return EN, false
 }
 
-// In returns the sentence in a language, or else in English, with the verbs of package fmt.
+// In returns the sentence in a language, or else in English, with the verbs of package fmt. What it
+// speaks of may be anybody's text: it is escaped here.
 func (m M) In(l Lang, args ...any) string {
 	s := Langs[l].texts.at(m)
 	if s == "" {
@@ -59,6 +65,12 @@ func (m M) In(l Lang, args ...any) string {
 	for i, a := range args {
 		if x, ok := a.(interface{ In(l Lang) string }); ok {
 			a = x.In(l)
+		}
+		switch x := a.(type) {
+		case string:
+			a = escape.Text(x)
+		case error: // several that were joined stand on a line each
+			a = escape.Text(strings.ReplaceAll(x.Error(), "\n", "; "))
 		}
 		all[i] = a
 	}

@@ -191,6 +191,13 @@ const (
 	// Secrets.
 	CurrentAsk
 	CurrentLabel
+	TryDone
+	TryAsk
+	TryWhy
+	TryLabel
+	TryWrong
+	TryOther
+	ButtonTry
 	CurrentWhy
 	CurrentHelp
 	CurrentResume
@@ -269,6 +276,8 @@ const (
 	CheckRecorded
 	CheckPower
 	CheckRestart
+	CheckCount
+	CheckUnknown
 	CheckEntry
 	CheckHelp
 	ChangeAsk
@@ -309,6 +318,9 @@ const (
 	TamperingWhy
 	TamperingData
 	TamperingDo
+	NamesWhat
+	NamesSign
+	NamesMore
 	TamperingBought
 
 	ResumeTitle
@@ -493,6 +505,7 @@ const (
 	PaperNotAll
 	PaperUnknown
 	PaperPlain
+	PaperAlone
 
 	CheckNot
 	CheckSince
@@ -530,7 +543,9 @@ const (
 	RemedyNoise
 	ButtonNoise
 	ProblemRefuses
+	ProblemAmbiguous
 	RemedyLeaveOut
+	RemedyAlone
 	ProblemEntry
 	RemedyEntry
 	ButtonEntry

@@ -50,6 +50,8 @@ func ParseOrder(data []byte) (*Order, error) {
 		return nil, fmt.Errorf("%w: order must be 1 to 64 letters, digits or ._/-", ErrOrder)
 	case o.Seller.Name == "" || o.Seller.Email == "":
 		return nil, fmt.Errorf("%w: name and email must be there; the buyer sees them on the key", ErrOrder)
+	case !o.Seller.Writable():
+		return nil, fmt.Errorf("%w: name and email must be one line each that a key can bear", ErrOrder)
 	case o.Buyer != "" && (len(o.Buyer) != 40 || !only(o.Buyer, hexDigits)):
 		return nil, fmt.Errorf("%w: buyer must be a fingerprint of 40 hexadecimal digits", ErrOrder)
 	case !only(o.Card, hexDigits):

@@ -38,7 +38,7 @@ func (w boot) Triggered(context.Context) (bool, error) {
 func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
+	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Unknown: w.Unknown, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
 }
 
 // refusal is what a device finds that refuses something.
@@ -159,6 +159,7 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	if w.HandoverFunc != nil {
 		h := w.HandoverFunc()
 		h.Trigger, h.Tree = w.trigger()
+		h.Names = w.differing(h.Tree)
 		return h, w.read()
 	}
 	h := w.Seller
@@ -182,6 +183,7 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	if h.Trigger, h.Tree = w.trigger(); h.Tree == judge.TreeSigned {
 		h.PrimaryHash = []byte(w.Set.Primary)
 	}
+	h.Names = w.differing(h.Tree)
 	if w.Terminated {
 		h.Items[0] = item("card", wizard.NotProvided, msg.Say(msg.CompareReset))
 	}
@@ -193,6 +195,13 @@ func item(id string, v wizard.Verdict, says ...msg.Said) wizard.CheckItem {
 }
 
 // trigger is what /boot/oem and the files are, by the firmware's key.
+func (w *World) differing(t judge.Tree) []string {
+	if t != judge.TreeDiffers {
+		return nil
+	}
+	return []string{"./grub/grub.cfg: changed", "./initrd-" + w.Files + ": added"}
+}
+
 func (w *World) trigger() (judge.Trigger, judge.Tree) {
 	tree := judge.TreeUnsigned
 	if c, err := w.parse(w.keyring()); err == nil && w.Set.Signer == c.Fprs[0] {

@@ -89,6 +89,8 @@ var Conversations = []Conversation{
 	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},
 	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave}, Want: ui.ErrLeft},
 	{Name: "tampering", World: func(w *World) { w.Files = "changed" }, Want: wizard.ErrTampering},
+	{Name: "lost-key", Keep: "names", World: func(w *World) { w.LostKey, w.Files = true, "changed" }, Say: map[string]string{"verify": "unproven", "names": ui.Continue}},
+	{Name: "sellers-card", Keep: "try", Say: map[string]string{"current": "try", "try": ui.Continue}, NotGiven: "answers one page in two ways"},
 	{Name: "touched", World: func(w *World) {
 		w.Set.Oem = false // after signing, and no hand-over file
 		w.HandoverFunc = func() wizard.Handover { return wizard.Handover{Keys: []string{sellerCard}} }
@@ -184,7 +186,11 @@ func (c *Conversation) Talk(p *Person, lang string, open func() ui.UI) error {
 
 // Run is a run of the wizard on a laptop, as cmd/reown starts it.
 func Run(w *World, u ui.UI, lang string) error {
-	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, Explain: func(_ error, l msg.Lang) (string, string, string) {
+	var lost func(context.Context) error
+	if w.LostKey {
+		lost = func(context.Context) error { w.Oem = true; return nil }
+	}
+	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, LostKey: lost, Explain: func(_ error, l msg.Lang) (string, string, string) {
 		return msg.AboutTPM.In(l), msg.DataStep.In(l), msg.DoAgain.In(l)
 	}})
 }
@@ -287,6 +293,8 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 		return p.find(id)
 	case in.Key == "secret.current":
 		return p.current()
+	case in.Key == "secret.seller":
+		return SellerPIN
 	case in.Key == "secret.owner" && pg.Key == "closing":
 		return p.find("owner")
 	case in.Key == "totp":

@@ -27,7 +27,7 @@ func (w firmware) Info(context.Context) (wizard.FirmwareInfo, error) {
 	defer w.mu.Unlock()
 	i := wizard.FirmwareInfo{Board: "Test board", Version: "1", Digest: w.pcr7()}
 	if c, err := w.parse(w.keyring()); err == nil {
-		i.Keyring = []string{c.Fprs[0]}
+		i.Keyring, i.Certs = []string{c.Fprs[0]}, map[string][]byte{c.Fprs[0]: w.keyring()}
 	}
 	for _, block := range w.ROM {
 		i.Torn = i.Torn || !bytes.Equal(block, w.ROM[0])

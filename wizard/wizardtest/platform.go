@@ -2,6 +2,7 @@ package wizardtest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"reown/wizard"
@@ -45,7 +46,8 @@ func (w platform) PowerOff(context.Context) error { return nil }
 
 // Machine is the laptop as the wizard sees it.
 func (w *World) Machine() *wizard.Machine {
-	m := &wizard.Machine{Card: card{w, ""}, PGP: pgp{w}, Firmware: firmware{w}, Boot: boot{w}, Platform: platform{w}}
+	m := &wizard.Machine{Card: card{w, ""}, PGP: pgp{w}, Firmware: firmware{w}, Boot: boot{w}, Platform: platform{w},
+		Doubtful: slices.Clone(w.Doubtful)}
 	for i := range w.Disks {
 		m.Disks = append(m.Disks, disk{w, i})
 	}

@@ -37,6 +37,11 @@ type World struct {
 	Fault func(op string) error
 	Ops   []string // points passed since the last Reboot
 	dead  bool
+	// LostKey: Run is told that the owner has lost the key.
+	LostKey bool
+	// Doubtful are further devices that look like encrypted disks.
+	Doubtful []wizard.Doubt
+	Unknown  []string // names in /boot that no firmware writes
 
 	keys   map[string]string      // private key by fingerprint
 	parsed map[string]certificate // those that verify
@@ -183,7 +188,7 @@ func New() *World {
 		HasToken: true, AES: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
 		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
 	}
-	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3},
+	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3}, Signatures: 2,
 		Fprs: [3]string{sellerCard, strings.Repeat("B", 40), strings.Repeat("C", 40)}}
 	w.Spare = CardState{Serial: "77777777", UserPIN: "654321", AdminPIN: "87654321", Tries: [3]int{3, 0, 3}, Fprs: [3]string{strings.Repeat("D", 40)}}
 	w.HasSticks, w.StickIn, w.Stick = true, true, map[string][]byte{"holiday.jpg": []byte("jpeg")}
