@@ -63,6 +63,9 @@ func (v *view) challenge(ctx context.Context, in *ui.Input) error {
 	if err != nil {
 		return err
 	}
+	if before.Tries[0] == 0 {
+		return ui.Problem(v.t(msg.PINWrong, 0))
+	}
 	data := append([]byte("reown: is this the key that came with the laptop? "), make([]byte, 32)...)
 	_, _ = rand.Read(data[len(data)-32:]) // never fails
 	sig, err := v.m.Card.Sign(ctx, cert, in.Secret, data)

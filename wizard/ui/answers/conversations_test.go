@@ -31,7 +31,7 @@ func (p paper) Replace(doc *secret.Buffer) error {
 // would say, and what is on their paper.
 func beforehand(p *wizardtest.Person) *UI {
 	u := &UI{Answers: map[string]string{"verify": "match", "name": "Ada Lovelace", "email": "ada@example.org", "signer": p.W.Seller.SellerKey()}, Secrets: &Secrets{}, Out: paper{p}}
-	for _, k := range []string{"confirm", "unproven-serial", "anew-serial"} {
+	for _, k := range []string{"confirm", "unproven-serial", "anew-serial", "names-serial"} {
 		u.Answers[k] = "NL0T"
 	}
 	u.Answers["card-serial"] = p.W.Serial[4:]
