@@ -229,7 +229,8 @@ func TestAKeyExchangedInAContinuedRun(t *testing.T) {
 	if err := unattended(w, p, map[string]string{"verify": "unproven", "unproven-serial": "NL0T", "signer": w.Seller.Signer}); err == nil {
 		t.Error("it went on")
 	}
-	if v.Garbage || w.Fprs[0] != "" {
+	// The data read as noise is found before there is anything to exchange the key at.
+	if v.Garbage || w.CardState != mine && w.Fprs[0] != "" {
 		t.Errorf("twice: %v, keys %q", v.Garbage, w.Fprs)
 	}
 }
