@@ -99,13 +99,13 @@ func (v *view) checkBody() []ui.Block {
 	return append(append(body, v.unknown()...), v.starts()...)
 }
 
-// fillChoice is to overwrite what was never written, or not to.
+// fillChoice is to overwrite what was never written, or not to. Each has its name, so that an answers
+// file that says "fill" does not take it back when the page is shown again.
 func (v *view) fillChoice() ui.Choice {
-	label := msg.ButtonFill
 	if v.a.Fill {
-		label = msg.ButtonUnused
+		return ui.Choice{ID: "skip", Label: v.t(msg.ButtonUnused), Letter: 'o'}
 	}
-	return ui.Choice{ID: "fill", Label: v.t(label), Letter: 'o'}
+	return ui.Choice{ID: "fill", Label: v.t(msg.ButtonFill), Letter: 'o'}
 }
 
 func tookCheck(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
@@ -114,8 +114,8 @@ func tookCheck(f *flow, _ context.Context, _ *ui.Page, id string) (event, error)
 		f.a.Lost = map[string][]Stretch{}
 		f.eachRekeyed(func(i int, d DiskInfo) { f.a.Lost[d.UUID] = f.surveys.unreadable(i) })
 		return evAnswer, nil
-	case "fill":
-		f.a.Fill = !f.a.Fill
+	case "fill", "skip":
+		f.a.Fill = id == "fill"
 		return evAgain, nil
 	}
 	return evAside, nil

@@ -21,7 +21,7 @@ func TestNeverWritten(t *testing.T) {
 	}{
 		"":           {false, "6.0 GB were never written and are left alone", "what was never written is as it was"},
 		"fill":       {true, "6.0 GB were never written and are overwritten", "with what was never written"},
-		"fill fill ": {false, "are left alone", "is as it was"},
+		"fill skip ": {false, "are left alone", "is as it was"},
 	} {
 		w := wizardtest.New()
 		w.Disks[0].Empty = 6
@@ -37,6 +37,15 @@ func TestNeverWritten(t *testing.T) {
 		if w.Disks[0].Filled != c.fill || !strings.Contains(certText(w), c.paper) {
 			t.Errorf("%q: filled %v, the certificate says\n%s", choice, w.Disks[0].Filled, certText(w))
 		}
+	}
+}
+
+// TestFillWithoutAPerson: an answers file chooses it once.
+func TestFillWithoutAPerson(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	w.Disks[0].Empty = 6
+	if err := unattended(w, p, map[string]string{"check": "fill"}); err != nil || !w.Disks[0].Filled {
+		t.Errorf("filled %v: %v", w.Disks[0].Filled, err)
 	}
 }
 
