@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -53,8 +54,16 @@ func main() {
 			}
 			at := int(f.Name.Pos()) - 1
 			text = append(append(append([]byte{}, text[:at]...), "main"...), text[at+len("msg"):]...)
-			write(t, filepath.Join(dir, filepath.Base(s)), string(text))
+			write(t, filepath.Join(dir, filepath.Base(s)), strings.ReplaceAll(string(text), `"reown/internal/escape"`, `"say/escape"`))
 		}
+		if err := os.Mkdir(filepath.Join(dir, "escape"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		used, err := os.ReadFile(filepath.Join("..", "..", "internal", "escape", "escape.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "escape", "escape.go"), string(used))
 		write(t, filepath.Join(dir, "main.go"), print)
 		write(t, filepath.Join(dir, "go.mod"), "module say\n\ngo 1.24\n")
 		run := exec.Command("go", "run", ".")
