@@ -107,7 +107,15 @@ func readWords(screen string) string {
 func (p *person) scan(screen string) string {
 	p.t.Helper()
 	const module = 6
-	img := image.NewGray(image.Rect(0, 0, 42*module, 46*module))
+	// Its first line is the light border: how long that is tells which version of the code it is.
+	size := 0
+	for _, line := range strings.Split(screen, "\n") {
+		if n := len(line) - len(strings.TrimLeft(line, "█")); n > 0 {
+			size = n / len("█")
+			break
+		}
+	}
+	img := image.NewGray(image.Rect(0, 0, (size+5)*module, (size+9)*module))
 	for i := range img.Pix {
 		img.Pix[i] = 255
 	}
@@ -117,13 +125,13 @@ func (p *person) scan(screen string) string {
 			continue
 		}
 		for x, r := range []rune(line) {
-			if x >= 40 {
+			if x >= size {
 				break
 			}
 			// Ink is a light module: upper, lower or both halves of the cell.
 			light := [2]bool{r == '█' || r == '▀', r == '█' || r == '▄'}
 			for half, on := range light {
-				if on || x >= 37 {
+				if on {
 					continue
 				}
 				for dy := range module {
@@ -170,7 +178,7 @@ func (p *person) journey() []stop {
 	record := func(p *person, s string, b *Buyer) { p.record(s, b) }
 	all := []stop{
 		{text: msg.ChooseLanguage, do: func(p *person, _ string, _ *Buyer) {
-			p.press(map[msg.Lang]string{msg.EN: "e", msg.FR: "f", msg.DE: "d"}[p.lang])
+			p.press(string(msg.Langs[p.lang].Letter))
 		}},
 		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter}, {text: msg.DUKAsk, do: enter},
 		{text: msg.BackupAsk, do: func(p *person, _ string, _ *Buyer) {
@@ -228,7 +236,7 @@ func (p *person) record(s string, b *Buyer) {
 	*[]*string{&b.Disk, &b.UserPIN, &b.AdminPIN, &b.Owner}[len(p.paper)] = w
 	p.paper = append(p.paper, w)
 	p.typed(w[:1])
-	if _, typing := p.wait(time.Minute, "> "+msg.RecordLabel.In(p.lang)+"  "+w[:1]); strings.Contains(typing, strings.Fields(w)[1]) {
+	if _, typing := p.wait(time.Minute, "> "+msg.RecordLabel.In(p.lang)+"  "+w[:1]); strings.Contains(typing, "2  "+strings.Fields(w)[1]) {
 		p.t.Errorf("the words stay on the screen while they are typed back:\n%s", typing)
 	}
 	p.typed(w[1:])
@@ -260,7 +268,7 @@ func (p *person) takeOwnership() *Buyer {
 	for _, s := range stops {
 		texts = append(texts, s.sight(p.lang))
 	}
-	last := ""
+	last, since := "", time.Time{}
 	for {
 		at, s := p.wait(90*time.Second, texts...)
 		if at == "RC=" {
@@ -270,10 +278,13 @@ func (p *person) takeOwnership() *Buyer {
 			return b
 		}
 		if at == last { // the page is still there
+			if time.Since(since) > 90*time.Second {
+				p.t.Fatalf("the page stays:\n%s", s)
+			}
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}
-		p.pages, last = append(p.pages, at), at
+		p.pages, last, since = append(p.pages, at), at, time.Now()
 		stops[slices.Index(texts, at)-1].do(p, s, b)
 	}
 }
@@ -290,9 +301,13 @@ const (
 
 // TestAtTheKeyboard takes ownership through the screen of a terminal (tmux), key by
 // key and in each language: the code is read from the screen by zbarimg, the six digits
-// come from oathtool, and the result is judged as the unattended run's is.
+// come from oathtool, and the result is judged as the unattended run's is. The default run takes
+// English and French, which has accents.
 func TestAtTheKeyboard(t *testing.T) {
 	for _, l := range msg.Langs {
+		if os.Getenv("REOWN_SOAK") != "1" && l.Lang != msg.EN && l.Lang != msg.FR {
+			continue
+		}
 		t.Run(l.Code, func(t *testing.T) {
 			l0 := newLaptop(t, Options{DataMiB: 64})
 			p := sit(t, l0, "linux", "wizard", "--ui", "tui")
