@@ -139,9 +139,10 @@ func (r *Receipt) rekey(uuid string) *Rekey {
 }
 
 // here says whether a receipt names the machine that it was found on. A TPM that names itself
-// decides; otherwise one container of those that were there.
+// decides; otherwise one container of those that were there. One that does not name itself any more
+// counts as that only where the receipt says that this run was about to clear it.
 func (r *Receipt) here(t *TPMInfo, disks []DiskInfo) bool {
-	if r.EK != "" && (t == nil || t.EK != "") {
+	if cleared := r.Clearing && t != nil && t.EK == ""; r.EK != "" && !cleared {
 		return t != nil && r.EK == t.EK
 	}
 	if len(r.Disks) == 0 {

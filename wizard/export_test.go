@@ -8,6 +8,9 @@ import (
 	"reown/wizard/ui"
 )
 
+// Here says whether a receipt names the machine.
+func Here(r *Receipt, t *TPMInfo, disks []DiskInfo) bool { return r.here(t, disks) }
+
 // A Way is a row of the table, as tests outside see it.
 type Way struct{ From, On, When, To string }
 

@@ -261,3 +261,21 @@ func TestNothingTypedNothingProven(t *testing.T) {
 		t.Errorf("%v, alarm %v, written %q", err, alarm, changed(w))
 	}
 }
+
+// TestTheChipThatDoesNotNameItself: only our own clearing explains a TPM that has lost its name.
+func TestTheChipThatDoesNotNameItself(t *testing.T) {
+	disks := []wizard.DiskInfo{{UUID: "u"}}
+	for _, c := range []struct {
+		clearing bool
+		tpm      *wizard.TPMInfo
+		want     bool
+	}{
+		{false, &wizard.TPMInfo{EK: "e"}, true}, {false, &wizard.TPMInfo{EK: "other"}, false}, {false, &wizard.TPMInfo{}, false}, {false, nil, false},
+		{true, &wizard.TPMInfo{}, true}, {true, &wizard.TPMInfo{EK: "other"}, false}, {true, nil, false},
+	} {
+		r := wizard.Receipt{EK: "e", Disks: []string{"u"}, Clearing: c.clearing}
+		if got := wizard.Here(&r, c.tpm, disks); got != c.want {
+			t.Errorf("clearing %v, %+v: %v", c.clearing, c.tpm, got)
+		}
+	}
+}

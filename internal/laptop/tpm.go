@@ -31,7 +31,10 @@ func (a *tpmAdapter) Info(ctx context.Context) (wizard.TPMInfo, error) {
 		Lockout: i.Lockout.Locked,
 	}
 	if a.ek == "" {
-		a.ek, _ = a.t.EndorsementKey(ctx) // one that does not tell is told apart by its containers
+		// None is told apart by its containers; one that cannot be read is not none.
+		if a.ek, err = a.t.EndorsementKey(ctx); err != nil {
+			return wizard.TPMInfo{}, err
+		}
 	}
 	info.EK = a.ek
 	// No image is known here. If it is the one that this start has measured, only the shell counts.
