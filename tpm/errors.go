@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,22 +64,33 @@ func (e *CommandError) Error() string {
 	return fmt.Sprintf("%s: the TPM answered 0x%x", e.Command, e.Code)
 }
 
+// refusals are the codes that mean the same for every command, by sentinel.
+var refusals = []struct {
+	err    error
+	v1, v2 func(code uint32) bool
+}{
+	{ErrNotStarted, codes(v1InvalidPostInit), codes(v2Initialize)},
+	{ErrBroken, codes(v1FailedSelfTest), codes(v2Failure)},
+	{ErrWait, v1Waits, v2Waits},
+	{ErrSwitchedOff, codes(v1Deactivated, v1Disabled), codes()}, // with all that is in it
+	{ErrPresence, codes(), codes(v2Presence)},
+	{ErrNVFull, codes(v1NoSpace, v1Resources), codes(v2NVSpace)},
+}
+
+func codes(of ...uint32) func(uint32) bool {
+	return func(code uint32) bool { return slices.Contains(of, code) }
+}
+
 // Is makes the codes that mean the same for every command match their sentinel.
 func (e *CommandError) Is(target error) bool {
-	v1 := !strings.HasPrefix(e.Command, "TPM2_")
-	switch target {
-	case ErrNotStarted:
-		return v1 && e.Code == v1InvalidPostInit || !v1 && e.Code == v2Initialize
-	case ErrBroken:
-		return v1 && e.Code == v1FailedSelfTest || !v1 && e.Code == v2Failure
-	case ErrWait:
-		return v1 && v1Waits(e.Code) || !v1 && v2Waits(e.Code)
-	case ErrSwitchedOff: // disabled or deactivated, with all that is in it
-		return v1 && (e.Code == v1Deactivated || e.Code == v1Disabled)
-	case ErrPresence:
-		return !v1 && e.Code == v2Presence
-	case ErrNVFull:
-		return v1 && (e.Code == v1NoSpace || e.Code == v1Resources) || !v1 && e.Code == v2NVSpace
+	for _, k := range refusals {
+		if k.err != target {
+			continue
+		}
+		if strings.HasPrefix(e.Command, "TPM2_") {
+			return k.v2(e.Code)
+		}
+		return k.v1(e.Code)
 	}
 	return false
 }

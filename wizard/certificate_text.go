@@ -29,115 +29,137 @@ const certificateWidth = 80
 // Text is the certificate for people, to be printed or photographed: lines of at
 // most 80 columns.
 func (c *Certificate) Text(l msg.Lang) string {
-	var b strings.Builder
-	line := func(s string) { b.WriteString(strings.TrimRight(s, " ") + "\n") }
-	para := func(s string) {
-		for _, l := range ui.Wrap(s, certificateWidth) {
-			line(l)
-		}
+	p := &paper{lang: l}
+	c.textWho(p)
+	c.textChecks(p)
+	c.textMeasured(p)
+	p.head(msg.PaperLimits)
+	for _, m := range []msg.M{msg.PaperNotTried, msg.PaperNotSeller, msg.PaperNotHardware, msg.PaperNotFirmware,
+		msg.PaperNotWatched} {
+		p.para("- " + m.In(l))
 	}
-	head := func(m msg.M) { line(""); line(strings.ToUpper(m.In(l))) }
-	row := func(m msg.M, value string) {
-		const column = 22
-		for i, v := range ui.Wrap(value, certificateWidth-column) {
-			name := ""
-			if i == 0 {
-				name = m.In(l)
-			}
-			line(name + strings.Repeat(" ", max(1, column-len([]rune(name)))) + v)
-		}
-	}
-	// A digest fills a line of its own.
-	digest := func(what, hex string) {
-		line("  " + what)
-		line("    " + escape.Text(hex))
-	}
+	p.head(msg.PaperVerify)
+	p.para(msg.PaperHow.In(l))
+	p.line("  gpg --import KEY")
+	p.line("  gpg --verify SIGNATURE TEXT")
+	p.para(msg.PaperFiles.In(l, c.Reference))
+	return p.String()
+}
 
-	line(msg.PaperTitle.In(l, c.Reference))
-	line(strings.Repeat("=", certificateWidth))
-	para(msg.PaperWhat.In(l, clock(c.Date)))
-	line("")
-	row(msg.PaperBoard, escape.Text(c.Board))
+// A paper is a text in the making.
+type paper struct {
+	strings.Builder
+	lang msg.Lang
+}
+
+func (p *paper) line(s string) { p.WriteString(strings.TrimRight(s, " ") + "\n") }
+
+func (p *paper) para(s string) {
+	for _, l := range ui.Wrap(s, certificateWidth) {
+		p.line(l)
+	}
+}
+
+func (p *paper) head(m msg.M) {
+	p.line("")
+	p.line(strings.ToUpper(m.In(p.lang)))
+}
+
+func (p *paper) row(m msg.M, value string) {
+	const column = 22
+	for i, v := range ui.Wrap(value, certificateWidth-column) {
+		name := ""
+		if i == 0 {
+			name = m.In(p.lang)
+		}
+		p.line(name + strings.Repeat(" ", max(1, column-len([]rune(name)))) + v)
+	}
+}
+
+// digest fills a line of its own.
+func (p *paper) digest(what, hex string) {
+	p.line("  " + what)
+	p.line("    " + escape.Text(hex))
+}
+
+func (p *paper) known(s string) string {
+	if s == "" {
+		return msg.PaperUnknown.In(p.lang)
+	}
+	return escape.Text(s)
+}
+
+func (c *Certificate) textWho(p *paper) {
+	p.line(msg.PaperTitle.In(p.lang, c.Reference))
+	p.line(strings.Repeat("=", certificateWidth))
+	p.para(msg.PaperWhat.In(p.lang, clock(c.Date)))
+	p.line("")
+	p.row(msg.PaperBoard, escape.Text(c.Board))
 	if who := c.Identity.text(); who != "" {
-		row(msg.PaperOwner, escape.Text(who))
+		p.row(msg.PaperOwner, escape.Text(who))
 	}
-	row(msg.PaperOwnerKey, groups(c.Owner))
-	row(msg.PaperCard, escape.Text(c.CardSerial))
-	known := func(s string) string {
-		if s == "" {
-			return msg.PaperUnknown.In(l)
-		}
-		return escape.Text(s)
-	}
-	row(msg.PaperSeller, known(c.Seller))
+	p.row(msg.PaperOwnerKey, groups(c.Owner))
+	p.row(msg.PaperCard, escape.Text(c.CardSerial))
+	p.row(msg.PaperSeller, p.known(c.Seller))
 	if c.SellerKey != "" {
-		row(msg.PaperSellerKey, groups(c.SellerKey))
+		p.row(msg.PaperSellerKey, groups(c.SellerKey))
 	}
-	row(msg.PaperOrder, known(c.Order))
+	p.row(msg.PaperOrder, p.known(c.Order))
+}
 
-	head(msg.PaperChecks)
-	if n := len(c.Checks); c.Passed() == n {
-		para(msg.PaperAll.In(l, n, n))
-	} else {
-		para(msg.PaperNotAll.In(l, c.Passed(), n))
+func (c *Certificate) textChecks(p *paper) {
+	p.head(msg.PaperChecks)
+	all := msg.PaperNotAll
+	if c.Passed() == len(c.Checks) {
+		all = msg.PaperAll
 	}
+	p.para(all.In(p.lang, c.Passed(), len(c.Checks)))
 	for _, k := range c.Checks {
-		mark, text := k.text(l)
-		para(mark.String() + " " + text)
+		mark, text := k.text(p.lang)
+		p.para(mark.String() + " " + text)
 	}
-	for _, p := range c.Plain {
-		para(ui.Unsure.String() + " " + msg.PaperPlain.In(l, escape.Text(partText(p))))
+	for _, part := range c.Plain {
+		p.para(ui.Unsure.String() + " " + msg.PaperPlain.In(p.lang, escape.Text(partText(part))))
 	}
 	if c.LeftOut != nil {
-		para(ui.Bad.String() + " " + msg.DisksWhy.In(l))
+		p.para(ui.Bad.String() + " " + msg.DisksWhy.In(p.lang))
 	}
 	for _, u := range c.LeftOut {
-		para(ui.Bad.String() + " " + msg.DiskOut.In(l) + ": " + escape.Text(u))
+		p.para(ui.Bad.String() + " " + msg.DiskOut.In(p.lang) + ": " + escape.Text(u))
 	}
 	for _, d := range c.Alone {
-		para(ui.Unsure.String() + " " + msg.PaperAlone.In(l, d))
+		p.para(ui.Unsure.String() + " " + msg.PaperAlone.In(p.lang, d))
 	}
-
 	if c.Statement != "" {
-		line("")
-		digest(msg.PaperStatement.In(l), c.Statement)
+		p.line("")
+		p.digest(msg.PaperStatement.In(p.lang), c.Statement)
 	}
+}
 
-	head(msg.PaperMeasured)
+func (c *Certificate) textMeasured(p *paper) {
+	p.head(msg.PaperMeasured)
 	for _, v := range c.Volumes {
-		digest(msg.PaperVolume.In(l, escape.Text(v.UUID)), v.KeyDigest)
+		p.digest(msg.PaperVolume.In(p.lang, escape.Text(v.UUID)), v.KeyDigest)
 	}
 	for _, t := range c.Trials {
-		digest(msg.PaperSlots.In(l, escape.Text(t.UUID)), t.Slots)
+		p.digest(msg.PaperSlots.In(p.lang, escape.Text(t.UUID)), t.Slots)
 	}
 	for _, v := range c.rekeyed() {
 		how := msg.PaperSkipped
 		if v.Fill {
 			how = msg.PaperFilled
 		}
-		para("  " + how.In(l, escape.Text(v.UUID)))
+		p.para("  " + how.In(p.lang, escape.Text(v.UUID)))
 		if v.Lost != nil {
-			para("  " + msg.PaperLost.In(l, escape.Text(v.UUID), size(v.Lost), where(v.Lost, len(v.Lost))))
+			p.para("  " + msg.PaperLost.In(p.lang, escape.Text(v.UUID), size(v.Lost), where(v.Lost, len(v.Lost))))
 		}
 	}
 	if c.StorageRoot != "" {
-		digest(msg.PaperRoot.In(l), c.StorageRoot)
+		p.digest(msg.PaperRoot.In(p.lang), c.StorageRoot)
 	}
 	if c.Firmware != "" {
-		digest(msg.PaperFirmware.In(l), c.Firmware)
+		p.digest(msg.PaperFirmware.In(p.lang), c.Firmware)
 	}
-
-	head(msg.PaperLimits)
-	for _, m := range []msg.M{msg.PaperNotTried, msg.PaperNotSeller, msg.PaperNotHardware, msg.PaperNotFirmware, msg.PaperNotWatched} {
-		para("- " + m.In(l))
-	}
-
-	head(msg.PaperVerify)
-	para(msg.PaperHow.In(l))
-	line("  gpg --import KEY")
-	line("  gpg --verify SIGNATURE TEXT")
-	para(msg.PaperFiles.In(l, c.Reference))
-	return b.String()
 }
 
 // rekeyed are the volumes that the run has re-encrypted.

@@ -65,21 +65,19 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 	if err := c.checkTPM(j, s, r, set); err != nil {
 		return err
 	}
-	set(judge.ClaimSeller, judge.NotTried)
-	if r.Proven && r.Statement != "" {
-		set(judge.ClaimSeller, judge.Held)
-	}
-	set(judge.ClaimSellersCard, judge.NotTried)
-	if r.Signs {
-		set(judge.ClaimSellersCard, judge.Held)
-	}
-	set(judge.ClaimNothingElse, judge.NotTried)
+	set(judge.ClaimSeller, shown(r.Proven && r.Statement != ""))
+	set(judge.ClaimSellersCard, shown(r.Signs))
 	c.Alone = s.alone(r)
 	if j.M.Plain != nil {
-		if c.Plain, err = j.M.Plain(ctx); err == nil && len(c.Plain) == 0 && c.LeftOut == nil && c.Alone == nil {
-			set(judge.ClaimNothingElse, judge.Held)
-		}
+		c.Plain, err = j.M.Plain(ctx)
 	}
+	only := j.M.Plain != nil && err == nil && len(c.Plain) == 0 && c.LeftOut == nil && c.Alone == nil
+	set(judge.ClaimNothingElse, shown(only))
+	return c.sum(&all)
+}
+
+// sum makes the rows, and withholds what may not be said.
+func (c *Certificate) sum(all *judge.Claims) error {
 	var failed []string
 	for k, t := range all.Tried {
 		if all.Applies&(1<<k) == 0 {
@@ -99,6 +97,14 @@ func (c *Certificate) check(ctx context.Context, j *Job, s *Snapshot, r *Receipt
 		return &WithheldError{failed}
 	}
 	return nil
+}
+
+// shown is what holds or could not be tried.
+func shown(held bool) judge.Tried {
+	if held {
+		return judge.Held
+	}
+	return judge.NotTried
 }
 
 func tried(held bool) judge.Tried {

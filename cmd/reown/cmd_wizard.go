@@ -202,33 +202,45 @@ func runStep(ctx context.Context, e *cli.Env, args []string) error {
 		}
 		keys := &wizard.Keys{Current: map[string]*secret.Buffer{}}
 		defer keys.Wipe()
-		for n, dst := range map[string]**secret.Buffer{"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner, "duk-file": &keys.DUK} {
-			if *files[n] == "" {
-				continue
-			}
-			if *dst, err = e.Secret(*files[n]); err != nil {
-				return err
-			}
-		}
-		if f := *files["totp-file"]; f != "" {
-			if keys.OTP, err = e.Key(f); err != nil {
-				return err
-			}
-		}
-		if f := *files["old-disk-file"]; f != "" {
-			old, err := e.Secret(f)
-			if err != nil {
-				return err
-			}
-			defer old.Wipe()
-			for _, disk := range m.Disks {
-				if i, err := disk.Info(ctx); err == nil {
-					keys.Current[i.UUID] = old.Copy()
-				}
-			}
+		if err := stepSecrets(ctx, e, m, keys, func(name string) string { return *files[name] }); err != nil {
+			return err
 		}
 		return wizard.RunStep(ctx, m, operands[0], choice, keys, stepProgress(e))
 	})
+}
+
+// stepSecrets reads the files that the flags of a step name.
+func stepSecrets(ctx context.Context, e *cli.Env, m *wizard.Machine, keys *wizard.Keys, file func(flag string) string) (err error) {
+	for n, dst := range map[string]**secret.Buffer{
+		"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner,
+		"duk-file": &keys.DUK,
+	} {
+		if file(n) == "" {
+			continue
+		}
+		if *dst, err = e.Secret(file(n)); err != nil {
+			return err
+		}
+	}
+	if f := file("totp-file"); f != "" {
+		if keys.OTP, err = e.Key(f); err != nil {
+			return err
+		}
+	}
+	if file("old-disk-file") == "" {
+		return nil
+	}
+	old, err := e.Secret(file("old-disk-file"))
+	if err != nil {
+		return err
+	}
+	defer old.Wipe()
+	for _, disk := range m.Disks {
+		if i, err := disk.Info(ctx); err == nil {
+			keys.Current[i.UUID] = old.Copy()
+		}
+	}
+	return nil
 }
 
 // confirmed checks the typed tail of the first disk's serial number: the act

@@ -229,15 +229,7 @@ func (c *Code) drawPatterns() {
 		c.set(i, 6, i%2 == 0, function)
 	}
 	for _, p := range [][2]int{{3, 3}, {n - 4, 3}, {3, n - 4}} {
-		for dy := -4; dy <= 4; dy++ {
-			for dx := -4; dx <= 4; dx++ {
-				x, y := p[0]+dx, p[1]+dy
-				if x >= 0 && y >= 0 && x < n && y < n {
-					d := max(dx, -dx, dy, -dy)
-					c.set(x, y, d != 2 && d != 4, function)
-				}
-			}
-		}
+		c.rings(p[0], p[1], 4, 2)
 	}
 	at := c.alignment()
 	for i, y := range at {
@@ -245,16 +237,25 @@ func (c *Code) drawPatterns() {
 			if last := len(at) - 1; i == 0 && j == 0 || i == 0 && j == last || i == last && j == 0 {
 				continue // a finder pattern stands there
 			}
-			for dy := -2; dy <= 2; dy++ {
-				for dx := -2; dx <= 2; dx++ {
-					c.set(x+dx, y+dy, max(dx, -dx, dy, -dy) != 1, function)
-				}
-			}
+			c.rings(x, y, 2, 1)
 		}
 	}
 	c.drawFormat(L, 0)
 	if c.Version >= 7 {
 		c.drawVersion()
+	}
+}
+
+// rings draws squares of side 2r+1 and less around a point, as far as they lie in the symbol. All
+// are dark but the one at distance light, and the separator at distance 4.
+func (c *Code) rings(x, y, r, light int) {
+	for dy := -r; dy <= r; dy++ {
+		for dx := -r; dx <= r; dx++ {
+			if x, y := x+dx, y+dy; x >= 0 && y >= 0 && x < c.Size && y < c.Size {
+				d := max(dx, -dx, dy, -dy)
+				c.set(x, y, d != light && d != 4, function)
+			}
+		}
 	}
 }
 

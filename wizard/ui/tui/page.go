@@ -142,32 +142,15 @@ func (v *page) layout(width int) (lines []line) {
 		text := escape.Lines(b.Text)
 		switch b.Kind {
 		case ui.Text, ui.Strong:
-			st := stylePlain
-			if b.Kind == ui.Strong {
-				st = styleStrong
-				if v.p.Alarm {
-					st = styleAlarm
-				}
-			}
 			for _, l := range ui.Wrap(text, width) {
-				lines = append(lines, line{text: l, style: st})
+				lines = append(lines, line{text: l, style: v.style(b.Kind)})
 			}
 		case ui.Gap:
 			lines = append(lines, line{})
 		case ui.Verbatim:
 			lines = append(lines, line{text: text, style: styleStrong})
 		case ui.Row:
-			col := 5 + labels
-			if b.Label == "" {
-				col = 5
-			}
-			for i, l := range ui.Wrap(text, width-col) {
-				n := line{indent: col, text: l}
-				if i == 0 {
-					n.mark, n.label = b.Mark, escape.Text(b.Label)
-				}
-				lines = append(lines, n)
-			}
+			lines = append(lines, row(b, text, labels, width)...)
 		case ui.Words, ui.Code, ui.QR:
 			if b.Kind == ui.QR && v.code != nil || b.Hide && hidden {
 				continue
@@ -176,6 +159,32 @@ func (v *page) layout(width int) (lines []line) {
 				lines = append(lines, line{secret: part, style: styleStrong})
 			}
 		}
+	}
+	return lines
+}
+
+func (v *page) style(k ui.BlockKind) int {
+	switch {
+	case k != ui.Strong:
+		return stylePlain
+	case v.p.Alarm:
+		return styleAlarm
+	}
+	return styleStrong
+}
+
+// row is a label and a text beside it, under the width of the labels and the mark.
+func row(b ui.Block, text string, labels, width int) (lines []line) {
+	col := 5 + labels
+	if b.Label == "" {
+		col = 5
+	}
+	for i, l := range ui.Wrap(text, width-col) {
+		n := line{indent: col, text: l}
+		if i == 0 {
+			n.mark, n.label = b.Mark, escape.Text(b.Label)
+		}
+		lines = append(lines, n)
 	}
 	return lines
 }
