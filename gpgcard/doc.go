@@ -10,6 +10,9 @@
 // The card is reached through a Link, which a Bus opens: internal/pcsc (a running
 // pcscd) and internal/ccid (USB, without any daemon).
 //
+// PINs and keys are *secret.Buffer, a type of this module's own, on purpose: memory that is locked
+// and wiped. Bytes or strings in these signatures would leave copies that nobody wipes.
+//
 // What it does not do: secure messaging, the card holder's certificates (7F21),
 // AES keys on the card, version 5 or 6 OpenPGP keys. It never guesses a PIN: a
 // PIN that the caller did not give is only ever sent by Reset, which says so.
