@@ -16,13 +16,19 @@ import (
 func TestLook(t *testing.T) {
 	ctx := context.Background()
 	const size = 8 << 20
-	for _, sector := range []int{512, 4096} {
-		f := format(t, shape{size: size, sector: sector, slots: 1})
+	for _, kind := range []struct{ version, sector int }{{2, 512}, {2, 4096}, {1, 512}} {
+		var f *fixture
+		sector := kind.sector
+		if kind.version == 1 {
+			f = format1(t, size, 0)
+		} else {
+			f = format(t, shape{size: size, sector: sector, slots: 1})
+		}
 		look := func(what string, want error) {
 			t.Helper()
 			before := f.image()
 			if err := open(t, f.img).Look(ctx, pass("first")); !errors.Is(err, want) || want == nil && err != nil {
-				t.Errorf("%s, sectors of %d: %v", what, sector, err)
+				t.Errorf("%s, LUKS%d, sectors of %d: %v", what, kind.version, sector, err)
 			}
 			if !bytes.Equal(before, f.image()) {
 				t.Errorf("%s: the image was changed", what)

@@ -28,6 +28,7 @@ type game struct {
 	swapped bool
 	maker   bool // an exchanged key was in the reader before the owner's keys were made
 	header  bool // an earlier header was put back: what is under another key is then lost by that
+	rewound bool // and it was of the re-encryption under way, from when less was done
 	notes   bool // notes in /boot were taken away or exchanged
 	closed  bool // the newest run is over
 	did     []string
@@ -155,6 +156,7 @@ var acts = []act{
 		}
 		o := old.Disks[0]
 		if v.UUID == o.UUID && (v.Key != o.Key || v.NewKey != o.NewKey || v.Done != o.Done) {
+			g.rewound = g.rewound || o.NewKey != "" && (o.NewKey == v.NewKey && o.Done < v.Done || o.NewKey == v.Key)
 			v.Slots, v.Key, v.NewKey, v.Done, v.DUK, v.Salt, v.Digest = slices.Clone(o.Slots), o.Key, o.NewKey, o.Done, o.DUK, o.Salt, o.Digest
 			g.header = true
 		}

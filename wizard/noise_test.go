@@ -52,3 +52,18 @@ func TestHeaderPutBackWithoutReceipt(t *testing.T) {
 		}
 	}
 }
+
+// TestLookFails: a disk whose beginning cannot be looked at stops the run before the first write, as one
+// of noise does.
+func TestLookFails(t *testing.T) {
+	w := wizardtest.New()
+	w.Refuses = map[string]*wizard.Finding{"look": {Kind: wizard.Unreadable, Args: []any{"disk", "broken"}}}
+	err := unattended(w, newPaper(), nil)
+	var stopped *wizard.PreflightError
+	if !errors.As(err, &stopped) || stopped.Problems[0].ID != "disk" || len(stopped.Problems) != 1 {
+		t.Fatalf("%v", err)
+	}
+	if slices.ContainsFunc(w.Ops, func(op string) bool { return op == "disk.begin" || op == "card.reset" }) {
+		t.Errorf("something was written: %v", w.Ops)
+	}
+}

@@ -93,10 +93,8 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 		found, err := disk.Rehearse(r.ctx, r.anew || !r.ours(d))
 		r.device("disk", found, err)
 	}
-	if key := r.current[d.UUID]; key != nil && !d.Reencrypting && !r.ours(d) && !slices.Contains(r.choice.Noise, d.UUID) {
-		if err := disk.Look(r.ctx, key); errors.Is(err, ErrNoise) {
-			r.add("disk", DiskNoise, err, d.Path)
-		}
+	if key := r.current[d.UUID]; len(r.found) == n && key != nil && !r.ours(d) && !slices.Contains(r.choice.Noise, d.UUID) {
+		r.found = append(r.found, LookAt(r.ctx, disk, d, key)...)
 	}
 	_, err := r.Receipt()
 	for i := range r.found[n:] {
@@ -105,6 +103,21 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 			p.without(LeaveOut)
 		}
 	}
+}
+
+// LookAt finds what a re-encryption from the beginning would spoil: pass opens the disk, and under the
+// key of its header there must be something. One that is under way begins nothing.
+func LookAt(ctx context.Context, disk Disk, d DiskInfo, pass *secret.Buffer) []Problem {
+	if d.Reencrypting {
+		return nil
+	}
+	switch err := disk.Look(ctx, pass); {
+	case errors.Is(err, ErrNoise):
+		return []Problem{newProblem("disk", DiskNoise, err, d.Path)}
+	case err != nil && ctx.Err() == nil:
+		return []Problem{DeviceProblem("disk", err)}
+	}
+	return nil
 }
 
 func applyDisk(ctx context.Context, j *Job) error {

@@ -72,11 +72,12 @@ func TestLuksCommands(t *testing.T) {
 		{"to LUKS2", "", []string{"convert", img, "--to", "2"}, exitDone},
 		{"passwd", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
 		{"passwd again", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
-		{"reencrypt", "second", []string{"reencrypt", img, "--key-file", "-"}, exitDone},
+		{"reencrypt noise", "second", []string{"reencrypt", img, "--key-file", "-", "--new-key-file", key}, exitRefused},
+		{"reencrypt", "second", []string{"reencrypt", img, "--key-file", "-", "--noise"}, exitDone},
 		{"nothing to resume", "", []string{"resume", img, "--key-file", second}, exitDone},
 		{"the old passphrase", "", []string{"resume", img, "--key-file", key}, exitFailed},
 		{"backup of the old key", "", []string{"restore", img, p.Path("backup")}, exitRefused},
-		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size", "4096"}, exitDone},
+		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size", "4096", "--noise"}, exitDone},
 	} {
 		code, out, errs := inProcess(c.stdin, append([]string{"luks"}, c.args...)...)
 		if code != c.code {
@@ -143,7 +144,7 @@ func TestLuksKilled(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	stopped, killed := 0, 0
-	args := append([]string{"luks", "reencrypt", "--inherit", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
+	args := append([]string{"luks", "reencrypt", "--inherit", "--noise", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
 	for i := 0; i < kills; i++ {
 		cmd := exec.Command(bin, args...)
 		out, err := cmd.StderrPipe()

@@ -283,6 +283,23 @@ func (r *run) diskOpeners(ctx context.Context) error {
 			return fmt.Errorf("opening the disk: %w", err)
 		}
 	}
+	return r.look(ctx)
+}
+
+// look finds whether re-encrypting would spoil what is on a disk.
+func (r *run) look(ctx context.Context) error {
+	for i, d := range r.m.Disks {
+		if !r.o.Reencrypt {
+			break
+		}
+		info, err := d.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if found := wizard.LookAt(ctx, d, info, r.opens[i]); len(found) > 0 {
+			return &wizard.PreflightError{Problems: found}
+		}
+	}
 	return nil
 }
 

@@ -306,6 +306,21 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestNoise: a disk that its header's key does not fit is not re-encrypted by the seller either, and
+// nothing else is touched.
+func TestNoise(t *testing.T) {
+	s := newShop()
+	s.Disks[0].Blank = true
+	o := s.options(t)
+	if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, wizard.ErrNoise) || slices.Contains(s.Ops, "card.reset") || slices.Contains(s.Ops, "disk.addslot") {
+		t.Errorf("%v: %v", err, s.Ops)
+	}
+	o.Reencrypt = false // then nothing is spoilt
+	if _, err := Run(t.Context(), s.machine(), o); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCutAnywhere cuts the power at every write, and at another one while the next
 // start repeats: nothing may be lost, nothing half-made be called ready, and the
 // same command finishes.

@@ -32,6 +32,9 @@ func (d disk) Look(ctx context.Context, pass *secret.Buffer) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f := d.Refuses["look"]; f != nil {
+		return f
+	}
 	if v := d.v(); v.Blank || v.Chunks[0] != v.Key {
 		return wizard.ErrNoise
 	}

@@ -37,7 +37,8 @@ func luksCommand() *cli.Command {
 			Long: `Re-encrypts in place. KEY keeps opening the volume throughout; with NEW the passphrase is changed first.
 All other keyslots are destroyed, also those that open no data: their passphrases are not known here. Tokens,
 persistent flags, and a cipher or key derivation below the floor (AES-XTS of 512 bits; Argon2id of 64 MiB and
-about two seconds) end with the old key. May be stopped (SIGTERM, power) and called again at any time. Several
+about two seconds) end with the old key. A volume that reads as noise under the key of its header is refused: an
+old header may lie over data of a newer key. May be stopped (SIGTERM, power) and called again at any time. Several
 devices run in parallel.`},
 		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left", Run: luksResume, Shared: onVolume,
 			Long: `Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`},
@@ -311,6 +312,7 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 	runFlags(f, &o)
 	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "a LUKS1 volume becomes LUKS2 for the work; turn it back "+
 		"at the end")
+	noise := f.Bool("noise", false, "the volume holds no files: re-encrypt although it reads as noise")
 	f.BoolFunc("inherit", "keep tokens, flags, cipher and key derivation of the old header", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
 		o := o
@@ -323,6 +325,11 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 		}
 		if len(r.Problems) > 0 {
 			return r.Problems[0]
+		}
+		if !*noise && !v.Info().Reencryption.Active {
+			if err := v.Look(ctx, key); err != nil {
+				return err
+			}
 		}
 		if newKey != nil {
 			if err := v.SetPassphrase(ctx, key, newKey); err != nil {
