@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// seeds are headers that cryptsetup made (testdata), cut to what fuzzing reads.
+// seeds are headers that cryptsetup made (../testdata/luks), cut to what fuzzing reads.
 func seeds(f *testing.F, glob string) [][]byte {
 	f.Helper()
-	names, err := filepath.Glob(filepath.Join("testdata", glob))
+	names, err := filepath.Glob(filepath.Join("../testdata/luks", glob))
 	if err != nil || len(names) == 0 {
 		f.Fatalf("no seeds %s: %v", glob, err)
 	}

@@ -30,7 +30,7 @@ func TestFindLUKSSkipsUSB(t *testing.T) {
 	root := t.TempDir()
 	headers := map[string][]byte{}
 	for name, seed := range map[string]string{"sda2": "one.luks1", "sdb1": "one.luks1", "dm-0": "plain.luks2"} {
-		b, err := os.ReadFile(filepath.Join("../../luks/testdata", seed))
+		b, err := os.ReadFile(filepath.Join("../../testdata/luks", seed))
 		if err != nil {
 			t.Fatal(err)
 		}
