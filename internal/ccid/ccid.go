@@ -59,6 +59,9 @@ type Reader struct {
 	dev  usb.Device
 	desc Descriptor
 
+	rates      []uint32 // that it has; nil: it has no table
+	askedRates bool
+
 	mu    sync.Mutex
 	seq   byte
 	slot  byte           // that the command at work is for
@@ -242,19 +245,31 @@ func (r *Reader) connect(ctx context.Context, c *Conn) error {
 	if err := r.powerOff(ctx); err != nil {
 		return err
 	}
-	atr, err := r.powerOn(ctx)
-	if err != nil {
-		return fmt.Errorf("powering the card on: %w", err)
-	}
-	c.atr, c.t1 = atr, nil
-	if r.desc.Level() == TPDU {
-		if err := c.startT1(ctx); err != nil {
+	asked, err := r.begin(ctx, c, false)
+	var ce *CommandError
+	if asked && ctx.Err() == nil && (errors.Is(err, errPPS) || errors.Is(err, ErrLost) || errors.As(err, &ce)) {
+		// The card, or the reader, cannot do what it says: as slow as everybody can.
+		if err := r.powerOff(ctx); err != nil {
 			return err
 		}
+		_, err = r.begin(ctx, c, true)
+	}
+	if err != nil {
+		return err
 	}
 	c.dead, c.why = false, nil
 	r.conns[c.slot] = c
 	return nil
+}
+
+// begin powers the card on and starts its protocol.
+func (r *Reader) begin(ctx context.Context, c *Conn, slow bool) (asked bool, err error) {
+	atr, err := r.powerOn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("powering the card on: %w", err)
+	}
+	c.atr, c.t1 = atr, nil
+	return c.start(ctx, slow)
 }
 
 // powerOn tries the voltages that the reader may need to be told, the lowest first: a

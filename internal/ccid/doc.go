@@ -15,7 +15,9 @@
 // the owner's behalf would cost a try. When the answer is lost beyond what T=1 can
 // repair, Transmit says ErrLost and the caller looks at the card's state.
 //
-// What it does not do: T=0 at TPDU level, character-level readers, PPS (readers
-// that leave it to the host run at the default speed), slots other than the
-// first, PIN pads.
+// Card and reader are brought to one speed as libccid does it (start.go). Where the
+// reader leaves the PPS to its driver, the card is asked, and its answer is used. A
+// card that refuses, or falls silent, is reset and stays at the default speed.
+//
+// What it does not do: T=0 at TPDU level, character-level readers, PIN pads.
 package ccid

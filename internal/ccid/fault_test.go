@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,14 +307,14 @@ func TestBadATR(t *testing.T) {
 // TestPlainReader: a reader that leaves voltage and IFSD to the host.
 func TestPlainReader(t *testing.T) {
 	p := usbdev.Pro
-	p.Features = 0x00010032 // and makes no PPS: the card stays at the default speed
+	p.Features = 0x00010032 // and makes no PPS
 	e := &echo{extra: 300}
 	var sent []string
 	d := usbdev.New(p, e, nil)
 	d.Log(func(line string) { sent = append(sent, line) })
 	conn := connect(t, d)
 	log := strings.Join(sent, "\n")
-	for _, want := range []string{"out 620000000000", "020000", "1110ff7500fe00", "00c101fe3e"} { // power on with 3 V, speed, S(IFS request)
+	for _, want := range []string{"out 620000000000", "020000", "ff1118f6", "1810ff7500fe00", "00c101fe3e"} { // power on with 3 V, PPS, speed, S(IFS request)
 		if !strings.Contains(log, want) {
 			t.Errorf("%s is missing in\n%s", want, log)
 		}
@@ -350,21 +351,87 @@ func TestTouch(t *testing.T) {
 	exchange(t, conn, &b.echo, 20)
 }
 
-// TestMuteCard: a connection is not made to a card that answers no block.
-func TestMuteCard(t *testing.T) {
+// gemPC is a common reader that leaves the speed to its driver.
+func gemPC() usbdev.Profile {
 	p := usbdev.Pro
-	p.Features = 0x00010230
-	d := usbdev.New(p, &echo{}, nil)
-	d.LoseBlocks(1 << 20)
-	bus := usbdev.NewBus(d)
-	found, err := ccid.Find(bus)
-	if err != nil {
-		t.Fatal(err)
+	p.Vendor, p.Product, p.Model = 0x08e6, 0x3437, "USB SmartCard Reader"
+	p.Features, p.Protocols, p.HIDInterface, p.HangsWhenInterleaved = 0x00010230, 3, -1, false
+	p.Clock, p.MaxRate, p.Rates = 4000, 344086, []uint32{10753, 21505, 43011, 86022, 129032, 172043, 250000, 344086}
+	return p
+}
+
+// TestMuteCard: a connection is not made to a card that answers no block, on a reader with
+// and without an exchange of block sizes of its own.
+func TestMuteCard(t *testing.T) {
+	for _, features := range []uint32{0x00010230, 0x00010630} {
+		p := gemPC()
+		p.Features = features
+		d := usbdev.New(p, &echo{}, nil)
+		d.LoseBlocks(1 << 20)
+		bus := usbdev.NewBus(d)
+		found, err := ccid.Find(bus)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ccid.Connect(ctx(t), bus, found[0]); !errors.Is(err, ccid.ErrLost) {
+			t.Fatalf("got %v", err)
+		}
+		d.LoseBlocks(0)
+		e := &echo{}
+		exchange(t, connect(t, usbdev.New(p, e, nil)), e, 300)
 	}
-	if _, err := ccid.Connect(ctx(t), bus, found[0]); !errors.Is(err, ccid.ErrLost) {
-		t.Fatalf("got %v", err)
+}
+
+// TestPPS: the card is asked for a faster speed, its answer is used, and a card that does
+// not want to, or a pair that does not get along, stays at the default.
+func TestPPS(t *testing.T) {
+	atrs := map[string][]byte{
+		"TA1 18":             zeitcontrol,
+		"TA1 11":             {0x3b, 0x90, 0x11, 0x81, 0x31, 0xfe, 0x45, 0x8a},
+		"T=0 first, TA1 96":  {0x3b, 0x90, 0x96, 0x80, 0x31, 0xfe, 0x45, 0x0c},
+		"one speed":          {0x3b, 0x90, 0x18, 0x91, 0x01, 0x31, 0xfe, 0x45, 0x92},
+		"one speed, its own": {0x3b, 0x90, 0x18, 0x91, 0x11, 0x31, 0xfe, 0x45, 0x82},
 	}
-	d.LoseBlocks(0)
-	e := &echo{}
-	exchange(t, connect(t, usbdev.New(p, e, nil)), e, 300)
+	for name, want := range map[string]map[usbdev.PPS]string{
+		// The speed that the reader is told, "-" for none; twice where the card is reset.
+		"TA1 18":             {usbdev.PPSTakes: "18", usbdev.PPSDefault: "11", usbdev.PPSMute: "11", usbdev.PPSWrong: "11", usbdev.PPSLies: "18 11"},
+		"TA1 11":             {usbdev.PPSTakes: "11", usbdev.PPSMute: "11"},
+		"T=0 first, TA1 96":  {usbdev.PPSTakes: "96", usbdev.PPSDefault: "11", usbdev.PPSMute: "-", usbdev.PPSLies: "96"},
+		"one speed":          {usbdev.PPSTakes: "18", usbdev.PPSMute: "18"},
+		"one speed, its own": {usbdev.PPSTakes: "-"},
+	} {
+		for how, speeds := range want {
+			t.Run(fmt.Sprint(name, how), func(t *testing.T) {
+				e := &echo{atr: atrs[name]}
+				d := usbdev.New(gemPC(), e, nil)
+				d.PPS(how)
+				var told []string
+				d.Log(func(line string) {
+					if p, set := strings.CutPrefix(line, "out 61"); set {
+						told = append(told, p[18:20])
+					}
+				})
+				bus := usbdev.NewBus(d)
+				found, err := ccid.Find(bus)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := ccid.Connect(ctx(t), bus, found[0])
+				works := speeds != "-" && !(how == usbdev.PPSLies && name[0] == 'T' && name[1] == '=')
+				if (err == nil) != works || err != nil && !errors.Is(err, ccid.ErrUnsupported) {
+					t.Fatalf("connected: %v, want %v", err, works)
+				}
+				if got := strings.Join(told, " "); got != strings.Trim(speeds, "-") {
+					t.Errorf("the reader was told %q, want %q", got, speeds)
+				}
+				if err == nil {
+					exchange(t, c, e, 300)
+					err = c.Close()
+				}
+				if err != nil && works {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }

@@ -16,6 +16,9 @@ type Descriptor struct {
 	Voltages   byte   // bit 0: 5 V, bit 1: 3 V, bit 2: 1.8 V
 	Protocols  uint32 // bit 0: T=0, bit 1: T=1
 	Features   uint32 // dwFeatures
+	Clock      uint32 // kHz
+	MaxRate    uint32 // bit/s
+	Rates      byte   // how many speeds it has a table of; 0: not told
 	MaxIFSD    uint32 // bytes
 	MaxMessage int    // dwMaxCCIDMessageLength, bytes
 	In, Out    usb.Endpoint
@@ -25,8 +28,10 @@ type Descriptor struct {
 const (
 	featAutoVoltage = 0x00000008
 	featAutoIFSD    = 0x00000400
-	// featNegotiates: the reader finds the best parameters itself, or makes the PPS.
-	featNegotiates = 0x000000c0
+	// featNegotiates: the reader finds the best parameters itself, in its own way.
+	featNegotiates = 0x00000040
+	// featPPS: it makes the PPS for the parameters that it is told.
+	featPPS = 0x00000080
 
 	// defaultSpeed is Fi 372 and Di 1, in the form of TA1.
 	defaultSpeed = 0x11
@@ -109,6 +114,7 @@ func describe(i usb.Interface) (Descriptor, error) {
 	le := binary.LittleEndian
 	r.MaxSlot, r.Voltages = desc[4], desc[5]
 	r.Protocols, r.MaxIFSD, r.Features = le.Uint32(desc[6:]), le.Uint32(desc[28:]), le.Uint32(desc[40:])
+	r.Clock, r.MaxRate, r.Rates = le.Uint32(desc[10:]), le.Uint32(desc[23:]), desc[27]
 	n := le.Uint32(desc[44:])
 	if n < minMessage {
 		return r, fmt.Errorf("%w: messages of %d bytes", ErrUnsupported, n)

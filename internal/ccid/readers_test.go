@@ -21,6 +21,7 @@ type public struct {
 	vendor, product, iface           int
 	class, slot, volts               byte
 	protocols, features, ifsd, bytes uint32
+	clock, rate                      uint32
 }
 
 func readers(t *testing.T) (all []public) {
@@ -34,7 +35,7 @@ func readers(t *testing.T) (all []public) {
 			continue
 		}
 		var p public
-		if _, err := fmt.Sscanf(line, "%x:%x %d %x %d %d %d %x %d %d", &p.vendor, &p.product, &p.iface, &p.class, &p.slot, &p.volts, &p.protocols, &p.features, &p.ifsd, &p.bytes); err != nil {
+		if _, err := fmt.Sscanf(line, "%x:%x %d %x %d %d %d %x %d %d %d %d", &p.vendor, &p.product, &p.iface, &p.class, &p.slot, &p.volts, &p.protocols, &p.features, &p.ifsd, &p.bytes, &p.clock, &p.rate); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		all = append(all, p)
@@ -58,6 +59,8 @@ func (p public) described() usb.Interface {
 	le := binary.LittleEndian
 	d[0], d[1], d[4], d[5] = 54, 0x21, p.slot, p.volts
 	le.PutUint32(d[6:], p.protocols)
+	le.PutUint32(d[10:], p.clock)
+	le.PutUint32(d[23:], p.rate)
 	le.PutUint32(d[28:], p.ifsd)
 	le.PutUint32(d[40:], p.features)
 	le.PutUint32(d[44:], p.bytes)
@@ -85,12 +88,12 @@ func TestPublicReaders(t *testing.T) {
 	}
 }
 
-// TestEveryKindOfReader: commands go through every kind of public reader: features,
-// protocols and message size are as its makers say.
+// TestEveryKindOfReader: commands go through every kind of public reader, at the speed that
+// it and the card find: features, protocols, message size and speeds are as its makers say.
 func TestEveryKindOfReader(t *testing.T) {
 	kinds := map[public]public{}
 	for _, p := range readers(t) {
-		k := public{protocols: p.protocols, features: p.features, bytes: p.bytes}
+		k := public{protocols: p.protocols, features: p.features, bytes: p.bytes, clock: p.clock, rate: p.rate}
 		if _, have := kinds[k]; !have && p.unusable() == nil {
 			kinds[k] = p
 		}
@@ -98,6 +101,7 @@ func TestEveryKindOfReader(t *testing.T) {
 	for k, p := range kinds {
 		u := usbdev.YubiKey
 		u.Features, u.Protocols, u.MaxMessage = k.features, k.protocols, int(k.bytes)
+		u.Clock, u.MaxRate = k.clock, k.rate
 		if k.features&0x70000 == 0x20000 && k.bytes < 261 {
 			continue // takes some commands
 		} else if k.features&0x70000 == 0x20000 {

@@ -178,85 +178,128 @@ func (t *t1) transmit(ctx context.Context, apdu []byte) ([]byte, error) {
 	}
 }
 
+// A chain is one command on its way to the card, and its response on the way back.
+type chain struct {
+	t     *t1
+	rest  []byte // of the command, from the current I-block on
+	size  int    // information bytes of that
+	whole bool   // the last I-block of the command has been sent
+	got   bool   // a block of the response has come
+	out   []byte
+
+	send []byte // the next block
+	last []byte // the block to repeat when the card asks for it
+	bwi  byte   // for the next block
+	bad  int    // blocks in a row that brought nothing
+	ctl  [24]byte
+}
+
 // chain sends the command in I-blocks and collects the response. whole reports
 // whether the last I-block of the command has been sent. An errBlock means that
 // repeating blocks did not help.
 func (t *t1) chain(ctx context.Context, apdu []byte) (out []byte, whole bool, err error) {
-	var (
-		rest = apdu
-		size int    // information bytes of the current I-block
-		last []byte // the block to repeat when the card asks for it
-		ctl  [24]byte
-		bwi  byte
-		bad  = 0
-		got  = false // a block of the response has come
-	)
-	nextI := func() []byte {
-		size = min(len(rest), t.ifsc)
-		pcb := t.ns << 6
-		if size < len(rest) {
-			pcb |= pcbMore
-		} else {
-			whole = true
-		}
-		return t.build(t.info.Bytes()[:0], pcb, rest[:size])
-	}
-	last = nextI()
-	send := last
-	for {
-		b, err := t.swap(ctx, send, bwi)
-		bwi = 0
+	c := &chain{t: t, rest: apdu}
+	for c.nextI(); ; {
+		b, err := t.swap(ctx, c.send, c.bwi)
+		c.bwi = 0
 		if err == nil {
-			err = errBlock(errOther) // unless one of the cases knows better
-			switch more := size < len(rest); {
-			case b.isI() && !more && b.pcb>>6 == t.nr:
-				if !got {
-					got = true
-					t.ns ^= 1 // it acknowledges ours (rule 2.1)
-				}
-				out = append(out, b.info...)
-				if len(out) > maxAnswer {
-					return nil, whole, fmt.Errorf("%w: answer longer than %d bytes", ErrProtocol, maxAnswer)
-				}
-				t.nr ^= 1
-				if b.pcb&pcbMore == 0 {
-					return out, whole, nil
-				}
-				last = t.build(ctl[:0], pcbR|t.nr<<4, nil)
-				send, bad, err = last, 0, nil
-			case b.isR() && !got && more && b.pcb>>4&1 != t.ns && b.pcb&0x0f == 0:
-				t.ns ^= 1
-				rest = rest[size:]
-				last = nextI()
-				send, bad, err = last, 0, nil
-			case b.isR() && (got || b.pcb>>4&1 == t.ns):
-				// It has not understood our last block: once more (rule 7.2).
-				if bad++; bad > retries {
-					return nil, whole, err
-				}
-				send, err = last, nil
-			case b.pcb == pcbS|sWTX:
-				t.waiting()
-				bwi = b.info[0]
-				send, bad, err = t.build(ctl[8:8], pcbS|pcbResp|sWTX, b.info), 0, nil
-			case b.pcb == pcbS|sIFS && b.info[0] >= 1 && b.info[0] <= maxInfo:
-				t.ifsc = int(b.info[0])
-				send, bad, err = t.build(ctl[8:8], pcbS|pcbResp|sIFS, b.info), 0, nil
-			case b.pcb == pcbS|sAbort:
-				// Nobody on a token aborts; a card that does has given up on the command.
-				return nil, whole, fmt.Errorf("%w: the card aborted the exchange", ErrProtocol)
+			var done bool
+			if done, err = c.take(b); done {
+				return c.out, c.whole, nil
 			}
 		}
 		var code errBlock
-		if errors.As(err, &code) {
-			if bad++; bad > retries {
-				return nil, whole, err
-			}
-			send = t.build(ctl[16:16], pcbR|t.nr<<4|byte(code), nil) // rule 7.1
-		} else if err != nil {
-			return nil, whole, err
+		if err == nil {
+			continue
+		} else if !errors.As(err, &code) {
+			return nil, c.whole, err
 		}
+		if c.bad++; c.bad > retries {
+			return nil, c.whole, err
+		}
+		c.send = t.build(c.ctl[16:16], pcbR|t.nr<<4|byte(code), nil) // rule 7.1
 	}
+}
+
+// nextI makes the next I-block of the command.
+func (c *chain) nextI() {
+	c.size = min(len(c.rest), c.t.ifsc)
+	pcb := c.t.ns << 6
+	if c.more() {
+		pcb |= pcbMore
+	} else {
+		c.whole = true
+	}
+	c.last = c.t.build(c.t.info.Bytes()[:0], pcb, c.rest[:c.size])
+	c.next(c.last)
+}
+
+func (c *chain) more() bool { return c.size < len(c.rest) }
+
+// next has the block that answers a good one.
+func (c *chain) next(b []byte) { c.send, c.bad = b, 0 }
+
+// take acts on a block from the card. An errBlock says that it does not belong here.
+func (c *chain) take(b block) (done bool, err error) {
+	t := c.t
+	switch {
+	case b.isI() && !c.more() && b.pcb>>6 == t.nr:
+		return c.takeI(b)
+	case b.isR():
+		return false, c.takeR(b)
+	case b.pcb == pcbS|sWTX:
+		t.waiting()
+		c.bwi = b.info[0]
+		c.next(t.build(c.ctl[8:8], pcbS|pcbResp|sWTX, b.info))
+	case b.pcb == pcbS|sIFS && b.info[0] >= 1 && b.info[0] <= maxInfo:
+		t.ifsc = int(b.info[0])
+		c.next(t.build(c.ctl[8:8], pcbS|pcbResp|sIFS, b.info))
+	case b.pcb == pcbS|sAbort:
+		// Nobody on a token aborts; a card that does has given up on the command.
+		return false, fmt.Errorf("%w: the card aborted the exchange", ErrProtocol)
+	default:
+		return false, errBlock(errOther)
+	}
+	return false, nil
+}
+
+// takeI takes a block of the response.
+func (c *chain) takeI(b block) (done bool, err error) {
+	t := c.t
+	if !c.got {
+		c.got = true
+		t.ns ^= 1 // it acknowledges ours (rule 2.1)
+	}
+	c.out = append(c.out, b.info...)
+	if len(c.out) > maxAnswer {
+		return false, fmt.Errorf("%w: answer longer than %d bytes", ErrProtocol, maxAnswer)
+	}
+	t.nr ^= 1
+	if b.pcb&pcbMore == 0 {
+		return true, nil
+	}
+	c.last = t.build(c.ctl[:0], pcbR|t.nr<<4, nil)
+	c.next(c.last)
+	return false, nil
+}
+
+// takeR goes on with the command, or repeats.
+func (c *chain) takeR(b block) error {
+	switch n := b.pcb >> 4 & 1; {
+	case !c.got && c.more() && n != c.t.ns && b.pcb&0x0f == 0:
+		c.t.ns ^= 1
+		c.rest = c.rest[c.size:]
+		c.nextI()
+		return nil
+	case c.got || n == c.t.ns:
+		// It has not understood our last block: once more (rule 7.2).
+		if c.bad++; c.bad > retries {
+			return errBlock(errOther)
+		}
+		c.send = c.last
+		return nil
+	}
+	return errBlock(errOther)
 }
 
 // resync puts both ends back to the start (rule 6).

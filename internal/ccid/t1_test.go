@@ -160,11 +160,11 @@ func TestParseATR(t *testing.T) {
 		{"Nitrokey 3", "3B8F01805D4E6974726F6B657900000000006A", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, first: 1}, false},
 		{"T=0 only", "3B021450", atr{ta1: 0x11, ifsc: 32, bwiCWI: 0x4d}, false},
 		{"CRC", "3B80 81 41 01 41", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, crc: true, first: 1}, false},
-		{"TA2", "3B90 95 91 81 31 FE 55 8F", atr{t1: true, ta1: 0x95, ifsc: 0xfe, bwiCWI: 0x55, first: 1, fixed: true}, false},
+		{"TA2", "3B90 95 91 81 31 FE 55 8F", atr{t1: true, ta1: 0x95, ifsc: 0xfe, bwiCWI: 0x55, first: 1, specific: true}, false},
 		{"nothing", "", atr{}, true},
 		{"TS", "3A00", atr{}, true},
 		{"cut in TB1", "3B21", atr{}, true},
-		{"IFSC 255", "3B80 81 11 FF 6F", atr{}, true},
+		{"IFSC 255", "3B80 81 11 FF EF", atr{t1: true, ta1: 0x11, ifsc: 254, bwiCWI: 0x4d, first: 1}, false},
 		{"check byte", "3BDA18FF81B1FE751F030031F573C00160009000 1D", atr{}, true},
 		{"too long", "3B" + strings.Repeat("00", 33), atr{}, true},
 	} {

@@ -2,6 +2,7 @@ package usbdev
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -62,6 +63,7 @@ type faults struct {
 	stale       int // answers with a wrong sequence number put before the real one
 	after       int // bulk transfers from the host until trigger is called
 	trigger     func()
+	pps         PPS
 	split       int // bytes after which a CCID message is cut into another transfer; 0: whole
 }
 
@@ -149,6 +151,9 @@ func (d *Device) Stale(n int) { d.mu.Lock(); d.faults.stale = n; d.mu.Unlock() }
 // Split cuts CCID messages into transfers of n bytes, a multiple of 64.
 func (d *Device) Split(n int) { d.mu.Lock(); d.faults.split = n; d.mu.Unlock() }
 
+// PPS chooses how the card answers a request for other parameters.
+func (d *Device) PPS(p PPS) { d.mu.Lock(); d.faults.pps = p; d.mu.Unlock() }
+
 // After calls f when the n-th bulk transfer from the host arrives, before it is acted
 // on. f may arm other switches.
 func (d *Device) After(n int, f func()) {
@@ -226,6 +231,12 @@ func (d *Device) control(ctx context.Context, s usb.Setup, data []byte) (int, er
 			d.hung = true
 			d.trace("the firmware hangs", nil)
 			return 0, d.hang(ctx)
+		}
+	}
+	if err == usb.ErrStall && d.p.Rates != nil && s.RequestType == 0xa1 && s.Request == 3 && byte(s.Index) == d.p.CCIDInterface {
+		out, err = nil, nil
+		for _, r := range d.p.Rates {
+			out = binary.LittleEndian.AppendUint32(out, r)
 		}
 	}
 	n := len(data)

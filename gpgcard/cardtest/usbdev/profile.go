@@ -16,7 +16,9 @@ type Profile struct {
 	CCIDInterface        byte
 	HIDInterface         int // -1: none
 	Features, Protocols  uint32
-	MaxMessage           int // dwMaxCCIDMessageLength, bytes
+	MaxMessage           int      // dwMaxCCIDMessageLength, bytes
+	Clock, MaxRate       uint32   // kHz, bit/s; 0: those of a Nitrokey Pro
+	Rates                []uint32 // the table of speeds; nil: the reader has none
 	EpOut, EpIn, EpInt   byte
 	Extension            time.Duration // how often the reader or card asks for time while it thinks
 	ExtensionFirst       bool          // asks for time before every answer (Gnuk)
@@ -88,13 +90,17 @@ func (p Profile) deviceDescriptor() []byte {
 func (p Profile) configDescriptor() []byte {
 	le := binary.LittleEndian
 	ccid := []byte{9, 4, p.CCIDInterface, 0, 3, 0x0b, 0, 0, 0, 54, 0x21, 0x10, 0x01, 0, 2}
-	for _, v := range []uint32{p.Protocols, 3600, 3600} {
+	clock, rate := uint32(3600), uint32(116129)
+	if p.Clock != 0 {
+		clock, rate = p.Clock, p.MaxRate
+	}
+	for _, v := range []uint32{p.Protocols, clock, clock} {
 		ccid = le.AppendUint32(ccid, v)
 	}
 	ccid = append(ccid, 0)
 	ccid = le.AppendUint32(ccid, 9677)
-	ccid = le.AppendUint32(ccid, 116129)
-	ccid = append(ccid, 0)
+	ccid = le.AppendUint32(ccid, rate)
+	ccid = append(ccid, byte(len(p.Rates)))
 	for _, v := range []uint32{254, 0, 0, p.Features, uint32(p.MaxMessage)} {
 		ccid = le.AppendUint32(ccid, v)
 	}

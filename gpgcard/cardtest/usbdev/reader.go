@@ -43,7 +43,7 @@ type reader struct {
 	empty bool
 	gen   int // counts aborted commands
 	t1    *cardT1
-	speed byte // Fi and Di that the host has set; 0: none
+	wire  wire
 
 	apdu     []byte // a chained command that is still arriving
 	chaining bool
@@ -155,7 +155,7 @@ func (r *reader) execute(m []byte) {
 			r.fail(m, 7)
 			return
 		}
-		r.speed = m[headerLen]
+		r.wire.set(r.d.p.Features, m[headerLen])
 		r.reply(m, rdrParameters, 0, 0, 1, m[headerLen:])
 	case pcXfrBlock:
 		if !r.on && r.d.p.AlwaysOn {
@@ -170,11 +170,14 @@ func (r *reader) execute(m []byte) {
 		}
 		switch r.d.p.Features & 0x70000 {
 		case 0x10000:
-			if r.d.p.Features&0xc0 == 0 && r.speed != 0 && r.speed != 0x11 {
-				r.fail(m, errMute) // nobody has told the card by PPS
-				return
+			switch answer, pps := r.wire.receive(m[headerLen:], r.d.faults.pps); {
+			case pps && answer != nil:
+				r.reply(m, rdrDataBlock, 0, 0, 0, answer)
+			case pps || r.wire.mute(r.d.p.Features):
+				r.fail(m, errMute)
+			default:
+				r.t1.receive(m)
 			}
-			r.t1.receive(m)
 		case 0x20000:
 			if len(m)-headerLen > 261 || len(m) > headerLen+5 && m[headerLen+4] == 0 {
 				r.fail(m, errLen) // an extended APDU
@@ -198,7 +201,7 @@ func (r *reader) powerOn(m []byte) {
 		r.fail(m, 7) // the voltage is for the host to choose
 		return
 	}
-	r.busy, r.speed = true, 0
+	r.busy = true
 	epoch, warm := r.d.epoch, r.on && r.d.p.AlwaysOn
 	d := r.d
 	d.work.do(func() {
@@ -213,7 +216,7 @@ func (r *reader) powerOn(m []byte) {
 		}
 		r.busy = false
 		r.on, r.apdu, r.rest, r.chaining, r.sending = true, nil, nil, false, false
-		r.t1 = &cardT1{r: r, ifsd: 254}
+		r.t1, r.wire = &cardT1{r: r, ifsd: 254}, newWire(atr)
 		r.reply(m, rdrDataBlock, 0, 0, 0, atr)
 	})
 }
