@@ -46,6 +46,7 @@ type command struct {
 	want       want
 	maxAnswer  int // 0: defaultMaxAnswer
 	noExtended bool
+	finger     bool // the key's policy wants a touch
 }
 
 const (
@@ -124,7 +125,9 @@ func (c *Card) do(ctx context.Context, cmd command) ([]byte, error) {
 // exchange sends one APDU and splits the status word off.
 func (c *Card) exchange(ctx context.Context, cmd command, apdu []byte) ([]byte, uint16, error) {
 	limited, cancel := context.WithTimeout(ctx, commandTime)
+	stop := c.remind(cmd.finger)
 	r, err := c.link.Transmit(limited, apdu)
+	stop()
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = ErrUnanswered
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -114,6 +115,7 @@ type Card struct {
 	verified   bool // a PIN, since the application was selected
 	kdf        *kdf // nil: PINs are sent as they are
 	wait       func(touch bool)
+	finger     atomic.Bool        // the command at work waits for one
 	touch      [slots]TouchPolicy // as last read
 }
 
@@ -238,10 +240,11 @@ func (c *Card) Serial() Serial { return c.serial }
 // Terminated reports that a factory reset was begun and not ended; only Reset works.
 func (c *Card) Terminated() bool { return c.terminated }
 
-// OnWait calls f whenever the card asks for more time (touch: it waits for its
-// button), as far as the reader tells. Where the slot's policy wants a touch, f(true)
-// comes before the command, and every five seconds while it lasts, on any reader. f
-// may be called from another goroutine, never twice at once. A nil f removes it.
+// OnWait calls f while the card works on a command: whenever the reader says that it asks
+// for more time, and every five seconds on any reader, so that silence is seen. touch: it
+// waits for its button, as the reader or the slot's policy says; where the policy wants a
+// touch, f(true) comes before the command, too. f may be called from another goroutine,
+// never twice at once, and not after the command. A nil f removes it.
 func (c *Card) OnWait(f func(touch bool)) {
 	c.wait = nil
 	if f != nil {
@@ -249,7 +252,10 @@ func (c *Card) OnWait(f func(touch bool)) {
 		c.wait = func(touch bool) {
 			mu.Lock()
 			defer mu.Unlock()
-			f(touch)
+			if touch {
+				c.finger.Store(true)
+			}
+			f(c.finger.Load())
 		}
 	}
 	if w, ok := c.link.(Waiter); ok {
@@ -257,33 +263,39 @@ func (c *Card) OnWait(f func(touch bool)) {
 	}
 }
 
-// touchEvery is how often a person is reminded.
-const touchEvery = 5 * time.Second
+// waitEvery is how often a person is reminded.
+const waitEvery = 5 * time.Second
 
 // withKey sends a command that uses the slot's key, and announces the touch that it needs.
 func (c *Card) withKey(ctx context.Context, s Slot, cmd command) ([]byte, error) {
-	if c.wait == nil || c.touch[s] == TouchOff {
-		return c.do(ctx, cmd)
+	cmd.finger = c.touch[s] != TouchOff
+	if c.wait != nil && cmd.finger {
+		c.wait(true)
 	}
-	c.wait(true)
-	stop, stopped := make(chan struct{}), make(chan struct{})
+	return c.do(ctx, cmd)
+}
+
+// remind calls c.wait now and then until stop is called.
+func (c *Card) remind(finger bool) (stop func()) {
+	c.finger.Store(finger)
+	if c.wait == nil {
+		return func() {}
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
 	go func(wait func(bool)) {
-		defer close(stopped)
-		t := time.NewTicker(touchEvery)
+		defer close(ended)
+		t := time.NewTicker(waitEvery)
 		defer t.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-end:
 				return
 			case <-t.C:
-				wait(true)
+				wait(false)
 			}
 		}
 	}(c.wait)
-	out, err := c.do(ctx, cmd)
-	close(stop)
-	<-stopped
-	return out, err
+	return func() { close(end); <-ended }
 }
 
 // reset selects the application again after a power cycle.

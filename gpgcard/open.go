@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"reown/internal/usb"
 )
 
 // A Selector chooses one card. The zero value takes the only OpenPGP card there is.
@@ -37,8 +40,19 @@ type Found struct {
 
 // List looks into every reader. Readers without a card, and cards without the
 // OpenPGP application, are left out; a reader that fails is listed with its error.
-// The same token seen over two buses is listed once, by the first.
-func List(ctx context.Context, buses ...Bus) ([]Found, error) {
+// The same token seen over two buses is listed once, by the first. It waits as Open does.
+func List(ctx context.Context, buses ...Bus) (out []Found, err error) {
+	left := usb.Settle(ctx, func() bool { return settling(buses) }, func() bool {
+		out, err = listNow(ctx, buses)
+		return err != nil || len(out) > 0
+	})
+	if left != nil {
+		return nil, left
+	}
+	return out, err
+}
+
+func listNow(ctx context.Context, buses []Bus) ([]Found, error) {
 	var out []Found
 	_, err := each(ctx, buses, Selector{}, func(c *Card) (bool, error) {
 		f := Found{Reader: c.reader, Serial: c.serial, Terminated: c.terminated}
@@ -68,7 +82,24 @@ func List(ctx context.Context, buses ...Bus) ([]Found, error) {
 // A terminated card cannot tell its serial number. It is taken for the one that is
 // asked for when no other card matches: its keys are gone already, and Reset is
 // all that can be done with it.
-func Open(ctx context.Context, sel Selector, buses ...Bus) (*Card, error) {
+//
+// Where there is none, and a Bus says that one may be about to come, it is waited for.
+func Open(ctx context.Context, sel Selector, buses ...Bus) (c *Card, err error) {
+	left := usb.Settle(ctx, func() bool { return settling(buses) }, func() bool {
+		c, err = openNow(ctx, sel, buses)
+		return !errors.Is(err, ErrNoReader) && !errors.Is(err, ErrNoCard)
+	})
+	if left != nil {
+		return nil, left
+	}
+	return c, err
+}
+
+func settling(buses []Bus) bool {
+	return slices.ContainsFunc(buses, func(b Bus) bool { return usb.Settling(b) })
+}
+
+func openNow(ctx context.Context, sel Selector, buses []Bus) (*Card, error) {
 	var match, spare *Card
 	var failed error
 	fail := func(err error) (*Card, error) {
@@ -132,6 +163,9 @@ func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep 
 	for _, b := range buses {
 		readers, err := b.Readers(ctx)
 		if err != nil {
+			if ctx.Err() != nil {
+				return n, err
+			}
 			// The card may be on the other one.
 			skip(Reader{}, err)
 			continue

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"reown/internal/usb"
 )
 
 // Record are buses whose cards' exchanges are written to w, in the text form that
@@ -22,6 +24,9 @@ type recordedBus struct {
 	Bus
 	w io.Writer
 }
+
+// Settling says what the bus below says.
+func (b recordedBus) Settling() bool { return usb.Settling(b.Bus) }
 
 func (b recordedBus) Connect(ctx context.Context, r Reader) (Link, error) {
 	l, err := b.Bus.Connect(ctx, r)

@@ -38,6 +38,9 @@ type Limiter interface {
 	ShortOnly() bool
 }
 
+// A Bus may also have a method Settling() bool: whether a card may be about to come, since
+// something was plugged in a moment ago.
+
 // A Reader is a slot that may hold a card, as a Bus lists it.
 type Reader struct {
 	Bus     string // "pcsc", "usb"

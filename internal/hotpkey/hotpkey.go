@@ -246,11 +246,23 @@ func modelOf(i usb.Info) (Model, bool) {
 	return Model{}, false
 }
 
-// Find opens the only key on the bus, or the one whose serial number is chosen. It
-// returns ErrNoToken, ErrManyTokens, or an error that wraps usb.ErrBusy when the key's
-// smart card is in use.
+// Wait is List; a key that the kernel may be about to see is waited for, for some seconds.
+func Wait(ctx context.Context, bus usb.Bus) (found []usb.Info, err error) {
+	left := usb.Settle(ctx, func() bool { return usb.Settling(bus) }, func() bool {
+		found, err = List(bus)
+		return err != nil || len(found) > 0
+	})
+	if left != nil {
+		return nil, left
+	}
+	return found, err
+}
+
+// Find opens the only key on the bus, or the one whose serial number is chosen; it waits as
+// Wait does. It returns ErrNoToken, ErrManyTokens, or an error that wraps usb.ErrBusy when
+// the key's smart card is in use.
 func Find(ctx context.Context, bus usb.Bus, o Options) (*Token, error) {
-	found, err := List(bus)
+	found, err := Wait(ctx, bus)
 	if err != nil {
 		return nil, err
 	}

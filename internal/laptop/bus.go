@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"reown/gpgcard"
 	"reown/internal/ccid"
@@ -32,24 +31,13 @@ func CardBuses(spec string) ([]gpgcard.Bus, error) {
 // usbCards offers the slots of the CCID readers on a USB bus to gpgcard.
 type usbCards struct{ *ccid.Host }
 
-// settleTime is how long a key is waited for that may have just been plugged in.
-const settleTime = 3 * time.Second
-
 func onUSB(bus usb.Bus) usbCards { return usbCards{&ccid.Host{Bus: bus}} }
 
-// Readers waits for a key that the kernel may be about to see.
-func (u usbCards) Readers(ctx context.Context) ([]gpgcard.Reader, error) {
+// Settling says that the kernel may be about to see a key.
+func (u usbCards) Settling() bool { return usb.Settling(u.Bus) }
+
+func (u usbCards) Readers(context.Context) ([]gpgcard.Reader, error) {
 	found, err := ccid.Places(u.Bus)
-	for end := time.Now().Add(settleTime); err == nil && len(found) == 0 && time.Now().Before(end); found, err = ccid.Places(u.Bus) {
-		if s, ok := u.Bus.(usb.Settler); !ok || !s.Settling() {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 	if err != nil {
 		return nil, err
 	}

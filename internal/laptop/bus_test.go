@@ -3,14 +3,19 @@ package laptop
 import (
 	"context"
 	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"reown/gpgcard"
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
+	"reown/internal/hotpkey"
+	"reown/internal/hotpkey/hotptest"
 	"reown/internal/usb"
+	"reown/wizard"
 )
 
 // coming is a bus on which a key shows up at the n-th look.
@@ -30,32 +35,77 @@ func (c *coming) Devices() ([]usb.Info, error) {
 
 func (c *coming) Settling() bool { return c.settles }
 
-// A key that the kernel has just begun to see is waited for, three seconds at most; where
-// nothing has come lately, nobody waits.
+// A key that the kernel has just begun to see is waited for, three seconds at most, as a
+// card and for its green light; where nothing has come lately, nobody waits.
 func TestAKeyJustPluggedIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		on := func(n int32, settles bool) (*coming, usbCards) {
-			c := &coming{Bus: usbdev.NewBus(usbdev.New(usbdev.NK3, cardtest.New(cardtest.Nitrokey3), nil)), n: n, settles: settles}
-			return c, onUSB(c)
-		}
-		_, bus := on(20, true)
-		if r, err := bus.Readers(t.Context()); err != nil || len(r) != 1 {
-			t.Errorf("after two seconds: %v, %v", r, err)
-		}
-		late, bus := on(100, true)
-		if r, err := bus.Readers(t.Context()); err != nil || len(r) != 0 || late.looks.Load() < 20 || late.looks.Load() > 40 {
-			t.Errorf("later: %v, %v after %d looks", r, err, late.looks.Load())
-		}
-		still, bus := on(2, false)
-		if r, err := bus.Readers(t.Context()); err != nil || len(r) != 0 || still.looks.Load() != 1 {
-			t.Errorf("nothing new: %v, %v after %d looks", r, err, still.looks.Load())
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if _, bus := on(100, true); true {
-			if _, err := bus.Readers(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("left: %v", err)
+	for name, look := range map[string]func(context.Context, usb.Bus) error{
+		"card": func(ctx context.Context, bus usb.Bus) error {
+			_, err := newCard(gpgcard.Selector{}, []gpgcard.Bus{onUSB(bus)}).Info(ctx)
+			if errors.Is(err, wizard.ErrNoCard) {
+				err = errNone
 			}
+			return err
+		},
+		"list": func(ctx context.Context, bus usb.Bus) error {
+			found, err := gpgcard.List(ctx, gpgcard.Record(io.Discard, onUSB(bus))...)
+			if err == nil && len(found) == 0 {
+				err = errNone
+			}
+			return err
+		},
+		"light": func(ctx context.Context, bus usb.Bus) error {
+			token := &hotpToken{bus}
+			if !token.Present(ctx) && ctx.Err() == nil {
+				return errNone
+			}
+			_, err := token.Info(ctx)
+			if errors.Is(err, hotpkey.ErrNoToken) {
+				err = errNone
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				on := func(n int32, settles bool) *coming {
+					card := cardtest.New(cardtest.Nitrokey3)
+					card.AddApplet(hotptest.NewSecrets())
+					return &coming{Bus: usbdev.NewBus(usbdev.New(usbdev.NK3, card, nil)), n: n, settles: settles}
+				}
+				if err := look(t.Context(), on(10, true)); err != nil {
+					t.Errorf("after two seconds: %v", err)
+				}
+				late := on(1000, true)
+				if err := look(t.Context(), late); !errors.Is(err, errNone) || late.looks.Load() < 10 || late.looks.Load() > 60 {
+					t.Errorf("later: %v after %d looks", err, late.looks.Load())
+				}
+				still := on(20, false)
+				if err := look(t.Context(), still); !errors.Is(err, errNone) || still.looks.Load() > 4 {
+					t.Errorf("nothing new: %v after %d looks", err, still.looks.Load())
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := look(ctx, on(1000, true)); !errors.Is(err, context.Canceled) {
+					t.Errorf("left: %v", err)
+				}
+			})
+		})
+	}
+}
+
+var errNone = errors.New("none")
+
+// A reader in the laptop does not keep a key from being waited for.
+func TestAKeyBesideAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		built := usbdev.New(usbdev.YubiKey, cardtest.New(cardtest.YubiKey), nil)
+		built.Eject()
+		key := usbdev.New(usbdev.NK3, cardtest.New(cardtest.Nitrokey3), nil)
+		key.Unplug()
+		bus := &coming{Bus: usbdev.NewBus(built, key), settles: true}
+		time.AfterFunc(time.Second, key.Plug)
+		if _, err := newCard(gpgcard.Selector{}, []gpgcard.Bus{onUSB(bus)}).Info(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

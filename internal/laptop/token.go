@@ -17,8 +17,8 @@ import (
 type hotpToken struct{ bus usb.Bus }
 
 // Present looks at the bus anew each time: the key may come after the program.
-func (t *hotpToken) Present(context.Context) bool {
-	list, err := hotpkey.List(t.bus)
+func (t *hotpToken) Present(ctx context.Context) bool {
+	list, err := hotpkey.Wait(ctx, t.bus)
 	return err == nil && len(list) == 1
 }
 

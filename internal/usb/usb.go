@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"reown/internal/escape"
 )
@@ -70,6 +71,30 @@ type Device interface {
 
 // A Settler is a Bus that knows of devices which have just come.
 type Settler interface{ Settling() bool }
+
+// SettleTime is how long a key takes from its plug to its descriptors.
+const SettleTime = 3 * time.Second
+
+// Settle looks until something was found, as long as settling says that it may still come:
+// SettleTime at most. At the first look after a start, the kernel may not have seen a key yet.
+func Settle(ctx context.Context, settling func() bool, look func() (found bool)) error {
+	for end := time.Now().Add(SettleTime); !look() && settling() && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settlePoll):
+		}
+	}
+	return nil
+}
+
+const settlePoll = 200 * time.Millisecond
+
+// Settling says whether a Bus is a Settler that has seen something a moment ago.
+func Settling(b any) bool {
+	s, ok := b.(Settler)
+	return ok && s.Settling()
+}
 
 // Info tells where a device is and what it is, without opening it.
 type Info struct {

@@ -167,8 +167,8 @@ func FuzzParseDescriptors(f *testing.F) {
 
 // TestSettling: something has come a moment ago, or nothing has.
 func TestSettling(t *testing.T) {
-	defer func(d time.Duration) { settleTime = d }(settleTime)
-	settleTime = time.Hour
+	defer func(d time.Duration) { fresh = d }(fresh)
+	fresh = time.Hour
 	dir := t.TempDir()
 	l := &linux{sysfs: dir, dev: dir}
 	if l.Settling() {
@@ -183,7 +183,7 @@ func TestSettling(t *testing.T) {
 	if !l.Settling() {
 		t.Error("a node that has just been made")
 	}
-	if settleTime = 0; l.Settling() {
+	if fresh = 0; l.Settling() {
 		t.Error("one of long ago")
 	}
 }

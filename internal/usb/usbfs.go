@@ -71,15 +71,15 @@ func (l *linux) Settling() bool {
 		if unix.Stat(node, &st) != nil {
 			continue
 		}
-		if age := now.Sub(time.Unix(st.Ctim.Unix())); age >= 0 && age < settleTime {
+		if age := now.Sub(time.Unix(st.Ctim.Unix())); age >= 0 && age < fresh {
 			return true
 		}
 	}
 	return false
 }
 
-// settleTime is how long a key takes from its plug to its descriptors.
-var settleTime = 3 * time.Second
+// fresh is how long a device counts as one that has just come.
+var fresh = SettleTime
 
 // strings reads serial number and name of all devices. sysfs may be absent.
 func (l *linux) strings() map[[2]int][2]string {

@@ -174,14 +174,45 @@ func (f *cardFlags) open(ctx context.Context, e *cli.Env, buses []gpgcard.Bus, u
 		return err
 	}
 	c.AllowLastTry = f.lastTry
-	waiting := false
-	c.OnWait(func(touch bool) {
-		if touch && !waiting {
-			fmt.Fprintln(e.Stderr, "reown: touch the security key now")
-		}
-		waiting = touch
-	})
+	c.OnWait((&patience{e: e}).wait)
 	return errors.Join(use(c), c.Close())
+}
+
+// patience says why nothing seems to happen.
+type patience struct {
+	e           *cli.Env
+	began, last time.Time // of a wait: first and last sign of it
+	said, next  time.Time // last line, and when the next is due
+	touch       bool
+}
+
+const (
+	// newWait is a silence between signs after which they belong to another command.
+	newWait = 8 * time.Second
+	// touchAgain is how often a touch is asked for, slowAfter when a card is slow.
+	touchAgain, slowAfter = 5 * time.Second, 10 * time.Second
+)
+
+// wait is for gpgcard.Card.OnWait.
+func (p *patience) wait(touch bool) {
+	now := time.Now()
+	if now.Sub(p.last) > newWait {
+		*p = patience{e: p.e, began: now, next: now.Add(slowAfter)}
+	}
+	p.last = now
+	switch {
+	case touch && !p.touch:
+		fmt.Fprintln(p.e.Stderr, "reown: touch the security key now")
+		p.said = now
+	case touch && now.Sub(p.said) >= touchAgain:
+		fmt.Fprintln(p.e.Stderr, "reown: touch the security key now; it is still waiting")
+		p.said = now
+	case !touch && now.After(p.next):
+		waited := now.Sub(p.began)
+		fmt.Fprintf(p.e.Stderr, "reown: the security key is still at work, for %v; Ctrl-C leaves it\n", waited.Round(time.Second))
+		p.next = now.Add(waited)
+	}
+	p.touch = touch
 }
 
 // neededSecret reads the secret a flag names; the flag must be given.
