@@ -15,14 +15,60 @@ import (
 
 	"reown/gpgcard"
 	"reown/gpgcard/cardtest"
+	"reown/internal/usbid"
 )
 
 var update = flag.Bool("update", false, "record the emulated cards' lives anew")
 
-// lives are the emulated makes' whole lives, by the directory below testdata/apdu.
-var lives = map[string]cardtest.Profile{
-	"zeitcontrol-3.4": cardtest.ZeitControl, "nitrokey3-1.8": cardtest.Nitrokey3, "gnuk-1.2.19": cardtest.Gnuk,
-	"yubikey-5.4.3": cardtest.YubiKey, "canokey-core-2022": cardtest.CanoKey,
+// A kept is an emulated make in a reader, as a token of that make shows itself.
+type kept struct {
+	card cardtest.Profile
+	name string // what the token calls itself
+	id   usbid.ID
+}
+
+// lives are the emulated makes' whole lives, by the directory below testdata/apdu: every key
+// that docs/card.md lists.
+var lives = map[string]kept{
+	"zeitcontrol-3.4":       {cardtest.ZeitControl, "", usbid.ID{}},
+	"nitrokey-pro2-0.15":    {cardtest.ZeitControl, "Nitrokey Nitrokey Pro", usbid.ID{Vendor: 0x20a0, Product: 0x4108}},
+	"nitrokey-storage-0.57": {cardtest.ZeitControl, "Nitrokey Nitrokey Storage", usbid.ID{Vendor: 0x20a0, Product: 0x4109}},
+	"librem-key-0.11":       {cardtest.ZeitControl, "Purism, SPC Librem Key", usbid.ID{Vendor: 0x316d, Product: 0x4c4b}},
+	"nitrokey3-1.8":         {cardtest.Nitrokey3, "Nitrokey Nitrokey 3", usbid.ID{Vendor: 0x20a0, Product: 0x42b2}},
+	"nitrokey-start-1.2.15": {start(), "Nitrokey Nitrokey Start", usbid.ID{Vendor: 0x20a0, Product: 0x4211}},
+	"gnuk-1.2.19":           {cardtest.Gnuk, "Free Software Initiative of Japan Gnuk", usbid.ID{Vendor: 0x234b}},
+	"yubikey-5.4.3":         {cardtest.YubiKey, "Yubico YubiKey CCID", usbid.ID{Vendor: 0x1050, Product: 0x0404}},
+	"canokey-core-2022":     {cardtest.CanoKey, "canokeys.org OpenPGP PIV OATH", usbid.ID{Vendor: 0x20a0, Product: 0x42d4}},
+}
+
+// start is a Gnuk that wants 14 characters.
+func start() cardtest.Profile {
+	p := cardtest.Gnuk
+	p.MinWithoutKDF = 14
+	return p
+}
+
+// reader is the token as a bus lists it.
+func (k kept) reader() gpgcard.Reader {
+	return gpgcard.Reader{Bus: "usb", Name: "1-2", Product: k.name, Present: true, VID: k.id.Vendor, PID: k.id.Product}
+}
+
+// asToken is a bus with that token.
+type asToken struct {
+	gpgcard.Bus
+	r gpgcard.Reader
+}
+
+func (b asToken) Readers(context.Context) ([]gpgcard.Reader, error) {
+	return []gpgcard.Reader{b.r}, nil
+}
+
+func (b asToken) Connect(ctx context.Context, _ gpgcard.Reader) (gpgcard.Link, error) {
+	all, err := b.Bus.Readers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.Bus.Connect(ctx, all[0])
 }
 
 // life is all that a run does with a card, and what goes wrong in one.
@@ -103,8 +149,8 @@ func TestLives(t *testing.T) {
 			file := filepath.Join("..", "testdata", "apdu", dir, "life.txt")
 			if *update {
 				var out bytes.Buffer
-				fmt.Fprintf(&out, "# The make %s of gpgcard/cardtest, not a real card: %s, by gpgcard's TestLives.\n", p.Name, gpgcard.P256)
-				if _, _, _, err := life(t.Context(), gpgcard.Record(&out, cardtest.NewBus(cardtest.New(p)))[0]); err != nil {
+				fmt.Fprintf(&out, "# EMULATED: the make %s of gpgcard/cardtest, not a real card. Keys of %s, by gpgcard's TestLives.\n", p.card.Name, gpgcard.P256)
+				if _, _, _, err := life(t.Context(), gpgcard.Record(&out, asToken{cardtest.NewBus(cardtest.New(p.card)), p.reader()})[0]); err != nil {
 					t.Fatal(err)
 				}
 				if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, out.Bytes(), 0o644)); err != nil {
@@ -115,13 +161,16 @@ func TestLives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if !strings.HasPrefix(string(b), "# EMULATED: ") && !strings.HasPrefix(string(b), "# REAL: ") {
+				t.Errorf("the first line does not say whether it is a real card's: %.80q", b)
+			}
 			r := &replay{}
 			for line := range strings.Lines(string(b)) {
 				if line[0] != '#' {
 					r.lines = append(r.lines, strings.TrimSpace(line))
 				}
 			}
-			cert, sig, last, err := life(t.Context(), r)
+			cert, sig, last, err := life(t.Context(), asToken{r, p.reader()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,6 +181,29 @@ func TestLives(t *testing.T) {
 				t.Errorf("%+v", last)
 			}
 		})
+	}
+}
+
+// TestLivesAreAll: every key that is known by its USB ids has its life there, and every
+// directory is replayed.
+func TestLivesAreAll(t *testing.T) {
+	have := map[usbid.ID]bool{}
+	for _, k := range lives {
+		have[k.id] = true
+	}
+	for _, id := range []usbid.ID{usbid.NitrokeyPro, usbid.NitrokeyStorage, usbid.NitrokeyStart, usbid.Nitrokey3, usbid.LibremKey, usbid.Gnuk} {
+		if !have[id] {
+			t.Errorf("%04x:%04x has no life", id.Vendor, id.Product)
+		}
+	}
+	dirs, err := os.ReadDir(filepath.Join("..", "testdata", "apdu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if _, replayed := lives[d.Name()]; d.IsDir() && !replayed {
+			t.Errorf("%s is not replayed", d.Name())
+		}
 	}
 }
 
