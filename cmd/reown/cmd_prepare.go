@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"reown/cmd/reown/internal/cli"
 	"reown/cmd/reown/internal/plumbing"
 	"reown/gpgcard"
-	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/laptop"
-	"reown/internal/words"
 	"reown/wizard"
 	"reown/wizard/prepare"
 	"reown/wizard/ui/answers"
@@ -28,7 +25,8 @@ keys on the security key, the disk's passphrase, the TPM, the key in the firmwar
 /boot with the trigger /boot/oem under its signature, and the signed hand-over file.
 Then it reads everything again and compares. It erases the security key and clears
 the TPM. Prints a label and exits 0, or DO NOT SHIP with the step and exits 1, or NOT
-READY with what is missing, a restart or the shop's signature, and exits 5. After an
+READY with what is missing, a restart or the shop's signature, and exits 5. A laptop
+that is ready to ship is left alone without --again, and the exit code is 6. After an
 interruption or a restart, run the same command again. Do not start it in the firmware's
 recovery shell: that start's measurements are spoilt and nothing could be sealed.
 `}
@@ -41,6 +39,8 @@ type preparation struct {
 	shopCert, shopPIN, shopSerial, shopCard                         string
 	shopSignature, signer, cardTail                                 string
 	shopLater, reencrypt, battery, restart, json                    bool
+	anew                                                            bool
+	table                                                           *os.File     // --record
 	again                                                           func() error // restarts the laptop; nil: the worker does
 }
 
@@ -49,13 +49,14 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown prepare")
 	p.devices.bind(fs)
 	fs.StringVar(&p.order, "order", "", "FILE the order: a JSON object with order, name and email, and if wanted "+
-		"buyer (fingerprint) and card (serial number); docs/oem.md")
+		"buyer (fingerprint), card (serial number) and language (of the letter); docs/oem.md")
 	fs.StringVar(&p.secretsIn, "secrets-in", "", "FILE secret.current, the passphrase of the disk image; JSON, "+
 		"/dev/fd/N works")
 	fs.StringVar(&p.secretsOut, "secrets-out", "", "FILE where the laptop's secrets are written, before they are "+
 		"used anywhere; mode 0600. One that a cut run has left is read and used again")
-	fs.StringVar(&p.mailOut, "mail-out", "", "DIR what to send: the hand-over file, its signature, the key")
-	fs.StringVar(&p.record, "record", "", "FILE a line of JSON for each laptop is added to it, what --json prints: the shop's table")
+	fs.StringVar(&p.mailOut, "mail-out", "", "DIR what to send: the hand-over file, its signature, the key, a letter and a label")
+	fs.StringVar(&p.record, "record", "", "FILE a line of JSON is added to it for each laptop that is finished, what "+
+		"--json prints: the shop's table")
 	fs.StringVar(&p.buyer, "buyer", "", "CERT the buyer's OpenPGP certificate; --mail-out then holds secrets.asc")
 	fs.StringVar(&p.shopCert, "shop-cert", "", "CERT the shop's own OpenPGP certificate: its key then signs the "+
 		"hand-over file and secrets.asc, beside the laptop's; a laptop that was handed to this key gets the "+
@@ -75,6 +76,7 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 		"p384, 25519")
 	fs.BoolVar(&p.reencrypt, "reencrypt", false, "give the disk a volume key of its own: all laptops that were "+
 		"written from one image share one")
+	fs.BoolVar(&p.anew, "again", false, "prepare a laptop once more that is finished")
 	fs.BoolVar(&p.battery, "battery", false, "run without mains power")
 	fs.BoolVar(&p.json, "json", false, "one line of JSON instead of the label")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
@@ -83,9 +85,14 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	if err := p.check(); err != nil {
 		return err
 	}
+	closeTable, err := p.openTable()
+	if err != nil {
+		return err
+	}
+	defer closeTable()
 	start := time.Now()
 	label := label{}
-	err := p.run(ctx, e, &label)
+	err = p.run(ctx, e, &label)
 	label.Seconds = int64(time.Since(start).Seconds())
 	code := exitFailed
 	switch {
@@ -94,6 +101,9 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 	case errors.Is(err, prepare.ErrRestart):
 		label.fail(err)
 		code, label.Wants = exitStopped, wantsRestart
+	case errors.As(err, new(*prepare.FinishedError)):
+		label.fail(err)
+		code, label.Wants = exitRefused, wantsAgain
 	case err != nil:
 		label.fail(err)
 	}
@@ -126,15 +136,6 @@ func (p *preparation) check() error {
 	return nil
 }
 
-// grouped is a fingerprint as gpg prints it.
-func grouped(fpr string) string {
-	var out []string
-	for i := 0; i+4 <= len(fpr); i += 4 {
-		out = append(out, fpr[i:i+4])
-	}
-	return strings.Join(out, " ")
-}
-
 func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	order, err := p.readOrder(e)
 	if err != nil {
@@ -162,11 +163,22 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	}
 	defer machine.Close()
 	m := machine.Seller()
+	said := progressLines(e)
+	defer said.end()
 	o := prepare.Options{
-		Order: order, Signer: wizard.Fingerprint(p.signer), CardTail: p.cardTail, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm, Reencrypt: p.reencrypt, Battery: p.battery,
-		Report: progressLines(e), Touch: func(n, of int) {
+		Order: order, Signer: wizard.Fingerprint(p.signer), CardTail: p.cardTail, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm,
+		Reencrypt: p.reencrypt, Battery: p.battery, Again: p.anew, Report: said.report,
+		Touch: func(n, of int) {
+			said.end()
 			fmt.Fprintf(e.Stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
 		},
+		Deliver: func(res *prepare.Result) error {
+			l.finish(order, res, machine.Aligned())
+			return p.mail(order, l, res, m.TPM != nil)
+		},
+	}
+	if !cli.Special(p.secretsOut) { // what has no end gets one document
+		o.Finished = secretsFile(p.secretsOut)
 	}
 	if o.Buyer, err = p.readBuyer(e, m.Platform.Now()); err != nil {
 		return err
@@ -187,14 +199,8 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	if err != nil {
 		return err
 	}
-	if err := p.mail(res); err != nil {
-		return fmt.Errorf("writing what is to be sent: %w", err)
-	}
-	*l = label{
-		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, words.Four), "-"), Fingerprint: res.Fingerprint,
-		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
-	}
-	if l.Aligned = machine.Aligned(); !l.Aligned {
+	said.end()
+	if !l.Aligned {
 		fmt.Fprintln(e.Stderr, "note: the firmware has no room to keep the key on erase blocks of its own; the buyer's change will rewrite blocks of other files")
 	}
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !res.Unsigned {
@@ -340,19 +346,4 @@ func readKnown(e *cli.Env, name string) (*answers.Secrets, error) {
 	}
 	defer doc.Wipe()
 	return answers.ParseSecrets(doc)
-}
-
-// progressLines reports each step, and every tenth of a long one.
-func progressLines(e *cli.Env) func(step string, done, total int64) {
-	last, tenth := "", int64(-1)
-	return func(step string, done, total int64) {
-		if step != last {
-			fmt.Fprintf(e.Stderr, "%s\n", escape.Text(step))
-			last, tenth = step, 0
-		}
-		if total > 0 && done*10/total > tenth {
-			tenth = done * 10 / total
-			fmt.Fprintf(e.Stderr, "%s %d%%\n", escape.Text(step), tenth*10)
-		}
-	}
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"reown/cmd/reown/internal/cli"
@@ -53,20 +56,70 @@ func TestPrepareFlags(t *testing.T) {
 	}
 }
 
-// The shop's table has one line for each laptop, in the order in which they were finished.
+// The shop's table has one line for each laptop that is finished, in that order, whatever a crash
+// has left of the one before, and however many benches write at once.
 func TestTheTableGrows(t *testing.T) {
-	p := &preparation{record: filepath.Join(t.TempDir(), "table")}
-	for i, order := range []string{"2026-1", "2026-2"} {
-		if err := p.recordLine(&label{OK: i == 0, Order: order}); err != nil {
-			t.Fatal(err)
-		}
+	name := filepath.Join(t.TempDir(), "table")
+	if err := os.WriteFile(name, []byte(`{"ok":true,"order":"20`), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	data, err := os.ReadFile(p.record)
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() {
+			p := &preparation{record: name}
+			done, err := p.openTable()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer done()
+			if err := p.recordLine(&label{OK: n%2 == 0, Wants: wantsRestart, Order: fmt.Sprint("2026-", n), Volumes: make([]string, 1000)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], `"order":"2026-1"`) || !strings.Contains(lines[1], `"ok":false`) {
-		t.Errorf("the table is %q", lines)
+	if len(lines) != 1+10 {
+		t.Fatalf("%d lines for 10 laptops", len(lines)-1)
+	}
+	seen := map[string]bool{}
+	for _, line := range lines[1:] {
+		var l label
+		if err := json.Unmarshal([]byte(line), &l); err != nil || !l.OK || seen[l.Order] {
+			t.Errorf("%v: %.80s", err, line)
+		}
+		seen[l.Order] = true
+	}
+	p := &preparation{record: t.TempDir()}
+	if _, err := p.openTable(); err == nil {
+		t.Error("a table that is a directory is noticed at the end only")
+	}
+}
+
+// On a terminal the steps are one line, that of what else is said is another.
+func TestProgressOnOneLine(t *testing.T) {
+	for tty, want := range map[bool]string{
+		false: "card\ndisk\ndisk 20%\ndisk 100%\ntpm\n",
+		true:  "\rstep 1: card\rstep 2: disk\rstep 2: disk 20%\rstep 2: disk 100%\n\rstep 3: tpm\n",
+	} {
+		var out bytes.Buffer
+		p := &progress{w: &out, tty: tty}
+		p.report("card", 0, 0)
+		p.report("disk", 0, 0)
+		p.report("disk", 20, 100)
+		p.report("disk", 21, 100)
+		p.report("disk", 100, 100)
+		p.end()
+		p.report("tpm", 0, 0)
+		p.end()
+		p.end()
+		if out.String() != want {
+			t.Errorf("terminal %v: %q", tty, out.String())
+		}
 	}
 }

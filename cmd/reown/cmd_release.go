@@ -77,7 +77,9 @@ func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	noDisk := len(buyer.Disks) == 0 && *confirm == "none"
 	m := l.Release()
-	o := release.Options{NoDisk: noDisk, Without: without, LostCard: *lost, Battery: *battery, Armor: armored, Report: progressLines(e)}
+	said := progressLines(e)
+	defer said.end()
+	o := release.Options{NoDisk: noDisk, Without: without, LostCard: *lost, Battery: *battery, Armor: armored, Report: said.report}
 	if *to != "" {
 		if o.To, err = readRecipient(e, *to); err != nil {
 			return fmt.Errorf("reading the next owner's certificate: %w", err)
@@ -92,6 +94,7 @@ func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 		o.PIN = p
 	}
 	rec, err := release.Run(ctx, m, o)
+	said.end()
 	if err != nil {
 		return err
 	}
@@ -157,8 +160,8 @@ func printRecord(e *cli.Env, r *release.Record) error {
 		fmt.Fprintf(e.Stdout, "%-14s %s\n", name, escape.Text(cli.OrNone(value)))
 	}
 	p("released", r.Time)
-	p("by", grouped(r.Owner))
-	p("to", grouped(r.To))
+	p("by", prepare.Grouped(r.Owner))
+	p("to", prepare.Grouped(r.To))
 	for _, u := range r.Missing {
 		p("disk", u+": NOT FOUND, not erased")
 	}

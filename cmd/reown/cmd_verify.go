@@ -11,6 +11,7 @@ import (
 	"reown/internal/handover"
 	"reown/internal/laptop"
 	"reown/wizard"
+	"reown/wizard/prepare"
 	"reown/wizard/ui"
 )
 
@@ -71,7 +72,7 @@ func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 		verdict = cli.WithExit(exitNotVerified, verdict)
 		if before := h.Accepted; verdict == nil && r.cert != "" {
 			if verdict = r.countersign(ctx, e, l, d, h); verdict == nil && !before && !*asJSON {
-				fmt.Fprintf(e.Stdout, "     accepted   %s\n", grouped(h.To))
+				fmt.Fprintf(e.Stdout, "     accepted   %s\n", prepare.Grouped(h.To))
 			}
 		}
 		if *asJSON {
@@ -128,14 +129,14 @@ func printHandover(e *cli.Env, h *wizard.Handover, hide bool) {
 		fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, escape.Text(i.Detail))
 	}
 	for _, t := range h.Chain {
-		fpr := grouped(t.From)
+		fpr := prepare.Grouped(t.From)
 		if hide {
 			fpr = "(not shown)"
 		}
 		fmt.Fprintf(e.Stdout, "     from       %s  %s\n", fpr, escape.Text(t.Name))
 	}
 	if h.To != "" {
-		fmt.Fprintf(e.Stdout, "     to         %s\n", grouped(h.To))
+		fmt.Fprintf(e.Stdout, "     to         %s\n", prepare.Grouped(h.To))
 	}
 	if h.Accepted {
 		fmt.Fprintf(e.Stdout, "     accepted   by that key\n")
@@ -155,10 +156,10 @@ func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), grouped(c.Owner))
+		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), prepare.Grouped(c.Owner))
 		var keys string
 		for i, k := range c.Keys {
-			if keys += grouped(k); i < len(c.Keys)-1 {
+			if keys += prepare.Grouped(k); i < len(c.Keys)-1 {
 				keys += ", or the key "
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"reown/internal/laptop"
 	"reown/internal/secret"
 	"reown/wizard"
+	"reown/wizard/prepare"
 	"reown/wizard/ui"
 )
 
@@ -93,7 +94,7 @@ func printStatus(e *cli.Env, r *wizard.Report) {
 	}
 	if c := r.Certificate; c != nil {
 		line("owner", "", c.Name)
-		line("", "", "key "+grouped(c.Owner))
+		line("", "", "key "+prepare.Grouped(c.Owner))
 		line("", "", "certificate "+c.Reference+" of "+c.Date)
 	}
 	area, count := r.Anchors.Words()

@@ -17,12 +17,12 @@ import (
 )
 
 // prepareArgs is the seller's worker: an order, a file for the secrets, and a
-// directory for what is sent.
+// directory for what is sent. The lab's laptops are ready to ship, so it says that it means it.
 func (l *Laptop) prepareArgs(t *testing.T, order map[string]string, more ...string) []string {
 	t.Helper()
 	known := writeJSON(t, l.path("image.json"), map[string]string{"secret.current": l.Seller.Disk})
 	return append([]string{"prepare", "--json", "--order", writeJSON(t, l.path("order.json"), order),
-		"--secrets-in", known, "--secrets-out", l.path("shop.json"), "--mail-out", l.path("mail")}, more...)
+		"--secrets-in", known, "--secrets-out", l.path("shop.json"), "--mail-out", l.path("mail"), "--again"}, more...)
 }
 
 type prepared struct {
@@ -213,8 +213,14 @@ func TestPreparedLaptop(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
 	old := l.Seller
 	home, buyer, cert := makeBuyerKey(t, "default")
-	order := map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com", "buyer": buyer}
-	code, line, log := l.prepare(t, l.prepareArgs(t, order, "--buyer", cert)...)
+	order := map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com", "buyer": buyer, "language": "nl"}
+	table := l.path("table.jsonl")
+	args := l.prepareArgs(t, order, "--buyer", cert, "--record", table)
+	once := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--again" })
+	if code, line, log := l.prepare(t, once...); code != 6 || !strings.Contains(line.Error, "finished as ") {
+		t.Errorf("the lab's laptop is ready to ship: exit code %d, %+v\n%s", code, line, log)
+	}
+	code, line, log := l.prepare(t, args...)
 	if code != 0 || !line.OK || line.Order != "2026-1147" || strings.Count(line.Words, "-") != 3 {
 		t.Fatalf("exit code %d, %+v\n%s", code, line, log)
 	}
@@ -225,6 +231,12 @@ func TestPreparedLaptop(t *testing.T) {
 		}
 	}
 	l.shipped(t, line, old)
+	if code, again, log := l.prepare(t, once...); code != 6 || !strings.Contains(again.Error, "finished as 2026-1147, words "+line.Words) {
+		t.Errorf("a second time: exit code %d, %+v\n%s", code, again, log)
+	}
+	if rows, err := os.ReadFile(table); err != nil || strings.Count(string(rows), "\n") != 1 || !strings.Contains(string(rows), line.Statement) {
+		t.Errorf("the shop's table: %v %s", err, rows)
+	}
 	if _, err := gpg(t.Context(), home, "", "--import", l.path("mail/key.asc")); err != nil {
 		t.Fatal(err)
 	}
@@ -247,6 +259,7 @@ func TestPreparedLaptop(t *testing.T) {
 	if mail["handover"] != line.Statement || !strings.HasPrefix(mail["totp.uri"], "otpauth://totp/") {
 		t.Errorf("the mail is about %s, %s", mail["handover"], mail["totp.uri"])
 	}
+	l.papers(t, line, home, mail["totp.uri"])
 
 	code, out := l.run(t, "verify", "--signer", line.Seller, "--me", buyer)
 	if code != 0 || !strings.Contains(out, line.Words) {
@@ -277,6 +290,47 @@ func TestPreparedLaptop(t *testing.T) {
 	}
 	l.mustBeBuyers(t, l.buyer(t))
 	l.onlyOwnBlocks(t, before)
+}
+
+// papers looks at what goes with the laptop: renderers and readers of codes that we did not write.
+func (l *Laptop) papers(t *testing.T, line prepared, home, uri string) {
+	t.Helper()
+	ctx := t.Context()
+	for name, wants := range map[string][]string{
+		"letter.txt": {"Uw laptop, bestelling 2026-1147\n", line.Words, "gpg --decrypt secrets.asc", "phone.svg.asc"},
+		"label.txt":  {"order         2026-1147\n", line.Words, line.Card},
+	} {
+		text, err := os.ReadFile(l.path("mail/" + name))
+		for _, want := range wants {
+			if err != nil || !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %q: %v\n%s", name, want, err, text)
+			}
+		}
+	}
+	phone, err := gpg(ctx, home, "", "--decrypt", l.path("mail/phone.svg.asc"))
+	if err != nil {
+		t.Fatalf("gpg with the buyer's key: %v", err)
+	}
+	label, err := os.ReadFile(l.path("mail/label.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		svg  []byte
+		want string
+	}{
+		"phone": {phone, uri},
+		"label": {label, "OPENPGP4FPR:" + line.Seller + "#order=2026-1147&words=" + line.Words},
+	} {
+		picture := filepath.Join(t.TempDir(), what+".png")
+		if _, err := tool(ctx, bytes.NewReader(c.svg), "rsvg-convert", "-d", "203", "-p", "203", "-o", picture); err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		if got, err := tool(ctx, nil, "zbarimg", "-q", "--raw", picture); err != nil || strings.TrimSpace(string(got)) != c.want {
+			t.Errorf("%s: zbarimg reads %q (%v), not %q", what, got, err, c.want)
+		}
+	}
 }
 
 // onlyOwnBlocks checks, with cbfstool's listing, that the buyer's change of the chip

@@ -32,6 +32,11 @@ var (
 	ErrNotAsStated = errors.New("the finished machine is not what its statement says")
 )
 
+// A FinishedError says that the laptop is ready to ship, and nobody wanted it anew.
+type FinishedError struct{ Order, Words string }
+
+func (e *FinishedError) Error() string { return "finished as " + e.Order + ", words " + e.Words }
+
 // Machine is the laptop, and /boot as its seller writes it.
 type Machine struct {
 	*wizard.Machine
@@ -91,6 +96,12 @@ type Options struct {
 	Algorithm string // of the card's keys; "" for the card's recommended one
 	Reencrypt bool   // give the disk a volume key of its own
 	Battery   bool   // run without mains power
+	Again     bool   // prepare a laptop that is finished once more
+	// Deliver writes what is to be sent, when all else is done; nil: nobody sends anything.
+	Deliver func(*Result) error
+	// Finished keeps the document as the buyer gets it, which names the statement: a laptop
+	// with that one and these secrets is finished. nil: nobody does.
+	Finished answers.Sink
 	// Report is told each step's name when it begins and how far it is.
 	Report func(step string, done, total int64)
 	Touch  func(n, of int) // announces that the security key must be touched, and how often in all
@@ -110,6 +121,7 @@ type Result struct {
 	Statement   []byte
 	Signature   []byte // armoured: the shop's, if there is one, and the laptop's
 	Message     []byte // the secrets for the buyer, armoured; nil without one
+	Phone       []byte // what the buyer's telephone scans, in the same way
 }
 
 // run is one preparation.
@@ -163,6 +175,7 @@ func Run(ctx context.Context, m *Machine, o Options) (*Result, error) {
 	if !o.Shop.later() {
 		r.seq.Tasks = append(r.seq.Tasks, wizard.Task{ID: "message", Looks: true, Do: r.encrypt})
 	}
+	r.seq.Tasks = append(r.seq.Tasks, wizard.Task{ID: "mail", Looks: true, Do: r.deliver})
 	return r.all(ctx)
 }
 
@@ -219,6 +232,9 @@ func (r *run) preflight(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.fits(); err != nil {
+		return err
+	}
+	if err := r.finished(ctx); err != nil {
 		return err
 	}
 	if r.o.Shop != nil {

@@ -171,14 +171,20 @@ func textIs(s Known, name, text string) bool {
 // message is the document for the buyer: the secrets, what a telephone scans, and
 // which statement they belong to.
 func (r *run) message(digest string) (*secret.Buffer, error) {
-	if r.m.TPM != nil {
-		uri, err := otp.Named(r.o.Order.Seller.Name, r.o.Order.ID, r.keys.OTP)
-		if err != nil {
-			return nil, err
-		}
+	if uri, err := r.uri(); err != nil {
+		return nil, err
+	} else if uri != nil {
 		defer uri.Wipe()
 		r.made.Set(nameURI, uri)
 	}
 	setText(r.made, nameHandover, digest)
 	return r.made.Document(), nil
+}
+
+// uri is what a telephone scans; nil without a TPM.
+func (r *run) uri() (*secret.Buffer, error) {
+	if r.m.TPM == nil {
+		return nil, nil
+	}
+	return otp.Named(r.o.Order.Seller.Name, r.o.Order.ID, r.keys.OTP)
 }

@@ -34,6 +34,7 @@ func Sign(ctx context.Context, m *Machine, o Options, signatures []byte) (*Resul
 		{ID: "measure", Looks: true, Do: r.measure},
 		{ID: "handover", Do: r.addSignature},
 		{ID: "message", Looks: true, Do: r.encrypt},
+		{ID: "mail", Looks: true, Do: r.deliver},
 	}
 	return r.all(ctx)
 }

@@ -187,20 +187,3 @@ func (r *run) secretsWork(ctx context.Context) error {
 	}
 	return nil
 }
-
-func (r *run) encrypt(ctx context.Context) error {
-	if r.o.Buyer == nil {
-		return nil
-	}
-	doc, err := r.message(handover.Digest(r.res.Statement))
-	if err != nil {
-		return err
-	}
-	defer doc.Wipe()
-	sign := r.sign(ctx)
-	if r.o.Shop != nil && !r.o.Shop.later() {
-		sign = func(data []byte) ([]byte, error) { return r.o.Shop.Sign(ctx, data) }
-	}
-	r.res.Message, err = r.o.Buyer.Encrypt(doc, r.m.Platform.Now(), sign)
-	return err
-}
