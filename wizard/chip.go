@@ -15,8 +15,19 @@ func (v *view) chipRows() (rows []ui.Block) {
 	if c.Shared > 0 {
 		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipShared, c.Shared)))
 	}
-	if len(c.Removed)+len(c.Dropped)+len(c.Taken) > 0 || c.LostConfig {
-		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipGoes, len(c.Removed), len(c.Dropped), len(c.Taken))))
+	var what msg.List
+	for _, x := range []struct {
+		m msg.M
+		n int
+	}{{msg.ChipFiles, len(c.Removed)}, {msg.ChipSettings, len(c.Dropped)}, {msg.ChipKeeps, len(c.Taken)}} {
+		if x.n > 0 {
+			what = append(what, msg.Say(x.m, x.n))
+		}
+	}
+	if what != nil {
+		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipGoes, what)))
+	} else if c.LostConfig {
+		rows = append(rows, ui.R(ui.Note, "", v.t(msg.ChipLost)))
 	}
 	return rows
 }

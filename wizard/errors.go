@@ -40,6 +40,13 @@ func (e *PreflightError) Unwrap() (all []error) {
 	return all
 }
 
+// RunOpenError says that a run is open, and whose: the seller's list cannot hold any more.
+type RunOpenError struct{ Owner string }
+
+func (e *RunOpenError) Error() string {
+	return "not compared with what was shipped: a run is open here, begun with the key " + e.Owner
+}
+
 // StepError says which step failed.
 type StepError struct {
 	Step string

@@ -62,6 +62,9 @@ type answers struct {
 	foreign []string       // keyboard layouts that cannot be loaded here
 	draft   *secret.Buffer // an own secret that may still be thought up anew
 	shown   string         // how the page shows its secret: the choice that was made
+	phone   string         // when that was made: what the phone's entry is called
+	// onPaper are secrets that no device has yet and that an earlier start has put on paper.
+	onPaper map[string]bool
 }
 
 // facts are what was measured.
@@ -133,7 +136,7 @@ func newFlow(ctx context.Context, m *Machine, u ui.UI, o Options) (*flow, error)
 		return nil, ErrNothingToDo
 	}
 	f := &flow{u: u, view: view{facts: facts{m: m}, o: &o, at: pageLanguage}}
-	f.a = &answers{battery: o.Battery, need: ^Secrets(0), given: map[place]bool{}}
+	f.a = &answers{battery: o.Battery, need: ^Secrets(0), given: map[place]bool{}, onPaper: map[string]bool{}}
 	f.a.keys.Current = map[string]*secret.Buffer{}
 	f.a.Algorithm, f.a.Language = o.Algorithm, o.Language
 	l, _ := msg.Parse(o.Language)

@@ -129,7 +129,7 @@ func (v *view) wants(id string) place {
 			return "" // it was typed
 		}
 		return pagePaper
-	case v.a.own:
+	case v.a.own, v.a.onPaper[id]:
 		return pageChoose
 	}
 	return pageRecord

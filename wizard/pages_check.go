@@ -202,7 +202,7 @@ func lookBoot(f *flow, _ context.Context) (err error) {
 
 // changes are the answers that can be changed on the last page, by the names of the choices.
 var changes = map[string]place{"who": pageSecrets, "name": pageIdentity, "keyboard": pageKeyboard, "backup": pageBackup, "disks": pageDisks,
-	"duk": pageDUK, "phone": pageTOTP}
+	"duk": pageDUK, "phone": pageTOTP, "language": pageLanguage}
 
 // drawChange asks which answer to change.
 func drawChange(v *view) (*ui.Page, error) {
@@ -217,6 +217,9 @@ func drawChange(v *view) (*ui.Page, error) {
 	}
 	if v.asksTOTP() {
 		p.Choices = append(p.Choices, ui.Choice{ID: "phone", Label: v.t(msg.ChangePhone), Letter: 'p'})
+	}
+	if v.o.Language == "" {
+		p.Choices = append(p.Choices, ui.Choice{ID: "language", Label: v.t(msg.ChangeLanguage), Letter: 'l'})
 	}
 	if len(v.boot.Entries) > 1 {
 		p.Choices = append(p.Choices, ui.Choice{ID: "entry", Label: v.t(msg.ChangeEntry), Letter: 'b'})

@@ -112,7 +112,11 @@ func drawChoose(id string) drawFunc {
 		in := &ui.Input{Key: "secret." + id, Label: v.t(k.name), Secret: v.newInput(), Max: k.max, Twice: true}
 		p := &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Help: v.t(msg.ChooseHelp),
 			Body: []ui.Block{ui.S(v.t(msg.ChooseAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.ChooseLength, k.min, k.max)), ui.T(v.t(msg.ChooseLayout))}}
-		if v.resuming() {
+		switch {
+		case v.a.onPaper[id]:
+			p.Body = []ui.Block{ui.S(v.t(msg.PaperAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.KeptWhat))}
+			p.Choices = append(p.Choices, ui.Choice{ID: "other", Label: v.t(msg.ButtonAnother), Key: 5, Letter: 'o'})
+		case v.resuming():
 			p.Body = append(p.Body, ui.T(v.older(k)))
 		}
 		in.Gauge = func(typed []byte) string { return v.t(msg.ChooseStrength, strength(typed), k.enough()) }
@@ -135,7 +139,12 @@ func drawChoose(id string) drawFunc {
 }
 
 func tookChoose(id string) tookFunc {
-	return func(f *flow, _ context.Context, p *ui.Page, _ string) (event, error) {
+	return func(f *flow, _ context.Context, p *ui.Page, choice string) (event, error) {
+		if choice == "other" { // not on the paper after all
+			delete(f.a.onPaper, id)
+			f.drop(f.kind(id))
+			return evReturn, nil
+		}
 		typed := p.Inputs[0].Secret
 		if f.o.Keyboard != nil {
 			if moved := movers(f.o.Keyboard, typed); moved != nil {
@@ -181,6 +190,9 @@ const (
 	hidden    = "hide"
 	asLetters = "letters"
 )
+
+// keepPaper is the choice of one who has written a secret down before an interruption.
+const keepPaper = "paper"
 
 // show changes how the page shows its secret, and back.
 func (a *answers) show(how string) {
@@ -241,7 +253,7 @@ func drawRecord(id string) drawFunc {
 		case hidden:
 			hide = msg.ButtonShow
 		}
-		return &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Help: v.t(msg.RecordHelp),
+		p := &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Help: v.t(msg.RecordHelp),
 			Made: []ui.Named{{Key: "secret." + id, Secret: s}},
 			Auto: func() error { fill(in.Secret, s); return nil },
 			Choices: []ui.Choice{v.button(), {ID: "other", Label: v.t(msg.ButtonAnother), Key: 5, Letter: 'o'},
@@ -251,7 +263,11 @@ func drawRecord(id string) drawFunc {
 					return ui.Problem(v.t(msg.RecordWrong, w))
 				}
 				return nil
-			}}, nil
+			}}
+		if v.resuming() {
+			p.Choices = append(p.Choices, ui.Choice{ID: keepPaper, Label: v.t(msg.ButtonOnPaper), Key: 8, Letter: 'p'})
+		}
+		return p, nil
 	}
 }
 
@@ -263,6 +279,10 @@ func tookRecord(id string) tookFunc {
 			f.a.shown = inWords
 		case asQR, hidden:
 			f.a.show(choice)
+		case keepPaper: // no device has it yet: typed twice is proof enough
+			f.drop(f.kind(id))
+			f.a.onPaper[id] = true
+			return evAside, nil
 		default:
 			return evAnswer, nil
 		}
@@ -277,6 +297,9 @@ func lookTOTP(f *flow, _ context.Context) error {
 	}
 	if f.asksTOTP() && f.a.keys.OTP == nil {
 		f.a.keys.OTP = otp.NewSecret()
+		// To the minute: an entry of the same day's earlier start has another name. No colon, which
+		// apps take for the end of the issuer.
+		f.a.phone = f.m.Platform.Now().UTC().Format("2006-01-02 15.04")
 	}
 	return nil
 }
@@ -285,8 +308,7 @@ func lookTOTP(f *flow, _ context.Context) error {
 // has it and that both clocks agree.
 func drawTOTP(v *view) (*ui.Page, error) {
 	key := v.a.keys.OTP
-	account := v.m.Platform.Now().UTC().Format("2006-01-02")
-	uri, err := otp.Named("reown", v.m.Platform.Board()+" "+account, key)
+	uri, err := otp.Named("reown", v.a.phone+" "+v.m.Platform.Board(), key)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +321,7 @@ func drawTOTP(v *view) (*ui.Page, error) {
 	}
 	body := []ui.Block{ui.S(v.t(msg.TOTPAsk)), shown, ui.T(v.t(msg.TOTPWhy))}
 	if v.resuming() {
-		body = append(body, ui.T(v.t(msg.TOTPVoid, account)))
+		body = append(body, ui.T(v.t(msg.TOTPVoid, v.a.phone)))
 	}
 	return &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Help: v.t(msg.TOTPHelp), Body: body,
 		Made: []ui.Named{{Key: "totp", Secret: code}},

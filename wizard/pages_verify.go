@@ -280,7 +280,7 @@ const manyNames = 8
 // names are rows of names that may be anybody's, and all of them for the details.
 func (v *view) names(all []string) (rows []ui.Block, details string) {
 	for i, n := range all {
-		n = escape.Text(n)
+		n = v.differs(n)
 		details += n + "\n"
 		switch {
 		case i < manyNames:
@@ -290,4 +290,22 @@ func (v *view) names(all []string) (rows []ui.Block, details string) {
 		}
 	}
 	return rows, details
+}
+
+// howNames are how a name differs, as the comparison has it and in words.
+var howNames = map[string]msg.M{"missing": msg.NameMissing, "unreadable": msg.NameUnread, "changed": msg.NameChanged, "added": msg.NameAdded,
+	"gone": msg.NameGone}
+
+// differs is one name with how it differs. What is wrong with an odd thing has no words but the program's.
+func (v *view) differs(n string) string {
+	if n == "the order of the names" {
+		return v.t(msg.NameOrder)
+	}
+	i := strings.LastIndex(n, ": ")
+	if i >= 0 {
+		if m, ok := howNames[n[i+2:]]; ok {
+			return escape.Text(n[:i+2]) + v.t(m)
+		}
+	}
+	return escape.Text(n)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"reown/internal/judge"
 	"reown/wizard/msg"
@@ -19,6 +20,7 @@ const (
 	Idle        Phase = "idle"        // no /boot/oem: nothing to do
 	HandedOver  Phase = "handed over" // waiting for its owner; nothing was begun
 	Interrupted Phase = "interrupted" // a run was begun and not finished
+	Unread      Phase = "unknown"     // a device that tells does not answer
 	Tampered    Phase = "tampering"   // /boot/oem, or what it leads to, is not what a seller or an interrupted run leaves
 )
 
@@ -28,7 +30,7 @@ type Report struct {
 	Schema   string          `json:"schema"` // statusSchema
 	Board    string          `json:"board"`
 	Phase    Phase           `json:"phase"`
-	Why      string          `json:"why,omitempty"` // for tampering
+	Why      string          `json:"why,omitempty"` // for tampering: what was seen; for unknown: what does not answer
 	Steps    []StepReport    `json:"steps"`
 	Next     string          `json:"next,omitempty"` // ID of the first step that is not done
 	Problems []ProblemReport `json:"problems"`
@@ -36,6 +38,8 @@ type Report struct {
 	Anchors  AnchorReport    `json:"anchors"`
 	// Certificate is that of a finished run, as it holds today; nil: none by the firmware's one key.
 	Certificate *Recheck `json:"certificate,omitempty"`
+	// Cause is the error behind Unread.
+	Cause error `json:"-"`
 }
 
 // AnchorReport is what tells whether a run is open, from where /boot cannot reach.
@@ -137,10 +141,9 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	s := measure(ctx, m)
 	r := Report{Schema: statusSchema, Board: m.Platform.Board(), Problems: []ProblemReport{}}
 	phase, why, err := s.phase()
-	if err != nil {
-		return r, err
+	if r.Phase, r.Why = phase, why.In(msg.EN); err != nil {
+		r.Phase, r.Why, r.Cause = Unread, strings.ReplaceAll(err.Error(), "\n", "; "), err
 	}
-	r.Phase, r.Why = phase, why.In(msg.EN)
 	r.Handover, _ = s.Handover()
 	s.tampering(&r.Handover)
 	r.Anchors = s.anchors()
@@ -151,7 +154,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		state := probe(st, s)
 		row := StepReport{ID: st.ID, Title: st.Title.In(msg.EN), Status: statusNames[state.Status], Detail: state.Detail.In(msg.EN, state.Args...),
 			Done: state.Done, Total: state.Total, Does: st.Does.In(msg.EN), Loses: st.Loses.In(msg.EN)}
-		if r.Next == "" && !finished(state) && phase != Idle {
+		if r.Next == "" && !finished(state) && phase != Idle && r.Cause == nil {
 			r.Next = st.ID
 		}
 		if r.Certificate != nil {
@@ -170,6 +173,24 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		r.Problems = append(r.Problems, row)
 	}
 	return r, nil
+}
+
+// OpenRun is a *RunOpenError where the owner's own run has changed what the seller has signed, or
+// may have; nil: none that the devices confirm.
+func OpenRun(ctx context.Context, m *Machine) error {
+	s := measure(ctx, m)
+	if phase, _, err := s.phase(); err != nil || phase != Interrupted {
+		return nil
+	}
+	cert, _, err := s.ownership()
+	if err != nil {
+		return nil
+	}
+	fprs, err := m.PGP.Fingerprints(cert)
+	if err != nil {
+		return nil
+	}
+	return &RunOpenError{fprs[0]}
 }
 
 // since is what became of a step since its run has ended: what of it can be measured without the

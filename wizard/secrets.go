@@ -143,6 +143,7 @@ func (v *view) position(k kind) (n, of int) {
 
 // forget drops all secrets, to choose anew.
 func (f *flow) forget() {
+	clear(f.a.onPaper)
 	for _, id := range secretIDs {
 		f.drop(f.kind(id))
 	}

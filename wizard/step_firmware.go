@@ -25,6 +25,9 @@ func probeFirmware(s *Snapshot) (State, error) {
 	if ok {
 		return completed(msg.FirmwareDone), nil
 	}
+	if _, err := s.Firmware(); err != nil {
+		return State{}, err
+	}
 	return notStarted(msg.FirmwareNotYours), nil
 }
 

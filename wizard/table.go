@@ -97,6 +97,7 @@ func makeTable() []row {
 	first := at(Steps()[0])
 	t := []row{
 		{pageLanguage, evPass, languageSaid, pageCard},
+		{pageLanguage, evAnswer, toChange(pageLanguage), pageCheck},
 		{pageLanguage, evAnswer, always, pageCard},
 		{pageCard, evPass, cardThere, pageTampering},
 		{pageCard, evAgain, always, pageCard},
@@ -205,13 +206,13 @@ func asides() []row {
 		t = append(t, row{pageStop, evBack, cameFrom(p), p})
 	}
 	t = append(t, row{pageUnproven, evBack, cameFrom(pageVerify), pageVerify})
-	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks, pageDUK, pageTOTP} {
+	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks, pageDUK, pageTOTP, pageLanguage} {
 		t = append(t, row{pageChange, evJump, toChange(p), p})
 	}
 	for _, k := range secretIDs {
 		paper, choose, moves, record := pagePaper.of(k), pageChoose.of(k), pageMoves.of(k), pageRecord.of(k)
 		t = append(t, row{choose, evAside, always, moves}, row{moves, evBack, always, choose}, row{moves, evReturn, always, choose},
-			row{record, evAgain, always, record})
+			row{record, evAgain, always, record}, row{record, evAside, always, choose}, row{choose, evReturn, always, record})
 		if stop, ok := noTriesLeft[k]; ok {
 			t = append(t, row{paper, evPass, stop, pageBlocked})
 		}

@@ -166,12 +166,16 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 		return err
 	} else if !due && (lost == nil || r.onlyContinued) {
 		fmt.Fprintln(e.Stderr, "reown: there is no /boot/oem: nothing to do")
+		r.hintMount(e)
 		return nil
 	}
 	if r.onlyContinued {
 		status, err := wizard.Status(ctx, m)
 		if err != nil {
 			return err
+		}
+		if status.Cause != nil {
+			return status.Cause
 		}
 		if status.Phase != wizard.Interrupted {
 			return cli.WithExit(exitRefused, fmt.Errorf("%w: `reown wizard` begins one", errNoRun))
@@ -182,6 +186,7 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 		return err
 	}
 	closeUI = sync.OnceFunc(closeUI)
+	defer closeUI() // also when it panics
 	l.OnRestart(closeUI)
 	keys, closeKeys := keyboard()
 	defer closeKeys()

@@ -66,8 +66,14 @@ func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 			printHandover(e, h, *signer == "" && h.Claimed())
 		}
 		verdict := h.Check(*signer, *me)
-		if verdict != nil && unknown != nil {
+		switch {
+		case verdict == nil:
+		case unknown != nil:
 			verdict = unknown
+		case *signer+*me+r.cert == "":
+			if own := wizard.OpenRun(ctx, m); own != nil {
+				verdict = own
+			}
 		}
 		verdict = cli.WithExit(exitNotVerified, verdict)
 		if before := h.Accepted; verdict == nil && r.cert != "" {

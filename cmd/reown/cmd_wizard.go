@@ -67,7 +67,7 @@ func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max i
 func runStatus(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown status")
 	asJSON := fs.Bool("json", false, "report as one JSON document")
-	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, d *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
 			return err
@@ -75,6 +75,7 @@ func runStatus(ctx context.Context, e *cli.Env, args []string) error {
 		if *asJSON {
 			return e.JSON(r)
 		}
+		d.hintMount(e)
 		printStatus(e, &r)
 		return nil
 	})
@@ -123,7 +124,7 @@ func printStatus(e *cli.Env, r *wizard.Report) {
 func runPlan(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown plan")
 	asJSON := fs.Bool("json", false, "report as one JSON document")
-	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, _ *devices, _ []string) error {
+	return withLaptop(ctx, fs, args, 0, 0, func(l *laptop.Laptop, d *devices, _ []string) error {
 		r, err := wizard.Status(ctx, l.Buyer())
 		if err != nil {
 			return err
@@ -131,6 +132,7 @@ func runPlan(ctx context.Context, e *cli.Env, args []string) error {
 		if *asJSON {
 			return e.JSON(r)
 		}
+		d.hintMount(e)
 		for i, s := range r.Steps {
 			state := "will be done"
 			if s.Status == "completed" || s.Status == "not needed" {

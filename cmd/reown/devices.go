@@ -11,6 +11,7 @@ import (
 	"reown/boot"
 	"reown/cmd/reown/internal/cli"
 	"reown/cmd/reown/internal/plumbing"
+	"reown/internal/escape"
 	"reown/internal/laptop"
 	"reown/luks"
 )
@@ -61,7 +62,17 @@ func (d *devices) open(ctx context.Context) (*laptop.Laptop, error) {
 	if _, err := plumbing.CardBuses(d.Card); err != nil {
 		return nil, err
 	}
+	if err := d.Resolve(); err != nil {
+		return nil, err
+	}
 	return laptop.Open(ctx, d.Config)
+}
+
+// hintMount says what to do where nothing is at /boot: a recovery shell may come before it is mounted.
+func (d *devices) hintMount(e *cli.Env) {
+	if how := d.NotMounted(); how != "" {
+		fmt.Fprintf(e.Stderr, "reown: nothing is in %s. If it is not mounted, do so first: %s\n", d.Boot, escape.Text(how))
+	}
 }
 
 // parseDisk parses PATH or PATH@OFFSET+SIZE, in bytes.

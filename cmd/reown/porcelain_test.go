@@ -250,7 +250,7 @@ print(json.dumps({n: "; ".join(e.message for e in v.iter_errors(d)) for n, d in 
 
 // enums are the values that a field of these types can have.
 var enums = map[string][]string{
-	"Phase":   {"idle", "handed over", "interrupted", "tampering"},
+	"Phase":   {"idle", "handed over", "interrupted", "unknown", "tampering"},
 	"Verdict": {"pass", "fail", "not provided", "changed"},
 	"status":  {"completed", "in progress", "not started", "cannot start", "problem", "not needed"},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"reown/gpgcard"
 	"reown/wizard"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -21,7 +22,11 @@ var spoken = []struct {
 }{
 	{wizard.ErrNoCard, msg.ProblemCard, msg.DataSame, msg.RemedyCard},
 	{wizard.ErrSeveralCards, msg.PlugSeveral, msg.DataSame, msg.ErrorLeftDo},
-	{wizard.ErrNoStick, msg.StickNone, msg.DataSame, msg.DoAgain},
+	{gpgcard.ErrRemoved, msg.ErrorPulled, msg.DataSame, msg.ErrorPlugDo},
+	{gpgcard.ErrBusy, msg.ErrorBusy, msg.DataSame, msg.ErrorPlugDo},
+	{gpgcard.ErrUnanswered, msg.ErrorUnanswered, msg.DataSame, msg.ErrorPlugDo},
+	{gpgcard.ErrTouch, msg.ErrorTouch, msg.DataSame, msg.ErrorTouchDo},
+	{wizard.ErrNoStick, msg.StickNone, msg.DataSame, msg.ErrorLeftDo},
 	{wizard.ErrWrongSecret, msg.ErrorSecret, msg.DataSame, msg.ErrorSecretDo},
 	{wizard.ErrPowerUnreliable, msg.ErrorPowerCut, msg.DataSame, msg.RemedyPower},
 	{wizard.ErrPaused, msg.ErrorPaused, msg.ErrorPausedData, msg.DoContinue},

@@ -2,6 +2,7 @@ package laptop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -22,6 +23,7 @@ type hintStore interface {
 // firmware shows the flash chip to the wizard.
 type firmware struct {
 	backend flash.Backend
+	cause   error // why there is no backend; nil: none is named
 	board   string
 	boot    hintStore
 	// viaFile: the firmware reads its own files from an image that the flash program makes.
@@ -48,7 +50,7 @@ func (f *firmware) read(ctx context.Context) ([]byte, error) {
 	}
 	if f.chip == nil {
 		if f.backend == nil {
-			return nil, flash.ErrNoProgram
+			return nil, cmp.Or(f.cause, flash.ErrNoProgram)
 		}
 		img, err := flash.ReadTwice(ctx, f.backend, nil)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -38,6 +39,7 @@ type Config struct {
 	NoRestart bool
 
 	heads map[string]string // what Heads holds; nil: not read yet
+	lazy  bool              // a chip that cannot be opened says so when something is asked of it
 }
 
 // A DiskSpec names a LUKS container: a block device or file, or a part of one.
@@ -49,15 +51,11 @@ type DiskSpec struct {
 // Resolve reads Heads' configuration and puts what is found in the place of "auto". Open does
 // so, too.
 func (c *Config) Resolve() error {
-	c.heads = map[string]string{}
-	f, err := os.Open(c.Heads)
-	switch {
-	case err == nil:
-		defer f.Close()
-		if c.heads, err = parseHeadsConfig(f); err != nil {
-			return fmt.Errorf("reading %s: %w", c.Heads, err)
-		}
-	case !os.IsNotExist(err) || c.Heads != HeadsConfig:
+	var err error
+	if c.heads, err = readHeads(c.Heads); os.IsNotExist(err) && c.Heads == HeadsConfig {
+		c.heads, err = earlyHeads("/etc", os.Environ())
+	}
+	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
 	if c.TPM == "auto" {
@@ -70,12 +68,55 @@ func (c *Config) Resolve() error {
 		}
 	}
 	if c.Flash == "auto" {
-		c.Flash = "none"
+		c.lazy, c.Flash = true, "none"
 		if o := c.heads["CONFIG_FLASH_OPTIONS"]; o != "" {
 			c.Flash = o
 		}
 	}
 	return nil
+}
+
+// readHeads reads one file of the configuration.
+func readHeads(name string) (map[string]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := parseHeadsConfig(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return m, nil
+}
+
+// earlyHeads is the configuration in a shell that comes before init has combined it, or that has
+// lost the file: what init combines it of, and else what the shell was given by its environment.
+func earlyHeads(etc string, env []string) (map[string]string, error) {
+	all, err := parseHeadsConfig(strings.NewReader(strings.Join(env, "\n")))
+	if err != nil { // no firmware's environment is so large
+		all = map[string]string{}
+	}
+	for _, name := range []string{"config", "config.user"} {
+		m, err := readHeads(filepath.Join(etc, name))
+		if err != nil && !os.IsNotExist(err) {
+			return nil, err
+		}
+		maps.Copy(all, m)
+	}
+	return all, nil
+}
+
+// NotMounted is how to mount what should be at Boot and has nothing in it; "": it has.
+func (c *Config) NotMounted() string {
+	if names, err := os.ReadDir(c.Boot); err != nil || len(names) > 0 {
+		return ""
+	}
+	device := c.heads["CONFIG_BOOT_DEV"]
+	if device == "" {
+		device = "DEVICE"
+	}
+	return fmt.Sprintf("mount -o ro %s %s", device, c.Boot)
 }
 
 // board is the board's name as Heads knows it.

@@ -98,7 +98,9 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	l.chip = &firmware{board: c.board(), viaFile: c.heads["CONFIG_CBFS_VIA_FLASHPROG"] == "y", boot: l.boot, keyring: keyring, certs: certsIn, mine: signedByCard(l.card)}
 	if c.Flash != "none" {
 		if l.chip.backend, err = flash.Open(c.Flash); err != nil {
-			return nil, fmt.Errorf("opening the flash chip: %w", err)
+			if l.chip.cause = fmt.Errorf("opening the flash chip: %w", err); !c.lazy {
+				return nil, l.chip.cause
+			}
 		}
 		if nor, ok := l.chip.backend.(*flash.NOR); ok {
 			if device, ok := nor.Device.(io.Closer); ok {

@@ -210,7 +210,7 @@ var de = table{
 	RecordEarly: "Steht schon eine auf einem älteren Papier, behalten Sie es bis zum Ende: nach einem Stromausfall kann die noch gelten.",
 	RecordLabel: "Vom Papier",
 	RecordWrong: "Wort %d stimmt nicht. Auf das Papier sehen; leere Zeile zeigt die Wörter wieder.",
-	RecordHelp:  "Papier in der Schublade ist sicherer als ein Foto, das in eine Cloud wandern kann. Der QR-Code ist nur für den Notfall.",
+	RecordHelp:  "Papier in der Schublade ist sicherer als ein Foto, das in eine Cloud wandern kann. Der QR-Code ist nur für den Notfall. Brach ein früherer Start vor der letzten Seite ab, ist ungültig, was Sie dort notiert haben: streichen Sie es durch.",
 
 	ChooseAsk:    "Ihre eigene %s",
 	ChooseLength: "Zwischen %d und %d Zeichen.",
@@ -425,7 +425,6 @@ var de = table{
 	RemedyToken:  "Aktualisieren Sie ihn an einem anderen Rechner (Nitrokey 3: nitropy nk3 update) oder nehmen Sie einen anderen.",
 
 	ChipShared:     "Die Blöcke halten auch anderes (%d): Strom nicht abschalten.",
-	ChipGoes:       "Entfernt werden: %d Dateien, %d Einstellungen; behalten: %d (F2).",
 	ChipTaken:      "bleibt",
 	ChipWhyCommand: "könnte einen Befehl ausführen",
 	ChipWhySetting: "Wahl des früheren Besitzers",
@@ -638,8 +637,10 @@ var de = table{
 	ButtonOff:       "Ausschalten",
 	ButtonWords:     "Als Wörter",
 	ButtonShow:      "Zeigen",
-	RecordVoid:      "Steht auf einem älteren Papier für diesen Rechner %s, streichen Sie das durch: dies tritt an seine Stelle.",
+	RecordVoid:      "Steht auf Ihrem Papier für diesen Rechner schon %s, wählen Sie \"Steht auf Papier\", um das zu behalten. Sonst tritt dies an seine Stelle: streichen Sie das ältere durch.",
 	TOTPVoid:        "Löschen Sie im Telefon Ihren älteren Eintrag für diesen Rechner: nur dieser, %s, wird gelten.",
+	ButtonOnPaper:   "Steht auf Papier",
+	KeptWhat:        "Der Rechner hat es noch nirgends gesetzt. Zweimal vom Papier abgetippt bleibt es gültig, und nichts muss durchgestrichen werden.",
 	ResumeCodeLabel: "Verkäufer-Ziffern",
 	ResumeCode:      "%s bis zum TPM-Schritt   (nächste in %d s)",
 	ChooseWeak:      "Zu leicht zu erraten: etwa %d Bit, nötig sind %d. Länger machen, mit verschiedenen Zeichen oder mehreren Wörtern.",
@@ -649,4 +650,23 @@ var de = table{
 	ChangePhone:     "Handy-Code",
 
 	KeyboardPropose: "In Ihrer Sprache sind die meisten Tastaturen %s: unten wählen, wenn Ihre es ist.",
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage:  "Sprache",
+	ChipGoes:        "Darin (F2 nennt alles): %s.",
+	ChipFiles:       "Dateien weg: %d",
+	ChipSettings:    "Einstellungen weg: %d",
+	ChipKeeps:       "Einstellungen behalten: %d",
+	NameMissing:     "fehlt",
+	NameUnread:      "nicht lesbar",
+	NameChanged:     "verändert",
+	NameAdded:       "hinzugekommen",
+	NameGone:        "verschwunden",
+	NameOrder:       "die Reihenfolge der Namen",
+	ErrorPulled:     "Der Sicherheitsschlüssel wurde mitten in der Arbeit herausgezogen oder war ohne Strom.",
+	ErrorBusy:       "Ein anderes Programm benutzt den Sicherheitsschlüssel.",
+	ErrorUnanswered: "Der Sicherheitsschlüssel antwortet nicht mehr.",
+	ErrorTouch:      "Der Sicherheitsschlüssel hat auf eine Berührung gewartet, und es kam rechtzeitig keine; oder er hat den Schritt abgelehnt.",
+	ErrorPlugDo:     "Stecken Sie ihn neu ein, warten Sie auf sein Licht, und wiederholen Sie den Schritt.",
+	ErrorTouchDo:    "Wiederholen Sie den Schritt, und berühren Sie den Schlüssel, wenn er blinkt.",
 }

@@ -218,7 +218,7 @@ var en = table{
 	RecordEarly: "If an older paper has a disk passphrase, keep it until all is done: after a power cut the disk may still open with that one.",
 	RecordLabel: "From paper",
 	RecordWrong: "Word %d is not right. Look at your paper; empty the line to see the words again.",
-	RecordHelp:  "Paper in a drawer is safer than a photograph, which may travel to a cloud. The QR code is there if you must.",
+	RecordHelp:  "Paper in a drawer is safer than a photograph, which may travel to a cloud. The QR code is there if you must. If an earlier start was cut short before its last page, what you wrote down then is void: cross it out.",
 
 	ChooseAsk:    "Your own %s",
 	ChooseLength: "Between %d and %d characters.",
@@ -444,7 +444,6 @@ var en = table{
 
 	// What becomes of the firmware chip's other content.
 	ChipShared:     "Its blocks hold other firmware as well (%d): keep the power on.",
-	ChipGoes:       "Removed from it: %d files, %d settings; kept: %d (F2 lists them).",
 	ChipTaken:      "kept",
 	ChipWhyCommand: "could run a command",
 	ChipWhySetting: "the former owner's choice",
@@ -669,8 +668,10 @@ var en = table{
 	ButtonOff:       "Switch off",
 	ButtonWords:     "As words",
 	ButtonShow:      "Show",
-	RecordVoid:      "If an older paper has a %s for this computer, cross it out: this one takes its place.",
+	RecordVoid:      "If your paper has a %s for this computer already, choose \"I have it on paper\" to keep it. Else this one takes its place: cross the older one out.",
 	TOTPVoid:        "Delete an older entry of yours for this computer from the phone: only this one, %s, will count.",
+	ButtonOnPaper:   "I have it on paper",
+	KeptWhat:        "The computer has not set it anywhere yet. Typed twice from your paper it stays true, and nothing needs to be crossed out.",
 	ResumeCodeLabel: "Seller's digits",
 	ResumeCode:      "%s until the TPM step   (next in %d s)",
 	ChooseWeak:      "This is too easy to guess: about %d bits, where %d are needed. Make it longer, and use different characters or several words.",
@@ -681,4 +682,23 @@ var en = table{
 
 	// The language's keyboard.
 	KeyboardPropose: "In your language most keyboards are %s: choose it below if yours is.",
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage:  "Language",
+	ChipGoes:        "In it (F2 lists them): %s.",
+	ChipFiles:       "files removed: %d",
+	ChipSettings:    "settings removed: %d",
+	ChipKeeps:       "settings kept: %d",
+	NameMissing:     "missing",
+	NameUnread:      "unreadable",
+	NameChanged:     "changed",
+	NameAdded:       "added",
+	NameGone:        "gone",
+	NameOrder:       "the order of the names",
+	ErrorPulled:     "The security key was pulled out, or lost its power, in the middle of the work.",
+	ErrorBusy:       "Another program is using the security key.",
+	ErrorUnanswered: "The security key does not answer any more.",
+	ErrorTouch:      "The security key waited for a touch of its button, and there was none in time; or it refused the step.",
+	ErrorPlugDo:     "Plug it in again, wait for its light, and repeat the step.",
+	ErrorTouchDo:    "Repeat the step, and touch the key when it blinks.",
 }

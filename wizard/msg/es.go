@@ -210,7 +210,7 @@ var es = table{
 	RecordEarly: "Si un papel anterior tiene una frase del disco, guárdelo hasta el final: tras un corte el disco puede abrirse aún con ella.",
 	RecordLabel: "Del papel",
 	RecordWrong: "La palabra %d no es correcta. Mire su papel; vacíe la línea para ver de nuevo las palabras.",
-	RecordHelp:  "Un papel en un cajón es más seguro que una foto, que puede acabar en la nube. El código QR está por si acaso.",
+	RecordHelp:  "Un papel en un cajón es más seguro que una foto, que puede acabar en la nube. El código QR está por si acaso. Si un arranque anterior se cortó antes de la última página, lo que anotó entonces no vale: táchelo.",
 
 	ChooseAsk:    "Su propio secreto: %s",
 	ChooseLength: "Entre %d y %d caracteres.",
@@ -424,7 +424,6 @@ var es = table{
 	RemedyToken:  "Actualícelo en otro equipo (Nitrokey 3: nitropy nk3 update), o use otra llave.",
 
 	ChipShared:     "Sus bloques tienen también otro firmware (%d): no corte la corriente.",
-	ChipGoes:       "Se quitan: %d archivos, %d ajustes; quedan: %d (F2 los lista).",
 	ChipTaken:      "queda",
 	ChipWhyCommand: "podría ejecutar una orden",
 	ChipWhySetting: "elección del propietario anterior",
@@ -638,8 +637,10 @@ var es = table{
 	ButtonOff:       "Apagar",
 	ButtonWords:     "Como palabras",
 	ButtonShow:      "Mostrar",
-	RecordVoid:      "Si un papel anterior tiene %s de este equipo, táchelo: esto lo sustituye.",
+	RecordVoid:      "Si su papel ya tiene %s de este equipo, elija \"Está en mi papel\" para conservarlo. Si no, esto lo sustituye: tache lo anterior.",
 	TOTPVoid:        "Borre del teléfono su entrada anterior de este equipo: solo valdrá esta, %s.",
+	ButtonOnPaper:   "Está en mi papel",
+	KeptWhat:        "El equipo aún no lo ha puesto en ningún sitio. Tecleado dos veces desde su papel sigue valiendo, y no hay nada que tachar.",
 	ResumeCodeLabel: "Cifras vendedor",
 	ResumeCode:      "%s hasta el paso TPM   (siguiente en %d s)",
 	ChooseWeak:      "Demasiado fácil de adivinar: unos %d bits, y hacen falta %d. Alárguelo, con caracteres distintos o varias palabras.",
@@ -649,4 +650,23 @@ var es = table{
 	ChangePhone:     "Código móvil",
 
 	KeyboardPropose: "En su idioma, casi todos los teclados son %s: elíjalo abajo si el suyo lo es.",
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage:  "Idioma",
+	ChipGoes:        "En él (F2 lo muestra): %s.",
+	ChipFiles:       "archivos eliminados: %d",
+	ChipSettings:    "ajustes eliminados: %d",
+	ChipKeeps:       "ajustes conservados: %d",
+	NameMissing:     "falta",
+	NameUnread:      "ilegible",
+	NameChanged:     "cambiado",
+	NameAdded:       "añadido",
+	NameGone:        "ya no está",
+	NameOrder:       "el orden de los nombres",
+	ErrorPulled:     "La llave de seguridad se sacó o se quedó sin corriente en mitad del trabajo.",
+	ErrorBusy:       "Otro programa está usando la llave de seguridad.",
+	ErrorUnanswered: "La llave de seguridad ya no responde.",
+	ErrorTouch:      "La llave de seguridad esperaba que se tocara su botón, y no se hizo a tiempo; o rechazó el paso.",
+	ErrorPlugDo:     "Vuelva a conectarla, espere su luz y repita el paso.",
+	ErrorTouchDo:    "Repita el paso y toque la llave cuando parpadee.",
 }

@@ -210,7 +210,7 @@ var it = table{
 	RecordEarly: "Se un foglio più vecchio ha una frase del disco, lo tenga fino alla fine: dopo un'interruzione il disco può aprirsi ancora con quella.",
 	RecordLabel: "Dal foglio",
 	RecordWrong: "La parola %d non è giusta. Guardi il foglio; svuoti la riga per rivedere le parole.",
-	RecordHelp:  "Un foglio in un cassetto è più sicuro di una foto, che può finire in un cloud. Il codice QR c'è solo per necessità.",
+	RecordHelp:  "Un foglio in un cassetto è più sicuro di una foto, che può finire in un cloud. Il codice QR c'è solo per necessità. Se un avvio precedente si è interrotto prima dell'ultima pagina, ciò che ha annotato allora non vale: lo barri.",
 
 	ChooseAsk:    "Il suo segreto: %s",
 	ChooseLength: "Tra %d e %d caratteri.",
@@ -424,7 +424,6 @@ var it = table{
 	RemedyToken:  "Lo aggiorni su un altro computer (Nitrokey 3: nitropy nk3 update), o usi un'altra chiave.",
 
 	ChipShared:     "I suoi blocchi contengono anche altro firmware (%d): non spegnere.",
-	ChipGoes:       "Si tolgono: %d file, %d impostazioni; restano: %d (elenco: F2).",
 	ChipTaken:      "resta",
 	ChipWhyCommand: "potrebbe eseguire un comando",
 	ChipWhySetting: "scelta del proprietario precedente",
@@ -638,8 +637,10 @@ var it = table{
 	ButtonOff:       "Spegni",
 	ButtonWords:     "Come parole",
 	ButtonShow:      "Mostra",
-	RecordVoid:      "Se un foglio più vecchio ha %s per questo computer, lo barri: questo ne prende il posto.",
+	RecordVoid:      "Se il suo foglio ha già %s per questo computer, scelga \"Sul mio foglio\" per tenerlo. Altrimenti questo ne prende il posto: barri il più vecchio.",
 	TOTPVoid:        "Cancelli dal telefono la sua vecchia voce di questo computer: varrà solo questa, %s.",
+	ButtonOnPaper:   "Sul mio foglio",
+	KeptWhat:        "Il computer non lo ha ancora impostato da nessuna parte. Digitato due volte dal suo foglio resta valido, e non c'è niente da barrare.",
 	ResumeCodeLabel: "Cifre venditore",
 	ResumeCode:      "%s fino al passo TPM   (prossime tra %d s)",
 	ChooseWeak:      "Troppo facile da indovinare: circa %d bit, ne servono %d. Lo allunghi, con caratteri diversi o più parole.",
@@ -649,4 +650,23 @@ var it = table{
 	ChangePhone:     "Codice telefono",
 
 	KeyboardPropose: "Nella sua lingua quasi tutte le tastiere sono %s: la scelga sotto se lo è la sua.",
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage:  "Lingua",
+	ChipGoes:        "Dentro (F2 li elenca): %s.",
+	ChipFiles:       "file tolti: %d",
+	ChipSettings:    "impostazioni tolte: %d",
+	ChipKeeps:       "impostazioni mantenute: %d",
+	NameMissing:     "manca",
+	NameUnread:      "illeggibile",
+	NameChanged:     "cambiato",
+	NameAdded:       "aggiunto",
+	NameGone:        "sparito",
+	NameOrder:       "l'ordine dei nomi",
+	ErrorPulled:     "La chiave di sicurezza è stata tolta, o è rimasta senza corrente, a metà del lavoro.",
+	ErrorBusy:       "Un altro programma sta usando la chiave di sicurezza.",
+	ErrorUnanswered: "La chiave di sicurezza non risponde più.",
+	ErrorTouch:      "La chiave di sicurezza aspettava un tocco del suo pulsante, che non è arrivato in tempo; o ha rifiutato il passo.",
+	ErrorPlugDo:     "La reinserisca, aspetti la sua luce e ripeta il passo.",
+	ErrorTouchDo:    "Ripeta il passo e tocchi la chiave quando lampeggia.",
 }

@@ -448,7 +448,6 @@ const (
 
 	// What becomes of the firmware chip's other content.
 	ChipShared
-	ChipGoes
 	ChipTaken
 	ChipWhyCommand
 	ChipWhySetting
@@ -676,6 +675,8 @@ const (
 	ButtonShow
 	RecordVoid
 	TOTPVoid
+	ButtonOnPaper
+	KeptWhat
 	ResumeCodeLabel
 	ResumeCode
 	ChooseWeak
@@ -686,6 +687,25 @@ const (
 
 	// The language's keyboard.
 	KeyboardPropose
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage
+	ChipGoes
+	ChipFiles
+	ChipSettings
+	ChipKeeps
+	NameMissing
+	NameUnread
+	NameChanged
+	NameAdded
+	NameGone
+	NameOrder
+	ErrorPulled
+	ErrorBusy
+	ErrorUnanswered
+	ErrorTouch
+	ErrorPlugDo
+	ErrorTouchDo
 
 	count
 )

@@ -210,7 +210,7 @@ var nl = table{
 	RecordEarly: "Staat op een ouder papier een schijf-wachtzin, bewaar dat tot alles klaar is: na een stroomstoring opent die de schijf misschien nog.",
 	RecordLabel: "Van papier",
 	RecordWrong: "Woord %d klopt niet. Kijk op uw papier; maak de regel leeg om de woorden weer te zien.",
-	RecordHelp:  "Papier in een la is veiliger dan een foto, die in een cloud kan belanden. De QR-code is er voor als het moet.",
+	RecordHelp:  "Papier in een la is veiliger dan een foto, die in een cloud kan belanden. De QR-code is er voor als het moet. Is een eerdere start voor de laatste pagina afgebroken, dan geldt niet wat u toen hebt opgeschreven: streep het door.",
 
 	ChooseAsk:    "Uw eigen geheim: %s",
 	ChooseLength: "Tussen %d en %d tekens.",
@@ -424,7 +424,6 @@ var nl = table{
 	RemedyToken:  "Werk hem op een andere computer bij (Nitrokey 3: nitropy nk3 update), of gebruik een andere sleutel.",
 
 	ChipShared:     "Zijn blokken bevatten ook andere firmware (%d): houd de stroom aan.",
-	ChipGoes:       "Eruit gaan: %d bestanden, %d instellingen; blijven: %d (lijst: F2).",
 	ChipTaken:      "blijft",
 	ChipWhyCommand: "zou een opdracht kunnen uitvoeren",
 	ChipWhySetting: "keuze van de vorige eigenaar",
@@ -638,8 +637,10 @@ var nl = table{
 	ButtonOff:       "Uitzetten",
 	ButtonWords:     "Als woorden",
 	ButtonShow:      "Tonen",
-	RecordVoid:      "Staat op een ouder papier voor deze computer %s, streep het door: dit komt ervoor in de plaats.",
+	RecordVoid:      "Staat op uw papier voor deze computer al %s, kies dan \"Staat op papier\" om dat te houden. Anders komt dit ervoor in de plaats: streep het oudere door.",
 	TOTPVoid:        "Wis op de telefoon uw oudere item van deze computer: alleen dit, %s, zal gelden.",
+	ButtonOnPaper:   "Staat op papier",
+	KeptWhat:        "De computer heeft het nog nergens ingesteld. Tweemaal van uw papier getypt blijft het gelden, en niets hoeft doorgestreept.",
 	ResumeCodeLabel: "Cijfers verkoper",
 	ResumeCode:      "%s tot de TPM-stap   (volgende over %d s)",
 	ChooseWeak:      "Te makkelijk te raden: ongeveer %d bits, nodig zijn er %d. Maak het langer, met verschillende tekens of meer woorden.",
@@ -649,4 +650,23 @@ var nl = table{
 	ChangePhone:     "Telefooncode",
 
 	KeyboardPropose: "In uw taal zijn de meeste toetsenborden %s: kies dat hieronder als het uwe het is.",
+
+	// What is removed or kept, what differs, and what a security key does.
+	ChangeLanguage:  "Taal",
+	ChipGoes:        "Daarin (F2 toont ze): %s.",
+	ChipFiles:       "bestanden weg: %d",
+	ChipSettings:    "instellingen weg: %d",
+	ChipKeeps:       "behouden instellingen: %d",
+	NameMissing:     "ontbreekt",
+	NameUnread:      "onleesbaar",
+	NameChanged:     "veranderd",
+	NameAdded:       "toegevoegd",
+	NameGone:        "verdwenen",
+	NameOrder:       "de volgorde van de namen",
+	ErrorPulled:     "De beveiligingssleutel is er midden in het werk uit gehaald, of had geen stroom.",
+	ErrorBusy:       "Een ander programma gebruikt de beveiligingssleutel.",
+	ErrorUnanswered: "De beveiligingssleutel antwoordt niet meer.",
+	ErrorTouch:      "De beveiligingssleutel wachtte op een aanraking van zijn knop, en die kwam niet op tijd; of hij weigerde de stap.",
+	ErrorPlugDo:     "Steek hem er opnieuw in, wacht op zijn lampje en herhaal de stap.",
+	ErrorTouchDo:    "Herhaal de stap en raak de sleutel aan als hij knippert.",
 }

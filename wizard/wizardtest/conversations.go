@@ -108,6 +108,7 @@ var Conversations = []Conversation{
 	{Name: "resume-set", Cut: "disk.begin"},
 	{Name: "resume-disk", Cut: "disk.end"},
 	{Name: "resume-tpm", Cut: "tpm.owner"},
+	{Name: "resume-kept", Cut: "tpm.owner", Say: map[string]string{"record.owner": "paper"}},
 	{Name: "resume-flash", Cut: "flash.block.1"},
 	{Name: "resume-commit", Cut: "boot.install"},
 	{Name: "resume-closing", Cut: "tpm.anchor.lock"},
@@ -303,6 +304,8 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 		return strings.ToLower(p.W.Serial[4:])
 	case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
 		return "nl0t"
+	case in.Twice && slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == "other" }) && p.Paper[id] != "":
+		return p.Paper[id]
 	case in.Twice:
 		p.note(id, "couch-relic-"+id)
 		return p.Paper[id]

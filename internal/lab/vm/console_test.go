@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"reown/internal/lab"
 )
 
 // TestConsole sits at the laptop's own console, with its keyboard: what the kernel's
@@ -17,7 +19,7 @@ import (
 func TestConsole(t *testing.T) {
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 10*time.Minute)
-	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen,
+	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, Width: 1920, Height: 1080,
 		Script: "cat /proc/sys/kernel/printk >/tmp/printk; reown wizard --no-restart " + Flags + "; echo LAB-EXIT $? >/dev/ttyS0; sleep 1000"})
 	c := &sitting{t: t, ctx: ctx, m: m}
 
@@ -26,6 +28,7 @@ func TestConsole(t *testing.T) {
 	c.wait("You need:")
 	c.press("ret")
 	c.wait("Press these keys")
+	c.large(true)
 	c.capsLock()
 	c.layout()
 	c.kernelIsQuiet()
@@ -44,6 +47,9 @@ func TestConsole(t *testing.T) {
 		t.Errorf("Ctrl-Alt-Del is left as %s", v)
 	}
 	c.colours(false)
+	c.large(false)
+	c.killed()
+	c.withoutFlags()
 }
 
 // sitting is a person at the console.
@@ -119,6 +125,66 @@ func (c *sitting) layout() {
 	c.press("ctrl-u")
 }
 
+// large: the letters of a fine screen are three times as wide, and twice as high, which is the most that
+// this kernel takes; and as they were, afterwards.
+func (c *sitting) large(yes bool) {
+	c.t.Helper()
+	want := "67 240"
+	if yes {
+		want = "33 80"
+		if share := c.share(); share < 90 {
+			c.t.Errorf("the page is over %d %% of the screen's width", share)
+		}
+	}
+	if is := c.sh("stty size </dev/tty1"); is != want {
+		c.t.Errorf("the console has %s cells, want %s", is, want)
+	}
+}
+
+// share is over how much of the picture's width something is drawn, in percent.
+func (c *sitting) share() int {
+	img := c.picture()
+	first, last, b := img.Bounds().Max.X, 0, img.Bounds()
+	paper := img.At(b.Max.X-1, b.Max.Y-1)
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			if img.At(x, y) != paper {
+				first, last = min(first, x), max(last, x)
+			}
+		}
+	}
+	return 100 * (last - first) / b.Dx()
+}
+
+// killed: who ends the wizard by a signal finds the console as it was, too.
+func (c *sitting) killed() {
+	c.sh("TERM=linux reown wizard --no-restart </dev/tty1 >/dev/tty1 2>/tmp/killed & echo $! >/tmp/pid")
+	c.wait("Choose your language.")
+	c.large(true)
+	c.sh("kill -TERM $(cat /tmp/pid); while [ -e /proc/$(cat /tmp/pid)/exe ]; do sleep 0.2; done") // nobody waits for it
+	c.large(false)
+	c.sh("clear >/dev/tty1")
+}
+
+// withoutFlags: configuration, chip, disk and TPM are found as the firmware gives them.
+func (c *sitting) withoutFlags() {
+	out := c.sh("reown status 2>&1; echo code $?")
+	for _, want := range []string{"handed over", "hand-over   ", "code 0", lab.Board} {
+		if !strings.Contains(out, want) {
+			c.t.Errorf("status does not say %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "problem") {
+		c.t.Errorf("status sees a problem:\n%s", out)
+	}
+	if out := c.sh("reown plan 2>&1; echo code $?"); !strings.Contains(out, "code 0") || !strings.Contains(out, "Firmware chip") {
+		c.t.Errorf("plan says\n%s", out)
+	}
+	if out := c.sh("reown resume 2>&1 </dev/tty1; echo code $?"); !strings.Contains(out, "no run was interrupted") {
+		c.t.Errorf("resume says\n%s", out)
+	}
+}
+
 // kernelIsQuiet: the kernel's messages do not come to the screen.
 func (c *sitting) kernelIsQuiet() {
 	if level := c.sh("cut -f1 /proc/sys/kernel/printk"); level != "1" {
@@ -133,6 +199,18 @@ func (c *sitting) kernelIsQuiet() {
 
 // colours looks at the background, which is the wizard's own while it runs.
 func (c *sitting) colours(ours bool) {
+	want := "000000"
+	if ours {
+		want = "101418"
+	}
+	if got := background(c.picture()); got != want {
+		c.t.Errorf("the background is %s, want %s", got, want)
+	}
+}
+
+// picture is what is on the screen.
+func (c *sitting) picture() image.Image {
+	c.t.Helper()
 	file := filepath.Join(c.t.TempDir(), "screen.png")
 	if err := c.m.QMP.Screenshot(file); err != nil {
 		c.t.Fatal(err)
@@ -146,13 +224,12 @@ func (c *sitting) colours(ours bool) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	want := "000000"
-	if ours {
-		want = "101418"
+	if keep := os.Getenv("REOWN_PICTURES"); keep != "" { // to look at
+		if err := os.Rename(file, filepath.Join(keep, fmt.Sprintf("console-%d.png", time.Now().UnixNano()))); err != nil {
+			c.t.Error(err)
+		}
 	}
-	if got := background(img); got != want {
-		c.t.Errorf("the background is %s, want %s", got, want)
-	}
+	return img
 }
 
 // background is the colour that most of the picture has.

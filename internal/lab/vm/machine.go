@@ -63,6 +63,9 @@ type Options struct {
 // memory is the laptop's RAM in bytes.
 const memory = 768 << 20
 
+// bases are the names of partitions without their numbers, by the kind of disk.
+var bases = map[string]string{"": "/dev/nvme0n1p", "nvme": "/dev/nvme0n1p", "sata": "/dev/sda", "virtio": "/dev/vda"}
+
 // Flags tell reown where the devices are in the guest.
 const Flags = "--boot /boot --disk $LUKS_DEV --flash file:/flash/chip --card usb --tpm $TPM_DEV"
 
@@ -192,7 +195,9 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	base := map[string]string{"": "/dev/nvme0n1p", "nvme": "/dev/nvme0n1p", "sata": "/dev/sda", "virtio": "/dev/vda"}[o.Disk]
+	// As a board says how its chip is reached: in the shell reown needs no flag.
+	config = fmt.Appendf(config, "export CONFIG_FLASH_OPTIONS=\"file:/flash/chip\"\nexport CONFIG_BOOT_DEV=\"%s1\"\n", bases[o.Disk])
+	base := bases[o.Disk]
 	for name, data := range map[string][]byte{
 		"measure": list.Bytes(), "config": config, "script": []byte(o.Script),
 		"devices": fmt.Appendf(nil, "export BOOT_DEV=%s1 LUKS_DEV=%s2 TPM_DEV=%s\n", base, base, tpm),

@@ -216,7 +216,7 @@ func (s *screens) shot(name string) (string, error) {
 // scan reads the code from a picture.
 func (s *screens) scan(file string) error {
 	out, err := run(s.t.Context(), nil, "zbarimg", "-q", "--raw", file)
-	if err != nil || !strings.HasPrefix(string(out), "otpauth://totp/reown:"+strings.ReplaceAll(lab.Board, " ", "%20")) {
+	if uri := string(out); err != nil || !strings.HasPrefix(uri, "otpauth://totp/reown:20") || !strings.Contains(uri, "%20"+strings.ReplaceAll(lab.Board, " ", "%20")) {
 		return fmt.Errorf("zbarimg reads %q (%v) from %s", out, err, file)
 	}
 	s.t.Logf("%s: zbarimg reads the code", s.d.name)

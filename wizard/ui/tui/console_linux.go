@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/gdamore/tcell/v2"
@@ -33,8 +34,8 @@ const (
 // and else the console. It returns an error where no screen can be drawn (TERM is
 // "dumb", or no terminal at all); the caller then talks line by line.
 //
-// On the Linux console it also keeps kernel messages off the screen and makes
-// Ctrl-Alt-Del a signal instead of an immediate restart; Close undoes both.
+// On the Linux console it also enlarges the letters of a fine screen, keeps kernel messages off it and
+// makes Ctrl-Alt-Del a signal instead of an immediate restart; Close, and a panic, undo all of it.
 func Open(device string) (*UI, error) {
 	if device == "" {
 		device = "/dev/tty"
@@ -57,17 +58,22 @@ func Open(device string) (*UI, error) {
 		return nil, fmt.Errorf("opening the terminal: %w", err)
 	}
 	setSize(f)
-	tty, err := tcell.NewDevTtyFromDev(device)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("opening the terminal: %w", err)
+	console := isConsole(f)
+	smaller := func() {}
+	if console {
+		smaller = enlarge(f) // before the screen asks for its size
 	}
 	charset(name)
-	screen, err := tcell.NewTerminfoScreenFromTtyTerminfo(tty, unpadded(ti))
+	var screen tcell.Screen
+	tty, err := tcell.NewDevTtyFromDev(device)
+	if err == nil {
+		screen, err = tcell.NewTerminfoScreenFromTtyTerminfo(tty, unpadded(ti))
+	}
 	if err == nil {
 		err = screen.Init()
 	}
 	if err != nil {
+		smaller()
 		f.Close()
 		return nil, fmt.Errorf("drawing on %s: %w", device, err)
 	}
@@ -75,7 +81,6 @@ func Open(device string) (*UI, error) {
 	if has == nil {
 		has = func(r rune) bool { return screen.CanDisplay(r, false) }
 	}
-	console := isConsole(f)
 	var caps func() bool
 	if console {
 		caps = func() bool { return capsOn(f) }
@@ -87,10 +92,11 @@ func Open(device string) (*UI, error) {
 		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 	}
 	u := New(screen, has, caps)
-	u.close = func() {
+	u.close = sync.OnceFunc(func() {
 		if console {
 			palette(f, false)
 		}
+		smaller()
 		if restarts {
 			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_ON)
 		}
@@ -99,7 +105,7 @@ func Open(device string) (*UI, error) {
 		}
 		_ = ttyinput.Forget(int(f.Fd())) // without root the machine is not ours to clean
 		f.Close()
-	}
+	})
 	return u, nil
 }
 

@@ -65,11 +65,22 @@ func New(screen tcell.Screen, has func(rune) bool, caps func() bool) *UI {
 	first := newWaitView(u, nil)
 	u.app.SetRoot(first, true)
 	go func() {
+		defer u.crash()
 		u.err = u.app.Run()
 		close(u.ended)
 	}()
 	go first.tick()
 	return u
+}
+
+// crash puts the console back before a panic ends the program.
+func (u *UI) crash() {
+	if p := recover(); p != nil {
+		if u.close != nil {
+			u.close()
+		}
+		panic(p)
+	}
 }
 
 // Close stops drawing and puts the console back as it was.
@@ -168,6 +179,7 @@ func (u *UI) Watch(ctx context.Context, title string, work func(context.Context,
 	wake := make(chan struct{}, 1)
 	done := make(chan error, 1)
 	go func() {
+		defer u.crash()
 		done <- work(ctx, func(t ui.Tasks) {
 			mu.Lock()
 			newest = t
