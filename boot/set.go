@@ -124,10 +124,8 @@ func setName(n string) bool {
 // SignedBytes returns what Heads gives to gpg, in the form of the set.
 func (s *Set) SignedBytes() []byte { return signedBytes(s.Files, s.Form.prefix()) }
 
-// SignedBytes returns what kexec.sig signs: the output of `sha256sum kexec*.txt` in
-// /boot, the names in the order of the C locale. Other names are passed over.
-func SignedBytes(files map[string][]byte) []byte { return signedBytes(files, "") }
-
+// signedBytes is what kexec.sig signs: the output of `sha256sum kexec*.txt` in /boot, the names
+// in the order of the C locale. Other names are passed over.
 func signedBytes(files map[string][]byte, prefix string) []byte {
 	var sums []digest
 	for _, n := range sortedNames(files) {

@@ -323,7 +323,6 @@ type applicationData struct {
 	attr     [slots][]byte
 	pw       pwStatus
 	fpr      [slots][20]byte
-	caFPR    [3][20]byte
 	created  [slots]uint32
 	origin   [slots]byte // DO DE: 0 none, 1 generated, 2 imported
 	hasInfo  bool

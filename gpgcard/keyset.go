@@ -174,6 +174,7 @@ func newSecretKey(alg Algorithm, s Slot, created time.Time, sub bool) (*packet.P
 		if pub.point, err = k.PublicKey.Bytes(); err != nil {
 			return nil, err
 		}
+		//lint:ignore SA1019 to wipe it
 		defer wipeInts(k.D)
 		d, err := k.Bytes()
 		if err != nil {

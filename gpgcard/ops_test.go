@@ -70,6 +70,7 @@ func TestOtherOperations(t *testing.T) {
 			if err := rsa.VerifyPKCS1v15(public(auth), crypto.SHA256, digest[:], sig); err != nil {
 				t.Fatal(err)
 			}
+			//lint:ignore SA1019 what an OpenPGP card decrypts
 			box, err := rsa.EncryptPKCS1v15(rand.Reader, public(enc), []byte("session key"))
 			if err != nil {
 				t.Fatal(err)

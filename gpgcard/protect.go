@@ -67,6 +67,7 @@ func protect(p []byte, passphrase *secret.Buffer) ([]byte, error) {
 	defer plain.Wipe()
 	sum := sha1.Sum(numbers)
 	copy(plain.Bytes()[copy(plain.Bytes(), numbers):], sum[:])
+	//lint:ignore SA1019 RFC 4880, 5.5.3
 	stream, err := s2kStream(passphrase, salt, s2kCount, iv, cipher.NewCFBEncrypter)
 	if err != nil {
 		return nil, err
@@ -90,6 +91,7 @@ func unprotect(p []byte, passphrase *secret.Buffer) (plain *secret.Buffer, ok bo
 		return nil, false, nil // go-crypto says what is wrong with it
 	}
 	salt, count, iv, enc := rest[4:12], rest[12], rest[13:protectedLen], rest[protectedLen:]
+	//lint:ignore SA1019 RFC 4880, 5.5.3
 	stream, err := s2kStream(passphrase, salt, count, iv, cipher.NewCFBDecrypter)
 	if err != nil {
 		return nil, true, err

@@ -283,13 +283,6 @@ var whys = map[judge.Reason]msg.M{
 	judge.UnreadAnchor:       msg.WhyUnreadAnchor,
 }
 
-// flashing says whether the firmware chip may be half written, by an open run: it then has a keyring
-// that is neither the seller's nor the owner's, or none, and that is no tampering.
-func (s *Snapshot) flashing() bool {
-	p, _ := phaseOf(s.Past().History)
-	return p == judge.Flashing || p == judge.Begun && s.Past().Stage == judge.StageOurs
-}
-
 // Detect says whether there is something to do: /boot/oem asks for a run, or one is open without it.
 // Without either it is fast, and reads nothing but two names in /boot.
 func Detect(ctx context.Context, m *Machine) (bool, error) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -319,15 +318,8 @@ func TestAJournalThatLiesChangesNothing(t *testing.T) {
 		if err := w.Owned(p.seen); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		var a, b []string
-		for _, o := range honest.Ops {
-			a = append(a, o)
-		}
-		for _, o := range w.Ops {
-			b = append(b, o)
-		}
-		if fmt.Sprint(a) != fmt.Sprint(b) {
-			t.Errorf("%s: other writes than without it:\n%v\n%v", name, a, b)
+		if !slices.Equal(honest.Ops, w.Ops) {
+			t.Errorf("%s: other writes than without it:\n%v\n%v", name, honest.Ops, w.Ops)
 		}
 	}
 }

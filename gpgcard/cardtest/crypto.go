@@ -337,6 +337,7 @@ func (c *Card) decipher(in []byte) ([]byte, int) {
 		if len(in) != k.Size()+1 || in[0] != 0 {
 			return nil, swWrongData
 		}
+		//lint:ignore SA1019 what an OpenPGP card does
 		m, err := rsa.DecryptPKCS1v15(nil, k, in[1:])
 		if err != nil {
 			return nil, swWrongData

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the trustdb's hash of user ids
+	//lint:ignore SA1019 the trustdb's hash of user ids
+	"golang.org/x/crypto/ripemd160"
 
 	"reown/gpgcard"
 )

@@ -48,12 +48,3 @@ func WriteFile(path string, data []byte, perm os.FileMode) (err error) {
 	}
 	return d.Sync()
 }
-
-// SyncDir makes the names in a directory last.
-func SyncDir(dir string) error {
-	d, err := Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -56,7 +56,6 @@ type table struct {
 	pcln, gofunc                  []byte
 	nfunc                         int
 	names, cus, files, pcs, funcs int // where the parts begin
-	text                          uint64
 }
 
 // open finds the tables in the bytes of an ELF file; they share its memory.

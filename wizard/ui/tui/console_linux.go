@@ -79,6 +79,7 @@ func Open(device string) (*UI, error) {
 	}
 	has := unimap(f)
 	if has == nil {
+		//lint:ignore SA1019 where the kernel has no map of its font
 		has = func(r rune) bool { return screen.CanDisplay(r, false) }
 	}
 	var caps func() bool
