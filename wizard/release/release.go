@@ -3,12 +3,10 @@ package release
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"reown/internal/judge"
 	"reown/internal/secret"
@@ -63,68 +61,6 @@ type Doubt struct {
 	Err  error
 }
 
-// Machine is the laptop, as it is given up.
-type Machine struct {
-	Card     wizard.Card
-	PGP      wizard.OpenPGP
-	Disks    []Disk
-	TPM      TPM // nil: none
-	Firmware Firmware
-	Boot     Boot
-	Platform wizard.Platform
-	// Promised are the UUIDs of the volumes that somebody has signed whose key the firmware
-	// trusts; nil: none.
-	Promised func(context.Context) ([]string, error)
-	Doubtful []Doubt // devices that look like encrypted disks and cannot be taken for such
-	// Whole is the same laptop as a buyer has it, for the rehearsal.
-	Whole *wizard.Machine
-}
-
-// Disk is one encrypted volume.
-type Disk interface {
-	Info(ctx context.Context) (wizard.DiskInfo, error)
-	// Erase destroys every keyslot, and with them the volume key. It needs no
-	// passphrase and may be repeated.
-	Erase(ctx context.Context) error
-}
-
-// TPM is a TPM of either family.
-type TPM interface {
-	Info(ctx context.Context) (wizard.TPMInfo, error)
-	// Clear removes the owner and all that is sealed. It may be repeated.
-	Clear(ctx context.Context) error
-}
-
-// Firmware is the flash chip.
-type Firmware interface {
-	Info(ctx context.Context) (wizard.FirmwareInfo, error)
-	// Certificate returns the certificate in the keyring with this primary
-	// fingerprint, binary; wizard.ErrNotFound when there is none.
-	Certificate(ctx context.Context, fingerprint string) ([]byte, error)
-	// Rehearse builds the image that Clean writes, and says whether that could be done.
-	Rehearse(ctx context.Context) error
-	// Clean writes an image without any file of an owner's and reads it back. A
-	// chip that is clean is left alone.
-	Clean(ctx context.Context, progress wizard.Progress) error
-	// IsClean says whether the chip holds no file of an owner's.
-	IsClean(ctx context.Context) (bool, error)
-}
-
-// Boot is /boot.
-type Boot interface {
-	// Clean removes the trigger and all that the firmware and this program keep
-	// there, but the files of a release.
-	Clean(ctx context.Context) error
-	// IsClean says whether Clean would find nothing.
-	IsClean(ctx context.Context) (bool, error)
-	// Hold is wizard.Boot's.
-	Hold() (release func() error)
-	// Publish writes one of the files of a release, ReadPublished reads it
-	// (wizard.ErrNotFound).
-	Publish(ctx context.Context, name string, data []byte) error
-	ReadPublished(ctx context.Context, name string) ([]byte, error)
-}
-
 // Options say how a laptop is given up.
 type Options struct {
 	PIN      *secret.Buffer // the owner's user PIN; nil: LostCard
@@ -137,31 +73,6 @@ type Options struct {
 	Armor  func(cert []byte) ([]byte, error)
 	Report func(step string, done, total int64)
 }
-
-// Record says what was done to the laptop. Times are UTC.
-type Record struct {
-	Type     string   `json:"type"`
-	Time     string   `json:"time"`
-	Board    string   `json:"board"`
-	Owner    string   `json:"owner"` // fingerprint; "" when the card was lost
-	To       string   `json:"to"`    // fingerprint; "" for nobody
-	Disks    []Erased `json:"disks"`
-	Missing  []string `json:"missing,omitempty"` // UUIDs of volumes that it had, and that were not erased
-	TPM      string   `json:"tpm"`               // its maker; "" when there is none
-	Firmware string   `json:"firmware"`          // SHA-256 of the whole chip after the run
-	Card     string   `json:"card"`              // serial number; "" when it was lost
-	Remains  []string `json:"remains"`           // what this cannot take back
-}
-
-// Erased is a volume whose keyslots were destroyed.
-type Erased struct {
-	Model  string `json:"model"`
-	Serial string `json:"serial"`
-	UUID   string `json:"uuid"`
-}
-
-// RecordType marks a record's first version.
-const RecordType = "reown release 1"
 
 type run struct {
 	m     *Machine
@@ -401,92 +312,6 @@ func (r *run) firmware(ctx context.Context) error {
 	return r.m.Firmware.Clean(ctx, r.report)
 }
 
-// remains is what no program on the laptop can take back.
-func (r *run) remains() []string {
-	list := []string{
-		"the computer and its TPM keep their identity (serial numbers, endorsement key)",
-		"copies of the header or backups outside this computer still open with their passphrases, and only they hold the volume key",
-	}
-	if r.o.LostCard {
-		list = append(list, "the security key was not there: it keeps its keys and PINs, and nobody has proven to be the owner")
-	}
-	if r.early {
-		list = append(list, "the firmware trusted no key any more when this run began: it could not be asked whether the key that signs this was the owner's")
-	}
-	if len(r.m.Disks) == 0 {
-		list = append(list, "no encrypted disk was found, and none was erased")
-	}
-	for _, d := range r.m.Doubtful {
-		list = append(list, d.Path+" may hold an encrypted disk, and was left as it is")
-	}
-	for _, u := range r.gone {
-		list = append(list, "the encrypted disk "+u+" was not there: whatever opened it opens it still")
-	}
-	return list
-}
-
-// record writes what was done, signed as long as the card has its keys.
-func (r *run) record(ctx context.Context) error {
-	if r.cert == nil && !r.o.LostCard {
-		return nil // there is one: see prove
-	}
-	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(), To: r.o.To, Remains: r.remains(), Disks: []Erased{}, Missing: r.gone}
-	if r.cert != nil {
-		rec.Owner, rec.Card = r.owner, r.card.Serial
-	}
-	for _, d := range r.m.Disks {
-		i, err := d.Info(ctx)
-		if err != nil {
-			return err
-		}
-		rec.Disks = append(rec.Disks, Erased{Model: i.Model, Serial: i.Serial, UUID: i.UUID})
-	}
-	if r.m.TPM != nil {
-		i, err := r.m.TPM.Info(ctx)
-		if err != nil {
-			return err
-		}
-		rec.TPM = i.Vendor
-	}
-	fw, err := r.m.Firmware.Info(ctx)
-	if err != nil {
-		return err
-	}
-	rec.Firmware = fw.Digest
-	if err := r.left(ctx); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(rec, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if err := r.m.Boot.Publish(ctx, RecordName, data); err != nil || r.cert == nil {
-		return err
-	}
-	sig, err := r.m.Card.Sign(ctx, r.cert, r.o.PIN, data)
-	if err != nil {
-		return err
-	}
-	return r.m.Boot.Publish(ctx, SignatureName, sig)
-}
-
-// signed returns the record that an earlier run left, if the key beside it made its
-// signature, and the fingerprints of that certificate's keys.
-func (r *run) signed(ctx context.Context) (record []byte, keys []string, err error) {
-	var file [3][]byte
-	for i, name := range []string{RecordName, SignatureName, KeyName} {
-		if file[i], err = r.m.Boot.ReadPublished(ctx, name); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := r.m.PGP.Verify(file[2], file[0], file[1]); err != nil {
-		return nil, nil, err
-	}
-	keys, err = r.m.PGP.Keys(file[2])
-	return file[0], keys, err
-}
-
 func (r *run) resetCard(ctx context.Context) error {
 	if !r.there {
 		return nil
@@ -531,30 +356,4 @@ func (r *run) left(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrNotReleased, strings.Join(found, ", "))
 	}
 	return nil
-}
-
-// measure reads everything afresh and returns the record.
-func (r *run) measure(ctx context.Context) (*Record, error) {
-	if err := r.left(ctx); err != nil {
-		return nil, err
-	}
-	var data []byte
-	var err error
-	if r.o.LostCard {
-		data, err = r.m.Boot.ReadPublished(ctx, RecordName)
-	} else {
-		i, cerr := r.m.Card.Info(ctx)
-		if cerr != nil {
-			return nil, cerr
-		}
-		if i.Terminated || i.Fingerprints != [3]string{} {
-			return nil, fmt.Errorf("%w: the security key", ErrNotReleased)
-		}
-		data, _, err = r.signed(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the record again: %w", err)
-	}
-	rec := &Record{}
-	return rec, json.Unmarshal(data, rec)
 }
