@@ -43,55 +43,20 @@ func (d *Dir) Entries() ([]Entry, error) {
 }
 
 func (t *tree) entries() ([]Entry, error) {
-	var out []Entry
-	spoiled := ""
 	names := t.patterns()
 	configs := t.configs()
-	for i, c := range configs {
-		if c.efi() {
-			continue
-		}
-		data, why, err := t.config(c)
-		if err != nil {
-			return nil, err
-		}
-		list, after := parseGrub(data, c.dir(), t.readable, names...)
-		m := readMenu(data, t.grubenv(c), c.dir(), t.isThere)
-		for j := range list {
-			e := &list[j]
-			e.Source = c.name
-			e.rank, e.Hidden = m.rank(e.line)
-			e.rank += 4 * i
-			if why != "" {
-				e.Uncertain = why
-			}
-			if spoiled != "" {
-				e.Uncertain = spoiled
-			}
-		}
-		if after == "" && why != "" && len(data) == 0 {
-			after = why
-		}
-		if spoiled == "" {
-			spoiled = after
-		}
-		out = append(out, list...)
-	}
-	if len(out) == 0 {
-		var err error
-		if out, err = t.bls(configs, names); err != nil {
-			return nil, err
-		}
-		for i := range out {
-			if spoiled != "" {
-				out[i].Uncertain = spoiled
-			}
+	out, spoiled, err := t.grub(configs, names)
+	if err == nil && len(out) == 0 {
+		if out, err = t.bls(configs, names); spoiled != "" {
+			doubt(out, spoiled)
 		}
 	}
-	if len(out) == 0 {
+	switch {
+	case err != nil:
+		return nil, err
+	case len(out) == 0:
 		return nil, t.noEntries(configs)
-	}
-	if len(out) > maxEntries {
+	case len(out) > maxEntries:
 		return nil, fmt.Errorf("%w: more than %d boot entries", ErrTooLarge, maxEntries)
 	}
 	for i := range out {
@@ -104,6 +69,47 @@ func (t *tree) entries() ([]Entry, error) {
 		}
 	}
 	return out, nil
+}
+
+// grub lists what the menus hold. spoiled says why Heads may see the entries behind them otherwise.
+func (t *tree) grub(configs []config, names []string) (out []Entry, spoiled string, err error) {
+	for i, c := range configs {
+		if c.efi() {
+			continue
+		}
+		data, why, err := t.config(c)
+		if err != nil {
+			return nil, "", err
+		}
+		list, after := parseGrub(data, c.dir(), t.readable, names...)
+		m := readMenu(data, t.grubenv(c), c.dir(), t.isThere)
+		for j := range list {
+			e := &list[j]
+			e.Source = c.name
+			e.rank, e.Hidden = m.rank(e.line)
+			e.rank += 4 * i
+		}
+		if why != "" {
+			doubt(list, why)
+		}
+		if spoiled != "" {
+			doubt(list, spoiled)
+		}
+		if after == "" && len(data) == 0 {
+			after = why
+		}
+		if spoiled == "" {
+			spoiled = after
+		}
+		out = append(out, list...)
+	}
+	return out, spoiled, nil
+}
+
+func doubt(list []Entry, why string) {
+	for i := range list {
+		list[i].Uncertain = why
+	}
 }
 
 // A config is a grub.cfg on the walk.

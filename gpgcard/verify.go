@@ -29,11 +29,7 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
-	_, head, n, err := packetLength(raw)
-	if err != nil || n != len(raw) || raw[0]&0x40 == 0 && raw[0]>>2&15 != tagSignature || raw[0]&0x40 != 0 && raw[0]&63 != tagSignature {
-		return nil, fmt.Errorf("%w: not one signature packet", ErrBadSignature)
-	}
-	s, err := parseSignature(raw[head:])
+	s, err := oneSignature(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
@@ -48,7 +44,7 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 		return nil, fmt.Errorf("%w: the key was revoked", ErrBadSignature)
 	}
 	for i, k := range cert.keys {
-		if s.IssuerKeyId != nil && *s.IssuerKeyId != k.pub.KeyId || s.PubKeyAlgo != k.pub.PubKeyAlgo || !k.sig.FlagsValid || !k.sig.FlagSign {
+		if !k.mayHaveMade(s) {
 			continue
 		}
 		h, err := s.PrepareVerify()
@@ -65,6 +61,28 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 		why = err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrBadSignature, why)
+}
+
+// mayHaveMade says whether the signature can be this key's, from what it says of itself.
+func (k certKey) mayHaveMade(s *packet.Signature) bool {
+	return k.sig.FlagsValid && k.sig.FlagSign && s.PubKeyAlgo == k.pub.PubKeyAlgo &&
+		(s.IssuerKeyId == nil || *s.IssuerKeyId == k.pub.KeyId)
+}
+
+// oneSignature parses what has to be one packet of an old or new form.
+func oneSignature(raw []byte) (*packet.Signature, error) {
+	_, head, n, err := packetLength(raw)
+	if err != nil || n != len(raw) {
+		return nil, errors.New("not one signature packet")
+	}
+	tag := raw[0] >> 2 & 15
+	if raw[0]&0x40 != 0 {
+		tag = raw[0] & 63
+	}
+	if tag != tagSignature {
+		return nil, errors.New("not one signature packet")
+	}
+	return parseSignature(raw[head:])
 }
 
 // notBefore is a moment that has certainly passed: when this was written.

@@ -110,40 +110,46 @@ func (l *Laptop) judgeDUK(ctx context.Context, work string, buyer *Buyer, check 
 		if buyer == nil {
 			return errSkipped
 		}
-		if err := l.PowerCycle(ctx); err != nil {
-			return err
-		}
-		if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK); err == nil {
-			return errors.New("it is given before the disk is measured")
-		}
-		if err := l.Heads.MeasureHeaders(ctx, list); err != nil {
-			return err
-		}
-		if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK+"x"); err == nil {
-			return errors.New("it is given for a wrong passphrase")
-		}
-		key, err := l.Heads.UnsealDUK(ctx, buyer.DUK)
-		if err != nil {
-			return err
-		}
-		if len(key) != 128 {
-			return fmt.Errorf("a key of %d bytes", len(key))
-		}
-		file := filepath.Join(work, "secret.key")
-		if err := os.WriteFile(file, key, 0o600); err != nil {
-			return err
-		}
-		if _, err := tool(ctx, nil, "cryptsetup", "open", "--test-passphrase", "--disable-locks", "--key-slot", "31", "--key-file", file, filepath.Join(work, "luks.img")); err != nil {
-			return err
-		}
-		if err := l.Heads.MarkGeneric(ctx); err != nil {
-			return err
-		}
-		if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK); err == nil {
-			return errors.New("the started system could get it as well")
-		}
-		return nil
+		return l.judgeUnsealing(ctx, work, list, buyer)
 	})
+}
+
+// judgeUnsealing opens the disk with what Heads unseals: list has the sum of the header.
+func (l *Laptop) judgeUnsealing(ctx context.Context, work, list string, buyer *Buyer) error {
+	if err := l.PowerCycle(ctx); err != nil {
+		return err
+	}
+	if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK); err == nil {
+		return errors.New("it is given before the disk is measured")
+	}
+	if err := l.Heads.MeasureHeaders(ctx, list); err != nil {
+		return err
+	}
+	if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK+"x"); err == nil {
+		return errors.New("it is given for a wrong passphrase")
+	}
+	key, err := l.Heads.UnsealDUK(ctx, buyer.DUK)
+	if err != nil {
+		return err
+	}
+	if len(key) != 128 {
+		return fmt.Errorf("a key of %d bytes", len(key))
+	}
+	file := filepath.Join(work, "secret.key")
+	if err := os.WriteFile(file, key, 0o600); err != nil {
+		return err
+	}
+	if _, err := tool(ctx, nil, "cryptsetup", "open", "--test-passphrase", "--disable-locks", "--key-slot", "31",
+		"--key-file", file, filepath.Join(work, "luks.img")); err != nil {
+		return err
+	}
+	if err := l.Heads.MarkGeneric(ctx); err != nil {
+		return err
+	}
+	if _, err := l.Heads.UnsealDUK(ctx, buyer.DUK); err == nil {
+		return errors.New("the started system could get it as well")
+	}
+	return nil
 }
 
 // keyslots counts the volume's keyslots as cryptsetup lists them.

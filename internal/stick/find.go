@@ -85,12 +85,10 @@ func (s *System) list() ([]Volume, error) {
 		return nil, err
 	}
 	slices.Sort(links)
-	known := s.filesystems()
 	used, err := s.mounted()
 	if err != nil {
 		return nil, err
 	}
-	type device struct{ name, place, disk string }
 	var all []device
 	busy, parts := map[string]bool{}, map[string]bool{} // by the place of the disk
 	for _, l := range links {
@@ -110,28 +108,38 @@ func (s *System) list() ([]Volume, error) {
 		all = append(all, d)
 	}
 	var out []Volume
+	known := s.filesystems()
 	for _, d := range all {
 		if busy[d.disk] || d.disk == d.place && parts[d.place] {
 			continue
 		}
-		sectors, err := strconv.ParseInt(read(d.place, "size"), 10, 64)
-		if err != nil || sectors <= 0 {
-			continue // a card reader without a card
+		if v, ok := s.volume(d); ok && slices.Contains(known, v.FS) {
+			out = append(out, v)
 		}
-		fs := filesystem(filepath.Join(s.Dev, d.name))
-		if fs == "" || !slices.Contains(known, fs) {
-			continue
-		}
-		v := Volume{Name: d.name, Size: sectors * 512, FS: fs, Vendor: read(d.disk, "device/vendor"), Model: read(d.disk, "device/model")}
-		for p := filepath.Dir(d.disk); strings.Contains(p, "/usb"); p = filepath.Dir(p) {
-			if exists(filepath.Join(p, "idVendor")) {
-				v.Serial = read(p, "serial")
-				break
-			}
-		}
-		out = append(out, v)
 	}
 	return out, nil
+}
+
+// A device is a disk or a partition; place and disk are folders of sysfs.
+type device struct{ name, place, disk string }
+
+// volume describes a device; false: it is empty, or holds no file system that is known.
+func (s *System) volume(d device) (Volume, bool) {
+	sectors, err := strconv.ParseInt(read(d.place, "size"), 10, 64)
+	if err != nil || sectors <= 0 {
+		return Volume{}, false // a card reader without a card
+	}
+	v := Volume{
+		Name: d.name, Size: sectors * 512, FS: filesystem(filepath.Join(s.Dev, d.name)),
+		Vendor: read(d.disk, "device/vendor"), Model: read(d.disk, "device/model"),
+	}
+	for p := filepath.Dir(d.disk); strings.Contains(p, "/usb"); p = filepath.Dir(p) {
+		if exists(filepath.Join(p, "idVendor")) {
+			v.Serial = read(p, "serial")
+			break
+		}
+	}
+	return v, v.FS != ""
 }
 
 // excluded says whether a caller's device is this one.
