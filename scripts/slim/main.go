@@ -1,11 +1,12 @@
 // Slim takes out of a linked Go program what only a traceback's lines need: names of functions and
-// files, line numbers, and the values of arguments; and the build ID. A traceback then has the distance of
+// files, line numbers, and the values of arguments; the build ID; and the places where a signal may stop a
+// goroutine, which patches/std/preempt.patch leaves without use. A traceback then has the distance of
 // each call from the beginning of the code (patches/std/traceback.patch). "slim lines" finds names and lines
 // again, with the program from before.
 //
 // Nothing moves: what nothing refers to any more becomes zeros, which cost nothing once
-// packed. What the runtime itself reads at run time (stack frames, pointer maps, bounds, points
-// where a goroutine may stop) stays as it was. The layout is that of one Go release; any other is refused.
+// packed. What the runtime itself reads at run time (stack frames, pointer maps, bounds)
+// stays as it was. The layout is that of one Go release; any other is refused.
 //
 // usage: slim IN OUT
 //
@@ -31,6 +32,7 @@ const (
 	headerLen   = 8 + 8*8
 	funcLen     = 44 // of runtime._func, before the offsets of pcdata and funcdata
 	noData      = ^uint32(0)
+	unsafePoint = 0 // PCDATA_UnsafePoint
 	argLive     = 3 // PCDATA_ArgLiveIndex
 	argInfo     = 5 // FUNCDATA_ArgInfo
 	argLiveInfo = 6 // FUNCDATA_ArgLiveInfo
@@ -43,11 +45,17 @@ const (
 // looks for the parts of one where a value's method is called through a nil pointer.
 const nameless = "reown.(*code).at"
 
+// stopper is the runtime's function that stops a goroutine anywhere; it reads what is taken out here.
+const stopper = "runtime.doSigPreempt"
+
 // Names with these beginnings decide something in the runtime: whether a goroutine is the system's, and
 // where reflection's stubs have their arguments.
 var keptNames = []string{"runtime.", "internal/runtime/", "reflect.makeFuncStub", "reflect.methodValueCall"}
 
-var errLayout = errors.New("this is not the layout that this program knows")
+var (
+	errLayout = errors.New("this is not the layout that this program knows")
+	errStops  = errors.New("the program stops goroutines anywhere: it was built without patches/std/preempt.patch")
+)
 
 var le = binary.LittleEndian
 
@@ -165,8 +173,9 @@ func slim(file []byte) error {
 		le.PutUint32(f[32:], 0) // cuOffset
 		le.PutUint32(f[36:], 0) // startLine
 		for i := 0; 4*i < len(pcdata); i++ {
-			pcs.add(le.Uint32(pcdata[4*i:]), i != argLive)
-			if i == argLive {
+			gone := i == unsafePoint || i == argLive
+			pcs.add(le.Uint32(pcdata[4*i:]), !gone)
+			if gone {
 				le.PutUint32(pcdata[4*i:], 0)
 			}
 		}
@@ -210,7 +219,11 @@ func (t *table) forgetNames() error {
 		if n < 0 {
 			return errLayout
 		}
-		if name := string(names[at:][:n]); !slices.ContainsFunc(keptNames, func(k string) bool { return strings.HasPrefix(name, k) }) {
+		name := string(names[at:][:n])
+		if name == stopper {
+			return errStops
+		}
+		if !slices.ContainsFunc(keptNames, func(k string) bool { return strings.HasPrefix(name, k) }) {
 			gone[at], users = n, append(users, f[4:8])
 		}
 		return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,15 +71,17 @@ func TestSlim(t *testing.T) {
 	}
 }
 
-// TestForeign: what is not known is refused.
+// TestForeign: what is not known is refused, and a program that still needs what would be taken out.
 func TestForeign(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	plain := filepath.Join(t.TempDir(), "plain")
+	build := exec.Command("go", "build", "-o", plain, "./testdata/prog")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	good := read(t, self)
-	if err := slim(bytes.Clone(good)); err != nil {
-		t.Fatal(err)
+	good := read(t, plain)
+	if err := slim(bytes.Clone(good)); !errors.Is(err, errStops) {
+		t.Fatalf("a program by an unchanged Go: %v", err)
 	}
 	bad := bytes.Clone(good)
 	tab, err := open(bad)

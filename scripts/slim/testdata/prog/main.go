@@ -36,6 +36,12 @@ func recovered() {
 
 var turns int
 
+//go:noinline
+func turn() { turns += len(room()) }
+
+//go:noinline
+func room() []byte { return make([]byte, 16) }
+
 func main() {
 	recovered()
 	var keep []int
@@ -43,7 +49,7 @@ func main() {
 	runtime.GOMAXPROCS(1)
 	go func() {
 		for {
-			turns++
+			turn()
 		}
 	}()
 	time.Sleep(time.Millisecond)
