@@ -26,29 +26,39 @@ func drawPaper(id string) drawFunc {
 	return func(v *view) (*ui.Page, error) {
 		k := v.kind(id)
 		in := &ui.Input{Key: "secret." + id, Label: v.t(msg.PaperLabel), Secret: v.newInput(), Max: k.max}
-		body := []ui.Block{ui.S(v.t(msg.PaperAsk, v.t(k.name))), ui.T(v.t(k.when))}
-		if c, err := v.s.Card(); err == nil && (k.bit == NeedUser || k.bit == NeedAdmin) {
-			var left atomic.Int32 // the check and the drawing are not of one goroutine
-			left.Store(int32(c.Tries[pinOf(k)]))
-			live := func() []ui.Block {
-				n := int(left.Load())
-				b := append(slices.Clone(body), ui.R(ui.Note, v.t(msg.ItemCard), v.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
-				if n == 1 {
-					b = append(b, ui.S(v.t(msg.LastTry)))
-				}
-				return b
-			}
-			return &ui.Page{Preset: ui.Continue, Live: live, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
-				Check: func(ctx context.Context) error {
-					err := v.checkPaper(ctx, k, in.Secret)
-					if now, infoErr := v.m.Card.Info(ctx); err != nil && infoErr == nil {
-						left.Store(int32(now.Tries[pinOf(k)]))
-					}
-					return err
-				}}, nil
+		p := &ui.Page{Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.PaperAsk, v.t(k.name))), ui.T(v.t(k.when))},
+			Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
+			Check: func(ctx context.Context) error { return v.checkPaper(ctx, k, in.Secret) }}
+		if k.bit == NeedUser || k.bit == NeedAdmin {
+			v.countTries(p, pinOf(k))
 		}
-		return &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
-			Check: func(ctx context.Context) error { return v.checkPaper(ctx, k, in.Secret) }}, nil
+		return p, nil
+	}
+}
+
+// countTries shows below the page how many tries a PIN of the card has, also after one was wrong.
+func (v *view) countTries(p *ui.Page, which int) {
+	c, err := v.s.Card()
+	if err != nil {
+		return
+	}
+	var left atomic.Int32 // the check and the drawing are not of one goroutine
+	left.Store(int32(c.Tries[which]))
+	body, check := p.Body, p.Check
+	p.Live = func() []ui.Block {
+		n := int(left.Load())
+		b := append(slices.Clone(body), ui.R(ui.Note, v.t(msg.ItemCard), v.t(msg.TriesLeft, c.Vendor, c.Serial, n)))
+		if n == 1 {
+			b = append(b, ui.S(v.t(msg.LastTry)))
+		}
+		return b
+	}
+	p.Check = func(ctx context.Context) error {
+		err := check(ctx)
+		if now, infoErr := v.m.Card.Info(ctx); err != nil && infoErr == nil {
+			left.Store(int32(now.Tries[which]))
+		}
+		return err
 	}
 }
 

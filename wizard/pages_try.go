@@ -45,11 +45,9 @@ func (v *view) countsNot() bool {
 func drawTry(v *view) (*ui.Page, error) {
 	in := &ui.Input{Key: "secret.seller", Label: v.t(msg.TryLabel), Secret: v.newInput(), Max: 64}
 	p := &ui.Page{Trust: true, Preset: ui.Back, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
-		Body: []ui.Block{ui.S(v.t(msg.TryAsk)), ui.T(v.t(msg.TryWhy))}}
-	if c, err := v.s.Card(); err == nil {
-		p.Body = append(p.Body, ui.G(), ui.R(ui.Note, v.t(msg.ItemCard), v.t(msg.TriesLeft, c.Vendor, c.Serial, c.Tries[0])))
-	}
-	p.Check = func(ctx context.Context) error { return v.challenge(ctx, in) }
+		Body:  []ui.Block{ui.S(v.t(msg.TryAsk)), ui.T(v.t(msg.TryWhy)), ui.G()},
+		Check: func(ctx context.Context) error { return v.challenge(ctx, in) }}
+	v.countTries(p, 0)
 	return p, nil
 }
 

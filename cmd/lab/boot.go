@@ -24,8 +24,9 @@ if [ $code = 0 ] && [ ! -e /boot/oem ]; then
 	` + vm.StartOS + `
 fi
 echo
-echo "reown ended with exit code $code. This is the firmware's shell; poweroff -f ends."
-exec sh
+echo "reown ended with exit code $code. This is the firmware's shell; exit switches off."
+sh
+poweroff -f
 `
 
 // escape is the key that leaves: Ctrl-].

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -94,9 +95,34 @@ func (u *user) mustShow(texts ...string) {
 	}
 }
 
+// printsAll: what the pages ask of the buyer, and what they are to be compared with, stands in the window.
+func (u *user) printsAll(dir string) {
+	u.t.Helper()
+	l, err := lab.Load(dir)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	s := l.Seller
+	u.mustShow(s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, "oathtool --totp -b "+s.TOTP, "four words        "+sentWords(l))
+	if n := strings.Count(sentWords(l), "-"); n != 3 {
+		u.t.Errorf("the words are %q", sentWords(l))
+	}
+}
+
+// running are the command lines of processes that work in a directory.
+func running(dir string) (all []string) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, n := range names {
+		if b, err := os.ReadFile(n); err == nil && strings.Contains(string(b), dir+"/d") {
+			all = append(all, strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	return all
+}
+
 // TestDemo does what a newcomer does: starts the demo in a terminal window, looks at the
-// wizard's first pages on the virtual laptop's console, cuts the power, and starts it
-// again. In a soak it goes on to the end, with another cut while the disk is re-encrypted,
+// wizard's first pages on the virtual laptop's console, closes the window, after which nothing runs on, and
+// starts it again. In a soak it goes on to the end, with a cut while the disk is re-encrypted,
 // and unlocks the installed system.
 func TestDemo(t *testing.T) {
 	need(t, "tmux", "qemu-system-x86_64", "swtpm", "cbfstool", "oathtool")
@@ -111,14 +137,21 @@ func TestDemo(t *testing.T) {
 	u.start(demo)
 	u.until("Press Enter to switch it on.")
 	u.mustShow("Building a laptop", "disk passphrase   PleaseChangeMe", "Ctrl-] cuts its power")
+	u.printsAll(dir + "/d/l")
 	u.key("ret")
 	began := time.Now()
 	u.until("language")
 	t.Logf("from the switch to the wizard's first page: %.1f s", time.Since(began).Seconds())
 	u.until("start")
-	u.key("C-]")
-	u.until("ended with")
-	u.mustShow("The laptop is off.", "not yours yet", "ended with 0")
+	if running(dir) == nil {
+		t.Error("the laptop runs, and no process shows it")
+	}
+	u.tmux.Close()
+	for end := time.Now().Add(30 * time.Second); running(dir) != nil; time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the terminal is closed, and these run on: %q", running(dir))
+		}
+	}
 
 	u.start(demo)
 	u.until("Press Enter to switch it on.")
@@ -136,6 +169,7 @@ func TestDemo(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	u.key("C-]")
 	u.until("ended with")
+	u.mustShow("The laptop is off.", "not yours yet", "ended with 0")
 
 	u.start(demo)
 	u.until("Press Enter to switch it on.")

@@ -34,7 +34,10 @@ type display struct {
 var displays = []display{
 	{"1024x768", Options{Display: Screen}, 1024, 768, "all"},
 	{"80x25", Options{Display: VGAText}, 720, 400, "totp"},
+	{"1366x768", Options{Display: Screen, Width: 1366, Height: 768}, 1366, 768, ""},
 	{"1920x1080", Options{Display: Screen, Width: 1920, Height: 1080}, 1920, 1080, "totp"},
+	{"2880x1800", Options{Display: Screen, Width: 2880, Height: 1800}, 2880, 1800, ""},
+	{"3840x2160", Options{Display: Screen, Width: 3840, Height: 2160}, 3840, 2160, ""},
 	{"serial", Options{Display: Serial}, 0, 0, ""},
 }
 
@@ -138,8 +141,19 @@ func (s *screens) look(page, text string) error {
 	if err != nil || a.Code != 0 || a.Out != "" {
 		s.t.Errorf("%s: the font lacks %q (%v)", page, a.Out, err)
 	}
+	size, err := s.m.Sh(ctx, "stty size </dev/tty1")
+	if err != nil {
+		return err
+	}
+	var rows, columns int // as many as the letters leave
+	if _, err := fmt.Sscan(size, &rows, &columns); err != nil {
+		return err
+	}
+	if s.pages == 1 {
+		s.t.Logf("%s: %d columns, %d lines: the page takes %d %% of the width and %d %% of the height", s.d.name, columns, rows, 8000/columns, 2500/rows)
+	}
 	lines := strings.Split(text, "\n")
-	if columns := s.d.width / 8; columns > 110 {
+	if columns > 110 {
 		for _, l := range lines {
 			if l != "" && !strings.HasPrefix(l, strings.Repeat(" ", (columns-110)/2)) {
 				s.t.Errorf("%s: the box is not in the middle: %q", page, l)
