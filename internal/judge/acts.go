@@ -48,49 +48,73 @@ type gate struct {
 	paper    Paper
 }
 
+// rules say of each act when it is allowed, in a phase that is known.
+var rules = [actCount]func(gate) bool{
+	ResetCard:     func(g gate) bool { return g.measured() && g.begins() && g.card.Disposable(g.tail) },
+	SetPassphrase: func(g gate) bool { return g.phase == Begun && g.works() },
+	Reencrypt:     func(g gate) bool { return g.phase == Begun && g.works() },
+	ClearTPM:      func(g gate) bool { return g.phase == Begun && g.works() },
+	Seal:          func(g gate) bool { return g.open() && g.works() },
+	SignReceipt:   func(g gate) bool { return g.open() && g.works() && g.hand() },
+	SignTree:      func(g gate) bool { return g.before() && g.works() && g.hand() && g.starts() },
+	SignSame:      func(g gate) bool { return g.afterwards() && g.hand() },
+	WriteChip: func(g gate) bool {
+		return g.before() && g.works() && g.hand() && g.starts() && g.stage == StageOurs && g.ready()
+	},
+	Install:       func(g gate) bool { return g.afterwards() && g.stage == StageOurs },
+	Certify:       gate.ends,
+	RemoveTrigger: func(g gate) bool { return g.ends() || g.added() && (g.phase == Closing || g.phase == Tampered) },
+	EndRun:        func(g gate) bool { return g.ends() || g.phase == Closing },
+	Erase:         func(g gate) bool { return g.said.Release && g.phase != Flashing && g.measured() && g.releases() },
+}
+
 // acts is the fourth stage.
-func acts(g gate) Acts {
-	var a Acts
-	allow := func(x Act, ok bool) {
-		if ok {
-			a |= 1 << x
-		}
-	}
+func acts(g gate) (a Acts) {
 	if g.phase == Unknown {
 		return 0
 	}
-	measured := g.progress != Unmeasured && g.progress != Stopped
-	allow(ResetCard, measured && g.begins() && g.card.Disposable(g.tail))
-	known := g.identity >= Owner
-	if g.progress == Foreign {
-		known = g.identity >= Typed
+	for x, allowed := range rules {
+		if allowed(g) {
+			a |= 1 << x
+		}
 	}
-	// Who goes on has the paper; a run that has set nothing yet has none.
-	paper := g.paper == PaperOwn || g.paper == PaperNone
-	work := measured && known && paper
-	open := g.phase == Begun || g.phase == Flashing || g.phase == Owned
-	hand := g.count == CountWithin || g.count == CountNone
-	same := g.tree == TreeSigned || g.identity == Lost && g.said.Names
-	ready := g.progress == Done || g.progress == Later
-	whole := g.phase != Owned || g.progress != Foreign // once the chip is the owner's, nothing is replaced any more
-
-	allow(SetPassphrase, work && g.phase == Begun)
-	allow(Reencrypt, work && g.phase == Begun)
-	allow(ClearTPM, work && g.phase == Begun)
-	allow(Seal, work && open && whole)
-	allow(SignReceipt, work && open && hand && whole)
-	allow(SignTree, work && (g.phase == Begun || g.phase == Flashing) && hand && same)
-	allow(SignSame, work && g.phase == Owned && hand && g.tree == TreeSigned && whole)
-	allow(WriteChip, work && (g.phase == Begun || g.phase == Flashing) && hand && ready && g.stage == StageOurs && same)
-	allow(Install, work && g.phase == Owned && g.stage == StageOurs && g.tree == TreeSigned && whole)
-	ends := work && g.phase == Owned && hand && g.progress == Done && g.tree == TreeSigned
-	allow(Certify, ends)
-	added := g.trigger == TriggerAdded && g.tree == TreeSigned
-	allow(RemoveTrigger, ends || added && (g.phase == Closing || g.phase == Tampered))
-	allow(EndRun, ends || g.phase == Closing)
-	allow(Erase, g.said.Release && g.phase != Flashing && measured && g.releases())
 	return a
 }
+
+// measured says that every device was, and that none is gone or went back.
+func (g gate) measured() bool { return g.progress != Unmeasured && g.progress != Stopped }
+
+// works says that the person may go on: who goes on has the paper; a run that has set nothing yet has
+// none. What is another's is replaced by who is known from outside, and, once the chip is the owner's,
+// not any more.
+func (g gate) works() bool {
+	paper := g.paper == PaperOwn || g.paper == PaperNone
+	if g.progress == Foreign {
+		return paper && g.identity >= Typed && g.phase != Owned
+	}
+	return paper && g.identity >= Owner && g.measured()
+}
+
+func (g gate) open() bool { return g.phase.open() }
+
+// before says that a run is open and the chip is not the owner's yet.
+func (g gate) before() bool { return g.phase == Begun || g.phase == Flashing }
+
+// hand says that the card is there that made the receipt, and has made no later one.
+func (g gate) hand() bool { return g.count == CountWithin || g.count == CountNone }
+
+// starts says that what starts is signed, or that each difference was shown to who has lost his key.
+func (g gate) starts() bool { return g.tree == TreeSigned || g.identity == Lost && g.said.Names }
+
+func (g gate) ready() bool { return g.progress == Done || g.progress == Later }
+
+// afterwards says that the chip is the owner's, and that what starts is what his key has signed.
+func (g gate) afterwards() bool { return g.phase == Owned && g.works() && g.tree == TreeSigned }
+
+func (g gate) ends() bool { return g.afterwards() && g.hand() && g.progress == Done }
+
+// added says that the trigger alone is not signed.
+func (g gate) added() bool { return g.trigger == TriggerAdded && g.tree == TreeSigned }
 
 // begins says whether a run may be begun: on a machine whose seller is known; on one that has an
 // owner, by who has lost his key, or has the card that the chip trusts, and its PIN. A half-written

@@ -98,30 +98,48 @@ func (v Verdict) level() Level {
 	return l
 }
 
+// asked says when each thing would allow more.
+var asked = [askCount]func(Verdict, Facts) bool{
+	AskCard: func(v Verdict, f Facts) bool {
+		return v.Reasons[0] == CardIsNeeded || v.Phase.open() && f.Count == CountNoCard || v.Phase == Delivered && f.Card == CardNone
+	},
+	AskBegan: func(v Verdict, f Facts) bool { return v.Phase.open() && !v.known() && f.Receipt != ReceiptHere },
+	AskPaper: func(v Verdict, f Facts) bool {
+		return v.Phase.open() && !v.known() && (f.Paper == PaperUnknown || f.Paper == PaperWrong || f.Paper == PaperSeller)
+	},
+	AskPIN:  func(v Verdict, f Facts) bool { return v.Phase == Owned && !v.known() && f.Paper == PaperNone },
+	AskLook: func(v Verdict, f Facts) bool { return v.anew(f) && !v.known() && !f.Said.Looked },
+	AskSigner: func(v Verdict, f Facts) bool {
+		return v.unsure(f) && f.Said.Signer == NotSaid && (f.doubt() != 0 || v.Phase == Unexplained || f.Statement == StatementChain)
+	},
+	AskSerial:     func(v Verdict, f Facts) bool { return v.unsure(f) && f.doubt() != 0 && !f.Said.Serial },
+	AskCardTail:   func(_ Verdict, f Facts) bool { return f.Card == CardElsewhere && !f.CardTail },
+	AskRemoveFile: func(v Verdict, _ Facts) bool { return v.Phase == Tampered && v.May(RemoveTrigger) },
+}
+
 // asks lists what would allow more.
 func asks(v Verdict, f Facts) (list []Ask) {
-	add := func(a Ask, ok bool) {
-		if ok {
-			list = append(list, a)
+	for a, due := range asked {
+		if due(v, f) {
+			list = append(list, Ask(a))
 		}
 	}
-	open := v.Phase == Begun || v.Phase == Flashing || v.Phase == Owned
-	known := v.Identity >= Owner
-	why := v.Reasons[0]
-	add(AskCard, why == CardIsNeeded || open && f.Count == CountNoCard || v.Phase == Delivered && f.Card == CardNone)
-	add(AskBegan, open && f.Receipt != ReceiptHere && !known)
-	add(AskPaper, open && !known && (f.Paper == PaperUnknown || f.Paper == PaperWrong || f.Paper == PaperSeller))
-	add(AskPIN, v.Phase == Owned && !known && f.Paper == PaperNone)
-	anew := v.Phase == Delivered || v.Phase == Begun && (f.Paper == PaperNone || f.Paper == PaperSeller)
-	doubt := f.doubt()
-	add(AskLook, anew && !known && !f.Said.Looked)
-	known = known || v.Phase == Unexplained && why != TouchedTrigger // nobody can be named there
-	unsure := v.Phase == Unexplained || (anew || open) && (doubt != 0 || f.Statement == StatementChain)
-	add(AskSigner, unsure && !known && f.Said.Signer == NotSaid)
-	add(AskSerial, unsure && !known && doubt != 0 && !f.Said.Serial)
-	add(AskCardTail, f.Card == CardElsewhere && !f.CardTail)
-	add(AskRemoveFile, v.Phase == Tampered && v.May(RemoveTrigger))
 	return list
+}
+
+func (v Verdict) known() bool { return v.Identity >= Owner }
+
+// anew says that a run is begun, or begun anew, which the pages of a first start lead to.
+func (v Verdict) anew(f Facts) bool {
+	return v.Phase == Delivered || v.Phase == Begun && (f.Paper == PaperNone || f.Paper == PaperSeller)
+}
+
+// unsure says that a fingerprint would help whom nothing else has named.
+func (v Verdict) unsure(f Facts) bool {
+	if v.Phase == Unexplained { // where nobody can be named, nobody is asked for
+		return !v.known() && v.Reasons[0] == TouchedTrigger
+	}
+	return !v.known() && (v.Phase.open() || v.anew(f))
 }
 
 // Handed judges the seller's word alone, for who asks about it and about no run: without the six
@@ -135,4 +153,6 @@ func Handed(w Who) (Identity, Reason) {
 func PhaseOf(h History) (Phase, Reason) { return phase(h) }
 
 // Running says whether a run is open, or over but for its last second.
-func (p Phase) Running() bool { return p == Begun || p == Flashing || p == Owned || p == Closing }
+func (p Phase) Running() bool { return p.open() || p == Closing }
+
+func (p Phase) open() bool { return p == Begun || p == Flashing || p == Owned }
