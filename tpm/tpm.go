@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -94,6 +95,20 @@ type Counter struct {
 // RollbackFile is the content of /boot/kexec_rollback.txt for this value.
 func (c Counter) RollbackFile() []byte {
 	return sumLine([]byte(c.Line+"\n"), "/tmp/counter-"+c.ID)
+}
+
+// RollbackCounter is the name of the counter in a kexec_rollback.txt; "" for a file of another form.
+func RollbackCounter(file []byte) string {
+	line, ok := bytes.CutSuffix(file, []byte("\n"))
+	sum, id, found := bytes.Cut(line, []byte("  /tmp/counter-"))
+	if !ok || !found || len(sum) != 2*sha256.Size || len(id) == 0 || len(id) > 10 || !lowerHex(id) || !lowerHex(sum) {
+		return ""
+	}
+	return string(id)
+}
+
+func lowerHex(b []byte) bool {
+	return bytes.IndexFunc(b, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }) < 0
 }
 
 // sumLine is one line as sha256sum prints it.

@@ -80,6 +80,7 @@ func (s *Snapshot) Facts(said judge.Said, paper judge.Paper) judge.Facts {
 		return f
 	}
 	p := s.Past()
+	s.elsewhere(&h, p.receipt)
 	f.History = p.History
 	f.Tree = h.Tree
 	s.treeFacts(p, &f)
@@ -174,7 +175,7 @@ func (s *Snapshot) ring(h *Handover, f *past) {
 
 // promisesTPM says whether somebody whose word counts says that there is a TPM.
 func promisesTPM(h *Handover, r *Receipt) bool {
-	return h.SRKName != "" || h.PromisesTPM || r != nil && (r.EK != "" || r.SRK != "" || r.OldSRK != "")
+	return h.SRKName != "" || h.PromisesTPM || h.signedTPM() || r != nil && (r.EK != "" || r.SRK != "" || r.OldSRK != "")
 }
 
 // tpmIfAny is nil where there is none.
@@ -193,7 +194,14 @@ func (s *Snapshot) anchor(h *Handover, f *past) {
 		}
 		return
 	}
-	if a, err := s.m.TPM.Anchor(s.ctx); err == nil {
+	root, other, err := s.pinned(h, f.receipt)
+	if err != nil {
+		return
+	}
+	if a, err := s.m.TPM.Anchor(s.ctx, root); err == nil {
+		if other && a.State == AnchorOpen { // by nobody whom /boot names; whatever closes still does
+			a.State = AnchorAbsent
+		}
 		f.Anchor = a.judged(f.receipt, f.owner)
 	}
 }

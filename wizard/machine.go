@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reown/internal/escape"
+	"reown/internal/judge"
 	"reown/internal/secret"
 )
 
@@ -248,8 +249,11 @@ type TPM interface {
 	HasRoot(ctx context.Context, name string) (bool, error)
 	// RootOf is the name of the TPM's storage root if a kexec_primhdl_hash.txt is of it; "" otherwise.
 	RootOf(ctx context.Context, primaryHash []byte) (string, error)
-	// Anchor reads the owner's area.
-	Anchor(ctx context.Context) (Anchor, error)
+	// Counts sets a kexec_rollback.txt against the TPM's counter, in a session to the storage root of
+	// this name ("": the one that it shows). One that names no counter is ComparisonNotProvided.
+	Counts(ctx context.Context, root string, rollback []byte) (judge.Comparison, error)
+	// Anchor reads the owner's area in such a session. A TPM with another root than this has none.
+	Anchor(ctx context.Context, root string) (Anchor, error)
 	// OpenAnchor makes the area for a run, in the place of whatever was there; it is then open. The
 	// TPM is the owner's. It may be repeated.
 	OpenAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error

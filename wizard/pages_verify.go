@@ -56,6 +56,7 @@ func lookHandover(f *flow, _ context.Context) error {
 // handover is the seller's statement as it was measured with the phase.
 func (v *view) handover() *Handover {
 	h, _ := v.s.Handover()
+	v.s.elsewhere(&h, v.s.Past().receipt)
 	return &h
 }
 
@@ -88,7 +89,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 	if !good {
 		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, v.judged().Level == judge.Red
 		f := v.s.Facts(v.said(), judge.PaperUnknown)
-		if f.Tree != judge.TreeSigned && v.o.LostKey == nil || f.Said.Signer == judge.Different || f.Said.Me == judge.Different {
+		if f.Tree != judge.TreeSigned && f.Tree != judge.TreeElsewhere && v.o.LostKey == nil || f.Said.Signer == judge.Different || f.Said.Me == judge.Different {
 			p.Choices = []ui.Choice{no} // no word of the seller's helps
 		}
 		return p, nil
@@ -294,7 +295,7 @@ func (v *view) names(all []string) (rows []ui.Block, details string) {
 
 // howNames are how a name differs, as the comparison has it and in words.
 var howNames = map[string]msg.M{"missing": msg.NameMissing, "unreadable": msg.NameUnread, "changed": msg.NameChanged, "added": msg.NameAdded,
-	"gone": msg.NameGone}
+	"gone": msg.NameGone, howElsewhere: msg.CompareElsewhere}
 
 // differs is one name with how it differs. What is wrong with an odd thing has no words but the program's.
 func (v *view) differs(n string) string {
@@ -305,6 +306,9 @@ func (v *view) differs(n string) string {
 	if i >= 0 {
 		if m, ok := howNames[n[i+2:]]; ok {
 			return escape.Text(n[:i+2]) + v.t(m)
+		}
+		if n[i+2:] == howUnread {
+			return escape.Text(n[:i+2]) + v.t(msg.CompareUnread, "TPM")
 		}
 	}
 	return escape.Text(n)

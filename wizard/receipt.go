@@ -31,6 +31,7 @@ type Receipt struct {
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
 	Statement string   `json:"statement,omitempty"` // its SHA-256
+	Set       string   `json:"set,omitempty"`       // SHA-256 of what the chip's key had signed in /boot when the run began
 	Volumes   []Rekey  `json:"volumes"`             // those that take part
 	DUK       bool     `json:"duk,omitempty"`       // the owner wants a disk unlock key
 	Clearing  bool     `json:"clearing,omitempty"`  // the TPM is about to be cleared

@@ -57,6 +57,7 @@ type Snapshot struct {
 	live     lazy[bool]
 	staged   lazy[bool]
 	past     lazy[past]
+	differ   lazy[[]string]
 }
 
 func measure(ctx context.Context, m *Machine) *Snapshot { return &Snapshot{ctx: ctx, m: m} }

@@ -281,6 +281,8 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Set = h.Set
+	s.elsewhere(&h, nil)
 	i := j.Choice.Entry - 1
 	if i < 0 {
 		i = s.entry(nil)

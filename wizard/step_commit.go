@@ -129,7 +129,11 @@ func (j *Job) outrun(ctx context.Context, cert []byte, open *Receipt) error {
 		return nil
 	}
 	if j.M.TPM != nil {
-		if a, err := j.M.TPM.Anchor(ctx); err != nil {
+		root, _, err := j.look(ctx).pinned(&Handover{}, open)
+		if err != nil {
+			return fmt.Errorf("reading the TPM: %w", err)
+		}
+		if a, err := j.M.TPM.Anchor(ctx, root); err != nil {
 			return fmt.Errorf("reading the area in the TPM: %w", err)
 		} else if a.State != AnchorNever {
 			return nil

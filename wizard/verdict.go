@@ -66,6 +66,9 @@ type Handover struct {
 
 	// PrimaryHash is the kexec_primhdl_hash.txt that a key of the firmware has signed; nil: none.
 	PrimaryHash []byte `json:"-"`
+	// Rollback is the same of kexec_rollback.txt, and Set the SHA-256 of all that was signed with them.
+	Rollback []byte `json:"-"`
+	Set      string `json:"-"`
 
 	// Tampering and Why are for programs: what package judge makes of all this, where the hand-over
 	// is reported. A Boot leaves them empty.

@@ -19,6 +19,7 @@ func ReadHandover(ctx context.Context, m *Machine) (*Handover, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.elsewhere(&h, nil)
 	s.tampering(&h)
 	return &h, nil
 }
@@ -138,22 +139,27 @@ func (s *Snapshot) closedBy(c *Certificate) bool {
 	if s.m.TPM == nil || c.Run == nil {
 		return false
 	}
-	if t, err := s.TPM(); err != nil || t.Family != "1.2" && s.pinned() == "" {
+	t, err := s.TPM()
+	if err != nil {
+		return false
+	}
+	root := s.signedRoot()
+	if t.Family != "1.2" && root == "" {
 		return false
 	}
 	fprs, err := s.m.PGP.Fingerprints(c.cert)
 	if err != nil {
 		return false
 	}
-	a, err := s.m.TPM.Anchor(s.ctx)
+	a, err := s.m.TPM.Anchor(s.ctx, root)
 	return err == nil && a.State == AnchorClosed && a.Run == c.Run.anchor(fprs[0])
 }
 
-// pinned is the name of the storage root that a key of the firmware has signed, if the TPM answers in a
-// session to that root; "" otherwise.
-func (s *Snapshot) pinned() string {
+// signedRoot is the name of the storage root that a key of the firmware has signed, if the TPM answers in
+// a session to that root; "" otherwise.
+func (s *Snapshot) signedRoot() string {
 	h, err := s.Handover()
-	if err != nil || h.PrimaryHash == nil {
+	if err != nil || len(h.PrimaryHash) == 0 {
 		return ""
 	}
 	name, err := s.m.TPM.RootOf(s.ctx, h.PrimaryHash)
@@ -270,7 +276,7 @@ func (r *Recheck) tpm(s *Snapshot, c *Certificate, tree judge.Tree) {
 	ok, err := s.m.TPM.HasRoot(s.ctx, c.StorageRoot)
 	bare, now := t.Family == "1.2", t.PrimaryName
 	if err == nil && !ok && !bare {
-		now = s.pinned()
+		now = s.signedRoot()
 	}
 	switch {
 	case err != nil:

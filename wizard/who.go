@@ -29,7 +29,8 @@ func (e *RefusedError) Error() string {
 // act that cannot be undone, or that lends the owner's name to something.
 func (j *Job) may(s *Snapshot, all ...judge.Act) error {
 	said := j.said
-	if h, err := s.Handover(); err != nil || !slices.Equal(h.Names, j.names) {
+	h, err := s.Handover()
+	if s.elsewhere(&h, s.Past().receipt); err != nil || !slices.Equal(h.Names, j.names) {
 		said.Names = false
 	}
 	f := s.Facts(said, s.paper(j.Secrets, said.LostKey))

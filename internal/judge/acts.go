@@ -103,8 +103,11 @@ func (g gate) before() bool { return g.phase == Begun || g.phase == Flashing }
 // hand says that the card is there that made the receipt, and has made no later one.
 func (g gate) hand() bool { return g.count == CountWithin || g.count == CountNone }
 
-// starts says that what starts is signed, or that each difference was shown to who has lost his key.
-func (g gate) starts() bool { return g.tree == TreeSigned || g.identity == Lost && g.said.Names }
+// starts says that what starts is signed, and for this TPM unless who asks knows the signer; or that each
+// difference was shown to who has lost his key.
+func (g gate) starts() bool {
+	return g.tree == TreeSigned || g.tree == TreeElsewhere && g.identity >= Typed || g.identity == Lost && g.said.Names
+}
 
 func (g gate) ready() bool { return g.progress == Done || g.progress == Later }
 

@@ -24,7 +24,9 @@ var impliesAct = []struct {
 	{"a tree is signed before the chip is the owner's", []Act{SignTree}, func(g gate) bool { return g.phase == Begun || g.phase == Flashing }},
 	{"a signature needs the card that made the receipt", []Act{SignReceipt, SignTree, SignSame, WriteChip, Certify},
 		func(g gate) bool { return g.count == CountWithin || g.count == CountNone }},
-	{"a tree is signed as it was signed, or shown", []Act{SignTree, WriteChip}, func(g gate) bool { return g.tree == TreeSigned || g.identity == Lost && g.said.Names }},
+	{"a tree is signed as it was signed, or shown", []Act{SignTree, WriteChip}, func(g gate) bool {
+		return g.tree == TreeSigned || g.tree == TreeElsewhere && g.identity >= Typed || g.identity == Lost && g.said.Names
+	}},
 	{"once the chip is the owner's, only what he has signed is signed", []Act{SignSame, Install, Certify}, func(g gate) bool { return g.phase == Owned && g.tree == TreeSigned }},
 	{"the chip is written when all else is done", []Act{WriteChip}, func(g gate) bool { return g.progress == Done || g.progress == Later }},
 	{"the chip is written when /boot waits", []Act{WriteChip}, func(g gate) bool { return g.stage == StageOurs }},

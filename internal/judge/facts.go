@@ -170,9 +170,10 @@ const (
 type Tree uint8
 
 const (
-	TreeUnknown Tree = iota
-	TreeSigned       // all but oem verifies by the chip's key, in place or as the complete stage
-	TreeDiffers      // signed, and other files than those that are there
+	TreeUnknown   Tree = iota
+	TreeSigned         // all but oem verifies by the chip's key, in place or as the complete stage
+	TreeElsewhere      // the same, and what was signed says that it is of another TPM, or of an earlier time
+	TreeDiffers        // signed, and other files than those that are there
 	TreeUnsigned
 	trees
 )

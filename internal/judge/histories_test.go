@@ -200,6 +200,9 @@ var attacks = []struct {
 	level Level
 	keep  Phase // if not Unknown, the phase
 }{
+	{"the whole /boot of another laptop by the same seller", change(delivered(), func(f *Facts) { f.Tree = TreeElsewhere }), 0, Red, Unknown},
+	{"the same, while a run waits", change(begun(), func(f *Facts) { f.Tree = TreeElsewhere }), set(SignTree, WriteChip), Red, Unknown},
+	{"the key lost, and an older list put back", change(finished(), paper, func(f *Facts) { f.Said.LostKey, f.Tree, f.Card = true, TreeElsewhere, CardBlank }), 0, Quiet, Finished},
 	{"a kexec folder with an entry", change(delivered(), func(f *Facts) { f.Tree = TreeDiffers }), 0, Red, Unknown},
 	{"grub.cfg is a link out of the walk", change(begun(), func(f *Facts) { f.Tree = TreeDiffers }), set(SignTree, WriteChip), Red, Unknown},
 	{"the first LUKS magic is zero: no disk", change(delivered(), func(f *Facts) { f.Volumes = []Volume{VolumeMissing} }), 0, Red, Unknown},
@@ -314,5 +317,22 @@ func TestCounted(t *testing.T) {
 		if got := Counted(c.n, c.counter); got != c.want {
 			t.Errorf("receipt %d, card %d: %v", c.n, c.counter, got)
 		}
+	}
+}
+
+// TestElsewhere: what is signed, and not for this TPM, goes on by whoever knows the signer and says so.
+func TestElsewhere(t *testing.T) {
+	at := func(f Facts, by ...func(*Facts)) Verdict {
+		return Judge(change(change(f, by...), func(f *Facts) { f.Tree = TreeElsewhere }))
+	}
+	if v := at(delivered(), typed); v.Identity != Typed || !v.May(ResetCard) {
+		t.Errorf("%+v", v)
+	}
+	lost := func(f *Facts) { f.Said.LostKey, f.Card = true, CardBlank }
+	if v := at(finished(), paper, lost, func(f *Facts) { f.Said.Names = true }); v.Identity != Lost || !v.May(ResetCard) {
+		t.Errorf("shown and typed for: %+v", v)
+	}
+	if v := at(finished(), paper, lost); v.Identity == Lost {
+		t.Errorf("not shown: %+v", v)
 	}
 }

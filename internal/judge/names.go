@@ -81,6 +81,7 @@ var reasonNames = [ReasonCount]string{
 	ReceiverDiffers:    "receiver differs",
 	TreeIsOther:        "tree is other",
 	TreeIsUnsigned:     "tree is unsigned",
+	TreeIsElsewhere:    "tree is from elsewhere",
 	NoStatement:        "no statement",
 	StatementIsBad:     "statement is bad",
 	PromiseIsNotKept:   "promise is not kept",

@@ -40,6 +40,7 @@ const (
 	ReceiverDiffers
 	TreeIsOther
 	TreeIsUnsigned
+	TreeIsElsewhere
 	NoStatement
 	StatementIsBad
 	PromiseIsNotKept
@@ -109,6 +110,7 @@ var levelOf = [ReasonCount]Level{
 	ReceiverDiffers:    Red,
 	TreeIsOther:        Red,
 	TreeIsUnsigned:     Red,
+	TreeIsElsewhere:    Red,
 	NoStatement:        Yellow,
 	StatementIsBad:     Red,
 	PromiseIsNotKept:   Red,

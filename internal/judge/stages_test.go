@@ -241,6 +241,9 @@ func lesser(p Phase, w Who) (list []Who) {
 	with(func(n *Who) { n.Tree = TreeUnknown })
 	with(func(n *Who) { n.Paper = PaperUnknown })
 	with(func(n *Who) { n.Statement = StatementBad })
+	if w.Tree == TreeSigned {
+		with(func(n *Who) { n.Tree = TreeElsewhere })
+	}
 	with(func(n *Who) { n.Tree = TreeDiffers })
 	with(func(n *Who) { n.Tree = TreeUnsigned })
 	if p != Begun && p != Flashing && p != Owned {
@@ -270,7 +273,7 @@ var impliesWho = []struct {
 	}},
 	{"proven starts what is signed", Proven, func(_ Phase, w Who) bool { return w.Tree == TreeSigned }},
 	{"typed is a whole fingerprint", Typed, func(_ Phase, w Who) bool { return w.Said.Signer == Same && w.Said.Serial }},
-	{"typed starts what is signed", Typed, func(_ Phase, w Who) bool { return w.Tree == TreeSigned }},
+	{"typed starts what is signed", Typed, func(_ Phase, w Who) bool { return w.Tree == TreeSigned || w.Tree == TreeElsewhere }},
 	{"an owner has a run under way", Owner, func(p Phase, _ Who) bool { return p == Begun || p == Flashing || p == Owned }},
 	{"an owner has the paper, or the chip's key", Owner, func(p Phase, w Who) bool {
 		return w.Paper == PaperOwn || p == Owned && w.Paper == PaperNone && w.Said.PIN == Same

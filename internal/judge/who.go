@@ -39,7 +39,7 @@ func identify(p Phase, w Who) (Identity, Reason) {
 func (w Who) seller() (Identity, Reason) {
 	why := w.doubt()
 	switch {
-	case w.Tree != TreeSigned:
+	case w.Tree != TreeSigned && w.Tree != TreeElsewhere:
 		return Unproven, why
 	case why == 0 && w.Said.Looked && (w.Statement == StatementRing || w.Said.Signer == Same):
 		return Proven, StatementProves
@@ -62,6 +62,8 @@ func (w Who) doubt() Reason {
 		return TreeIsOther
 	case TreeUnsigned:
 		return TreeIsUnsigned
+	case TreeElsewhere:
+		return TreeIsElsewhere
 	}
 	switch w.Statement {
 	case StatementUnknown:

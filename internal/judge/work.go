@@ -88,7 +88,7 @@ func FoldTree(sets ...Tree) Tree {
 		switch {
 		case t == TreeUnknown || t >= trees:
 			return TreeUnknown
-		case t == TreeSigned, t == TreeDiffers && got == TreeUnsigned:
+		case t == TreeSigned, t == TreeElsewhere && got != TreeSigned, t == TreeDiffers && got == TreeUnsigned:
 			got = t
 		}
 	}

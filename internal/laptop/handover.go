@@ -66,17 +66,18 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		out.Keys = slices.DeleteFunc(slices.Compact(out.Keys), func(k string) bool { return k == "" })
 	}
 	startFiles(report, &out)
-	return out, h.signedRoot(ring, &out)
+	return out, h.signedSet(ring, &out)
 }
 
-// signedRoot keeps what a key of the firmware has signed of the TPM's storage root.
-func (h *handoverReader) signedRoot(ring map[string][]byte, out *wizard.Handover) error {
+// signedSet keeps what a key of the firmware has signed, and what that says of the TPM.
+func (h *handoverReader) signedSet(ring map[string][]byte, out *wizard.Handover) error {
 	if out.Tree != judge.TreeSigned {
 		return nil
 	}
 	set, err := h.dir.Signed(h.anyOf(ring))
 	if err == nil {
-		out.PrimaryHash = set.Files["kexec_primhdl_hash.txt"]
+		out.PrimaryHash, out.Rollback = set.Files["kexec_primhdl_hash.txt"], set.Files["kexec_rollback.txt"]
+		out.Set = handover.Digest(set.SignedBytes())
 	}
 	return err
 }

@@ -1,10 +1,12 @@
 package laptop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/tpm"
 	"reown/wizard"
@@ -90,17 +92,56 @@ func root(err error) (bool, error) {
 	return err == nil, err
 }
 
-// Anchor is read in a session salted to the storage root; a TPM without one can keep no area.
-func (a *tpmAdapter) Anchor(ctx context.Context) (wizard.Anchor, error) {
+// shown is the name of the storage root that the TPM shows, where root is "", and whether there is any.
+func (a *tpmAdapter) shown(ctx context.Context, root string) (string, bool, error) {
+	if root != "" {
+		return root, true, nil
+	}
 	i, err := a.t.Info(ctx)
+	return i.PrimaryName, i.PrimaryName != "" || i.Owned, err
+}
+
+// other says that a reading failed because the TPM has another storage root than asked for, or none.
+func other(err error) bool {
+	re := (*tpm.ReadingError)(nil)
+	return errors.As(err, &re) && (re.Kind == tpm.ReadingOtherRoot || re.Kind == tpm.ReadingNoRoot)
+}
+
+// Counts passes over what Heads has not written: nothing is known of that.
+func (a *tpmAdapter) Counts(ctx context.Context, root string, rollback []byte) (judge.Comparison, error) {
+	id := tpm.RollbackCounter(rollback)
+	if id == "" {
+		return judge.ComparisonNotProvided, nil
+	}
+	root, there, err := a.shown(ctx, root)
+	if err != nil || !there {
+		return judge.ComparisonDiffers, err
+	}
+	n, err := a.t.Reader(root).Counter(ctx, id)
+	switch {
+	case other(err):
+		return judge.ComparisonDiffers, nil
+	case err != nil:
+		return judge.ComparisonUnknown, err
+	case bytes.Equal(n.Value.RollbackFile(), rollback):
+		return judge.ComparisonEqual, nil
+	}
+	return judge.ComparisonDiffers, nil
+}
+
+// Anchor is read in a session salted to the storage root; a TPM without one can keep no area.
+func (a *tpmAdapter) Anchor(ctx context.Context, root string) (wizard.Anchor, error) {
+	root, there, err := a.shown(ctx, root)
 	if err != nil {
 		return wizard.Anchor{}, err
 	}
-	if i.PrimaryName == "" && !i.Owned {
+	if !there {
 		return wizard.Anchor{State: wizard.AnchorAbsent}, nil
 	}
-	r, err := a.t.Reader(i.PrimaryName).Anchor(ctx)
-	if err != nil {
+	r, err := a.t.Reader(root).Anchor(ctx)
+	if other(err) {
+		return wizard.Anchor{State: wizard.AnchorAbsent}, nil
+	} else if err != nil {
 		return wizard.Anchor{}, err
 	}
 	out := wizard.Anchor{State: anchorStates[r.Value.State]}

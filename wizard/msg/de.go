@@ -582,6 +582,7 @@ var de = table{
 	CompareRoot:       "Speicherschlüssel",
 	CompareSecret:     "gebundenes Geheimnis",
 	CompareFiles:      "andere Dateien als die gelieferten",
+	CompareElsewhere:  "signiert für ein anderes TPM oder eine frühere Zeit: von einem anderen Rechner, oder ältere",
 	CompareReset:      "ein Zurücksetzen wurde begonnen und nicht beendet",
 	VerdictPass:       "wie gelistet",
 	VerdictFail:       "NICHT wie gelistet",

@@ -610,6 +610,7 @@ var en = table{
 	CompareRoot:       "storage key",
 	CompareSecret:     "sealed secret",
 	CompareFiles:      "other files than those that were shipped",
+	CompareElsewhere:  "signed for another TPM, or for an earlier time: from another computer, or older ones",
 	CompareReset:      "a factory reset of it was begun and not ended",
 	VerdictPass:       "as listed",
 	VerdictFail:       "NOT as listed",

@@ -574,6 +574,7 @@ var es = table{
 	CompareRoot:       "clave de almacenamiento",
 	CompareSecret:     "secreto sellado",
 	CompareFiles:      "otros archivos que los entregados",
+	CompareElsewhere:  "firmados para otro TPM o para un tiempo anterior: de otro equipo, o más antiguos",
 	CompareReset:      "se empezó a restablecer y no se terminó",
 	VerdictPass:       "conforme",
 	VerdictFail:       "NO conforme",

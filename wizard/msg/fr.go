@@ -582,6 +582,7 @@ var fr = table{
 	CompareRoot:       "clé de stockage",
 	CompareSecret:     "secret scellé",
 	CompareFiles:      "d'autres fichiers que ceux livrés",
+	CompareElsewhere:  "signés pour un autre TPM ou un temps antérieur : d'un autre ordinateur, ou plus anciens",
 	CompareReset:      "une remise à zéro a commencé sans finir",
 	VerdictPass:       "conforme",
 	VerdictFail:       "NON conforme",

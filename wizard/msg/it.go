@@ -574,6 +574,7 @@ var it = table{
 	CompareRoot:       "chiave di archiviazione",
 	CompareSecret:     "segreto sigillato",
 	CompareFiles:      "file diversi da quelli spediti",
+	CompareElsewhere:  "firmati per un altro TPM o per un tempo precedente: di un altro computer, o più vecchi",
 	CompareReset:      "un azzeramento è iniziato e non finito",
 	VerdictPass:       "conforme",
 	VerdictFail:       "NON conforme",

@@ -614,6 +614,7 @@ const (
 	CompareRoot
 	CompareSecret
 	CompareFiles
+	CompareElsewhere
 	CompareReset
 	VerdictPass
 	VerdictFail

@@ -574,6 +574,7 @@ var nl = table{
 	CompareRoot:       "opslagsleutel",
 	CompareSecret:     "gebonden geheim",
 	CompareFiles:      "andere bestanden dan de geleverde",
+	CompareElsewhere:  "ondertekend voor een andere TPM of een eerdere tijd: van een andere computer, of oudere",
 	CompareReset:      "terugzetten begonnen en niet voltooid",
 	VerdictPass:       "zoals vermeld",
 	VerdictFail:       "NIET zoals vermeld",

@@ -181,7 +181,10 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		h.Items = append(h.Items, wizard.CheckItem{ID: "tpm", Verdict: wizard.Fail, Detail: "the storage root"})
 	}
 	if h.Trigger, h.Tree = w.trigger(); h.Tree == judge.TreeSigned {
-		h.PrimaryHash = []byte(w.Set.Primary)
+		h.Set = hash(fmt.Sprint(w.Set))
+		if w.HasTPM || h.SRKName != "" { // delivered with a TPM
+			h.PrimaryHash, h.Rollback = []byte(w.Set.Primary), []byte(w.Set.Rollback)
+		}
 	}
 	h.Names = w.differing(h.Tree)
 	if w.Terminated {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"reown/internal/judge"
 	"reown/internal/secret"
 	"reown/wizard"
 )
@@ -67,11 +68,25 @@ func (w tpm) RootOf(_ context.Context, file []byte) (string, error) {
 	return w.Primary, w.read()
 }
 
-func (w tpm) Anchor(context.Context) (wizard.Anchor, error) {
+func (w tpm) Counts(_ context.Context, root string, rollback []byte) (judge.Comparison, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.OnTheBus:
+		return judge.ComparisonUnknown, errors.New("wizardtest: the reply does not verify")
+	case root != "" && root != w.Primary, string(rollback) != string(w.rollback()):
+		return judge.ComparisonDiffers, w.read()
+	}
+	return judge.ComparisonEqual, w.read()
+}
+
+func (w tpm) Anchor(_ context.Context, root string) (wizard.Anchor, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.Area.Anchor
 	switch {
+	case root != "" && root != w.Primary:
+		return wizard.Anchor{State: wizard.AnchorAbsent}, w.read()
 	case w.OldTPM:
 		a.State = wizard.AnchorNever
 	case a.State == wizard.AnchorUnread:

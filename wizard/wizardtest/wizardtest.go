@@ -197,7 +197,8 @@ func New() *World {
 	for i := range w.ROM {
 		w.ROM[i] = w.certificate(w.Fprs, wizard.Identity{Name: "Seller"})
 	}
-	w.Set = BootSet{Signer: sellerCard, Files: w.Files, Oem: true}
+	w.Counter = 1 << 20
+	w.Set = BootSet{Signer: sellerCard, Files: w.Files, Oem: true, Rollback: string(w.rollback()), Primary: hash(w.Primary)}
 	w.measured = w.pcr7()
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
 	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
