@@ -46,7 +46,7 @@ var quirks = []Quirk{
 		ID: "RQ001", Text: "Nitrokey Pro and Librem Key take PINs of at most 25 characters for HOTP", MaxPIN: 25,
 		Link: "https://github.com/linuxboot/heads/issues/1168",
 		applies: func(c *Card) bool {
-			return c.usb(usbid.NitrokeyPro) || c.usb(usbid.LibremKey) || c.usbUnknown() && c.make(0x0005)
+			return c.usb(usbid.NitrokeyPro) || c.usb(usbid.LibremKey) || c.unnamed() && c.make(0x0005)
 		},
 	},
 	{

@@ -155,7 +155,7 @@ func transports(t *testing.T, u usbdev.Profile, card *cardtest.Card) map[string]
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d, err := pcscdtest.Start(dir, cardtest.New(card.Profile()))
+	d, err := pcscdtest.StartNamed(dir, u.Manufacturer+" "+u.Model, cardtest.New(card.Profile())) // as libccid names it
 	if err != nil {
 		t.Fatal(err)
 	}

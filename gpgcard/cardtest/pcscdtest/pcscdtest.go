@@ -50,7 +50,13 @@ type Daemon struct {
 
 // Start runs a pcscd in dir, which must be an absolute path to a private
 // directory, with the cards in its slots (nil: an empty slot). Stop ends it.
-func Start(dir string, cards ...*cardtest.Card) (_ *Daemon, err error) {
+func Start(dir string, cards ...*cardtest.Card) (*Daemon, error) {
+	return StartNamed(dir, "Virtual PCD", cards...)
+}
+
+// StartNamed is Start with readers of another name, which ends in their number from the
+// second on. All have the same driver.
+func StartNamed(dir, name string, cards ...*cardtest.Card) (_ *Daemon, err error) {
 	if err := Available(); err != nil {
 		return nil, err
 	}
@@ -77,7 +83,7 @@ func Start(dir string, cards ...*cardtest.Card) (_ *Daemon, err error) {
 		d.Slots = append(d.Slots, a, b)
 		a.Insert(cards[i])
 		b.Insert(cards[i+1])
-		text := fmt.Sprintf("FRIENDLYNAME \"Virtual PCD %d\"\nDEVICENAME 127.0.0.1:0x%X\nLIBPATH %s\nCHANNELID 0x%X\n", i/2, a.Port(), driver, a.Port())
+		text := fmt.Sprintf("FRIENDLYNAME \"%s\"\nDEVICENAME 127.0.0.1:0x%X\nLIBPATH %s\nCHANNELID 0x%X\n", numbered(name, i/2), a.Port(), driver, a.Port())
 		if err := os.WriteFile(filepath.Join(conf, fmt.Sprintf("vpcd%d", i/2)), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -125,12 +131,27 @@ func pair() (a, b *vpcd.Slot, err error) {
 	return nil, nil, err
 }
 
+func numbered(name string, i int) string {
+	if i == 0 && name != "Virtual PCD" {
+		return name
+	}
+	return fmt.Sprintf("%s %d", name, i)
+}
+
+// Freeze stops the daemon in its tracks: it takes no question and gives no answer until
+// Thaw.
+func (d *Daemon) Freeze() error { return d.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw has it go on.
+func (d *Daemon) Thaw() error { return d.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Log is what pcscd printed.
 func (d *Daemon) Log() string { return d.log.String() }
 
 // Stop ends the daemon and waits for it.
 func (d *Daemon) Stop() {
 	if d.cmd != nil && d.cmd.Process != nil {
+		_ = d.Thaw()
 		_ = d.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-d.done:
