@@ -49,11 +49,8 @@ smoke: build ; @scripts/smoke
 
 size: build ; @scripts/size
 
-# The buyer's sheet to print, with Debian's weasyprint.
-docs:
-	@mkdir -p bin/docs
-	@for size in A4 Letter; do printf '@page { size: %s }\n' $$size >bin/docs/$$size.css && \
-		weasyprint -q -s bin/docs/$$size.css docs/sheet.html bin/docs/sheet-$$size.pdf && echo bin/docs/sheet-$$size.pdf; done
+# The buyer's papers to print, with Debian's weasyprint: the sheet, the quick guide, the guide.
+docs: ; @scripts/papers bin/docs
 
 # Source, programs for three machines, their components and sums, in bin/release.
 release: ; @scripts/release

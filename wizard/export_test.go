@@ -3,6 +3,8 @@ package wizard
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"reown/internal/judge"
 	"reown/wizard/ui"
@@ -53,4 +55,15 @@ func Blind(blind func(*judge.Facts)) (restore func()) {
 		return judge.PhaseOf(f.History)
 	}
 	return func() { decide, phaseOf = judge.Judge, judge.PhaseOf }
+}
+
+// Questions are the pages of a machine that was delivered, in order; those for a secret once.
+func Questions() (all []string) {
+	for _, p := range append([]place{pageLanguage}, onTheWay()...) {
+		name, _, _ := strings.Cut(string(p), ".")
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
