@@ -319,6 +319,64 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
+// TestAppeared: what nobody knows goes if it was shown. Where another name is there nothing is written,
+// also where it looks like one of this program's own.
+func TestAppeared(t *testing.T) {
+	for _, name := range []string{"kexec_menu.txt", "kexec.sig.bak", "kexec_reown.x.txt", "kexec_root"} {
+		sign, verify := fakeKey("owner")
+		dir := makeLayout(t, "debian")
+		put := func(n string) {
+			if err := os.WriteFile(filepath.Join(dir, n), []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("kexec_shown.txt")
+		d, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := d.Build(context.Background(), BuildOptions{Entry: 1})
+		if err == nil {
+			err = d.Stage(set, sign(set.SignedBytes()))
+		}
+		if err == nil {
+			_, err = d.VerifyStaged(verify)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(name)
+		before, got := list(t, dir), new(AppearedError)
+		if err := d.Install(verify, "kexec_old", "kexec_shown.txt"); !errors.As(err, &got) || !slices.Equal(got.Names, []string{name}) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if after := list(t, dir); !slices.Equal(before, after) {
+			t.Fatalf("%s: %q, was %q", name, after, before)
+		}
+		if _, err := d.VerifyStaged(verify); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Install(verify, "kexec_old", "kexec_shown.txt", name); err != nil {
+			t.Fatal(err)
+		}
+		if after := list(t, dir); slices.Contains(after, name) || slices.Contains(after, "kexec_shown.txt") {
+			t.Errorf("left: %q", after)
+		}
+	}
+}
+
+func list(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 // TestOnlyMachine: what may be new in a set that is signed again.
 func TestOnlyMachine(t *testing.T) {
 	_, owner := fakeKey("owner")

@@ -159,7 +159,7 @@ func fakeKey(name string) (sign func([]byte) []byte, verify Verifier) {
 
 // takeOver is the owner's run, or the rest of it after a cut: what the wizard does.
 func takeOver(d *Dir, sign func([]byte) []byte, verify Verifier) error {
-	what, err := d.Resume(verify)
+	what, err := d.Resume(verify, "kexec_old")
 	if err != nil || what != ResumedNothing {
 		return err
 	}
@@ -181,7 +181,7 @@ func takeOver(d *Dir, sign func([]byte) []byte, verify Verifier) error {
 	if _, err := d.VerifyStaged(verify); err != nil {
 		return err
 	}
-	return d.Commit(verify)
+	return d.Commit(verify, "kexec_old")
 }
 
 // cutState is what must hold of /boot whenever the power comes back.

@@ -115,7 +115,7 @@ func (s *State) add(top *atomicfile.Dir, n string, i atomicfile.Info) {
 		if i, err := top.Stat(stageDir + "/" + sigName); err == nil && i.Type.IsRegular() {
 			s.Stage = StageComplete
 		}
-	case strings.HasPrefix(n, ownName):
+	case strings.HasPrefix(n, ownName) && !isListed(n):
 		s.Hints = append(s.Hints, n)
 	case isListed(n):
 		s.Listed = append(s.Listed, n)

@@ -136,7 +136,7 @@ func TestFormOfTheSeller(t *testing.T) {
 	if _, err := d.VerifyStaged(owner); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Install(owner); err != nil {
+	if err := d.Install(owner, "kexec_old"); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := d.Verify(owner); err != nil || r.Form != FormPaths {

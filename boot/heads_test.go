@@ -181,7 +181,7 @@ func TestReplace(t *testing.T) {
 	if err != nil || !before.OEM || before.Stage != StageNone || len(before.Unlisted) != 1 {
 		t.Fatalf("state %+v, %v", before, err)
 	}
-	if err := d.Commit(goodSig); !errors.Is(err, ErrNotStaged) {
+	if err := d.Commit(goodSig, "kexec_old"); !errors.Is(err, ErrNotStaged) {
 		t.Fatalf("commit without stage: %v", err)
 	}
 	if err := d.Stage(set, sign(set.SignedBytes())); err != nil {
@@ -190,7 +190,7 @@ func TestReplace(t *testing.T) {
 	if r, err := d.VerifyStaged(goodSig); err != nil || r.OEM != OEMAdded || !r.OnlyOEM {
 		t.Fatalf("staged: %+v, %v", r, err)
 	}
-	if err := d.Commit(goodSig); err != nil {
+	if err := d.Commit(goodSig, "kexec_old"); err != nil {
 		t.Fatal(err)
 	}
 	code, signed := heads(t, dir, "")

@@ -44,7 +44,7 @@ func replace(t testing.TB, d *Dir, o BuildOptions, sign func([]byte) []byte, ver
 		_, err = d.VerifyStaged(verify)
 	}
 	if err == nil {
-		err = d.Commit(verify)
+		err = d.Commit(verify, "kexec_old")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -407,7 +407,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	p := filepath.Join(dir, stageDir, "kexec_hashes.txt")
 	b, _ := os.ReadFile(p)
 	os.WriteFile(p, append(b, '\n'), 0o644)
-	if err := d.Commit(goodSig); !errors.Is(err, ErrChanged) {
+	if err := d.Commit(goodSig, "kexec_old"); !errors.Is(err, ErrChanged) {
 		t.Fatal(err)
 	}
 	if _, err := d.VerifyStaged(goodSig); !errors.Is(err, ErrBadSignature) {
@@ -421,7 +421,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	if _, err := d.VerifyStaged(goodSig); !errors.As(err, &mm) {
 		t.Fatal(err)
 	}
-	if err := d.Commit(goodSig); !errors.Is(err, ErrNotStaged) {
+	if err := d.Commit(goodSig, "kexec_old"); !errors.Is(err, ErrNotStaged) {
 		t.Fatal(err)
 	}
 }

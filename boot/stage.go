@@ -115,9 +115,9 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 
 // Commit is Install, and then, as the last act, /boot/oem removed, unless the set
 // covers it. After a cut, VerifyStaged and Commit again.
-func (d *Dir) Commit(verify Verifier) error {
+func (d *Dir) Commit(verify Verifier, agreed ...string) error {
 	covered := d.verified != nil && d.verified.OEM
-	if err := d.Install(verify); err != nil || covered {
+	if err := d.Install(verify, agreed...); err != nil || covered {
 		return err
 	}
 	return d.removeOEM()
@@ -128,8 +128,9 @@ func (d *Dir) Commit(verify Verifier) error {
 // kexec.sig replaced last; and the result verified by Heads's rules. While files are
 // being replaced the old signature stays and no longer matches, so that Heads
 // refuses to start rather than starts unverified. A /boot/oem that the set does not
-// cover stays; FinishCommit removes it.
-func (d *Dir) Install(verify Verifier) error {
+// cover stays; FinishCommit removes it. Of the names that no version of Heads writes only
+// the agreed ones are removed; with any other it returns an *AppearedError and writes nothing.
+func (d *Dir) Install(verify Verifier, agreed ...string) error {
 	want := d.verified
 	if want == nil {
 		return fmt.Errorf("putting the boot files in place: %w", ErrNotStaged)
@@ -142,12 +143,15 @@ func (d *Dir) Install(verify Verifier) error {
 	if !set.equal(want) || sig == nil {
 		return fmt.Errorf("putting the boot files in place: %w", ErrChanged)
 	}
+	if err := d.Appeared(agreed); err != nil {
+		return fmt.Errorf("putting the boot files in place: %w", err)
+	}
 	for _, n := range sortedNames(set.Files) {
 		if err := d.replace("commit", n, set.Files[n]); err != nil {
 			return err
 		}
 	}
-	if err := d.removeStale(set); err != nil {
+	if err := d.removeStale(set, agreed); err != nil {
 		return err
 	}
 	if err := d.sync("commit.sync:files"); err != nil {
@@ -188,9 +192,31 @@ func (d *Dir) installable() (set *Set, sig []byte, err error) {
 	return t.readSet(stageDir)
 }
 
+// An AppearedError names what nobody knows, and has agreed to remove.
+type AppearedError struct{ Names []string }
+
+func (e *AppearedError) Error() string {
+	return fmt.Sprintf("in /boot are files that no firmware reads, and that were not shown: %q", e.Names)
+}
+
+// Appeared returns an *AppearedError where a name is in /boot that no version of Heads writes,
+// and that is not among the agreed ones.
+func (d *Dir) Appeared(agreed []string) error {
+	st, err := d.State()
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(st.Unknown, func(n string) bool { return slices.Contains(agreed, n) })
+	if len(names) > 0 {
+		return &AppearedError{names}
+	}
+	return nil
+}
+
 // removeStale removes what the previous owner left: every kexec* that is not in the
-// set, not expected, and not kexec.sig, which stays until its successor is there.
-func (d *Dir) removeStale(set *Set) error {
+// set, not expected, and not kexec.sig, which stays until its successor is there. A name that
+// appeared a moment ago is none of his.
+func (d *Dir) removeStale(set *Set, agreed []string) error {
 	list, err := d.names()
 	if err != nil {
 		return err
@@ -199,7 +225,7 @@ func (d *Dir) removeStale(set *Set) error {
 		if !strings.HasPrefix(n, "kexec") || n == sigName || keptName(n) || strings.HasPrefix(n, ownName) && !isListed(n) {
 			continue
 		}
-		if _, ok := set.Files[n]; ok {
+		if _, ok := set.Files[n]; ok || !known(n) && !slices.Contains(agreed, n) {
 			continue
 		}
 		if err := d.w.Remove("commit.remove:"+n, n); err != nil {
@@ -253,9 +279,9 @@ const (
 // key alone: a complete staged set that verify accepts is put in place; a set in
 // place that verify accepts and that differs only by ./oem has that removed. A
 // staged set that was cut or does not verify is left for Stage to replace.
-func (d *Dir) Resume(verify Verifier) (Resumed, error) {
+func (d *Dir) Resume(verify Verifier, agreed ...string) (Resumed, error) {
 	if r, err := d.VerifyStaged(verify); err == nil {
-		return ResumedCommit, d.Commit(verify)
+		return ResumedCommit, d.Commit(verify, agreed...)
 	} else if r == nil && !errors.Is(err, ErrNotStaged) {
 		return ResumedNothing, err
 	}

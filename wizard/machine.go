@@ -384,6 +384,7 @@ type BootSpec struct {
 	PrimaryHash []byte            // kexec_primhdl_hash.txt; nil: none
 	HOTPCounter []byte            // kexec_hotp_counter; nil: none
 	DUK         map[string][]byte // files for the disk unlock key, by name; nil: none
+	Gone        []string          // of BootInfo.Unknown, what was shown and goes; nothing is staged beside any other
 }
 
 // Boot is the /boot partition. Implementations mount and remount it as needed and
@@ -404,8 +405,9 @@ type Boot interface {
 	// Live says the same of the set that the firmware would use, where a file
 	// named oem is not held against it.
 	Live(ctx context.Context, cert []byte) (bool, error)
-	// Install renames the staged set into place, the signature last.
-	Install(ctx context.Context) error
+	// Install renames the staged set into place, the signature last. Of BootInfo.Unknown it removes
+	// gone; any other of these is an error, and nothing is changed.
+	Install(ctx context.Context, gone []string) error
 	// RemoveTrigger unlinks /boot/oem: the last act of a run.
 	RemoveTrigger(ctx context.Context) error
 

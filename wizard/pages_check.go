@@ -112,6 +112,7 @@ func tookCheck(f *flow, _ context.Context, _ *ui.Page, id string) (event, error)
 	switch id {
 	case "start":
 		f.a.Lost = map[string][]Stretch{}
+		f.a.gone = f.strangers()
 		f.eachRekeyed(func(i int, d DiskInfo) { f.a.Lost[d.UUID] = f.surveys.unreadable(i) })
 		return evAnswer, nil
 	case "fill", "skip":

@@ -78,7 +78,7 @@ func drawResume(v *view) (*ui.Page, error) {
 	if v.a.need&NeedUser != 0 {
 		body = append(body, v.starts()...)
 	}
-	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Choices: v.just(msg.ButtonContinue)}
+	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Details: unknownDetails(v), Choices: v.just(msg.ButtonContinue)}
 	if v.code != nil {
 		p.Live = func() []ui.Block {
 			return append(slices.Clone(body), v.digits(v.code, msg.ResumeCodeLabel, msg.ResumeCode))
@@ -100,6 +100,7 @@ func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 	case "entry":
 		return evJump, nil
 	}
+	f.a.gone = f.strangers()
 	f.a.looked = f.code != nil // the six digits, while there are any
 	return evAnswer, nil
 }

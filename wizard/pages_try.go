@@ -86,6 +86,12 @@ func tookTry(f *flow, ctx context.Context, _ *ui.Page, _ string) (event, error) 
 	return evReturn, nil
 }
 
+// strangers are the names that no firmware reads, as the page has shown them.
+func (v *view) strangers() []string {
+	b, _ := v.s.Boot() // none are known where it cannot be read
+	return b.Unknown
+}
+
 // unknown says which files go from /boot although nobody knows what they are for: who goes on agrees.
 func (v *view) unknown() []ui.Block {
 	b, err := v.s.Boot()

@@ -32,6 +32,7 @@ type Receipt struct {
 	SellerKey string   `json:"sellerKey,omitempty"`
 	Statement string   `json:"statement,omitempty"` // its SHA-256
 	Set       string   `json:"set,omitempty"`       // SHA-256 of what the chip's key had signed in /boot when the run began
+	Gone      []string `json:"gone,omitempty"`      // names in /boot that no firmware reads: shown, and removed
 	Volumes   []Rekey  `json:"volumes"`             // those that take part
 	DUK       bool     `json:"duk,omitempty"`       // the owner wants a disk unlock key
 	Clearing  bool     `json:"clearing,omitempty"`  // the TPM is about to be cleared

@@ -2,6 +2,7 @@ package wizard
 
 import (
 	"context"
+	"slices"
 
 	"reown/internal/judge"
 	"reown/internal/secret"
@@ -122,6 +123,7 @@ type Job struct {
 	made     []byte   // the certificate of the keys that this start has made
 	signs    bool     // the seller's card has signed a challenge
 	names    []string // that differed in /boot when said.Names was said
+	gone     []string // names in /boot that no firmware reads, which this start has shown
 }
 
 // measure takes a new look at the machine. What the seller signed is verified once
@@ -136,6 +138,9 @@ func (j *Job) measure(ctx context.Context) *Snapshot {
 	}
 	return s
 }
+
+// agreed are the names in /boot that may go: shown in this start, or when the run began.
+func (j *Job) agreed(r *Receipt) []string { return slices.Concat(j.gone, r.Gone) }
 
 // note has a receipt signed and stored.
 func (j *Job) note(ctx context.Context, cert []byte, r *Receipt) (err error) {

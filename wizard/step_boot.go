@@ -101,7 +101,7 @@ func applyBoot(ctx context.Context, j *Job) error {
 	if err := j.reentry(ctx, s, cert, r); err != nil {
 		return err
 	}
-	spec := BootSpec{Cert: cert, Entry: s.entry(r), Same: act == judge.SignSame}
+	spec := BootSpec{Cert: cert, Entry: s.entry(r), Same: act == judge.SignSame, Gone: j.agreed(r)}
 	if spec.Entry < 0 {
 		return &PreflightError{[]Problem{newProblem("entries", NoEntry, nil)}}
 	}

@@ -281,7 +281,7 @@ func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Set = h.Set
+	r.Set, r.Gone = h.Set, j.gone
 	s.elsewhere(&h, nil)
 	i := j.Choice.Entry - 1
 	if i < 0 {

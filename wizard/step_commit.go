@@ -77,7 +77,11 @@ func applyCommit(ctx context.Context, j *Job) error {
 		if err := j.may(s, judge.Install); err != nil {
 			return err
 		}
-		if err := j.InstallBoot(ctx, cert, j.M.Boot.Install); err != nil {
+		r, err := s.Receipt()
+		if err != nil {
+			return err
+		}
+		if err := j.InstallBoot(ctx, cert, func(ctx context.Context) error { return j.M.Boot.Install(ctx, j.agreed(r)) }); err != nil {
 			return err
 		}
 	}

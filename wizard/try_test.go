@@ -2,10 +2,12 @@ package wizard_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"reown/internal/secret"
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/wizardtest"
@@ -96,6 +98,39 @@ func TestUnknownFilesAreShown(t *testing.T) {
 	}
 	if !strings.Contains(seen, `kexec_x.txt, kexec\n[OK] all`) {
 		t.Errorf("the page says\n%s", seen)
+	}
+}
+
+// TestUnknownFilesThatAppear: what was shown goes, also after a cut and in a single step; a name that
+// appears afterwards is stopped at, until a page has shown it.
+func TestUnknownFilesThatAppear(t *testing.T) {
+	for _, cut := range []string{"tpm.clear", "boot.stage", "flash.block.1", "boot.install"} {
+		w, p := wizardtest.New(), newPaper()
+		w.Unknown = []string{"kexec_shown.txt"}
+		w.FailOnce(cut, wizardtest.ErrCut)
+		if err := unattended(w, p, nil); !errors.Is(err, wizardtest.ErrCut) {
+			t.Fatal(err)
+		}
+		w.Reboot()
+		w.Unknown = append(w.Unknown, "kexec_new.txt")
+		if cut == "boot.install" { // no page shows anything
+			step := func() error {
+				keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner)), Disk: secret.From([]byte(w.Disks[0].Slots[0]))}
+				defer keys.Wipe()
+				return wizard.RunStep(t.Context(), w.Machine(), "commit", wizard.Choices{}, keys, nil)
+			}
+			if err := step(); !errors.Is(err, wizardtest.ErrAppeared) || len(w.Unknown) != 2 {
+				t.Fatalf("%v, %q", err, w.Unknown)
+			}
+			w.Unknown = w.Unknown[:1]
+			if err := step(); err != nil || len(w.Unknown) != 0 {
+				t.Fatalf("%v, %q", err, w.Unknown)
+			}
+			continue
+		}
+		if err := unattended(w, p, nil); err != nil || len(w.Unknown) != 0 {
+			t.Fatalf("%s: %v, %q", cut, err, w.Unknown)
+		}
 	}
 }
 

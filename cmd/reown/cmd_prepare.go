@@ -11,6 +11,7 @@ import (
 	"reown/cmd/reown/internal/cli"
 	"reown/cmd/reown/internal/plumbing"
 	"reown/gpgcard"
+	"reown/internal/escape"
 	"reown/internal/handover"
 	"reown/internal/laptop"
 	"reown/wizard"
@@ -171,6 +172,12 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 		Touch: func(n, of int) {
 			said.end()
 			fmt.Fprintf(e.Stderr, "touch the security key when it blinks (touch %d of %d)\n", n, of)
+		},
+		Removes: func(names []string) {
+			said.end()
+			for _, n := range names {
+				fmt.Fprintf(e.Stderr, "note: /boot/%s goes; no firmware reads it\n", escape.Text(n))
+			}
 		},
 		Deliver: func(res *prepare.Result) error {
 			l.finish(order, res, machine.Aligned())

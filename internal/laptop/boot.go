@@ -100,6 +100,9 @@ func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func
 		}
 	}
 	a.cert = spec.Cert
+	if err := a.dir.Appeared(spec.Gone); err != nil {
+		return err
+	}
 	set, err := a.dir.Build(ctx, boot.BuildOptions{Extra: extra, Entry: spec.Entry + 1, Progress: boot.Progress(progress)})
 	if err != nil {
 		return err
@@ -154,12 +157,12 @@ func verifies(err error) (bool, error) {
 
 // Install needs the certificate that Stage or Staged was last asked about: what is
 // put in place is verified by it once more.
-func (a *bootAdapter) Install(context.Context) error {
+func (a *bootAdapter) Install(_ context.Context, gone []string) error {
 	return a.writing(func() error {
 		if _, err := a.dir.VerifyStaged(a.verifier(a.cert)); err != nil {
 			return err
 		}
-		return a.dir.Install(a.verifier(a.cert))
+		return a.dir.Install(a.verifier(a.cert), gone...)
 	})
 }
 

@@ -24,6 +24,9 @@ func (b oemBoot) Trigger(context.Context) error {
 }
 
 func (b oemBoot) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+	if err := b.dir.Appeared(spec.Gone); err != nil {
+		return err
+	}
 	set, err := b.dir.Build(ctx, boot.BuildOptions{Extra: extras(spec), Entry: spec.Entry + 1, KeepOEM: true, Progress: boot.Progress(progress)})
 	if err != nil {
 		return err
@@ -42,9 +45,9 @@ func extras(spec wizard.BootSpec) map[string][]byte {
 	return all
 }
 
-func (b oemBoot) Install(ctx context.Context, cert []byte) error {
+func (b oemBoot) Install(ctx context.Context, cert []byte, gone []string) error {
 	b.cert = cert
-	return b.bootAdapter.Install(ctx)
+	return b.bootAdapter.Install(ctx, gone)
 }
 
 func (b oemBoot) Offers(_ context.Context, cert []byte) error {

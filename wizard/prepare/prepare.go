@@ -62,8 +62,9 @@ type Boot interface {
 	Trigger(ctx context.Context) error
 	// Stage is wizard.Boot's, but the set covers the trigger.
 	Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error
-	// Install puts the staged set in place if it verifies with cert.
-	Install(ctx context.Context, cert []byte) error
+	// Install puts the staged set in place if it verifies with cert, and removes these names and
+	// no others of those that no firmware reads.
+	Install(ctx context.Context, cert []byte, gone []string) error
 	// Offers returns nil if the set in place verifies with cert by the firmware's
 	// own rules, and covers the trigger: what makes the next start an offer.
 	Offers(ctx context.Context, cert []byte) error
@@ -104,7 +105,9 @@ type Options struct {
 	Finished answers.Sink
 	// Report is told each step's name when it begins and how far it is.
 	Report func(step string, done, total int64)
-	Touch  func(n, of int) // announces that the security key must be touched, and how often in all
+	// Removes is told, before anything is changed, which names go from /boot because no firmware reads them.
+	Removes func(names []string)
+	Touch   func(n, of int) // announces that the security key must be touched, and how often in all
 }
 
 // Result is a laptop that is ready to ship; or, if Unsigned, one whose statement waits
@@ -130,6 +133,7 @@ type run struct {
 	o     *Options
 	card  wizard.CardInfo
 	entry int
+	gone  []string         // names in /boot that no firmware reads: the worker is told, and they go
 	opens []*secret.Buffer // by disk: what opens it now
 	made  *answers.Secrets
 	keys  wizard.Keys // Disk, User, Admin and Owner belong to made
@@ -264,7 +268,10 @@ func (r *run) preflight(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.entry = b.Default
+	r.entry, r.gone = b.Default, b.Unknown
+	if len(r.gone) > 0 && r.o.Removes != nil {
+		r.o.Removes(r.gone)
+	}
 	return nil
 }
 
@@ -421,7 +428,7 @@ func (r *run) boot(ctx context.Context) error {
 	if err := r.m.OEM.Trigger(ctx); err != nil {
 		return err
 	}
-	return r.job.StageBoot(ctx, wizard.BootSpec{Cert: r.cert, Entry: r.entry}, r.m.OEM.Stage)
+	return r.job.StageBoot(ctx, wizard.BootSpec{Cert: r.cert, Entry: r.entry, Gone: r.gone}, r.m.OEM.Stage)
 }
 
 func (r *run) sign(ctx context.Context) func([]byte) ([]byte, error) {
@@ -429,7 +436,7 @@ func (r *run) sign(ctx context.Context) func([]byte) ([]byte, error) {
 }
 
 func (r *run) commit(ctx context.Context) error {
-	err := r.job.InstallBoot(ctx, r.cert, func(ctx context.Context) error { return r.m.OEM.Install(ctx, r.cert) })
+	err := r.job.InstallBoot(ctx, r.cert, func(ctx context.Context) error { return r.m.OEM.Install(ctx, r.cert, r.gone) })
 	if err != nil {
 		return err
 	}

@@ -76,12 +76,12 @@ func (s *shop) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte
 	return nil
 }
 
-func (s *shop) Install(ctx context.Context, cert []byte) error {
+func (s *shop) Install(ctx context.Context, cert []byte, gone []string) error {
 	if ok, err := s.World.Machine().Boot.Staged(ctx, cert); err != nil || !ok {
 		return fmt.Errorf("not staged: %w", err)
 	}
 	s.covered = s.staged
-	return s.World.Machine().Boot.Install(ctx)
+	return s.World.Machine().Boot.Install(ctx, gone)
 }
 
 func (s *shop) Offers(ctx context.Context, cert []byte) error {

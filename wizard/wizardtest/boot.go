@@ -66,6 +66,7 @@ func (w boot) Trial(context.Context, int) ([]*wizard.Finding, error) { return w.
 func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
+	err = errors.Join(err, w.appeared(s.Gone))
 	if s.Entry < 0 || s.Entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[s.Entry] {
 		err = errors.Join(err, fmt.Errorf("wizardtest: entry %d cannot be the default", s.Entry))
 		s.Entry = 0
@@ -132,9 +133,22 @@ func (w boot) Live(_ context.Context, cert []byte) (bool, error) {
 	return w.good(w.Set, cert), w.read()
 }
 
-func (w boot) Install(context.Context) error {
+// appeared is an error where a name is there that nobody was shown.
+func (w boot) appeared(gone []string) error {
+	for _, n := range w.Unknown {
+		if !slices.Contains(gone, n) {
+			return ErrAppeared
+		}
+	}
+	return nil
+}
+
+func (w boot) Install(_ context.Context, gone []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.appeared(gone); err != nil {
+		return err
+	}
 	if f := w.Refuses["trial"]; f != nil {
 		return f
 	}
@@ -144,7 +158,7 @@ func (w boot) Install(context.Context) error {
 	if err := w.write("boot.install", func() { w.Set = *w.World.Stage }); err != nil {
 		return err
 	}
-	return w.write("boot.unstage", func() { w.World.Stage = nil })
+	return w.write("boot.unstage", func() { w.World.Stage, w.Unknown = nil, nil })
 }
 
 func (w boot) RemoveTrigger(context.Context) error {

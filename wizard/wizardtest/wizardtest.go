@@ -18,6 +18,9 @@ import (
 	"reown/wizard"
 )
 
+// ErrAppeared is what /boot answers where a file is there that nobody was shown.
+var ErrAppeared = errors.New("wizardtest: a file appeared in /boot")
+
 // ErrCut is what every device answers once the power is cut.
 var ErrCut = errors.New("wizardtest: the power was cut")
 

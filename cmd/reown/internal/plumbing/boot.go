@@ -218,18 +218,25 @@ func bootSign(ctx context.Context, e *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(replaceSet(d, s, sig, verify), restore())
+	st, err := d.State()
+	for _, n := range st.Unknown {
+		fmt.Fprintf(e.Stderr, "note: /boot/%s goes; no firmware reads it\n", escape.Text(n))
+	}
+	if err == nil {
+		err = replaceSet(d, s, sig, verify, st.Unknown)
+	}
+	return errors.Join(err, restore())
 }
 
 // replaceSet stages, checks and commits.
-func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier) error {
+func replaceSet(d *boot.Dir, s *boot.Set, sig []byte, verify boot.Verifier, agreed []string) error {
 	if err := d.Stage(s, sig); err != nil {
 		return err
 	}
 	if _, err := d.VerifyStaged(verify); err != nil {
 		return err
 	}
-	return d.Commit(verify)
+	return d.Commit(verify, agreed...)
 }
 
 // maxSignature bounds a detached signature's file, in bytes.
