@@ -52,15 +52,14 @@ type AnchorReport struct {
 
 // areaWords and countWords are an anchor for programs, and for people.
 var areaWords = [...][2]string{
-	judge.AnchorUnknown:   {"unknown", "the owner's area in the TPM cannot be read"},
-	judge.AnchorNoTPM:     {"none", "no TPM that can keep an area of the owner's"},
-	judge.AnchorAbsent:    {"absent", "no run has made the owner's area in the TPM"},
-	judge.AnchorOpen:      {"open", "the TPM says that a run is open"},
-	judge.AnchorClosing:   {"closing", "the TPM says that a run is over but for its last second"},
-	judge.AnchorClosed:    {"closed", "the TPM says that a run is over"},
-	judge.AnchorReleasing: {"releasing", "the TPM says that this computer is being given up"},
-	judge.AnchorGone:      {"gone", "the TPM was reset after the run had made the owner's area in it"},
-	judge.AnchorForeign:   {"foreign", "the TPM tells of another run than the receipt in /boot"},
+	judge.AnchorUnknown: {"unknown", "the owner's area in the TPM cannot be read"},
+	judge.AnchorNoTPM:   {"none", "no TPM that can keep an area of the owner's"},
+	judge.AnchorAbsent:  {"absent", "no run has made the owner's area in the TPM"},
+	judge.AnchorOpen:    {"open", "the TPM says that a run is open"},
+	judge.AnchorClosing: {"closing", "the TPM says that a run is over but for its last second"},
+	judge.AnchorClosed:  {"closed", "the TPM says that a run is over"},
+	judge.AnchorGone:    {"gone", "the TPM was reset after the run had made the owner's area in it"},
+	judge.AnchorForeign: {"foreign", "the TPM tells of another run than the receipt in /boot"},
 }
 
 var countWords = [...][2]string{

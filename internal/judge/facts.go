@@ -41,15 +41,14 @@ const (
 type Anchor uint8
 
 const (
-	AnchorUnknown   Anchor = iota
-	AnchorNoTPM            // no TPM, or one in which no such area can be protected
-	AnchorAbsent           // none, and the receipt names no storage root of ours
-	AnchorOpen             // for the run of the receipt
-	AnchorClosing          // that run has ended but for its last second
-	AnchorClosed           // a run has ended; whichever
-	AnchorReleasing        // its owner is giving the laptop up
-	AnchorGone             // none, and the receipt names a storage root of ours: somebody cleared the TPM
-	AnchorForeign          // open or closing, for another run than that of the receipt
+	AnchorUnknown Anchor = iota
+	AnchorNoTPM          // no TPM, or one in which no such area can be protected
+	AnchorAbsent         // none, and the receipt names no storage root of ours
+	AnchorOpen           // for the run of the receipt
+	AnchorClosing        // that run has ended but for its last second
+	AnchorClosed         // a run has ended; whichever
+	AnchorGone           // none, and the receipt names a storage root of ours: somebody cleared the TPM
+	AnchorForeign        // open or closing, for another run than that of the receipt
 	anchors
 )
 

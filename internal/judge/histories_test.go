@@ -158,10 +158,10 @@ var honest = []struct {
 	{"lost key, begun in this start", change(finished(), paper, func(f *Facts) {
 		f.Said.LostKey, f.Ring, f.Receipt, f.Count, f.Card, f.Root, f.Volumes, f.Stage = true, RingOther, ReceiptHere, CountWithin, CardOurs, RootSeller, []Volume{VolumeSeller}, StageNone
 	}), Begun, Yellow, set(SetPassphrase, Reencrypt, ClearTPM, SignTree)},
-	{"released, cut after the disk", change(finished(), func(f *Facts) {
-		f.Anchor, f.Said, f.Volumes = AnchorReleasing, Said{Release: true, PIN: Same}, []Volume{VolumeOther}
-	}), Releasing, Yellow, set(Erase)},
-	{"released, cut after the TPM was cleared", change(finished(), func(f *Facts) {
+	{"released, cut before the TPM was cleared", change(finished(), func(f *Facts) {
+		f.Receipt, f.Count, f.Said = ReceiptReleasing, CountWithin, Said{Release: true, PIN: Same}
+	}), Finished, Plain, set(Erase)},
+	{"released, cut after TPM and disk", change(finished(), func(f *Facts) {
 		f.Anchor, f.Root, f.Receipt, f.Count, f.Said, f.Volumes = AnchorAbsent, RootCleared, ReceiptReleasing, CountWithin, Said{Release: true, PIN: Same}, []Volume{VolumeOther}
 	}), Releasing, Yellow, set(Erase)},
 	{"release of a finished laptop", change(finished(), func(f *Facts) { f.Said = Said{Release: true, PIN: Same} }), Finished, Plain, set(Erase)},

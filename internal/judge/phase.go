@@ -162,7 +162,7 @@ func closing(h History) (Phase, Reason) {
 // counter says so.
 func releasing(h History) (Phase, Reason) {
 	cleared := h.Anchor == AnchorNoTPM || h.Anchor == AnchorAbsent || h.Anchor == AnchorGone
-	if h.Anchor == AnchorReleasing || cleared && h.Receipt == ReceiptReleasing && h.Count == CountWithin {
+	if cleared && h.Receipt == ReceiptReleasing && h.Count == CountWithin {
 		return Releasing, ReleaseBegun
 	}
 	return Unknown, 0

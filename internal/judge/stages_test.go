@@ -97,7 +97,7 @@ var impliesPhase = []struct {
 	}},
 	{"a closed area ends what an earlier start began", Begun, func(h History) bool { return h.Anchor != AnchorClosed || h.Receipt == ReceiptHere }},
 	{"a cleared TPM ends a run", Begun, func(h History) bool {
-		return h.Anchor != AnchorGone && h.Anchor != AnchorClosing && h.Anchor != AnchorReleasing
+		return h.Anchor != AnchorGone && h.Anchor != AnchorClosing
 	}},
 	{"a receipt behind the counter begins nothing", Begun, func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
 	{"without the TPM the card counts", Begun, func(h History) bool {
@@ -120,8 +120,9 @@ var impliesPhase = []struct {
 		last := h.Receipt == ReceiptClosing && h.Count != CountBeyond && h.Count != CountOtherKey && h.Count != CountNoCard
 		return h.Anchor == AnchorClosing || last && h.Anchor == AnchorNoTPM && h.Count == CountWithin || last && h.Anchor == AnchorOpen
 	}},
-	{"releasing is in the TPM, or the newest receipt", Releasing, func(h History) bool {
-		return h.Anchor == AnchorReleasing || h.Receipt == ReceiptReleasing && h.Count == CountWithin
+	{"releasing is the newest receipt, and no area", Releasing, func(h History) bool {
+		none := h.Anchor == AnchorNoTPM || h.Anchor == AnchorAbsent || h.Anchor == AnchorGone
+		return none && h.Receipt == ReceiptReleasing && h.Count == CountWithin
 	}},
 	{"delivered is asked for", Delivered, func(h History) bool { return h.Trigger == TriggerCovered || h.Trigger == TriggerAdded }},
 	{"delivered is not the owner's", Delivered, func(h History) bool { return h.Ring != RingOwner && h.Ring != RingNone && h.Ring != RingHalf }},
