@@ -325,11 +325,11 @@ func drawTOTP(v *view) (*ui.Page, error) {
 	v.hold(uri)
 	code := v.hold(otp.Base32Groups(key))
 	in := &ui.Input{Key: "totp", Label: v.t(msg.TOTPLabel), Digits: true, Max: 8}
-	shown, other := ui.Block{Kind: ui.QR, Secret: uri}, msg.ButtonLetters
+	ask, shown, other := msg.TOTPAsk, ui.Block{Kind: ui.QR, Secret: uri}, msg.ButtonLetters
 	if v.a.shown == asLetters {
-		shown, other = ui.Block{Kind: ui.Code, Secret: code}, msg.ButtonQR
+		ask, shown, other = msg.TOTPLetters, ui.Block{Kind: ui.Code, Secret: code}, msg.ButtonQR
 	}
-	body := []ui.Block{ui.S(v.t(msg.TOTPAsk)), shown, ui.T(v.t(msg.TOTPWhy))}
+	body := []ui.Block{ui.S(v.t(ask)), shown, ui.T(v.t(msg.TOTPWhy))}
 	if v.resuming() {
 		body = append(body, ui.T(v.t(msg.TOTPVoid, v.a.phone)))
 	}

@@ -91,21 +91,27 @@ func lookKeyboard(f *flow, _ context.Context) error {
 }
 
 func drawKeyboard(v *view) (*ui.Page, error) {
+	var layouts []string
+	if v.o.Keyboard != nil {
+		layouts = v.o.Keyboard.Layouts()
+	}
+	why := msg.KeyboardWhy
+	if len(layouts) < 2 {
+		why = msg.KeyboardOnly
+	}
 	p := &ui.Page{Preset: ui.Continue, NoBack: v.resuming(), Wait: v.t(msg.WaitVerify),
-		Body:   []ui.Block{ui.S(v.t(msg.KeyboardAsk)), ui.G(), {Kind: ui.Verbatim, Text: "    y z a q m - . 1"}, ui.G(), ui.T(v.t(msg.KeyboardWhy))},
+		Body:   []ui.Block{ui.S(v.t(msg.KeyboardAsk)), ui.G(), {Kind: ui.Verbatim, Text: "    y z a q m - . 1"}, ui.G(), ui.T(v.t(why))},
 		Inputs: []*ui.Input{{Key: "keys", Label: v.t(msg.KeyboardEcho), Echo: true, Optional: true, Max: 40}},
 		Help:   v.t(msg.KeyboardHelp), Choices: []ui.Choice{v.button()}}
-	if v.o.Keyboard != nil {
-		mine := msg.Langs[v.lang].Keyboard
-		for _, n := range v.o.Keyboard.Layouts() {
-			switch c := (ui.Choice{ID: n, Label: n}); {
-			case n == v.a.Layout || slices.Contains(v.a.foreign, n):
-			case n == mine && v.lang != msg.EN: // proposed, and first
-				p.Choices = slices.Insert(p.Choices, 1, c)
-				p.Body = append(p.Body, ui.S(v.t(msg.KeyboardPropose, n)))
-			default:
-				p.Choices = append(p.Choices, c)
-			}
+	mine := msg.Langs[v.lang].Keyboard
+	for _, n := range layouts {
+		switch c := (ui.Choice{ID: n, Label: n}); {
+		case n == v.a.Layout || slices.Contains(v.a.foreign, n):
+		case n == mine && v.lang != msg.EN: // proposed, and first
+			p.Choices = slices.Insert(p.Choices, 1, c)
+			p.Body = append(p.Body, ui.S(v.t(msg.KeyboardPropose, n)))
+		default:
+			p.Choices = append(p.Choices, c)
 		}
 	}
 	return p, nil

@@ -141,7 +141,7 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	r := Report{Schema: statusSchema, Board: m.Platform.Board(), Problems: []ProblemReport{}}
 	phase, why, err := s.phase()
 	if r.Phase, r.Why = phase, why.In(msg.EN); err != nil {
-		r.Phase, r.Why, r.Cause = Unread, strings.ReplaceAll(err.Error(), "\n", "; "), err
+		r.Phase, r.Why, r.Cause = Unread, strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "; "), err
 	}
 	r.Handover, _ = s.Handover()
 	s.tampering(&r.Handover)

@@ -144,7 +144,7 @@ func runPlan(ctx context.Context, e *cli.Env, args []string) error {
 			}
 		}
 		for _, p := range r.Problems {
-			fmt.Fprintf(e.Stdout, "First: %s %s\n", escape.Text(p.What), escape.Text(p.Remedy))
+			fmt.Fprintf(e.Stdout, "First: %s - %s\n", escape.Text(p.What), escape.Text(p.Remedy))
 		}
 		return nil
 	})

@@ -127,6 +127,7 @@ var en = table{
 
 	KeyboardAsk:    "Press these keys, one after the other. They should look the same below.",
 	KeyboardEcho:   "You typed",
+	KeyboardOnly:   "If they differ: this firmware has no other layout. The secrets made for you use only keys that are the same on US, German and French keyboards.",
 	KeyboardWhy:    "If they differ, pick your layout, or remember: the secrets made for you use only keys that are the same on US, German and French keyboards.",
 	KeyboardHelp:   "The firmware may know only the US layout. What is typed here must be typed the same way at every start.",
 	KeyboardCannot: "This firmware cannot load the layout %s. It types as it did before.",
@@ -238,13 +239,14 @@ var en = table{
 	TriesLeft:  "%s %s, tries left: %d",
 
 	// Phone, name, disks.
-	TOTPAsk:   "Scan this with your phone",
-	TOTPWhy:   "Use the app for six-digit codes. At each start, phone and computer must show the same digits.",
-	TOTPLabel: "Six digits",
-	TOTPSix:   "Type the six digits that the phone shows.",
-	TOTPWrong: "Other digits. Scan again, then type the present ones.",
-	TOTPClock: "Right secret, other clock: the phone has %s, the computer %s UTC. Set the clock.",
-	TOTPHelp:  "No camera? Show the letters and type them into the app.",
+	TOTPAsk:     "Scan this with your phone",
+	TOTPLetters: "Type these letters into your phone",
+	TOTPWhy:     "Use the app for six-digit codes. At each start, phone and computer must show the same digits.",
+	TOTPLabel:   "Six digits",
+	TOTPSix:     "Type the six digits that the phone shows.",
+	TOTPWrong:   "Other digits. Scan again, then type the present ones.",
+	TOTPClock:   "Right secret, other clock: the phone has %s, the computer %s UTC. Set the clock.",
+	TOTPHelp:    "No camera? Show the letters and type them into the app.",
 
 	NameAsk:    "Your name on the key",
 	NameWhy:    "It is written into the public part of your new key.",

@@ -131,6 +131,7 @@ const (
 
 	KeyboardAsk
 	KeyboardEcho
+	KeyboardOnly
 	KeyboardWhy
 	KeyboardHelp
 	KeyboardCannot
@@ -243,6 +244,7 @@ const (
 
 	// Phone, name, disks.
 	TOTPAsk
+	TOTPLetters
 	TOTPWhy
 	TOTPLabel
 	TOTPSix
