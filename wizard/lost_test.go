@@ -66,6 +66,22 @@ func TestLostKeySignsWhatWasShown(t *testing.T) {
 	}
 }
 
+// TestLostKeyAndNoSignature: where nothing in /boot carries a signature by the firmware's key there is no
+// list to show a difference from. Nothing is signed then, and no card erased.
+func TestLostKeyAndNoSignature(t *testing.T) {
+	w := wizardtest.New()
+	w.LostKey, w.Set.Signer = true, strings.Repeat("E", 40)
+	p := wizardtest.NewPerson(w)
+	p.Say["verify"] = "unproven"
+	var refused *wizard.RefusedError
+	if err := wizardtest.Run(w, wizardtest.Bare(p), "en"); !errors.As(err, &refused) {
+		t.Errorf("ended with %v", err)
+	}
+	if c := changed(w); len(c) > 0 || len(w.SignedSets) > 0 {
+		t.Errorf("%q, %+v", c, w.SignedSets)
+	}
+}
+
 // onPage looks at one page.
 type onPage struct {
 	ui.UI
