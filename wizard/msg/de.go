@@ -361,6 +361,7 @@ var de = table{
 	LineLeave:   "verlassen",
 	LineHelp:    "Hilfe",
 	LineDetails: "Details",
+	LineAnew:    "Enter liest es noch einmal, mit den jetzigen Ziffern",
 	LineNone:    "Es gibt keine Wahl %s.",
 	LineHidden:  "Aufschreiben, dann Enter; es verschwindet.",
 

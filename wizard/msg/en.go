@@ -375,6 +375,7 @@ var en = table{
 	LineLeave:   "leave",
 	LineHelp:    "help",
 	LineDetails: "details",
+	LineAnew:    "Enter says it again, with the digits of now",
 	LineNone:    "There is no choice %s.",
 	LineHidden:  "Write it down, then press Enter; it will be scrolled away.",
 

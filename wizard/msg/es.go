@@ -360,6 +360,7 @@ var es = table{
 	LineLeave:   "salir",
 	LineHelp:    "ayuda",
 	LineDetails: "detalles",
+	LineAnew:    "Intro lo repite, con las cifras de ahora",
 	LineNone:    "No hay ninguna opción %s.",
 	LineHidden:  "Anótelo y pulse Intro; desaparecerá de la pantalla.",
 

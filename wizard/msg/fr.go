@@ -361,6 +361,7 @@ var fr = table{
 	LineLeave:   "quitter",
 	LineHelp:    "aide",
 	LineDetails: "détails",
+	LineAnew:    "Entrée le redit, avec les chiffres actuels",
 	LineNone:    "Il n'y a pas de choix %s.",
 	LineHidden:  "Notez-le, puis Entrée ; il sortira de l'écran.",
 

@@ -360,6 +360,7 @@ var it = table{
 	LineLeave:   "esci",
 	LineHelp:    "aiuto",
 	LineDetails: "dettagli",
+	LineAnew:    "Invio lo ripete, con le cifre di adesso",
 	LineNone:    "Non c'è la scelta %s.",
 	LineHidden:  "Lo annoti, poi prema Invio; sparirà dallo schermo.",
 

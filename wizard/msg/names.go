@@ -379,6 +379,7 @@ const (
 	LineLeave
 	LineHelp
 	LineDetails
+	LineAnew
 	LineNone
 	LineHidden
 

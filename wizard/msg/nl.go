@@ -360,6 +360,7 @@ var nl = table{
 	LineLeave:   "weg",
 	LineHelp:    "hulp",
 	LineDetails: "details",
+	LineAnew:    "Enter zegt het nog eens, met de cijfers van nu",
 	LineNone:    "Er is geen keuze %s.",
 	LineHidden:  "Schrijf het op en druk op Enter; het verdwijnt dan van het scherm.",
 

@@ -31,6 +31,9 @@ func (u *UI) choice(ctx context.Context, p *ui.Page) (string, error) {
 	switch {
 	case word == "":
 		if len(p.Choices) == 0 || first < 0 {
+			if p.Live != nil { // its digits may be old by the time somebody has heard them
+				u.body(p)
+			}
 			return "", nil
 		}
 		return p.Choices[first].ID, nil
@@ -68,6 +71,9 @@ func (u *UI) offer(p *ui.Page, first int) {
 		if m.on {
 			more = append(more, m.key+" "+m.text.In(p.Lang))
 		}
+	}
+	if p.Live != nil && first < 0 {
+		u.wrap("  " + msg.LineAnew.In(p.Lang))
 	}
 	if len(more) > 0 {
 		u.say("  (" + strings.Join(more, ", ") + ")")

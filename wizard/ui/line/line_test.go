@@ -268,8 +268,11 @@ func TestTypedAhead(t *testing.T) {
 	prompt := "Choose [1-3]: "
 	wait(prompt, 1)
 	typed("\n")
-	if s := wait(prompt, 2); strings.Contains(s, "opens the disk now") {
+	switch s := wait(prompt, 2); {
+	case strings.Contains(s, "opens the disk now"):
 		t.Fatalf("answered before it was read:\n%s", s)
+	case strings.Count(s, "Phone shows") != 2 || !strings.Contains(s, "digits of now"):
+		t.Errorf("the digits are not said again:\n%s", s)
 	}
 	typed("1\n")
 	wait("opens the disk now", 1)
