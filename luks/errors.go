@@ -42,6 +42,8 @@ var (
 	ErrReencrypting = errors.New("a re-encryption is in progress on this volume")
 	// ErrUnproven: the point up to which the data has been re-encrypted cannot be proven.
 	ErrUnproven = errors.New("cannot prove how far the re-encryption went")
+	// ErrUnproven1 is ErrUnproven of cryptsetup's LUKS1 re-encryption.
+	ErrUnproven1 = fmt.Errorf("%w of LUKS1", ErrUnproven)
 	// ErrNoRescue: there is no unprotected re-encryption; what there is, Resume finishes.
 	ErrNoRescue = errors.New("no unprotected re-encryption to rescue")
 	// ErrInDoubt: of an interrupted hotzone there are blocks that are neither what

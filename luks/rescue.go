@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"reown/internal/secret"
 )
@@ -20,6 +19,15 @@ type RescueOptions struct {
 	InOrder bool
 	// DryRun only reports.
 	DryRun bool
+	// Hotzone is what cryptsetup worked on at a time, if that is known: 20 MiB unless it was told
+	// otherwise. Killed, it stopped between two of these, and where the data does not tell new from old
+	// that does.
+	Hotzone int64
+	// AcceptLoss names a file that does not exist yet. If a stretch of the data stays in doubt it is
+	// saved there, see saveStretch, and the position is taken where it most probably is.
+	AcceptLoss string
+	// At is the position to take within that stretch instead, in bytes of the data.
+	At *int64
 	// LogDir is the directory with the files LUKS-<uuid>.log, .org and .new of
 	// cryptsetup's re-encryption of LUKS1.
 	LogDir string
@@ -30,6 +38,7 @@ type Rescue struct {
 	Position int64 // bytes of data that are under the new key throughout
 	Mixed    int64 // bytes from there that are partly new, partly old, each known
 	Total    int64 // bytes
+	InDoubt  Range // was saved to RescueOptions.AcceptLoss; its length is 0 if all was proven
 }
 
 const (
@@ -39,6 +48,8 @@ const (
 	// smallRequest is a run, in bytes, shorter than any request cryptsetup's 1 MiB
 	// writes are split into; a lost write cannot hide in less.
 	smallRequest = 64 << 10
+	// usualHotzone is cryptsetup's for an unprotected run, in bytes.
+	usualHotzone = 20 << 20
 )
 
 // Rescue prepares what `cryptsetup reencrypt --resilience=none` (the way Heads runs
@@ -47,8 +58,8 @@ const (
 // there, so each sector can be decrypted with either; the wrong key gives random
 // bytes, the right one often does not. All data is searched; if the position
 // follows, the header is given it, together with checksum protection, and
-// Reencrypt or Resume continues. If it does not follow, ErrUnproven is returned,
-// saying which bytes are in doubt, and nothing is written.
+// Reencrypt or Resume continues. If it does not follow, an EdgeError names the stretch
+// that is in doubt, and nothing is written but with RescueOptions.AcceptLoss.
 //
 // On a volume opened with LUKS1Aside it gives the LUKS1 header back if the
 // re-encryption had not begun with the data, or with LogDir makes it a LUKS2 volume
@@ -73,277 +84,73 @@ func (v *Volume) Rescue(ctx context.Context, pass *secret.Buffer, o RescueOption
 		return Rescue{}, err
 	}
 	r, err := v.reencryption()
-	if err != nil {
+	switch {
+	case err != nil:
 		return Rescue{}, err
-	}
-	if r != nil && o.LogDir != "" { // of LUKS1 no longer: this has been done before
-		return Rescue{r.offset, r.length, r.total}, nil
-	}
-	none := r != nil && r.slot.area.typ == "none"
-	if r == nil || r.crash {
+	case r != nil && o.LogDir != "": // of LUKS1 no longer: this has been done before
+		return Rescue{Position: r.offset, Mixed: r.length, Total: r.total}, nil
+	case r == nil || r.crash:
 		return Rescue{}, ErrNoRescue
 	}
-	_, newKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.newDigest))
-	if err != nil {
-		return Rescue{}, fmt.Errorf("the new volume key: %w", err)
+	return v.rescueRun(ctx, r, pass, o)
+}
+
+// rescueRun is Rescue of a run between two hotzones.
+func (v *Volume) rescueRun(ctx context.Context, r *reencryption, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
+	none := r.slot.area.typ == "none"
+	keys, err := v.findBoth(ctx, r, pass)
+	if keys == nil {
+		return Rescue{}, err
 	}
-	defer newKey.Wipe()
-	_, oldKey, err := v.find(ctx, pass, v.h.meta.slotsOf(r.oldDigest))
-	gone := none && r.finished && errors.Is(err, ErrWrongPassphrase)
-	if err != nil && !gone {
-		return Rescue{}, oldKeyError(err)
-	}
-	if gone {
+	defer keys.wipe()
+	if none && r.finished && errors.Is(err, ErrWrongPassphrase) {
 		// cryptsetup has destroyed the old keyslot, as the last thing before it closes the
 		// header. Resume closes it.
 		return Rescue{Position: r.total, Total: r.total}, nil
 	}
-	defer oldKey.Wipe()
-	if err := v.verifyMetadata(ctx, r, oldKey, newKey); err != nil {
+	if err != nil {
+		return Rescue{}, oldKeyError(err)
+	}
+	if err := v.verifyMetadata(ctx, r, keys.old, keys.new); err != nil {
 		return Rescue{}, err
 	}
-	s := &search{v: v, r: r, o: o, none: none, unit: int64(max(r.prev.sectorSize, r.final.sectorSize)), around: inFlight, small: smallRequest}
-	if s.oldC, err = newSectorCipher(r.prev.encryption, oldKey.Bytes()); err != nil {
+	s, err := v.newSearch(ctx, r, keys, o)
+	if err != nil {
 		return Rescue{}, err
 	}
-	defer s.oldC.Wipe()
-	if s.newC, err = newSectorCipher(r.final.encryption, newKey.Bytes()); err != nil {
-		return Rescue{}, err
-	}
-	defer s.newC.Wipe()
-	// What is read may still be in the disk's cache only; a header must not rely on it.
-	if err := v.data.Sync(WriteData); err != nil {
-		return Rescue{}, err
-	}
+	defer s.wipe()
+	s.none, s.unit = none, int64(max(r.prev.sectorSize, r.final.sectorSize))
+	s.around, s.small = inFlight, smallRequest
 	if !none {
-		return v.rescueDone(ctx, s, oldKey, newKey)
+		return v.rescueDone(ctx, s, keys.old, keys.new)
 	}
-	found, err = s.position(ctx)
+	found, err := s.position(ctx)
+	var edge *EdgeError
+	if errors.As(err, &edge) && o.AcceptLoss != "" && !o.DryRun {
+		found, err = v.accept(ctx, s, edge, keys)
+	}
 	if err != nil || o.DryRun || r.finished {
 		return found, err
 	}
-	return found, v.adopt(ctx, s, found, oldKey, newKey)
+	return found, v.adopt(ctx, s, found, keys.old, keys.new)
 }
 
-// buffers makes room for two windows; free returns it.
-func (s *search) buffers() (err error) {
-	if s.buf, err = newBuffer(window); err != nil {
-		return err
+// newSearch has the ciphers of both keys. What it reads may still be in the disk's cache only; a header
+// must not rely on that, so it is flushed first.
+func (v *Volume) newSearch(ctx context.Context, r *reencryption, keys *keyPair, o RescueOptions) (*search, error) {
+	s := &search{v: v, r: r, o: o}
+	var err error
+	if s.oldC, err = newSectorCipher(r.prev.encryption, keys.old.Bytes()); err != nil {
+		return nil, err
 	}
-	s.alt, err = newBuffer(window)
-	return err
-}
-
-func (s *search) free() {
-	s.buf.free()
-	s.alt.free()
-	s.buf, s.alt = nil, nil
-}
-
-// A verdict on one unit of data: which key it is under.
-type verdict byte
-
-const (
-	silent verdict = iota // random under both keys
-	isNew
-	isOld
-	isEmpty // never written: zero, whatever the key
-	isLost  // cannot be read
-	isTorn  // partly either
-	isTwice // new, and taken for old and made new again
-)
-
-type search struct {
-	v          *Volume
-	r          *reencryption
-	o          RescueOptions
-	oldC, newC sectorCipher
-	none       bool  // an unprotected run: it passes nothing over
-	unit       int64 // bytes that are under one key for certain: the larger sector size
-
-	// How far around the position a power failure may have lost writes, and how short
-	// a run of silence is too short for one; bytes.
-	around, small int64
-	atLeast       int64 // bytes that are new for another reason
-
-	buf, alt *buffer
-}
-
-// structured reports whether p cannot be the output of a cipher under the wrong
-// key. Of random bytes none is so frequent: ten standard deviations and ten more
-// than the mean, a chance below 1e-15 for each unit.
-func structured(p []byte) bool {
-	var count [256]int
-	for _, b := range p {
-		count[b]++
+	if s.newC, err = newSectorCipher(r.final.encryption, keys.new.Bytes()); err == nil {
+		err = v.data.Sync(WriteData)
 	}
-	mean := len(p) / 256
-	limit := mean + 10
-	for d := 0; d*d < mean*100; d++ {
-		limit++
+	if err != nil {
+		s.wipe()
+		return nil, err
 	}
-	return slices.Max(count[:]) > limit
-}
-
-// window is how many bytes are judged at a time.
-const window = 8 << 20
-
-// judge looks at the units of n bytes at off of the data, at most a window.
-func (s *search) judge(off, n int64) ([]verdict, error) {
-	out := make([]verdict, n/s.unit)
-	iv := s.r.prev.ivTweak
-	err := parallel(n, request, func(at, n int64) error {
-		p, q := s.buf.mem[at:at+n], s.alt.mem[at:at+n]
-		if err := s.v.data.ReadAt(p, s.r.prev.offset+off+at); err != nil {
-			return err
-		}
-		first := iv + uint64(off+at)/512
-		for i := int64(0); i < n; i += s.unit {
-			if zeros(p[i : i+s.unit]) {
-				out[(at+i)/s.unit] = isEmpty
-				if s.none { // what such a run has come to is no longer zero
-					out[(at+i)/s.unit] = isOld
-				}
-			}
-		}
-		if s.newC != nil { // rescue1 has only the old one
-			s.newC.DecryptSectors(q, p, s.r.final.sectorSize, first)
-		}
-		s.oldC.DecryptSectors(p, p, s.r.prev.sectorSize, first)
-		for i := int64(0); i < n; i += s.unit {
-			if out[(at+i)/s.unit] != silent {
-				continue
-			}
-			underNew, underOld := s.newC != nil && structured(q[i:i+s.unit]), structured(p[i:i+s.unit])
-			switch {
-			case underNew && !underOld:
-				out[(at+i)/s.unit] = isNew
-			case underOld && !underNew:
-				out[(at+i)/s.unit] = isOld
-			case s.newC != nil && !underNew:
-				out[(at+i)/s.unit] = s.before(q[i:i+s.unit], first+uint64(i)/512)
-			}
-		}
-		return nil
-	})
-	return out, err
-}
-
-// before judges p, decrypted with the new key, by what it would have been before: what was never
-// written was zero, which only that re-encryption turns into this; and what makes sense was under
-// the new key already, and cryptsetup has begun again too early. p is changed.
-func (s *search) before(p []byte, iv uint64) verdict {
-	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
-	if zeros(p) {
-		return isNew
-	}
-	s.newC.DecryptSectors(p, p, s.r.final.sectorSize, iv)
-	if structured(p) {
-		return isTwice
-	}
-	s.oldC.EncryptSectors(p, p, s.r.prev.sectorSize, iv)
-	if zeros(p) {
-		return isTwice
-	}
-	return silent
-}
-
-// each calls f for every unit from off to end, in order.
-func (s *search) each(ctx context.Context, off, end int64, progress bool, f func(pos int64, v verdict)) error {
-	for off < end {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(window, end-off)
-		vs, err := s.judge(off, n)
-		if err != nil {
-			return err
-		}
-		for i, x := range vs {
-			f(off+int64(i)*s.unit, x)
-		}
-		off += n
-		if progress && s.o.Progress != nil {
-			s.o.Progress(off, s.r.total)
-		}
-	}
-	return nil
-}
-
-// position finds the point up to which everything is new. cryptsetup goes forward
-// through the data, so it is where the verdicts turn from new to old.
-func (s *search) position(ctx context.Context) (Rescue, error) {
-	if err := s.buffers(); err != nil {
-		return Rescue{}, err
-	}
-	defer s.free()
-
-	lastNew, firstOld := max(s.r.offset, s.atLeast), s.r.total // ends of what is proven
-	twice, firstTwice := int64(0), int64(-1)
-	from := s.r.offset
-	if s.r.finished {
-		from = 0
-	}
-	if err := s.each(ctx, from, s.r.total, true, func(pos int64, x verdict) {
-		switch {
-		case x == isTwice:
-			twice += s.unit
-			if firstTwice < 0 {
-				firstTwice = pos
-			}
-		case x == isNew:
-			lastNew = max(lastNew, pos+s.unit)
-		case x == isOld:
-			firstOld = min(firstOld, pos)
-		}
-	}); err != nil {
-		return Rescue{}, err
-	}
-	found := Rescue{Position: min(lastNew, firstOld), Total: s.r.total}
-	if twice > 0 {
-		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice, twice, firstTwice)
-	}
-	if s.r.finished {
-		// The header says that all is new. A run that cryptsetup began again from here, by
-		// mistake, would be seen above.
-		if firstOld < s.r.total {
-			return found, fmt.Errorf("%w: the header calls all data done, and byte %d is under the old key", ErrLeftBehind, firstOld)
-		}
-		found.Position, found.Mixed = s.r.total, 0
-		return found, nil
-	}
-	if firstOld > lastNew {
-		return found, fmt.Errorf("%w: from byte %d to byte %d of the data everything looks random under both keys", ErrUnproven, lastNew, firstOld)
-	}
-	found.Mixed = lastNew - firstOld
-	if found.Mixed > inFlight {
-		return found, fmt.Errorf("%w: old and new data are mixed over %d bytes, from byte %d", ErrUnproven, found.Mixed, firstOld)
-	}
-	return found, s.surroundings(ctx, firstOld, lastNew)
-}
-
-// surroundings looks at the stretch in which a power failure may have lost or
-// reordered writes. Between firstOld and lastNew each unit must speak for itself;
-// around them, silence longer than a small request may hide a lost one.
-func (s *search) surroundings(ctx context.Context, firstOld, lastNew int64) error {
-	run := int64(0)
-	var doubt error
-	check := func(pos int64, x verdict) {
-		inside := pos >= firstOld && pos < lastNew
-		if x != silent {
-			run = 0
-			return
-		}
-		run += s.unit
-		if doubt == nil && (inside || run >= s.small && !s.o.InOrder) {
-			doubt = fmt.Errorf("%w: %d bytes up to byte %d of the data look random under both keys, close to where it stopped", ErrUnproven, run, pos+s.unit)
-		}
-	}
-	begin := roundDown(max(s.r.offset, firstOld-s.around), s.unit)
-	if err := s.each(ctx, begin, min(s.r.total, lastNew+s.around), false, check); err != nil {
-		return err
-	}
-	return doubt
+	return s, nil
 }
 
 // adopt writes what was found into the header.

@@ -66,7 +66,11 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 	if firstOld > 0 {
 		return found, fmt.Errorf("%w: %d bytes at the start of the data look random under the key that is on the disk", ErrLUKS1Interrupted, firstOld)
 	}
-	if err := s.surroundings(ctx, 0, 0); err != nil || o.DryRun {
+	doubt, err := s.surroundings(ctx, 0, 0, false)
+	if err == nil && doubt.Length > 0 {
+		err = fmt.Errorf("%w: %d bytes from byte %d of the data look random", ErrUnproven1, doubt.Length, doubt.Offset)
+	}
+	if err != nil || o.DryRun {
 		return found, err
 	}
 	unlock, err := v.lockHeader(ctx)

@@ -146,6 +146,9 @@ func (v *Volume) header1(raw []byte, what string) (*Volume, error) {
 // LUKS2 header that says all of it; that is the last sector to be written, and from then
 // on it is a protected run, and the files are not needed any more.
 func (v *Volume) rescueLog(ctx context.Context, pass *secret.Buffer, o RescueOptions) (Rescue, error) {
+	if o.AcceptLoss != "" {
+		return Rescue{}, unsupported("a stretch in doubt on LUKS1")
+	}
 	unlock, err := v.lockReencryption(ctx)
 	if err != nil {
 		return Rescue{}, err
@@ -161,77 +164,104 @@ func (v *Volume) rescueLog(ctx context.Context, pass *secret.Buffer, o RescueOpt
 	if err != nil {
 		return Rescue{}, err
 	}
-	before, err := v.header1(files.org, "old")
+	x, err := v.headers1(ctx, files, pass)
 	if err != nil {
 		return Rescue{}, err
 	}
-	// Only the sector that decides is compared: an interrupted attempt of ours may have
-	// overwritten the others.
-	if !bytes.Equal(before.h.v1.raw[:split1], v.h.v1.raw[:split1]) {
-		return Rescue{}, fmt.Errorf("%w: the old header is not the one on the device", ErrLUKS1Files)
-	}
-	after, err := v.header1(files.new, "new")
-	if err != nil {
-		return Rescue{}, err
-	}
-	newSlot, newKey, err := after.openAny(ctx, pass)
-	if err != nil {
-		return Rescue{}, fmt.Errorf("the new volume key: %w", err)
-	}
-	defer newKey.Wipe()
-	oldSlot, oldKey, err := before.openAny(ctx, pass)
-	if err != nil {
-		return Rescue{}, oldKeyError(err)
-	}
-	defer oldKey.Wipe()
-	if oldKey.Equal(newKey) {
-		return Rescue{}, unsupported("a LUKS1 re-encryption under the same key")
-	}
-	prev, final := *before.h.meta.segments0(), *after.h.meta.segments0()
+	defer x.keys.wipe()
+	prev, final := *x.before.h.meta.segments0(), *x.after.h.meta.segments0()
 	r := &reencryption{prev: &prev, final: &final, total: v.segmentSize(&prev)}
 	if r.total <= 0 || r.total%512 != 0 || files.log.offset > r.total {
 		return Rescue{}, fmt.Errorf("%w: %d bytes of data, byte %d in the log", ErrLUKS1Files, r.total, files.log.offset)
 	}
-	s := &search{v: v, r: r, o: o, unit: 512, around: r.total, small: 512}
-	if s.oldC, err = newSectorCipher(prev.encryption, oldKey.Bytes()); err != nil {
+	s, err := v.newSearch(ctx, r, x.keys, o)
+	if err != nil {
 		return Rescue{}, err
 	}
-	defer s.oldC.Wipe()
-	if s.newC, err = newSectorCipher(final.encryption, newKey.Bytes()); err != nil {
-		return Rescue{}, err
-	}
-	defer s.newC.Wipe()
-	if err := v.data.Sync(WriteData); err != nil {
-		return Rescue{}, err
-	}
-	if o.InOrder {
-		s.atLeast = files.log.offset
-	}
-	found, err := s.position(ctx)
-	if err == nil && o.InOrder && found.Position < files.log.offset {
-		err = fmt.Errorf("%w: the log says that %d bytes are done, the data from byte %d on says that it is not", ErrUnproven, files.log.offset, found.Position)
-	}
+	defer s.wipe()
+	s.unit, s.around, s.small = 512, r.total, 512
+	found, err := s.positionAfter(ctx, files.log.offset)
 	if err != nil || o.DryRun {
 		return found, err
 	}
-	w, err := v.luks2From(ctx, s, before, after, oldSlot, newSlot, oldKey, newKey, found)
+	w, err := v.luks2From(ctx, s, x, found)
 	if err != nil {
 		return found, err
 	}
-	for slot, want := range map[int]*secret.Buffer{w.old: oldKey, w.new: newKey} {
+	if err := w.proveBoth(ctx, pass, x.keys); err != nil {
+		return found, err
+	}
+	if err := w.write(ctx); err != nil {
+		return found, err
+	}
+	return found, v.load()
+}
+
+// positionAfter is position where a log says that the data before done is new, which counts if the power
+// stayed on.
+func (s *search) positionAfter(ctx context.Context, done int64) (Rescue, error) {
+	if s.o.InOrder {
+		s.atLeast = done
+	}
+	found, err := s.position(ctx)
+	switch {
+	case errors.Is(err, ErrUnproven):
+		return found, fmt.Errorf("%w: %v", ErrUnproven1, err)
+	case err == nil && s.o.InOrder && found.Position < done:
+		return found, fmt.Errorf("%w: the log says that %d bytes are done, the data from byte %d on says that it is not", ErrUnproven1, done, found.Position)
+	}
+	return found, err
+}
+
+// headers1 are the headers in the files of cryptsetup's LUKS1 re-encryption, opened.
+type headers1 struct {
+	before, after *Volume
+	keys          *keyPair
+}
+
+func (v *Volume) headers1(ctx context.Context, files *files1, pass *secret.Buffer) (*headers1, error) {
+	x := &headers1{}
+	var err error
+	if x.before, err = v.header1(files.org, "old"); err != nil {
+		return nil, err
+	}
+	// Only the sector that decides is compared: an interrupted attempt of ours may have
+	// overwritten the others.
+	if !bytes.Equal(x.before.h.v1.raw[:split1], v.h.v1.raw[:split1]) {
+		return nil, fmt.Errorf("%w: the old header is not the one on the device", ErrLUKS1Files)
+	}
+	if x.after, err = v.header1(files.new, "new"); err != nil {
+		return nil, err
+	}
+	k := &keyPair{}
+	if k.newSlot, k.new, err = x.after.openAny(ctx, pass); err != nil {
+		return nil, fmt.Errorf("the new volume key: %w", err)
+	}
+	if k.oldSlot, k.old, err = x.before.openAny(ctx, pass); err != nil {
+		k.wipe()
+		return nil, oldKeyError(err)
+	}
+	if k.old.Equal(k.new) {
+		k.wipe()
+		return nil, unsupported("a LUKS1 re-encryption under the same key")
+	}
+	x.keys = k
+	return x, nil
+}
+
+// proveBoth opens both keyslots that were written, from the device.
+func (w *upgrade) proveBoth(ctx context.Context, pass *secret.Buffer, keys *keyPair) error {
+	for slot, want := range map[int]*secret.Buffer{w.old: keys.old, w.new: keys.new} {
 		got, err := w.openSlot(ctx, slot, pass)
 		if err == nil && !got.Equal(want) {
 			err = errors.New("it holds another key")
 		}
 		got.Wipe()
 		if err != nil {
-			return found, fmt.Errorf("keyslot %d was written and does not open: %w", slot, err)
+			return fmt.Errorf("keyslot %d was written and does not open: %w", slot, err)
 		}
 	}
-	if err := w.write(ctx); err != nil {
-		return found, err
-	}
-	return found, v.load()
+	return nil
 }
 
 // openAny opens any keyslot of the volume key.
@@ -252,7 +282,8 @@ type upgrade struct {
 // luks2From makes the LUKS2 header for a LUKS1 volume between two keys, and writes
 // what it refers to, durably: key material, which does not depend on its place, and
 // checksums.
-func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume, oldSlot, newSlot int, oldKey, newKey *secret.Buffer, found Rescue) (*upgrade, error) {
+func (v *Volume) luks2From(ctx context.Context, s *search, x *headers1, found Rescue) (*upgrade, error) {
+	before, after, oldSlot, oldKey, newKey := x.before, x.after, x.keys.oldSlot, x.keys.old, x.keys.new
 	limit := roundDown(v.h.v1.payload()-header2Room, 4096)
 	root := before.h.root.clone()
 	slots := newObject()
@@ -272,7 +303,7 @@ func (v *Volume) luks2From(ctx context.Context, s *search, before, after *Volume
 	for _, c := range []struct {
 		from     *Volume
 		slot, to int
-	}{{before, oldSlot, w.old}, {after, newSlot, w.new}} {
+	}{{before, oldSlot, w.old}, {after, x.keys.newSlot, w.new}} {
 		k := c.from.h.meta.keyslots[c.slot]
 		size := stride1(k.keySize)
 		if at+size > header2Room+limit {

@@ -250,7 +250,7 @@ func (v *Volume) rescueDone(ctx context.Context, s *search, oldKey, newKey *secr
 	// cryptsetup recovers block by block, so that any block near those may be old as well.
 	silentBytes := int64(0)
 	if err := s.each(ctx, roundDown(max(0, first-inFlight), s.unit), r.offset, false, func(_ int64, x verdict) {
-		if x == silent {
+		if x == silent || x == isLost {
 			silentBytes += s.unit
 		}
 	}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"reown/cmd/reown/internal/cli"
@@ -47,9 +48,9 @@ devices run in parallel.`},
 		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]", Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue, Shared: onVolume,
 			Long: `For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
-cannot be proven nothing is written. In a protected run it looks for data that a power failure during
-cryptsetup repair has left under the old key. A LUKS1 disk that cryptsetup has made unusable gets its header back if
-no data had been re-encrypted.`},
+cannot be proven nothing is written: the stretch in doubt is named, and --accept-loss goes on. In a protected
+run it looks for data that a power failure during cryptsetup repair has left under the old key. A LUKS1 disk that
+cryptsetup has made unusable gets its header back if no data had been re-encrypted.`},
 		{Name: "convert", Args: "DEVICE --to 1|2", Short: "change the header between LUKS1 and LUKS2", Run: luksConvert, Shared: onVolume,
 			Long: `Safe against interruption at any point. Save the header first all the same (reown luks backup).`},
 		{Name: "backup", Args: "DEVICE FILE", Short: "save the header to a new file", Run: luksBackup, Shared: onVolume,
@@ -359,6 +360,15 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("rescue").withKey(false)
 	var o luks.RescueOptions
 	f.BoolVar(&o.InOrder, "in-order", false, "the program was killed but the power stayed on")
+	zone := f.Int64("hotzone", 0, "MIB with --in-order: what cryptsetup worked on at a time; 20 if it was started without "+
+		"--hotzone-size, as Heads does. Where data does not tell new from old, it stopped between two of these")
+	f.StringVar(&o.AcceptLoss, "accept-loss", "", "FILE if a stretch stays in doubt, save it to the new FILE and go on from the "+
+		"more probable place. FILE holds both keys: guard it like the passphrase")
+	f.Func("at", "N go on from this byte of the data instead; it must be within the stretch", func(text string) error {
+		n, err := strconv.ParseInt(text, 10, 64)
+		o.At = &n
+		return err
+	})
 	f.BoolVar(&o.DryRun, "dry-run", false, "only report")
 	f.StringVar(&o.LogDir, "log-dir", "", "DIR of a LUKS1 disk that cryptsetup had begun to re-encrypt: the "+
 		"directory with its files LUKS-<uuid>.log, .org and .new. The disk becomes LUKS2; reown luks convert "+
@@ -366,17 +376,36 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 	f.opts.LUKS1Aside = true
 	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
 		o := o
-		o.Progress = progress
+		o.Progress, o.Hotzone = progress, *zone<<20
+		if err := rescueFlags(f.Name(), o); err != nil {
+			return err
+		}
 		found, err := v.Rescue(ctx, key, o)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(e.Stderr, "re-encrypted up to byte %d of %d; then %d bytes mixed, each known\n", found.Position, found.Total, found.Mixed)
+		if n := found.InDoubt.Length; n > 0 {
+			fmt.Fprintf(e.Stderr, "the %d bytes from byte %d on were in doubt and are saved to %s\n", n, found.InDoubt.Offset, escape.Text(o.AcceptLoss))
+		}
 		if o.DryRun {
 			return nil
 		}
 		return v.Resume(ctx, key, luks.ReencryptOptions{Progress: progress})
 	})
+}
+
+// rescueFlags refuses what says nothing by itself.
+func rescueFlags(name string, o luks.RescueOptions) error {
+	switch {
+	case o.Hotzone != 0 && !o.InOrder:
+		return cli.Usagef("%s: --hotzone says something only with --in-order", name)
+	case o.Hotzone < 0 || o.Hotzone > 1<<30:
+		return cli.Usagef("%s: a hotzone has 1 to 1024 MiB", name)
+	case o.At != nil && o.AcceptLoss == "":
+		return cli.Usagef("%s: --at chooses within what --accept-loss saves", name)
+	}
+	return nil
 }
 
 func luksConvert(ctx context.Context, e *cli.Env, args []string) error {
