@@ -39,6 +39,7 @@ func (l *Laptop) also(t *testing.T, answers map[string]string) []string {
 // TestDiskUnlockKey is a whole run with a disk unlock key, judged by Heads' own commands
 // and cryptsetup.
 func TestDiskUnlockKey(t *testing.T) {
+	long(t, "TestReownedWithTPM12, which has one; tpm's TestReaderAndTheBus listens on the bus")
 	l := newLaptop(t, Options{DataMiB: 64})
 	tap, err := tpmtest.Tap(l.TPM)
 	if err != nil {

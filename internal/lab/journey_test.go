@@ -302,10 +302,10 @@ const (
 // TestAtTheKeyboard takes ownership through the screen of a terminal (tmux), key by
 // key and in each language: the code is read from the screen by zbarimg, the six digits
 // come from oathtool, and the result is judged as the unattended run's is. The default run takes
-// English and French, which has accents.
+// French, which has accents; English is typed in the virtual machine.
 func TestAtTheKeyboard(t *testing.T) {
 	for _, l := range msg.Langs {
-		if os.Getenv("REOWN_SOAK") != "1" && l.Lang != msg.EN && l.Lang != msg.FR {
+		if os.Getenv("REOWN_SOAK") != "1" && l.Lang != msg.FR {
 			continue
 		}
 		t.Run(l.Code, func(t *testing.T) {

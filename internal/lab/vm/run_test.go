@@ -100,10 +100,10 @@ func mustBeBuyers(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer
 
 // TestReownedInVM is a whole unattended run in the virtual machine; then the memory
 // is searched for its secrets, foreign tools judge the laptop, the installed system
-// starts, and the run's record is played with four power cuts; 300 in a soak.
+// starts, and the run's record is played with two power cuts; 300 in a soak.
 func TestReownedInVM(t *testing.T) {
 	l, fw := newLaptop(t)
-	cuts, moments, ctx := 4, 32, deadline(t, 30*time.Minute)
+	cuts, moments, ctx := 2, 32, deadline(t, 30*time.Minute)
 	if os.Getenv("REOWN_SOAK") == "1" {
 		cuts, moments, ctx = 300, 64, deadline(t, 8*time.Hour)
 	}
