@@ -206,12 +206,18 @@ func TestDamagedBlockInHotzone(t *testing.T) {
 	if err := v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{Hotzone: 256 << 10}); err != nil {
 		t.Fatal(err)
 	}
-	log, area, hot := d.Log(), int64(0), 0
+	log, area, next, hot := d.Log(), int64(0), int64(0), 0
 	for k, op := range log {
-		if !op.Sync && op.Name == luks.WriteArea {
-			area = op.Off
+		if op.Sync {
+			continue
 		}
-		if !op.Sync && op.Name == luks.WriteData {
+		switch op.Name {
+		case luks.WriteArea:
+			next = op.Off
+		case luks.WritePrimary: // refers to it; those of the next hotzone may be there already
+			area = next
+		}
+		if op.Name == luks.WriteData {
 			hot = k
 			break
 		}
