@@ -34,6 +34,8 @@ type game struct {
 	did     []string
 	began   bool // all that the seller promised was so when the newest run began
 	alien   wizardtest.CardState
+	honest  bool // nobody attacks
+	last    bool // and the power stays on
 }
 
 // remember keeps what there is to put back later.
@@ -111,6 +113,18 @@ var acts = []act{
 	}},
 	{"boot", "puts an old staged set back", func(g *game) { g.w.Stage = g.any().Stage }},
 	{"boot", "puts an old signed set back", func(g *game) { g.w.Set = g.any().Set }},
+	{"boot", "puts one part of an old signed set back", func(g *game) { g.w.Set = g.mix(g.w.Set, g.any().Set) }},
+	{"boot", "puts one part of an old staged set back", func(g *game) {
+		if a, b := g.w.Stage, g.any().Stage; a != nil && b != nil {
+			set := g.mix(*a, *b)
+			g.w.Stage = &set
+		}
+	}},
+	{"boot", "stages an old signed set", func(g *game) { set := g.any().Set; g.w.Stage = &set }},
+	{"boot", "puts old start files back", func(g *game) { g.w.Files = g.any().Files }},
+	{"boot", "puts another hand-over folder in place", func(g *game) { g.w.Seller = g.any().Seller }},
+	{"boot", "takes the hand-over folder away", func(g *game) { g.w.Seller = wizard.Handover{} }},
+	{"boot", "adds a file that no firmware writes", func(g *game) { g.w.Unknown = []string{"kexec_zz.txt"} }},
 	{"boot", "takes the certificate for a receipt", func(g *game) {
 		g.notes = true
 		g.w.Hints[receiptFile] = slices.Concat(g.w.Hints["kexec_reown.certificate.json"], g.w.Hints["kexec_reown.certificate.json.asc"])
@@ -194,6 +208,36 @@ var acts = []act{
 	{"shell", "undefines the area", func(g *game) { g.w.Area = wizardtest.Area{} }},
 	{"system", "undefines the sealed secret", func(g *game) { g.w.Sealed = nil }},
 	{"clock", "moves the clock", func(g *game) { g.w.Clock = g.w.Clock.Add(time.Duration(g.rand.IntN(2000)-1000) * time.Hour) }},
+}
+
+// mix puts one file of another signed set into one. Only parts that were signed together verify.
+func (g *game) mix(set, old wizardtest.BootSet) wizardtest.BootSet {
+	switch set.Mixed = true; g.rand.IntN(8) {
+	case 0:
+		set.Signer = old.Signer
+	case 1:
+		set.Files = old.Files // kexec_hashes.txt
+	case 2:
+		set.Rollback = old.Rollback
+	case 3:
+		set.Primary = old.Primary
+	case 4:
+		set.HOTP = old.HOTP
+	case 5:
+		set.DUK = old.DUK
+	case 6:
+		set.Entry = old.Entry // kexec_default.1.txt
+	case 7:
+		set.Oem = old.Oem
+	}
+	whole := set
+	whole.Mixed = false
+	for _, w := range append(g.past, g.w) {
+		if w.Set == whole || w.Stage != nil && *w.Stage == whole {
+			return whole
+		}
+	}
+	return set
 }
 
 func list(v any) (all []map[string]any) {

@@ -135,7 +135,8 @@ func tales(t testing.TB) (all []*tale, other *tale) {
 	return all, tell(nil, func(w *wizardtest.World) {
 		w.Apart()
 		w.EK, w.Files, w.Serial, w.Seller.CardSerial = strings.Repeat("ed", 32), "files-2", "5F11A2C1", "5F11A2C1"
-		w.Disks[0].UUID, w.Seller.Volumes[0].UUID, w.Set.Files = "22222222-bbbb", "22222222-bbbb", "files-2"
+		w.Disks[0].UUID, w.Seller.Volumes, w.Set.Files = "22222222-bbbb", []wizard.Volume{{UUID: "22222222-bbbb", KeyDigest: "digest-of-key-0"}}, "files-2"
+		w.Seller.Statement, w.Seller.Order = strings.Repeat("5b", 32), "2026-1148"
 	})
 }
 
@@ -194,10 +195,11 @@ func (g *game) start(opts wizard.Options) error {
 	o.steps, o.pages, o.alarm, o.err = 300, nil, nil, nil
 	g.w.Ops = nil
 	cut, swap := -1, -1
-	switch g.rand.IntN(5) {
-	case 0:
+	switch how := g.rand.IntN(5); {
+	case g.last:
+	case how == 0:
 		cut = g.rand.IntN(130)
-	case 1:
+	case how == 1 && !g.honest:
 		swap = g.rand.IntN(60)
 	}
 	n := 0
@@ -232,7 +234,7 @@ func (g *game) promised() bool {
 			return false
 		}
 	}
-	return g.hidden == nil && bytes.Equal(g.w.ROM[0], g.first.ROM[0]) && g.w.Set.Signer == g.first.Set.Signer && g.w.Set.Files == "files-1" && g.w.Files == "files-1" &&
+	return g.w.Seller.Statement == g.first.Seller.Statement && g.hidden == nil && bytes.Equal(g.w.ROM[0], g.first.ROM[0]) && g.w.Set.Signer == g.first.Set.Signer && g.w.Set.Files == "files-1" && g.w.Files == "files-1" && !g.w.Set.Mixed &&
 		(!g.w.HasTPM || g.w.Primary == g.w.SellerSRK)
 }
 
@@ -241,6 +243,7 @@ func (g *game) play() (err error, how string) {
 	for range 1 + g.rand.IntN(3) {
 		g.w.Reboot()
 		g.remember()
+		g.live()
 		for range 1 + g.rand.IntN(3) {
 			a := acts[g.rand.IntN(len(acts))]
 			if (a.power == "shell" || a.power == "system") && !g.w.HasTPM {

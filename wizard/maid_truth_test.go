@@ -29,7 +29,7 @@ func (g *game) lost(err error) error {
 // signed nothing else that is there.
 func (g *game) signed(error) error {
 	for _, s := range g.w.SignedSets {
-		if s.Files != "files-1" || !slices.Contains(g.w.Entries, s.Entry) {
+		if !theirs(s.Files) || !slices.Contains(g.w.Entries, s.Entry) {
 			return fmt.Errorf("%q was signed, to start %q", s.Files, s.Entry)
 		}
 	}
@@ -173,7 +173,7 @@ func (g *game) certified(error) error {
 			return v.Digest == "" && slices.ContainsFunc(v.Slots, func(s string) bool { return slices.Contains(g.owner.paper, s) })
 		}),
 		"firmware-key":   whose != "evil" && whose != "seller" && ring[0] != "" && ring[0] == c.Owner && g.w.ROM[1] != nil,
-		"boot-signature": g.w.Set.Signer == ring[0] && g.w.Set.Files == g.w.Files && g.w.Files == "files-1",
+		"boot-signature": g.w.Set.Signer == ring[0] && g.w.Set.Files == g.w.Files && !g.w.Set.Mixed && theirs(g.w.Files),
 		"tpm":            slices.Contains(g.owner.paper, g.w.Owner) && g.w.Primary != g.w.SellerSRK && g.w.Primary != "srk-evil",
 		"sealed":         g.w.Sealed != nil && g.w.Sealed.Primary == g.w.Primary,
 		"seller":         g.began,
@@ -230,7 +230,7 @@ func (g *game) verified(error) error {
 	switch {
 	case g.hidden != nil:
 		return errors.New("verify passes, and the disks cannot be found")
-	case g.w.Files != "files-1":
+	case !theirs(g.w.Files) || g.w.Set.Mixed:
 		return errors.New("verify passes, and another kernel starts")
 	case g.w.HasTPM && g.w.Primary == g.w.SellerSRK:
 		return errors.New("verify passes, and the TPM is the seller's")

@@ -109,7 +109,7 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 // signed says whether what a set starts was signed before by the same key.
 func (w boot) signed(s BootSet) bool {
 	for _, old := range []*BootSet{&w.Set, w.World.Stage} {
-		if old != nil && old.Signer == s.Signer && old.Files == s.Files && old.Entry == s.Entry {
+		if old != nil && !old.Mixed && old.Signer == s.Signer && old.Files == s.Files && old.Entry == s.Entry {
 			return true
 		}
 	}
@@ -118,7 +118,7 @@ func (w boot) signed(s BootSet) bool {
 
 func (w boot) good(s BootSet, cert []byte) bool {
 	c, err := w.parse(cert)
-	return err == nil && s.Signer == c.Fprs[0] && s.Files == w.Files
+	return err == nil && !s.Mixed && s.Signer == c.Fprs[0] && s.Files == w.Files
 }
 
 func (w boot) Staged(_ context.Context, cert []byte) (bool, error) {
@@ -183,6 +183,11 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		}
 		return wizard.Fail
 	}
+	if h.Signer == "" { // nobody promises anything
+		h.Trigger, h.Tree = w.trigger()
+		h.Names = w.differing(h.Tree)
+		return h, w.read()
+	}
 	rom, _ := w.parse(w.ROM[0])
 	h.Items = []wizard.CheckItem{
 		item("card", verdict(w.Serial == h.CardSerial), msg.Say(msg.CompareSerial)),
@@ -221,7 +226,7 @@ func (w *World) differing(t judge.Tree) []string {
 
 func (w *World) trigger() (judge.Trigger, judge.Tree) {
 	tree := judge.TreeUnsigned
-	if c, err := w.parse(w.keyring()); err == nil && w.Set.Signer == c.Fprs[0] {
+	if c, err := w.parse(w.keyring()); err == nil && w.Set.Signer == c.Fprs[0] && !w.Set.Mixed {
 		if tree = judge.TreeDiffers; w.Set.Files == w.Files {
 			tree = judge.TreeSigned
 		}

@@ -177,6 +177,9 @@ func (w tpm) PrimaryHash(context.Context) ([]byte, error) {
 	return []byte(hash(w.Primary)), w.read()
 }
 
+// PCR7 is what the next start measures of the chip.
+func PCR7(w *World) string { return w.pcr7() }
+
 func (w *World) pcr7() string {
 	var all []string
 	for _, b := range w.ROM {

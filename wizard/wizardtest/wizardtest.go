@@ -181,6 +181,7 @@ type BootSet struct {
 	Signer, Files, Rollback, Primary, HOTP, DUK string
 	Entry                                       string // that starts by default
 	Oem                                         bool   // it covers /boot/oem
+	Mixed                                       bool   // parts of several, which no signature covers
 }
 
 // New returns a laptop as a seller ships it.
@@ -239,7 +240,7 @@ func (w *World) clone() *World {
 		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
 		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
-		Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
+		Unknown: w.Unknown, Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
 		n := *v
 		n.Slots, n.Chunks = slices.Clone(v.Slots), slices.Clone(v.Chunks)
