@@ -163,3 +163,30 @@ func (s seen) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	s.see(p)
 	return s.UI.Ask(ctx, p)
 }
+
+// TestWhatToLookFor: the last page says what there is to look for at each start, and nothing else.
+func TestWhatToLookFor(t *testing.T) {
+	for _, c := range []struct {
+		tpm, token    bool
+		digits, light bool
+	}{{true, true, true, true}, {true, false, true, false}, {false, true, false, true}, {false, false, false, false}} {
+		w := wizardtest.New()
+		if !c.tpm {
+			w.HasTPM, w.Seller.SRKName = false, ""
+		}
+		w.HasToken = c.token
+		text := ""
+		p := wizardtest.NewPerson(w)
+		u := seen{wizardtest.Bare(p), func(pg *ui.Page) {
+			if pg.Key == "done" {
+				text = blocks(pg)
+			}
+		}}
+		if err := wizardtest.Run(w, u, "en"); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if strings.Contains(text, "six digits") != c.digits || strings.Contains(text, "green light") != c.light {
+			t.Errorf("%+v:\n%s", c, text)
+		}
+	}
+}

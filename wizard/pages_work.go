@@ -215,12 +215,27 @@ func drawDone(v *view) (*ui.Page, error) {
 	for _, d := range c.Alone {
 		body = append(body, ui.R(ui.Unsure, "", v.t(msg.PaperAlone, d)))
 	}
-	body = append(append(body, v.leftOut()...), ui.G(), ui.T(v.t(msg.DoneNext)), ui.T(v.t(msg.DoneGreen)))
+	body = append(append(body, v.leftOut()...), ui.G(), ui.T(v.t(msg.DoneNext)))
+	if look, any := v.lookFor(); any {
+		body = append(body, ui.T(v.t(look)))
+	}
 	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart), Choices: v.just(msg.ButtonRestart)}
 	if v.m.Sticks != nil {
 		p.Choices = append(p.Choices, ui.Choice{ID: "stick", Label: v.t(msg.ButtonCopy), Letter: 'u'})
 	}
 	return p, nil
+}
+
+// lookFor is by what the owner sees at each start that nothing has changed; false: there is nothing.
+func (v *view) lookFor() (msg.M, bool) {
+	digits, light := v.m.TPM != nil, v.m.HOTP(v.s.ctx) != nil
+	switch {
+	case digits && light:
+		return msg.DoneGreen, true
+	case digits:
+		return msg.DoneDigits, true
+	}
+	return msg.DoneLight, light
 }
 
 func tookDone(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {

@@ -299,6 +299,8 @@ var de = table{
 	CheckTPM:           "das TPM hat eine andere Wurzel",
 	DoneNext:           "Legen Sie das Papier an einen sicheren Ort. Das signierte Zertifikat liegt in /boot/kexec_reown.certificate.",
 	DoneGreen:          "Vergleichen Sie bei jedem Start die sechs Ziffern mit dem Telefon, oder achten Sie auf das grüne Licht.",
+	DoneDigits:         "Vergleichen Sie bei jedem Start die sechs Ziffern mit dem Telefon.",
+	DoneLight:          "Achten Sie bei jedem Start auf das grüne Licht des Schlüssels.",
 
 	TamperingTitle:  "STOPP: jemand hat den Rechner verändert",
 	TamperingWhat:   "Dieser Rechner hat schon einen Besitzer, und etwas darin will ihn neu vergeben. Das wird nicht angeboten.",

@@ -310,6 +310,8 @@ var en = table{
 	CheckTPM:           "the TPM has another root",
 	DoneNext:           "Put the paper in a safe place. The signed certificate is in /boot/kexec_reown.certificate.",
 	DoneGreen:          "At each start, compare the six digits with your phone, or look for the green light of the key.",
+	DoneDigits:         "At each start, compare the six digits with your phone.",
+	DoneLight:          "At each start, look for the green light of the key.",
 
 	TamperingTitle:  "STOP: somebody changed this computer",
 	TamperingWhat:   "This computer has an owner already, and something in it asks to be taken over. It is not offered.",

@@ -299,6 +299,8 @@ var es = table{
 	CheckTPM:           "el TPM tiene otra raíz",
 	DoneNext:           "Guarde el papel en lugar seguro. El certificado firmado está en /boot/kexec_reown.certificate.",
 	DoneGreen:          "En cada arranque compare las seis cifras con su teléfono, o busque la luz verde de la llave.",
+	DoneDigits:         "En cada arranque compare las seis cifras con su teléfono.",
+	DoneLight:          "En cada arranque busque la luz verde de la llave.",
 
 	TamperingTitle:  "ALTO: alguien ha cambiado este equipo",
 	TamperingWhat:   "Este equipo ya tiene propietario, y algo en él pide que cambie de manos. No se ofrece.",

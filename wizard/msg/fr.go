@@ -299,6 +299,8 @@ var fr = table{
 	CheckTPM:           "le TPM a une autre racine",
 	DoneNext:           "Rangez le papier en lieu sûr. Le certificat signé est dans /boot/kexec_reown.certificate.",
 	DoneGreen:          "Lors de chaque démarrage, comparez les six chiffres avec le mobile, ou guettez la lumière verte de la clé.",
+	DoneDigits:         "Lors de chaque démarrage, comparez les six chiffres avec le mobile.",
+	DoneLight:          "Lors de chaque démarrage, guettez la lumière verte de la clé.",
 
 	TamperingTitle:  "STOP : quelqu'un a modifié cet ordinateur",
 	TamperingWhat:   "Cet ordinateur a déjà un propriétaire, et quelque chose demande à le reprendre. Ce n'est pas proposé.",

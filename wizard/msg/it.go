@@ -299,6 +299,8 @@ var it = table{
 	CheckTPM:           "il TPM ha un'altra radice",
 	DoneNext:           "Conservi il foglio in un posto sicuro. Il certificato firmato è in /boot/kexec_reown.certificate.",
 	DoneGreen:          "A ogni avvio confronti le sei cifre con il telefono, o cerchi la luce verde della chiave.",
+	DoneDigits:         "A ogni avvio confronti le sei cifre con il telefono.",
+	DoneLight:          "A ogni avvio cerchi la luce verde della chiave.",
 
 	TamperingTitle:  "STOP: qualcuno ha cambiato questo computer",
 	TamperingWhat:   "Questo computer ha già un proprietario, e qualcosa in esso chiede di passarlo ad altri. Non viene offerto.",

@@ -314,6 +314,8 @@ const (
 	CheckTPM
 	DoneNext
 	DoneGreen
+	DoneDigits
+	DoneLight
 
 	TamperingTitle
 	TamperingWhat

@@ -299,6 +299,8 @@ var nl = table{
 	CheckTPM:           "het TPM heeft een andere wortel",
 	DoneNext:           "Bewaar het papier veilig. Het ondertekende certificaat staat in /boot/kexec_reown.certificate.",
 	DoneGreen:          "Vergelijk bij elke start de zes cijfers met uw telefoon, of let op het groene lampje van de sleutel.",
+	DoneDigits:         "Vergelijk bij elke start de zes cijfers met uw telefoon.",
+	DoneLight:          "Let bij elke start op het groene lampje van de sleutel.",
 
 	TamperingTitle:  "STOP: iemand heeft deze computer veranderd",
 	TamperingWhat:   "Deze computer heeft al een eigenaar, en iets erin vraagt om een nieuwe. Dat wordt niet aangeboden.",
