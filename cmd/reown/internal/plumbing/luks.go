@@ -360,8 +360,8 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 	f := newLuksFlags("rescue").withKey(false)
 	var o luks.RescueOptions
 	f.BoolVar(&o.InOrder, "in-order", false, "the program was killed but the power stayed on")
-	zone := f.Int64("hotzone", 0, "MIB with --in-order: what cryptsetup worked on at a time; 20 if it was started without "+
-		"--hotzone-size, as Heads does. Where data does not tell new from old, it stopped between two of these")
+	zone := f.Int64("hotzone", 0, "MIB with --in-order: what cryptsetup worked on at a time; 20 unless it was told "+
+		"another length, which Heads does not. Where data does not tell new from old, it stopped between two of these")
 	f.StringVar(&o.AcceptLoss, "accept-loss", "", "FILE if a stretch stays in doubt, save it to the new FILE and go on from the "+
 		"more probable place. FILE holds both keys: guard it like the passphrase")
 	f.Func("at", "N go on from this byte of the data instead; it must be within the stretch", func(text string) error {
