@@ -221,7 +221,7 @@ func (v *Volume) fitsLUKS1() (*digest, error) {
 	switch {
 	case len(m.segments) != 1 || len(m.digests) != 1 || len(m.tokens) > 0 || seg.integrity:
 		err = unsupported("LUKS1 for a volume with several segments or keys, or with tokens")
-	case seg.sectorSize != 512 || seg.ivTweak != 0 || seg.size != dynamic || seg.offset%512 != 0 || seg.offset/512 > 1<<32-1:
+	case !seg.fitsLUKS1():
 		err = unsupported("LUKS1 for sectors of %d bytes or data of a fixed size", seg.sectorSize)
 	case len(d.value) < digest1Size || len(d.salt) != 32 || len(d.hash) > 31 || len(name) > 31 || len(mode) > 31:
 		err = unsupported("LUKS1 for this digest")
@@ -229,15 +229,27 @@ func (v *Volume) fitsLUKS1() (*digest, error) {
 	keySize := 0
 	for n, k := range m.keyslots {
 		keySize = k.keySize
-		if err == nil && (n >= slots1 || k.typ != slotLUKS2 || k.kdf.typ != "pbkdf2" || k.kdf.hash != d.hash || k.af.hash != d.hash ||
-			k.af.stripes != stripes1 || k.area.encryption != seg.encryption || k.area.keySize != k.keySize || len(k.kdf.salt) != 32) {
-			err = unsupported("LUKS1 for keyslot %d: it needs a number below 8, PBKDF2, hash %s and cipher %s", n, d.hash, seg.encryption)
+		if err == nil && (n >= slots1 || !k.fitsLUKS1(d, seg)) {
+			err = unsupported("LUKS1 for keyslot %d: it needs a number below 8, PBKDF2, hash %s and cipher %s",
+				n, d.hash, seg.encryption)
 		}
 	}
 	if g := grid1(keySize); err == nil && g[slots1-1]+stride1(keySize) > m.keyslotsEnd() {
 		err = fmt.Errorf("%w: eight LUKS1 keyslots need %d bytes", ErrNoSpace, g[slots1-1]+stride1(keySize))
 	}
 	return d, err
+}
+
+// fitsLUKS1 says whether a LUKS1 header can describe the segment.
+func (s *segment) fitsLUKS1() bool {
+	return s.sectorSize == 512 && s.ivTweak == 0 && s.size == dynamic && s.offset%512 == 0 && s.offset/512 <= 1<<32-1
+}
+
+// fitsLUKS1 says whether a LUKS1 header can describe the keyslot beside this digest and segment.
+func (k *keyslot) fitsLUKS1(d *digest, seg *segment) bool {
+	return k.typ == slotLUKS2 && k.kdf.typ == "pbkdf2" && k.kdf.hash == d.hash && len(k.kdf.salt) == 32 &&
+		k.af.hash == d.hash && k.af.stripes == stripes1 &&
+		k.area.encryption == seg.encryption && k.area.keySize == k.keySize
 }
 
 // toGrid moves every keyslot to one of the eight places, clear of the LUKS2 header.

@@ -291,6 +291,48 @@ func (t *session) deleteSlot(ctx context.Context) error {
 	return nil
 }
 
+// mayVerify says whether the PIN may be shown, or set, with these options.
+func (st appState) mayVerify(o SetOptions) error {
+	switch {
+	case st.pinSet && st.tries == 0:
+		return ErrPINBlocked
+	case st.pinSet && st.tries == 1 && !o.LastTry:
+		return ErrLastTry
+	case !st.pinSet && !o.NewPIN:
+		return ErrNoPIN
+	}
+	return nil
+}
+
+// makeRoom shows the PIN, then deletes an old credential.
+func (t *session) makeRoom(ctx context.Context, password *secret.Buffer, old Slot) error {
+	if old != SlotEmpty {
+		t.of = 3
+	}
+	if err := t.verify(ctx, password); err != nil || old == SlotEmpty {
+		return err
+	}
+	return t.deleteSlot(ctx)
+}
+
+// firstPIN sets the PIN of a key that has none; an old credential goes before.
+func (t *session) firstPIN(ctx context.Context, password *secret.Buffer, old Slot) error {
+	if old != SlotEmpty {
+		t.of = 2
+		if err := t.deleteSlot(ctx); err != nil {
+			return err
+		}
+	}
+	sw, err := t.touched(ctx, "to set the PIN", insSetPIN, 0, 0, password)
+	if err == nil && sw != swOK {
+		err = &StatusError{Command: insSetPIN, Status: sw}
+	}
+	if err != nil {
+		return fmt.Errorf("setting the PIN: %w", err)
+	}
+	return nil
+}
+
 // set replaces the credential. The firmware forgets a verified PIN after the next
 // command, so an old credential costs two touches more: one to delete it, one to show
 // the PIN again. The PIN comes first all the same: a wrong one must not cost the old
@@ -303,17 +345,12 @@ func (s *secrets) set(ctx context.Context, pin, key *secret.Buffer, counter uint
 	if err != nil {
 		return err
 	}
+	if err := st.mayVerify(o); err != nil {
+		return err
+	}
 	old, err := s.slot(ctx)
 	if err != nil {
 		return err
-	}
-	switch {
-	case st.pinSet && st.tries == 0:
-		return ErrPINBlocked
-	case st.pinSet && st.tries == 1 && !o.LastTry:
-		return ErrLastTry
-	case !st.pinSet && !o.NewPIN:
-		return ErrNoPIN
 	}
 	password := build(func(b []byte) []byte { return tlv(b, tagPassword, pin.Bytes()) })
 	defer password.Wipe()
@@ -328,34 +365,12 @@ func (s *secrets) set(ctx context.Context, pin, key *secret.Buffer, counter uint
 
 	t := &session{s: s, of: 1}
 	if st.pinSet {
-		if old != SlotEmpty {
-			t.of = 3
-		}
-		if err := t.verify(ctx, password); err != nil {
-			return err
-		}
-		if old != SlotEmpty {
-			if err := t.deleteSlot(ctx); err != nil {
-				return err
-			}
-		}
-	} else {
-		if err := s.model.checkPIN(pin, true); err != nil {
-			return err
-		}
-		if old != SlotEmpty {
-			t.of = 2
-			if err := t.deleteSlot(ctx); err != nil {
-				return err
-			}
-		}
-		sw, err := t.touched(ctx, "to set the PIN", insSetPIN, 0, 0, password)
-		if err == nil && sw != swOK {
-			err = &StatusError{Command: insSetPIN, Status: sw}
-		}
-		if err != nil {
-			return fmt.Errorf("setting the PIN: %w", err)
-		}
+		err = t.makeRoom(ctx, password, old)
+	} else if err = s.model.checkPIN(pin, true); err == nil {
+		err = t.firstPIN(ctx, password, old)
+	}
+	if err != nil {
+		return err
 	}
 	for again := false; ; again = true {
 		_, sw, err := s.apdu(ctx, insPut, 0, 0, put, -1)
