@@ -135,10 +135,10 @@ func tryPaper(t *testing.T, ctx context.Context, l *lab.Laptop) {
 
 // TestPowerCuts kills the whole machine in the middle of its work: processor, kernel,
 // page cache, TPM and token at once, and starts it again. Each cut costs a start of the
-// machine; the default run plays its cuts from a record (TestReownedInVM).
+// machine; TestReownedInVM plays its cuts from a record.
 func TestPowerCuts(t *testing.T) {
 	if os.Getenv("REOWN_SOAK") != "1" {
-		t.Skip("four starts of the machine: set REOWN_SOAK=1")
+		t.Skip("four starts of the machine; TestKilledAndContinued is a sample in host mode: REOWN_SOAK=1")
 	}
 	ctx := deadline(t, 40*time.Minute)
 	runWithCuts(t, ctx, []cut{atCommand(12), atWrite("Disk: In progress", 60), atConsole("Firmware chip: In progress", 300*time.Millisecond)})

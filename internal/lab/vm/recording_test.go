@@ -387,6 +387,8 @@ func (r *recording) play(ctx context.Context, dir string, p point, seed uint64) 
 		return fail(fmt.Errorf("the next start: %w\n%s", err, out))
 	case bytes.Contains(out, []byte("nothing to do")):
 		o.how = "was finished"
+	case bytes.Contains(out, []byte("page closing")): // but for the trigger in /boot
+		o.how = "was finished"
 	case bytes.Contains(out, []byte("page done")):
 		o.how = "went on"
 	default:

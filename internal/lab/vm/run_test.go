@@ -100,15 +100,15 @@ func mustBeBuyers(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer
 
 // TestReownedInVM is a whole unattended run in the virtual machine; then the memory
 // is searched for its secrets, foreign tools judge the laptop, the installed system
-// starts, and the run's record is played with two power cuts; 300 in a soak.
+// starts, and the run's record is played with 300 power cuts.
 func TestReownedInVM(t *testing.T) {
-	l, fw := newLaptop(t)
-	cuts, moments, ctx := 2, 32, deadline(t, 30*time.Minute)
-	if os.Getenv("REOWN_SOAK") == "1" {
-		cuts, moments, ctx = 300, 64, deadline(t, 8*time.Hour)
+	if os.Getenv("REOWN_SOAK") != "1" {
+		t.Skip("seven minutes; samples are TestReownedStarts, TestDevices and TestScreens: REOWN_SOAK=1")
 	}
+	l, fw := newLaptop(t)
+	ctx := deadline(t, 8*time.Hour)
 	began := time.Now()
-	r, m := record(t, ctx, l, fw, moments)
+	r, m := record(t, ctx, l, fw, 64)
 	b := remember(t, l)
 	marker(t, ctx, m)
 	text, raw := secretsOf(t, ctx, l, b)
@@ -117,7 +117,40 @@ func TestReownedInVM(t *testing.T) {
 	t.Logf("%.0f s, %.0f s of processor time", time.Since(began).Seconds(), m.qemu.ProcessState.UserTime().Seconds())
 	mustBeBuyers(t, ctx, l, b)
 	startOS(t, ctx, l, fw, b, nil)
-	t.Run("PowerCuts", func(t *testing.T) { r.replay(t, ctx, cuts) })
+	t.Run("PowerCuts", func(t *testing.T) { r.replay(t, ctx, 300) })
+}
+
+// TestReownedStarts takes the laptop over in host mode and switches it on: the firmware finds
+// nothing to do, and the installed system starts as in TestReownedInVM.
+func TestReownedStarts(t *testing.T) {
+	l, fw := newLaptop(t)
+	ctx := deadline(t, 20*time.Minute)
+	if err := Collect(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Stop()
+	uuid, err := luksUUID(ctx, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare(t, l)
+	dir := filepath.Dir(paper(l))
+	answers := readJSON(t, filepath.Join(dir, "answers.json"))
+	answers["confirm"] = uuid[len(uuid)-4:]
+	writeJSON(t, filepath.Join(dir, "answers.json"), answers)
+	args := append([]string{"wizard", "--no-input", "--answers", filepath.Join(dir, "answers.json"),
+		"--secrets-in", paper(l), "--secrets-out", filepath.Join(dir, "made.json")}, l.Flags()...)
+	if out, err := run(ctx, nil, base.reown, args...); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	l.Stop()
+	if err := Install(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	startOS(t, ctx, l, fw, remember(t, l), nil)
 }
 
 // grouped is a code as it is shown, in groups of four.

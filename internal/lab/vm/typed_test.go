@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -230,13 +231,42 @@ func secretsOf(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In pieces, in which the round keys of both directions have it, too.
-	for name, k := range map[string][]byte{"old volume key": old, "new volume key": key} {
-		for i := 0; i+16 <= len(k); i += 16 {
-			raw[fmt.Sprintf("%s, bytes %d to %d", name, i, i+15)] = k[i : i+16]
-		}
-	}
+	maps.Copy(raw, pieces("old volume key", old))
+	maps.Copy(raw, pieces("new volume key", key))
 	return text, raw
+}
+
+// nothingLeft lets a run in the guest make its secrets, try the seller's passphrase and end at the
+// last question, which nobody answers; then the memory is searched for them.
+func nothingLeft(t *testing.T, ctx context.Context, l *lab.Laptop, m *Machine) {
+	t.Helper()
+	prepare(t, l)
+	answers := filepath.Join(filepath.Dir(paper(l)), "answers.json")
+	all := readJSON(t, answers)
+	delete(all, "confirm")
+	writeJSON(t, answers, all)
+	out, err := m.Sh(ctx, ". /tmp/lab-devices\n"+unattended)
+	if err != nil || !strings.Contains(out, "page check") || !strings.Contains(out, "LAB-EXIT 4") {
+		t.Fatalf("the run did not end at the last question: %v\n%s", err, out)
+	}
+	b := remember(t, l)
+	marker(t, ctx, m)
+	old, err := hex.DecodeString(l.VolumeKey)
+	if err != nil || b.Disk == "" || b.TOTP == "" {
+		t.Fatalf("no secrets were made: %v", err)
+	}
+	text := map[string]string{"seller's disk passphrase": l.Seller.Disk, "disk passphrase": b.Disk, "user PIN": b.UserPIN,
+		"admin PIN": b.AdminPIN, "TPM owner passphrase": b.Owner, "TOTP secret": b.TOTP}
+	memoryMustBeClean(t, m, text, pieces("old volume key", old))
+}
+
+// pieces are a volume key's, in which the round keys of both directions have it, too.
+func pieces(name string, key []byte) map[string][]byte {
+	all := map[string][]byte{}
+	for i := 0; i+16 <= len(key); i += 16 {
+		all[fmt.Sprintf("%s, bytes %d to %d", name, i, i+15)] = key[i : i+16]
+	}
+	return all
 }
 
 // memoryMustBeClean counts what is left of secrets in the guest's memory and prints

@@ -158,10 +158,11 @@ func boot(t *testing.T, ctx context.Context, l *lab.Laptop, o Options) *Machine 
 }
 
 // TestDevices boots the laptop and lets the shipped binary's plumbing talk to each
-// device through the guest's kernel.
+// device through the guest's kernel. Then a run that stops at its last question must leave
+// nothing in memory.
 func TestDevices(t *testing.T) {
 	l, fw := newLaptop(t)
-	ctx := deadline(t, 3*time.Minute)
+	ctx := deadline(t, 20*time.Minute)
 	m := boot(t, ctx, l, Options{Firmware: fw})
 	sh := func(command string, want ...string) {
 		t.Helper()
@@ -200,6 +201,7 @@ func TestDevices(t *testing.T) {
 	}
 	m.Token.Plug()
 	sh("sleep 1; reown card status --reader usb", l.Seller.Fingerprint)
+	nothingLeft(t, ctx, l, m)
 }
 
 // TestInstallAndCollect brings the boot directory to the disk and back.
