@@ -32,7 +32,8 @@ test: setup build
 	@scripts/lint quick
 	@scripts/size check
 	@scripts/smoke
-	$(GO) test $(PATCHED) -count=1 -timeout $(TESTTIME) ./internal/lab/vm ./... github.com/rivo/uniseg
+	@$(GO) build $(PATCHED) -o bin/results ./scripts/results
+	$(GO) test $(PATCHED) -json -count=1 -timeout $(TESTTIME) ./internal/lab/vm ./... github.com/rivo/uniseg | bin/results
 
 # Everything that takes long: crash enumeration, fuzzing, many interruptions.
 soak:
