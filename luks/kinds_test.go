@@ -21,6 +21,7 @@ var kinds = map[string]string{
 	"ErrEncrypting": "TestOtherModesOfCryptsetup", "ErrDecrypting": "TestOtherModesOfCryptsetup",
 	"ErrNoRescue": "TestRefusals", "ErrLastSlot": "TestRefusals", "ErrNoSuchSlot": "TestRefusals", "ErrOtherKey": "TestLUKS1Backup",
 	"ErrUnproven": "TestRescueRefusesToGuess", "ErrLeftBehind": "TestResumeRefusesToGuess", "ErrTwice": "TestRescueKeepsWhatWasEncryptedTwice",
+	"EdgeError": "TestStretchInDoubt", "ErrUnproven1": "TestLUKS1Aside",
 	"ErrInDoubt": "TestDamagedChecksums", "DoubtError": "TestDamagedBlockInHotzone", "ErrLUKS1Interrupted": "TestFind",
 	"ErrLUKS1Files": "needs the directory that the person gives", "ErrReencrypting": "answers a question of the caller: an edit in a run",
 	"ErrWrongPassphrase": "needs a passphrase", "ErrOldKey": "needs a passphrase", "ErrMetadata": "needs both keys",
