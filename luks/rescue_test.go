@@ -56,7 +56,7 @@ func TestRescueUnprotectedRun(t *testing.T) {
 			log := f.record(f.peerReencrypt(append(c.args, "--resilience", "none")...)...)
 			r := rand.New(rand.NewPCG(5, 5))
 			tried, peerLost, peerTried := 0, 0, 0
-			step := 4
+			step := 8
 			if lukstest.Soak() {
 				step = 1
 			}
@@ -249,7 +249,7 @@ func TestFaultInRescue(t *testing.T) {
 					t.Errorf("%s: LOST: %v", what, err)
 				}
 			}
-			step, reads, points := 12, 4, 0
+			step, reads, points := 24, 2, 0
 			if lukstest.Soak() {
 				step, reads = 1, 40
 			}

@@ -8,11 +8,14 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"reown/internal/lab/initrd"
 )
 
 // makeBootDir fills a directory as Debian's installer leaves /boot: the host's
-// own kernel and initrd, a grub.cfg with a submenu, and what mke2fs puts there.
-func makeBootDir(dir string) error {
+// own kernel and initrd, a grub.cfg with a submenu, and what mke2fs puts there. With lean
+// the initrd is a small one.
+func makeBootDir(dir string, lean bool) error {
 	kernels, err := filepath.Glob("/boot/vmlinuz-*")
 	if err != nil || len(kernels) == 0 {
 		return fmt.Errorf("no Debian kernel in /boot (package linux-image-amd64)")
@@ -24,8 +27,19 @@ func makeBootDir(dir string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"vmlinuz-", "initrd.img-", "config-", "System.map-"} {
+	names := []string{"vmlinuz-", "config-", "System.map-"}
+	if !lean {
+		names = append(names, "initrd.img-")
+	}
+	for _, name := range names {
 		if err := copyFile(filepath.Join(dir, name+version), "/boot/"+name+version); err != nil {
+			return err
+		}
+	}
+	if lean {
+		a := initrd.NewArchive()
+		a.Add("init", 0o755, []byte("#!/bin/sh\nexec switch_root /root /sbin/init\n"))
+		if err := a.Save(filepath.Join(dir, "initrd.img-"+version)); err != nil {
 			return err
 		}
 	}

@@ -305,7 +305,7 @@ const (
 // French, which has accents; English is typed in the virtual machine.
 func TestAtTheKeyboard(t *testing.T) {
 	for _, l := range msg.Langs {
-		if os.Getenv("REOWN_SOAK") != "1" && l.Lang != msg.FR {
+		if !soak() && l.Lang != msg.FR {
 			continue
 		}
 		t.Run(l.Code, func(t *testing.T) {

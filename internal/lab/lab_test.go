@@ -87,7 +87,7 @@ func TestSellerSignsBoot(t *testing.T) {
 		t.Fatalf("%v: keybox %d bytes, trustdb %d", err, len(kbx), len(trustdb))
 	}
 	bootDir := filepath.Join(dir, "boot")
-	if err := makeBootDir(bootDir); err != nil {
+	if err := makeBootDir(bootDir, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := headsHash(ctx, bootDir); err != nil {

@@ -36,6 +36,7 @@ type Options struct {
 	DataMiB int    // file system inside the encrypted volume; 0: 128
 	Card    string // profile of the emulated card; "": nk3
 	TPM     string // "2.0" or "1.2"; "": 2.0
+	Lean    bool   // a small initrd in /boot, which is hashed often, instead of this computer's
 }
 
 // A Laptop is one virtual laptop in a directory.
@@ -138,7 +139,7 @@ func New(ctx context.Context, o Options) (_ *Laptop, err error) {
 	if err := os.WriteFile(l.path("config"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	if err := l.makeVolume(ctx); err != nil {
+	if err := l.makeVolume(ctx, o.Lean); err != nil {
 		return nil, err
 	}
 	if err := l.provision(ctx, totp[:]); err != nil {
@@ -149,7 +150,7 @@ func New(ctx context.Context, o Options) (_ *Laptop, err error) {
 }
 
 // makeVolume makes the disk image.
-func (l *Laptop) makeVolume(ctx context.Context) (err error) {
+func (l *Laptop) makeVolume(ctx context.Context, lean bool) (err error) {
 	root := l.path("root")
 	defer os.RemoveAll(root)
 	if l.Files, err = makeOwnerFiles(root, l.DataMiB, 1); err != nil {
@@ -160,7 +161,7 @@ func (l *Laptop) makeVolume(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.Remove(pass)
-	if err := makeBootDir(l.BootDir()); err != nil {
+	if err := makeBootDir(l.BootDir(), lean); err != nil {
 		return err
 	}
 	if err := makeDisk(ctx, l.Disk(), l.BootDir(), root, l.DataMiB, pass, l.Dir); err != nil {

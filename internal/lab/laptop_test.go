@@ -18,6 +18,7 @@ var templates = map[Options]*Laptop{}
 // newLaptop returns a laptop as the seller ships it, switched on.
 func newLaptop(t *testing.T, o Options) *Laptop {
 	t.Helper()
+	o.Lean = !soak()
 	key := o
 	if templates[key] == nil {
 		dir, err := os.MkdirTemp("/tmp", "lab") // sockets want a short path

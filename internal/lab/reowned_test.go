@@ -363,7 +363,7 @@ func TestKilledAndContinued(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	t.Logf("seed %d", seed)
 	for i, m := range moments {
-		if os.Getenv("REOWN_SOAK") != "1" && i != 1 {
+		if !soak() && i != 1 {
 			continue
 		}
 		killed, out := l.killAt(t, m.mark, time.Duration(m.from+rnd.IntN(m.to-m.from))*time.Millisecond)

@@ -10,11 +10,13 @@ import (
 	"time"
 )
 
+func soak() bool { return os.Getenv("REOWN_SOAK") == "1" }
+
 // long leaves a test to `make soak`; the quick run has a sample of what it shows in the test that is
 // named.
 func long(t *testing.T, sample string) {
 	t.Helper()
-	if os.Getenv("REOWN_SOAK") != "1" {
+	if !soak() {
 		t.Skip("one more whole run; a sample is " + sample + ": REOWN_SOAK=1")
 	}
 }

@@ -65,12 +65,12 @@ func (l *Laptop) judgeDisk(ctx context.Context, work string, buyer *Buyer, check
 		}
 		return nil
 	})
-	check("the volume key is another one", func() error {
+	var key []byte
+	check("the volume key is another one", func() (err error) {
 		if buyer == nil {
 			return errSkipped
 		}
-		key, err := v.Key(ctx, buyer.Disk)
-		if err != nil {
+		if key, err = v.Key(ctx, buyer.Disk); err != nil {
 			return err
 		}
 		if hex.EncodeToString(key) == l.VolumeKey {
@@ -82,9 +82,8 @@ func (l *Laptop) judgeDisk(ctx context.Context, work string, buyer *Buyer, check
 		if buyer == nil {
 			return errSkipped
 		}
-		key, err := v.Key(ctx, buyer.Disk)
-		if err != nil {
-			return err
+		if key == nil {
+			return errors.New("no key opens it")
 		}
 		files, err := v.Files(ctx, key)
 		if err != nil {
