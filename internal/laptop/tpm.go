@@ -75,13 +75,13 @@ func (a *tpmAdapter) HasRoot(ctx context.Context, name string) (bool, error) {
 	return root(err)
 }
 
-// RootOf answers for a TPM 2.0 alone: Heads keeps no such file for others.
+// RootOf answers for a TPM 2.0 alone: Heads keeps no such file for others. One that was cleared has no root.
 func (a *tpmAdapter) RootOf(ctx context.Context, primaryHash []byte) (string, error) {
 	name, err := a.t.RootName(ctx, primaryHash)
-	if ok, err := root(err); !ok || err != nil {
-		return "", err
+	if other(err) {
+		return "", nil
 	}
-	return name, nil
+	return name, err
 }
 
 // root turns a reading that failed because the TPM shows another storage root into an answer.
