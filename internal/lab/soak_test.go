@@ -49,7 +49,7 @@ func (l *Laptop) copyOf(t *testing.T) *Laptop {
 // TestKilledAtRandom kills runs at random times, up to four times each, until one
 // comes through, and judges the laptop: a hundred laptops.
 func TestKilledAtRandom(t *testing.T) {
-	long(t, "TestKilledAndContinued")
+	long(t, "TestReownedLaptop, which is killed in the disk's step")
 	const laptops = 100
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -174,7 +174,7 @@ func cbfstoolImage(t testing.TB, dir, size string, withBootblock bool) string {
 // cbfstool's are equal to the byte.
 func TestEqualToCbfstool(t *testing.T) {
 	peer(t, "cbfstool", "fmaptool")
-	steps := 800
+	steps := 300
 	if soak() {
 		steps = 6000
 	}
@@ -198,7 +198,7 @@ func TestEqualToCbfstool(t *testing.T) {
 // The same on the large images of boards, with fewer steps.
 func TestEqualToCbfstoolOnEveryLayout(t *testing.T) {
 	peer(t, "cbfstool")
-	steps := 8
+	steps := 4
 	if soak() {
 		steps = 250
 	}

@@ -138,7 +138,7 @@ func tryPaper(t *testing.T, ctx context.Context, l *lab.Laptop) {
 // machine; TestReownedInVM plays its cuts from a record.
 func TestPowerCuts(t *testing.T) {
 	if os.Getenv("REOWN_SOAK") != "1" {
-		t.Skip("four starts of the machine; TestKilledAndContinued is a sample in host mode: REOWN_SOAK=1")
+		t.Skip("four starts of the machine; TestReownedLaptop is killed, too: REOWN_SOAK=1")
 	}
 	ctx := deadline(t, 40*time.Minute)
 	runWithCuts(t, ctx, []cut{atCommand(12), atWrite("Disk: In progress", 60), atConsole("Firmware chip: In progress", 300*time.Millisecond)})
