@@ -183,11 +183,6 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		}
 		return wizard.Fail
 	}
-	if h.Signer == "" { // nobody promises anything
-		h.Trigger, h.Tree = w.trigger()
-		h.Names = w.differing(h.Tree)
-		return h, w.read()
-	}
 	rom, _ := w.parse(w.ROM[0])
 	h.Items = []wizard.CheckItem{
 		item("card", verdict(w.Serial == h.CardSerial), msg.Say(msg.CompareSerial)),
@@ -195,6 +190,9 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		item("firmware", verdict(rom.Fprs[0] == sellerCard), msg.Say(msg.Verbatim, "PCR 2"), msg.Say(msg.CompareChip)),
 		item("boot", verdict(w.Set.Files == w.Files), msg.Say(msg.CompareLists, 3)),
 		item("disk", verdict(w.asListed(h.Volumes)), msg.Say(msg.Verbatim, "LUKS 11111111")),
+	}
+	if h.Signer == "" { // nobody promises anything, and what starts is signed all the same
+		h.Items = []wizard.CheckItem{item("handover", wizard.NotProvided, msg.Say(msg.CompareNothing)), h.Items[3]}
 	}
 	if w.HasTPM && h.SRKName != "" && h.SRKName != w.Primary { // the screens do without it while it is equal
 		h.Items = append(h.Items, wizard.CheckItem{ID: "tpm", Verdict: wizard.Fail, Detail: "the storage root"})
@@ -206,7 +204,7 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 		}
 	}
 	h.Names = w.differing(h.Tree)
-	if w.Terminated {
+	if w.Terminated && h.Signer != "" {
 		h.Items[0] = item("card", wizard.NotProvided, msg.Say(msg.CompareReset))
 	}
 	return h, w.read()
