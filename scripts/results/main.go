@@ -28,7 +28,7 @@ type event struct {
 
 // report says whether all that began has ended well.
 func report(in io.Reader, out io.Writer) bool {
-	said, open, tests, good := map[string]*strings.Builder{}, map[string]bool{}, 0, true
+	said, open, tests, good := map[string]*strings.Builder{}, map[string]bool{}, map[string]int{}, true
 	keep := func(key, s string) {
 		if said[key] == nil {
 			said[key] = &strings.Builder{}
@@ -65,7 +65,7 @@ func report(in io.Reader, out io.Writer) bool {
 				rest(out, said, e.Package, e.Action == "fail")
 				continue
 			}
-			tests++
+			tests[e.Action]++
 			if e.Action == "fail" && said[key] != nil {
 				fmt.Fprintf(out, "FAIL  %s\n%s", key, said[key])
 			}
@@ -76,8 +76,8 @@ func report(in io.Reader, out io.Writer) bool {
 		fmt.Fprintf(out, "%s did not end; it said\n", p)
 		rest(out, said, p, true)
 	}
-	fmt.Fprintf(out, "%d tests\n", tests)
-	return good && len(open) == 0 && tests > 0
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", tests["pass"], tests["fail"], tests["skip"])
+	return good && len(open) == 0 && len(tests) > 0
 }
 
 // rest forgets, and prints, what is kept of a package: tests that never ended, and what belongs to none.
