@@ -287,15 +287,15 @@ func TestRescueWithLUKS1Files(t *testing.T) {
 		at := found.Position
 		unclear := bytes.Clone(img)
 		copy(unclear[data+at:], lukstest.Random(8192, 9))
-		same("random at the position", luks.ErrUnproven, dir, unclear, o)
+		same("random at the position", luks.ErrUnproven1, dir, unclear, o)
 		unclear = bytes.Clone(img)
 		copy(unclear[data+at/2:], lukstest.Random(512, 9))
-		same("random before the position, power lost", luks.ErrUnproven, dir, unclear, luks.RescueOptions{})
+		same("random before the position, power lost", luks.ErrUnproven1, dir, unclear, luks.RescueOptions{})
 		if off := bytes.Index(text, []byte("offset = ")); off > 0 {
 			beyond := bytes.Clone(text)
 			copy(beyond[off:], fmt.Sprintf("offset = %d\nshift = 0\n# EOF\n\x00\x00\x00\x00\x00\x00\x00\x00", at+4096))
 			clear(beyond[off+len(fmt.Sprintf("offset = %d\nshift = 0\n# EOF\n", at+4096)):])
-			same("a log ahead of the data", luks.ErrUnproven, again(".log", beyond), img, luks.RescueOptions{InOrder: true})
+			same("a log ahead of the data", luks.ErrUnproven1, again(".log", beyond), img, luks.RescueOptions{InOrder: true})
 		}
 	}
 }

@@ -12,8 +12,6 @@ import (
 // of another laptop by the same seller, or an older one of this laptop, verifies by the chip's key and
 // is told all the same.
 
-const primary, rollback = "kexec_primhdl_hash.txt", "kexec_rollback.txt"
-
 // signedTPM says that what the chip's key has signed says something of a TPM.
 func (h *Handover) signedTPM() bool { return len(h.PrimaryHash) > 0 || len(h.Rollback) > 0 }
 

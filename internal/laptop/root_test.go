@@ -13,35 +13,42 @@ import (
 	"reown/wizard"
 )
 
+// onTheBus is a TPM with somebody on its bus, who changes the replies to the command that is named.
+func onTheBus(t *testing.T, version tpmtest.Version) (*tpm.TPM, *string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bus") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	sim, err := tpmtest.StartVersion(dir, version)
+	if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sim.Stop() })
+	bad := new(string)
+	p, err := tpm.New(func() (tpm.Device, error) {
+		c, err := net.Dial("unix", sim.Socket)
+		return somebody{c, func(cmd, reply []byte) {
+			if len(reply) > 10 && tpm.CommandName(cmd) == *bad {
+				reply[len(reply)-1] ^= 1
+			}
+		}}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, bad
+}
+
 // TestRootIsAsked: the TPM holds a storage root only if it answers in a session that needs it, and the
 // file that /boot's signature covers names it. A reply that somebody changes on the bus is no answer.
 func TestRootIsAsked(t *testing.T) {
 	ctx := t.Context()
 	for name, version := range map[string]tpmtest.Version{"2.0": tpmtest.V20, "1.2": tpmtest.V12} {
-		dir, err := os.MkdirTemp("", "root") // a socket's path is short
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		sim, err := tpmtest.StartVersion(dir, version)
-		if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
-			t.Skip(err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		defer sim.Stop()
-		bad := ""
-		p, err := tpm.New(func() (tpm.Device, error) {
-			c, err := net.Dial("unix", sim.Socket)
-			return somebody{c, func(cmd, reply []byte) {
-				if len(reply) > 10 && tpm.CommandName(cmd) == bad {
-					reply[len(reply)-1] ^= 1
-				}
-			}}, err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, bad := onTheBus(t, version)
 		v12 := version == tpmtest.V12
 		a := &tpmAdapter{t: p, alg: tpm.ECC}
 		owner := secret.From([]byte("owner"))
@@ -78,17 +85,20 @@ func TestRootIsAsked(t *testing.T) {
 				t.Errorf("root of file %d: %q, %v", i, got, err)
 			}
 		}
-		for _, bad = range []string{"TPM2_ReadPublic", "TPM2_StartAuthSession"} {
+		for _, *bad = range []string{"TPM2_ReadPublic", "TPM2_StartAuthSession"} {
 			if ok, err := a.HasRoot(ctx, names[1]); ok || err == nil {
-				t.Errorf("%s is changed on the bus: %v, %v", bad, ok, err)
+				t.Errorf("%s is changed on the bus: %v, %v", *bad, ok, err)
 			}
 		}
-		bad = ""
+		*bad = ""
 		if err := p.Clear(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if ok, err := a.HasRoot(ctx, names[1]); ok {
 			t.Errorf("cleared: %v, %v", ok, err)
+		}
+		if got, err := a.RootOf(ctx, []byte(files[1])); got != "" || err != nil {
+			t.Errorf("cleared: root of a file: %q, %v", got, err)
 		}
 	}
 }
@@ -100,30 +110,7 @@ func TestCounts(t *testing.T) {
 	owner := secret.From([]byte("owner"))
 	defer owner.Wipe()
 	for name, version := range map[string]tpmtest.Version{"2.0": tpmtest.V20, "1.2": tpmtest.V12} {
-		dir, err := os.MkdirTemp("", "counts")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		sim, err := tpmtest.StartVersion(dir, version)
-		if errors.Is(err, tpmtest.ErrNoSwtpm) && os.Getenv("REOWN_REQUIRE_PEERS") != "1" {
-			t.Skip(err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		defer sim.Stop()
-		bad := ""
-		p, err := tpm.New(func() (tpm.Device, error) {
-			c, err := net.Dial("unix", sim.Socket)
-			return somebody{c, func(cmd, reply []byte) {
-				if len(reply) > 10 && tpm.CommandName(cmd) == bad {
-					reply[len(reply)-1] ^= 1
-				}
-			}}, err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, bad := onTheBus(t, version)
 		a := &tpmAdapter{t: p, alg: tpm.ECC}
 		counts := func(what, root string, file []byte, want judge.Comparison, fails bool) {
 			t.Helper()
@@ -156,9 +143,9 @@ func TestCounts(t *testing.T) {
 					t.Errorf("the area by root %q: %v, %v", r, got.State, err)
 				}
 			}
-			bad = "TPM2_NV_Read"
+			*bad = "TPM2_NV_Read"
 			counts("changed on the bus", root, file, judge.ComparisonUnknown, true)
-			bad = ""
+			*bad = ""
 		}
 		if _, err := p.IncrementCounter(ctx, id); err != nil {
 			t.Fatal(err)

@@ -94,17 +94,7 @@ func TestTheKeyOpensDebian(t *testing.T) {
 	}
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 25*time.Minute)
-	if err := Collect(ctx, l); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	defer l.Stop()
-	uuid, err := luksUUID(ctx, l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	uuid := hostMode(t, ctx, l)
 	if err := installDebian(ctx, l, fw.Kernel.Version, uuid); err != nil {
 		t.Fatal(err)
 	}

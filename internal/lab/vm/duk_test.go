@@ -20,17 +20,7 @@ func TestTheKeyOpensTheDisk(t *testing.T) {
 	}
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 15*time.Minute)
-	if err := Collect(ctx, l); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	defer l.Stop()
-	uuid, err := luksUUID(ctx, l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	uuid := hostMode(t, ctx, l)
 	key, _ := takeWithKey(t, ctx, l, uuid)
 	l.Stop()
 	if err := Install(ctx, l); err != nil {

@@ -120,22 +120,29 @@ func TestReownedInVM(t *testing.T) {
 	t.Run("PowerCuts", func(t *testing.T) { r.replay(t, ctx, 300) })
 }
 
-// TestReownedStarts takes the laptop over in host mode and switches it on: the firmware finds
-// nothing to do, and the installed system starts as in TestReownedInVM.
-func TestReownedStarts(t *testing.T) {
-	l, fw := newLaptop(t)
-	ctx := deadline(t, 20*time.Minute)
+// hostMode switches on what the laptop has of its own, without a virtual machine; it returns its volume's UUID.
+func hostMode(t *testing.T, ctx context.Context, l *lab.Laptop) string {
+	t.Helper()
 	if err := Collect(ctx, l); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Stop()
+	t.Cleanup(l.Stop)
 	uuid, err := luksUUID(ctx, l)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return uuid
+}
+
+// TestReownedStarts takes the laptop over in host mode and switches it on: the firmware finds
+// nothing to do, and the installed system starts as in TestReownedInVM.
+func TestReownedStarts(t *testing.T) {
+	l, fw := newLaptop(t)
+	ctx := deadline(t, 20*time.Minute)
+	uuid := hostMode(t, ctx, l)
 	prepare(t, l)
 	dir := filepath.Dir(paper(l))
 	answers := readJSON(t, filepath.Join(dir, "answers.json"))

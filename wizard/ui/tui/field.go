@@ -1,11 +1,12 @@
 package tui
 
 import (
-	"reown/internal/secret"
-	"reown/wizard/ui"
 	"unicode/utf8"
 
 	"github.com/gdamore/tcell/v2"
+
+	"reown/internal/secret"
+	"reown/wizard/ui"
 )
 
 // field is a line that is typed.
