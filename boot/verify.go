@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -47,6 +48,11 @@ type Report struct {
 	// Tree is what TreeDigest returns for the files as they are, from the sums that
 	// the check took; "" where they do not match the lists.
 	Tree string `json:"-"`
+	// Now is the same whether they match or not; "" where something in /boot cannot be signed.
+	Now string `json:"-"`
+	// Files are those that start the system, where no good signature covers them, the largest first:
+	// kernels and what they load stand at the top.
+	Files []string `json:"-"`
 }
 
 // Err returns nil if Heads would call this /boot verified, ErrNoSignature or
@@ -134,6 +140,9 @@ func (d *Dir) check(t *tree, set *Set, sig []byte, verify Verifier, forms []Form
 		return nil, err
 	}
 	t.checkTree(r, tree, listed, sums)
+	if err := t.checkNow(r, sums); err != nil {
+		return nil, err
+	}
 	t.checkDefault(r, set)
 	st, err := d.State()
 	if err != nil {
@@ -241,6 +250,49 @@ func (t *tree) checkTree(r *Report, tree []byte, listed []hashLine, sums []diges
 	if r.matches(true) {
 		r.Tree = treeOf(t.nodes, sums)
 	}
+}
+
+// checkNow takes the sums that no list asked for, so that what a person is shown can be told from what
+// is there later.
+func (t *tree) checkNow(r *Report, sums []digest) error {
+	if r.Signature != nil {
+		r.Files = t.files()
+	}
+	if r.Now = r.Tree; r.Now != "" || len(r.Odd) > 0 {
+		return nil
+	}
+	have := make(map[string]bool, len(sums))
+	for _, s := range sums {
+		have[s.path] = true
+	}
+	var rest []named
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if n.typ.IsRegular() && !excluded(n.path) && n.path != oemPath && !have[n.path] {
+			rest = append(rest, named{n.path, n})
+		}
+	}
+	more, err := t.sums(context.Background(), rest, nil)
+	if err != nil {
+		return fmt.Errorf("checking /boot's files: %w", err)
+	}
+	r.Now = treeOf(t.nodes, append(more, sums...))
+	return nil
+}
+
+// files are the names that are no directories, the largest first.
+func (t *tree) files() (all []string) {
+	var nodes []node
+	for _, n := range t.nodes {
+		if !n.typ.IsDir() && !excluded(n.path) && n.path != oemPath {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b node) int { return cmp.Or(cmp.Compare(b.size, a.size), strings.Compare(a.path, b.path)) })
+	for _, n := range nodes {
+		all = append(all, n.path)
+	}
+	return all
 }
 
 // treeOf is TreeDigest from sums that were taken already; "" if one is missing.

@@ -55,7 +55,7 @@ type answers struct {
 	tail    bool           // the number of a security key that works for something else was typed
 	signs   bool           // the key that came with the machine signed by the key that the chip trusts
 	still   bool           // and its count of signatures did not move by one
-	names   []string       // that differ in /boot, as they were shown and typed for
+	listed  *listing       // what differs in /boot, as it was shown and typed for
 	gone    []string       // names in /boot that no firmware reads, as they were shown
 	serial  bool           // the person goes on although not all is proven
 	given   map[place]bool // pages that were answered
@@ -389,7 +389,7 @@ func (f *flow) work(ctx context.Context) error {
 	if f.job == nil {
 		f.surveys.end()
 		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail, surveys: f.surveys,
-			resumed: f.resuming(), names: f.a.names, gone: f.a.gone, signs: f.a.signs}
+			resumed: f.resuming(), listed: f.a.listed, gone: f.a.gone, signs: f.a.signs}
 		if c, err := f.s.Card(); err == nil {
 			f.job.Choice.Card = c.Serial
 		}

@@ -73,8 +73,7 @@ func (v *view) sellerKnown() bool {
 
 // asSigned says that no differing name has to be shown to an owner who has lost his key.
 func (v *view) asSigned() bool {
-	h := v.handover()
-	return v.o.LostKey == nil || h.Tree != judge.TreeDiffers && h.Tree != judge.TreeElsewhere || len(h.Names) == 0
+	return v.o.LostKey == nil || len(v.handover().Names) == 0 || v.s.Facts(v.said(), judge.PaperUnknown).Tree == judge.TreeSigned
 }
 
 // disposable says that the security key may be erased without another question.

@@ -89,7 +89,8 @@ func drawVerify(v *view) (*ui.Page, error) {
 	if !good {
 		p.Choices, p.Alarm = []ui.Choice{no, v.buttonUnproven()}, v.judged().Level == judge.Red
 		f := v.s.Facts(v.said(), judge.PaperUnknown)
-		if f.Tree != judge.TreeSigned && f.Tree != judge.TreeElsewhere && v.o.LostKey == nil || f.Said.Signer == judge.Different || f.Said.Me == judge.Different {
+		known := f.Tree == judge.TreeSigned || f.Tree == judge.TreeElsewhere || v.o.LostKey != nil && len(h.Names) > 0
+		if !known || f.Said.Signer == judge.Different || f.Said.Me == judge.Different {
 			p.Choices = []ui.Choice{no} // no word of the seller's helps
 		}
 		return p, nil
@@ -259,19 +260,24 @@ func (v *view) typed(in *ui.Input, want string) func(context.Context) error {
 	}
 }
 
-// drawNames shows an owner who has lost his key what differs from what it has signed: his new one will
-// sign all of it.
+// drawNames shows an owner who has lost his key what differs from what it has signed, or all where it has
+// signed nothing: his new one will sign all of it.
 func drawNames(v *view) (*ui.Page, error) {
-	want := v.serial()
+	want, h := v.serial(), v.handover()
 	in := &ui.Input{Key: "names-serial", Label: v.typeLabel(want), Max: 16}
-	body, details := v.names(v.handover().Names)
-	body = append(append([]ui.Block{ui.S(v.t(msg.NamesWhat)), ui.G()}, body...), ui.G(), ui.T(v.t(msg.NamesSign)))
+	what, sign := msg.NamesWhat, msg.NamesSign
+	if h.Tree == judge.TreeUnsigned {
+		what, sign = msg.NamesNone, msg.NamesSignAll
+	}
+	body, details := v.names(h.Names)
+	body = append(append([]ui.Block{ui.S(v.t(what)), ui.G()}, body...), ui.G(), ui.T(v.t(sign)))
 	return &ui.Page{Alarm: true, Trust: true, Body: body, Details: details,
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }
 
 func tookNames(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
-	f.a.names = f.handover().Names
+	h := f.handover()
+	f.a.listed = &listing{h.Names, h.Sum}
 	return evAnswer, nil
 }
 
@@ -295,7 +301,7 @@ func (v *view) names(all []string) (rows []ui.Block, details string) {
 
 // howNames are how a name differs, as the comparison has it and in words.
 var howNames = map[string]msg.M{"missing": msg.NameMissing, "unreadable": msg.NameUnread, "changed": msg.NameChanged, "added": msg.NameAdded,
-	"gone": msg.NameGone, howElsewhere: msg.CompareElsewhere}
+	"gone": msg.NameGone, "unsigned": msg.NameUnsigned, howElsewhere: msg.CompareElsewhere}
 
 // differs is one name with how it differs. What is wrong with an odd thing has no words but the program's.
 func (v *view) differs(n string) string {

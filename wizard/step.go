@@ -122,7 +122,7 @@ type Job struct {
 	here     []byte   // the receipt that this start has written last
 	made     []byte   // the certificate of the keys that this start has made
 	signs    bool     // the seller's card has signed a challenge
-	names    []string // that differed in /boot when said.Names was said
+	listed   *listing // in /boot when said.Names was said
 	gone     []string // names in /boot that no firmware reads, which this start has shown
 }
 

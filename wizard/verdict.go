@@ -59,9 +59,11 @@ type Handover struct {
 	Sealed      bool `json:"-"`
 	// Trigger and Tree are /boot/oem and the files that start the system, by the firmware's keys.
 	Trigger judge.Trigger `json:"-"`
-	// Names are those in /boot that differ from a list that a key of the firmware has signed, but for oem,
-	// each with how, in order; as they are: to be shown escaped.
+	// Names are those in /boot that differ from a list that a key of the firmware has signed, or all where
+	// it has signed none, but for oem, each with how; as they are: to be shown escaped. Sum stands for the
+	// bytes of all that starts the system; "" where something there cannot be signed.
 	Names []string   `json:"-"`
+	Sum   string     `json:"-"`
 	Tree  judge.Tree `json:"-"`
 
 	// PrimaryHash is the kexec_primhdl_hash.txt that a key of the firmware has signed; nil: none.
@@ -74,6 +76,17 @@ type Handover struct {
 	// is reported. A Boot leaves them empty.
 	Tampering bool   `json:"tampering"`
 	Why       string `json:"why"`
+}
+
+// A listing is names that somebody was shown, and the sum of the bytes that they stood for.
+type listing struct {
+	names []string
+	sum   string
+}
+
+// shows says whether what was shown is what is there: its names, and every byte of it.
+func (h *Handover) shows(s *listing) bool {
+	return s != nil && h.Sum != "" && s.sum == h.Sum && slices.Equal(s.names, h.Names)
 }
 
 // A Transfer is one hand-over in a chain.

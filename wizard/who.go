@@ -30,7 +30,7 @@ func (e *RefusedError) Error() string {
 func (j *Job) may(s *Snapshot, all ...judge.Act) error {
 	said := j.said
 	h, err := s.Handover()
-	if s.elsewhere(&h, s.Past().receipt); err != nil || !slices.Equal(h.Names, j.names) {
+	if s.elsewhere(&h, s.Past().receipt); err != nil || !h.shows(j.listed) {
 		said.Names = false
 	}
 	f := s.Facts(said, s.paper(j.Secrets, said.LostKey))
@@ -128,7 +128,7 @@ func (s *Snapshot) boundTo(ctx context.Context, pass *secret.Buffer) error {
 func (v *view) said() judge.Said {
 	h := v.handover()
 	said := judge.Said{Looked: v.a.looked, Serial: v.a.serial, LostKey: v.o.LostKey != nil,
-		Names: v.a.names != nil && slices.Equal(v.a.names, h.Names)}
+		Names: h.shows(v.a.listed)}
 	switch {
 	case v.o.Signer != "" && !v.knows(v.o.Signer):
 		said.Signer = judge.Different

@@ -17,6 +17,8 @@ func (l *Laptop) unproven(t *testing.T, more ...string) []string {
 	}
 	l.answer(t, "verify", "unproven")
 	l.answer(t, "unproven-serial", uuid[len(uuid)-4:])
+	l.answer(t, "names-serial", uuid[len(uuid)-4:])
+	l.answer(t, "names", "continue")
 	return args
 }
 
@@ -72,13 +74,17 @@ func TestLostKey(t *testing.T) {
 	if after := l.fingerprint(t); after != before {
 		t.Fatalf("something was changed: %s, was %s", after, before)
 	}
+	// Somebody took away the signature: all files are shown then, and nothing else is possible without a word.
+	if err := os.Remove(filepath.Join(l.BootDir(), "kexec.sig")); err != nil {
+		t.Fatal(err)
+	}
 	// The command is given in the recovery shell, where nothing can be sealed: the start
 	// after it, without any command, does the rest.
 	if err := l.Heads.MarkRecovery(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	code, out := l.run(t, l.unproven(t, "--lost-key")...)
-	if code != 5 || !strings.Contains(out, "page restart") {
+	if code != 5 || !strings.Contains(out, "page restart") || !strings.Contains(out, "page names") {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
 	l.remember(t)

@@ -228,8 +228,14 @@ func startFiles(report *boot.Report, out *wizard.Handover) {
 		start.Verdict, start.Detail, start.Says = wizard.Fail, err.Error(), nil
 	}
 	out.Items = append(out.Items, start)
-	if out.Trigger, out.Tree = measured(report); out.Tree == judge.TreeDiffers {
+	out.Sum = report.Now
+	switch out.Trigger, out.Tree = measured(report); out.Tree {
+	case judge.TreeDiffers:
 		out.Names = differing(report)
+	case judge.TreeUnsigned:
+		for _, name := range report.Files {
+			out.Names = append(out.Names, name+": unsigned")
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"reown/boot"
 	"reown/internal/judge"
+	"reown/wizard"
 )
 
 // TestStartFiles: what /boot/oem is, and what the files that start the system are worth, on directories
@@ -136,6 +137,13 @@ func TestStartFiles(t *testing.T) {
 		trigger, tree := measured(report)
 		if trigger != c.trigger || tree != c.tree {
 			t.Errorf("%s: trigger %d, tree %d (%v)", c.name, trigger, tree, report.Err())
+		}
+		out := wizard.Handover{}
+		if startFiles(report, &out); (len(out.Names) > 0) != (tree != judge.TreeSigned) {
+			t.Errorf("%s: names %q", c.name, out.Names)
+		}
+		if sum, err := boot.TreeDigest(t.Context(), c.dir, nil); err != nil || out.Sum != sum {
+			t.Errorf("%s: the sum is %q, that of the files %q, %v", c.name, out.Sum, sum, err)
 		}
 		staged, err := (&bootAdapter{dir: d, verify: openPGP{}.Verify}).Staged(t.Context(), append([]byte{}, ring["x"]...))
 		if err != nil || staged != c.staged {

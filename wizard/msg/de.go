@@ -308,7 +308,9 @@ var de = table{
 	TamperingData:   "Dieses Programm hat nichts geändert. Ihre Dateien sind wie vorher.",
 	TamperingDo:     "Sind Sie der Besitzer: keine Passphrase tippen. Ausschalten und nur starten, wenn Sie wissen, warum etwas abweicht. Sonst ein Foto dieser Seite jemandem zeigen, dem Sie vertrauen.",
 	NamesWhat:       "Diese Startdateien sind nicht so, wie der verlorene Schlüssel sie unterschrieben hat: ein nie unterschriebenes Update oder fremde Arbeit.",
+	NamesNone:       "Nichts hier ist mit dem Schlüssel unterschrieben, dem die Firmware vertraut. Nichts zeigt, dass diese Startdateien Ihre sind: jeder kann sie hingelegt haben.",
 	NamesSign:       "Ihr neuer Schlüssel unterschreibt das alles, und der Rechner startet es. Tippen Sie das Ende der Seriennummer nur, wenn Sie von jedem wissen, warum es abweicht.",
+	NamesSignAll:    "Ihr neuer Schlüssel unterschreibt alle, und der Rechner startet sie. Tippen Sie das Ende der Seriennummer nur, wenn Sie von allen wissen, woher sie sind.",
 	NamesMore:       "und %d weitere (F2 zeigt alle)",
 	TamperingBought: "Haben Sie ihn gerade gekauft, und ohne Übergabedatei des Verkäufers: Der Schlüssel der Firmware kann seiner sein. Vergleichen Sie ihn.",
 
@@ -667,6 +669,7 @@ var de = table{
 	NameUnread:      "nicht lesbar",
 	NameChanged:     "verändert",
 	NameAdded:       "hinzugekommen",
+	NameUnsigned:    "nicht unterschrieben",
 	NameGone:        "verschwunden",
 	NameOrder:       "die Reihenfolge der Namen",
 	ErrorPulled:     "Der Sicherheitsschlüssel wurde mitten in der Arbeit herausgezogen oder war ohne Strom.",

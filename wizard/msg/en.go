@@ -319,7 +319,9 @@ var en = table{
 	TamperingData:   "Nothing has been changed by this program. Your files are as they were.",
 	TamperingDo:     "If you are the owner: type no passphrase. Switch it off, and start the system only if you know why these differ. If you do not, show a photo of this page to somebody you trust.",
 	NamesWhat:       "These start files are not as the lost key has signed them. It may be an update that was never signed, or somebody else's work.",
+	NamesNone:       "Nothing here carries a signature by the key that the firmware trusts. So nothing shows that these start files are yours: anybody can have put them there.",
 	NamesSign:       "Your new key will sign all of it, and the computer will start it. Type the last characters of the disk's serial number only if you know why each of them differs.",
+	NamesSignAll:    "Your new key will sign all of them, and the computer will start them. Type the last characters of the disk's serial number only if you know where they all are from.",
 	NamesMore:       "and %d more (F2 lists all)",
 	TamperingBought: "If you have just bought it, and your seller gave you no hand-over file: the firmware's key may be his. Compare it.",
 
@@ -699,6 +701,7 @@ var en = table{
 	NameUnread:      "unreadable",
 	NameChanged:     "changed",
 	NameAdded:       "added",
+	NameUnsigned:    "not signed",
 	NameGone:        "gone",
 	NameOrder:       "the order of the names",
 	ErrorPulled:     "The security key was pulled out, or lost its power, in the middle of the work.",

@@ -308,7 +308,9 @@ var es = table{
 	TamperingData:   "Este programa no ha cambiado nada. Sus archivos están como estaban.",
 	TamperingDo:     "Si usted es el propietario: no teclee ninguna frase. Apague, y arranque el sistema solo si sabe por qué difieren. Si no, muestre una foto de esta página a alguien de confianza.",
 	NamesWhat:       "Estos archivos de arranque no son como los firmó la llave perdida: una actualización que nadie firmó, u obra de otra persona.",
+	NamesNone:       "Nada aquí lleva una firma de la llave en la que confía el firmware. Nada muestra que estos archivos de arranque sean suyos: cualquiera pudo ponerlos.",
 	NamesSign:       "Su llave nueva lo firmará todo, y el ordenador lo arrancará. Teclee el final del número de serie del disco solo si sabe por qué difiere cada uno.",
+	NamesSignAll:    "Su llave nueva los firmará todos, y el ordenador los arrancará. Teclee el final del número de serie del disco solo si sabe de dónde son todos.",
 	NamesMore:       "y %d más (F2 los muestra)",
 	TamperingBought: "Si acaba de comprarlo, y su vendedor no le dio archivo de entrega: la clave del firmware puede ser la suya. Compárela.",
 
@@ -667,6 +669,7 @@ var es = table{
 	NameUnread:      "ilegible",
 	NameChanged:     "cambiado",
 	NameAdded:       "añadido",
+	NameUnsigned:    "sin firmar",
 	NameGone:        "ya no está",
 	NameOrder:       "el orden de los nombres",
 	ErrorPulled:     "La llave de seguridad se sacó o se quedó sin corriente en mitad del trabajo.",

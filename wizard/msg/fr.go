@@ -308,7 +308,9 @@ var fr = table{
 	TamperingData:   "Ce programme n'a rien changé. Vos fichiers sont comme avant.",
 	TamperingDo:     "Si vous êtes le propriétaire : ne tapez aucune phrase. Éteignez, et ne démarrez que si vous savez d'où viennent ces différences. Sinon, montrez une photo de cette page à quelqu'un de confiance.",
 	NamesWhat:       "Ces fichiers de démarrage ne sont pas tels que la clé perdue les a signés : mise à jour jamais signée, ou oeuvre d'un tiers.",
+	NamesNone:       "Rien ici ne porte de signature de la clé à laquelle se fie le micrologiciel. Rien ne montre que ces fichiers sont les vôtres : chacun a pu les y mettre.",
 	NamesSign:       "Votre nouvelle clé signera tout cela, et l'ordinateur le démarrera. Ne tapez la fin du numéro de série du disque que si vous savez pourquoi chacun diffère.",
+	NamesSignAll:    "Votre nouvelle clé les signera tous, et l'ordinateur les démarrera. Ne tapez la fin du numéro de série du disque que si vous savez d'où ils viennent tous.",
 	NamesMore:       "et %d autres (F2 les montre)",
 	TamperingBought: "Si vous venez de l'acheter, et sans fichier de remise du vendeur : la clé du micrologiciel est peut-être la sienne. Comparez-la.",
 
@@ -667,6 +669,7 @@ var fr = table{
 	NameUnread:      "illisible",
 	NameChanged:     "modifié",
 	NameAdded:       "ajouté",
+	NameUnsigned:    "non signé",
 	NameGone:        "disparu",
 	NameOrder:       "l'ordre des noms",
 	ErrorPulled:     "La clé de sécurité a été retirée, ou privée de courant, en plein travail.",

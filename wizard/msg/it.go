@@ -308,7 +308,9 @@ var it = table{
 	TamperingData:   "Questo programma non ha cambiato nulla. I suoi file sono come prima.",
 	TamperingDo:     "Se il proprietario è lei: non digiti nessuna frase. Spenga, e avvii il sistema solo se sa perché differiscono. Altrimenti mostri una foto di questa pagina a una persona fidata.",
 	NamesWhat:       "Questi file di avvio non sono come li ha firmati la chiave persa: un aggiornamento mai firmato, o l'opera di un estraneo.",
+	NamesNone:       "Qui niente porta una firma della chiave di cui si fida il firmware. Niente mostra che questi file di avvio siano suoi: può averli messi chiunque.",
 	NamesSign:       "La sua chiave nuova firmerà tutto, e il computer lo avvierà. Digiti la fine del numero di serie del disco solo se sa perché ciascuno differisce.",
+	NamesSignAll:    "La sua chiave nuova li firmerà tutti, e il computer li avvierà. Digiti la fine del numero di serie del disco solo se sa da dove vengono tutti.",
 	NamesMore:       "e altri %d (F2 li mostra)",
 	TamperingBought: "Se lo ha appena comprato, senza file di consegna del venditore: la chiave del firmware può essere la sua. La confronti.",
 
@@ -667,6 +669,7 @@ var it = table{
 	NameUnread:      "illeggibile",
 	NameChanged:     "cambiato",
 	NameAdded:       "aggiunto",
+	NameUnsigned:    "non firmato",
 	NameGone:        "sparito",
 	NameOrder:       "l'ordine dei nomi",
 	ErrorPulled:     "La chiave di sicurezza è stata tolta, o è rimasta senza corrente, a metà del lavoro.",

@@ -323,7 +323,9 @@ const (
 	TamperingData
 	TamperingDo
 	NamesWhat
+	NamesNone
 	NamesSign
+	NamesSignAll
 	NamesMore
 	TamperingBought
 
@@ -704,6 +706,7 @@ const (
 	NameUnread
 	NameChanged
 	NameAdded
+	NameUnsigned
 	NameGone
 	NameOrder
 	ErrorPulled

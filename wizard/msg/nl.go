@@ -308,7 +308,9 @@ var nl = table{
 	TamperingData:   "Dit programma heeft niets veranderd. Uw bestanden zijn zoals ze waren.",
 	TamperingDo:     "Bent u de eigenaar: typ geen wachtzin. Schakel uit en start alleen als u weet waarom er iets verschilt. Toon anders een foto van deze pagina aan iemand die u vertrouwt.",
 	NamesWhat:       "Deze startbestanden zijn niet zoals de verloren sleutel ze heeft ondertekend: een update die nooit ondertekend is, of het werk van een ander.",
+	NamesNone:       "Niets hier draagt een handtekening van de sleutel die de firmware vertrouwt. Niets toont dat deze startbestanden van u zijn: iedereen kan ze er gezet hebben.",
 	NamesSign:       "Uw nieuwe sleutel ondertekent dit alles en de computer start het. Typ het einde van het serienummer alleen als u van elk weet waarom het verschilt.",
+	NamesSignAll:    "Uw nieuwe sleutel ondertekent ze alle en de computer start ze. Typ het einde van het serienummer alleen als u weet waar ze allemaal vandaan komen.",
 	NamesMore:       "en nog %d (F2 toont ze)",
 	TamperingBought: "Hebt u hem net gekocht, zonder overdrachtsbestand van de verkoper: de sleutel van de firmware is misschien de zijne. Vergelijk hem.",
 
@@ -667,6 +669,7 @@ var nl = table{
 	NameUnread:      "onleesbaar",
 	NameChanged:     "veranderd",
 	NameAdded:       "toegevoegd",
+	NameUnsigned:    "niet ondertekend",
 	NameGone:        "verdwenen",
 	NameOrder:       "de volgorde van de namen",
 	ErrorPulled:     "De beveiligingssleutel is er midden in het werk uit gehaald, of had geen stroom.",

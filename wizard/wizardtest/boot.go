@@ -173,7 +173,7 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 	if w.HandoverFunc != nil {
 		h := w.HandoverFunc()
 		h.Trigger, h.Tree = w.trigger()
-		h.Names = w.differing(h.Tree)
+		h.Names, h.Sum = w.differing(h.Tree), hash(w.Files)
 		return h, w.read()
 	}
 	h := w.Seller
@@ -203,7 +203,7 @@ func (w boot) Handover(context.Context) (wizard.Handover, error) {
 			h.PrimaryHash, h.Rollback = []byte(w.Set.Primary), []byte(w.Set.Rollback)
 		}
 	}
-	h.Names = w.differing(h.Tree)
+	h.Names, h.Sum = w.differing(h.Tree), hash(w.Files)
 	if w.Terminated && h.Signer != "" {
 		h.Items[0] = item("card", wizard.NotProvided, msg.Say(msg.CompareReset))
 	}
@@ -214,14 +214,18 @@ func item(id string, v wizard.Verdict, says ...msg.Said) wizard.CheckItem {
 	return wizard.CheckItem{ID: id, Verdict: v, Detail: msg.List(says).In(msg.EN), Says: says}
 }
 
-// trigger is what /boot/oem and the files are, by the firmware's key.
+// differing are the names that a laptop's comparison has.
 func (w *World) differing(t judge.Tree) []string {
-	if t != judge.TreeDiffers {
-		return nil
+	switch t {
+	case judge.TreeDiffers:
+		return []string{"./grub/grub.cfg: changed", "./initrd-new: added"}
+	case judge.TreeUnsigned:
+		return []string{"./vmlinuz: unsigned", "./grub/grub.cfg: unsigned"}
 	}
-	return []string{"./grub/grub.cfg: changed", "./initrd-" + w.Files + ": added"}
+	return nil
 }
 
+// trigger is what /boot/oem and the files are, by the firmware's key.
 func (w *World) trigger() (judge.Trigger, judge.Tree) {
 	tree := judge.TreeUnsigned
 	if c, err := w.parse(w.keyring()); err == nil && w.Set.Signer == c.Fprs[0] && !w.Set.Mixed {
