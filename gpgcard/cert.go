@@ -406,7 +406,11 @@ func (c *Card) Certificate(ctx context.Context, id Identity, user *secret.Buffer
 			return nil, fmt.Errorf("binding the %v key: %w", s, err)
 		}
 	}
-	return ParseCert(out.Bytes())
+	cert, err := ParseCert(out.Bytes())
+	if err != nil { // the packets are ours, so it is the signatures
+		return nil, fmt.Errorf("%w (%v)", ErrFalseKey, err)
+	}
+	return cert, nil
 }
 
 // newSignature is a signature packet still to be made.
@@ -460,7 +464,7 @@ func (c *Card) SignDetached(ctx context.Context, cert *Cert, user *secret.Buffer
 	}
 	armored := enarmor(out.Bytes(), openpgp.SignatureType)
 	if _, err := VerifyDetached(cert, armored, data); err != nil {
-		return nil, fmt.Errorf("the card's own signature: %w", err)
+		return nil, fmt.Errorf("%w (%v)", ErrFalseKey, err)
 	}
 	return armored, nil
 }

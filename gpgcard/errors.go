@@ -41,6 +41,9 @@ var (
 	ErrTouch = errors.New("the token was not touched in time")
 	// ErrNoKey says that a key slot is empty.
 	ErrNoKey = errors.New("there is no key on the card")
+	// ErrFalseKey says that what the card has signed just now is not by the key that it says it holds: it
+	// was exchanged, or it is broken.
+	ErrFalseKey = errors.New("what the card signed is not by the key that it says it holds")
 	// ErrKeyMismatch says that the fingerprint or time stored beside a key is not
 	// that key's: its generation or import was interrupted.
 	ErrKeyMismatch = errors.New("the key on the card does not match the fingerprint stored beside it")

@@ -423,7 +423,7 @@ func revocation(pub *packet.PublicKey, priv *packet.PrivateKey, at time.Time, si
 		return nil, err
 	}
 	if err := pub.VerifyRevocationSignature(sig); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSignature, err)
+		return nil, fmt.Errorf("%w (%v)", ErrFalseKey, err)
 	}
 	var out bytes.Buffer
 	if err := sig.Serialize(&out); err != nil {

@@ -92,6 +92,51 @@ func TestVerifyIsStrict(t *testing.T) {
 	}
 }
 
+// TestExchangedCard: a card that says that it holds a key, and signs by another, gives nothing that could be
+// taken for that key's.
+func TestExchangedCard(t *testing.T) {
+	ctx := context.Background()
+	var saved [2]map[string]any
+	var certs [2]*gpgcard.Cert
+	for i := range saved {
+		card := cardtest.New(cardtest.Nitrokey3)
+		c := open(t, card)
+		err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created})
+		if err == nil {
+			certs[i], err = c.Certificate(ctx, jane, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := card.Save()
+		if err == nil {
+			err = json.Unmarshal(b, &saved[i])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved[1]["DO"] = saved[0]["DO"] // with the fingerprints
+	b, err := json.Marshal(saved[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := cardtest.Load(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, card)
+	if sig, err := c.SignDetached(ctx, certs[0], nil, []byte("x")); !errors.Is(err, gpgcard.ErrFalseKey) || sig != nil {
+		t.Errorf("SignDetached: %q, %v", sig, err)
+	}
+	if rev, err := c.Revocation(ctx, certs[0], nil); !errors.Is(err, gpgcard.ErrFalseKey) || rev != nil {
+		t.Errorf("Revocation: %q, %v", rev, err)
+	}
+	if cert, err := c.Certificate(ctx, jane, nil); !errors.Is(err, gpgcard.ErrKeyMismatch) || cert != nil {
+		t.Errorf("Certificate: %v", err)
+	}
+}
+
 // TestCardRevokesItself: gpg takes the revocation that the card made.
 func TestCardRevokesItself(t *testing.T) {
 	ctx := context.Background()

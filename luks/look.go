@@ -19,28 +19,67 @@ const (
 	lookAt      = 256 << 20
 )
 
-// Look decrypts the beginning of a volume at rest, where a re-encryption begins, by the key that pass
-// opens, and returns ErrNoise if nothing of it is anything but noise. What was never written is passed
-// over, and a volume without anything else is fine. A file system or LVM shows in its first
-// megabyte, and a run that has begun has written more than that. Nothing is written.
+// Look decrypts the beginning of a volume by the key that it is under there and that pass opens, and
+// returns ErrNoise if nothing of it is anything but noise. What was never written is passed over, and a
+// volume without anything else is fine. A file system or LVM shows in its first megabyte, and a
+// run that has begun has written more than that. In the zone that a re-encryption was cut in, each sector
+// is under one of two keys, and either will do. Nothing is written.
 func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
 	if err := v.load(); err != nil {
 		return err
 	}
-	d, err := v.h.meta.dataDigest()
+	start, all, err := v.beginning()
 	if err != nil {
 		return err
 	}
-	seg := v.h.meta.segments0()
-	if seg.integrity {
-		return unsupported("a volume with integrity protection")
+	var found error
+	for _, u := range all {
+		switch err := v.lookBy(ctx, pass, start, u); {
+		case errors.Is(err, ErrNoise), errors.Is(err, ErrWrongPassphrase) && found == nil:
+			found = err
+		case !errors.Is(err, ErrWrongPassphrase):
+			return err
+		}
 	}
-	_, key, err := v.find(ctx, pass, v.h.meta.slotsOf(d))
+	return found
+}
+
+// under is how a part of a volume may be encrypted, and the digest of the key.
+type under struct {
+	segment *segment
+	digest  *digest
+}
+
+// beginning is the first segment of a volume, and what it can be under: the old key or the new one where a
+// re-encryption was cut in it.
+func (v *Volume) beginning() (*segment, []under, error) {
+	m := v.h.meta
+	r, err := v.reencryption()
+	if err != nil {
+		return nil, nil, err
+	}
+	first := m.segments0()
+	if r != nil && r.offset == 0 { // a run with resilience "none" tells only afterwards what it has written
+		return first, []under{{r.prev, r.oldDigest}, {r.final, r.newDigest}}, nil
+	}
+	d, err := m.dataDigest()
+	if err != nil {
+		return nil, nil, err
+	}
+	if first.integrity {
+		return nil, nil, unsupported("a volume with integrity protection")
+	}
+	return first, []under{{first, d}}, nil
+}
+
+// lookBy is Look by one key.
+func (v *Volume) lookBy(ctx context.Context, pass *secret.Buffer, start *segment, u under) error {
+	_, key, err := v.find(ctx, pass, v.h.meta.slotsOf(u.digest))
 	if err != nil {
 		return err
 	}
 	defer key.Wipe()
-	c, err := newSectorCipher(seg.encryption, key.Bytes())
+	c, err := newSectorCipher(u.segment.encryption, key.Bytes())
 	if err != nil {
 		return err
 	}
@@ -50,25 +89,25 @@ func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
 		return err
 	}
 	defer b.free()
-	size := min(v.segmentSize(seg), lookAt)
-	size -= size % int64(seg.sectorSize)
+	size := min(v.segmentSize(start), lookAt)
+	size -= size % int64(u.segment.sectorSize)
 	seen := 0
 	for at := int64(0); at < size && seen < lookWritten; at += request {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p := b.mem[:min(request, size-at)]
-		whole := v.data.ReadAt(p, seg.offset+at)
+		whole := v.data.ReadAt(p, start.offset+at)
 		for i := 0; i < len(p); i += piece {
 			q := p[i:min(i+piece, len(p))]
-			if whole != nil && v.data.ReadAt(q, seg.offset+at+int64(i)) != nil {
+			if whole != nil && v.data.ReadAt(q, start.offset+at+int64(i)) != nil {
 				continue // a bad sector tells nothing
 			}
 			if zeros(q) {
 				continue
 			}
 			seen += len(q)
-			c.DecryptSectors(q, q, seg.sectorSize, seg.ivTweak+uint64(at+int64(i))/512)
+			c.DecryptSectors(q, q, u.segment.sectorSize, start.ivTweak+uint64(at+int64(i))/512)
 			if ordered(q) {
 				return nil
 			}

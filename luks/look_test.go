@@ -81,3 +81,50 @@ func TestLook(t *testing.T) {
 		look("a header put back", luks.ErrNoise)
 	}
 }
+
+// TestLookUnderWay: at every write of an honest re-encryption, cut there, the beginning shows what it holds.
+// Every header of that run, put back over a disk that has gone on under a third key, shows noise.
+func TestLookUnderWay(t *testing.T) {
+	ctx := context.Background()
+	for _, resilience := range []string{"checksum", "journal", "none"} {
+		f := format(t, shape{size: 2 << 20, sector: 512})
+		plain := f.Read("img")[f.offset:]
+		copy(plain, make([]byte, 4096)) // what any file system has somewhere at its start
+		f.replacePlain(plain, 512)
+		before := f.image()
+		ops := f.record(f.peerReencrypt("--resilience", resilience)...)
+		after := f.image()
+		if err := open(t, f.img).Reencrypt(ctx, pass("first"), luks.ReencryptOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		third := f.image()
+		look := func(img []byte) error {
+			v, err := f.open(lukstest.NewDisk(img, 512))
+			if err != nil {
+				return err
+			}
+			return v.Look(ctx, pass("first"))
+		}
+		if err := look(after); err != nil {
+			t.Fatal(err)
+		}
+		under, noise := 0, 0
+		for n := 0; n <= len(ops); n += max(1, len(ops)/20) {
+			img := lukstest.Replay(before, ops[:n])
+			if err := look(img); err != nil {
+				t.Errorf("%s, cut at write %d of %d: %v", resilience, n, len(ops), err)
+			}
+			if open(t, f.Write("cut", img)).Info().Reencryption.Active {
+				under++
+			}
+			err := look(append(bytes.Clone(img[:f.offset]), third[f.offset:]...))
+			if !errors.Is(err, luks.ErrNoise) {
+				t.Errorf("%s, the header of write %d over a third key's data: %v", resilience, n, err)
+			}
+			noise++
+		}
+		if under < noise/2 {
+			t.Errorf("%s: only %d of %d headers are of a run under way", resilience, under, noise)
+		}
+	}
+}

@@ -105,7 +105,7 @@ func TestChangedSince(t *testing.T) {
 		want   wizard.Verdict
 	}{
 		"nothing":                      {func(*wizardtest.World) {}, "disk", wizard.Pass},
-		"the disk has a newer key":     {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Changed},
+		"the disk has a newer key":     {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Fail},
 		"the TPM was reset in Heads":   {func(w *wizardtest.World) { headsSigns(w, w.Files, "newer") }, "tpm", wizard.Changed},
 		"the old header was put back":  {func(w *wizardtest.World) { w.Disks[0].Key = old }, "disk", wizard.Fail},
 		"the disk is gone":             {func(w *wizardtest.World) { w.Disks = nil }, "disk", wizard.Fail},

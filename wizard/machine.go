@@ -43,6 +43,7 @@ type Doubt struct {
 var (
 	ErrNoCard         = errors.New("no security key is plugged in")
 	ErrWrongSecret    = errors.New("the secret is not the right one")
+	ErrExchanged      = errors.New("the security key does not sign by the key that it says it holds")
 	ErrNotFound       = errors.New("there is no such file")
 	ErrSealImpossible = errors.New("sealing is not possible in this start")
 	ErrClock          = errors.New("the computer's clock is wrong")
@@ -127,7 +128,8 @@ type Card interface {
 	// Certify makes the OpenPGP certificate of the keys on the card, binary, with
 	// self-signatures made by the card. Repeating it keeps the fingerprints.
 	Certify(ctx context.Context, id Identity, userPIN *secret.Buffer) ([]byte, error)
-	// Sign returns an armored detached signature (SHA-256 or better) over data.
+	// Sign returns an armored detached signature (SHA-256 or better) over data, which it has verified by
+	// cert: ErrExchanged.
 	Sign(ctx context.Context, cert []byte, userPIN *secret.Buffer, data []byte) ([]byte, error)
 }
 

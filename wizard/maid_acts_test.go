@@ -32,7 +32,9 @@ type game struct {
 	notes   bool // notes in /boot were taken away or exchanged
 	closed  bool // the newest run is over
 	did     []string
-	began   bool // all that the seller promised was so when the newest run began
+	begins  bool   // all that the seller promised was so when keys were made last
+	began   []bool // and when each of these runs began
+	runs    []string
 	alien   wizardtest.CardState
 	honest  bool // nobody attacks
 	last    bool // and the power stays on

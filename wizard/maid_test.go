@@ -3,6 +3,7 @@ package wizard_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -166,10 +167,13 @@ func (gs *games) begin(ctx context.Context, seed uint64) *game {
 	}
 	w := tale.frames[at].now.Clone()
 	w.Learn(gs.other.frames[len(gs.other.frames)-1].now)
-	g := &game{ctx: ctx, w: w, rand: r, began: true, first: tale.frames[0].now}
+	g := &game{ctx: ctx, w: w, rand: r, begins: true, first: tale.frames[0].now}
 	g.past = append(g.past, tale.frames[0].now)
 	for range 4 {
 		g.past = append(g.past, tale.frames[r.IntN(at+1)].now)
+	}
+	for _, past := range append(slices.Clone(g.past), w) {
+		g.note(past, true)
 	}
 	if g.own = len(g.past); r.IntN(3) == 0 {
 		g.past = append(g.past, gs.other.frames[len(gs.other.frames)-1].now, gs.other.frames[r.IntN(len(gs.other.frames))].now)
@@ -204,8 +208,11 @@ func (g *game) start(opts wizard.Options) error {
 	}
 	n := 0
 	g.w.Fault = func(op string) error {
-		if op == "card.generate.0" || op == "card.import.0" {
-			g.began = g.promised()
+		switch op {
+		case "card.generate.0", "card.import.0":
+			g.begins = g.promised()
+		case "hint." + receiptFile + ".done":
+			g.note(g.w, g.begins)
 		}
 		if n++; n >= swap && swap > 0 && !strings.HasPrefix(op, "card.") {
 			swap = 0
@@ -225,6 +232,21 @@ func (g *game) start(opts wizard.Options) error {
 		return o.err
 	}
 	return g.lost(err)
+}
+
+// note keeps how the run of the receipt in /boot began, the first time that it is seen.
+func (g *game) note(w *wizardtest.World, proven bool) {
+	var r wizard.Receipt
+	doc, _, _ := bytes.Cut(w.Hints[receiptFile], []byte("\n"))
+	if json.Unmarshal(doc, &r) == nil && !slices.Contains(g.runs, r.Run) {
+		g.runs, g.began = append(g.runs, r.Run), append(g.began, proven)
+	}
+}
+
+// proven says whether all that the seller promised was so when a run began.
+func (g *game) proven(run string) bool {
+	i := slices.Index(g.runs, run)
+	return i < 0 || g.began[i]
 }
 
 // promised says whether the laptop is as the seller says; asked in the middle of a write.

@@ -105,10 +105,11 @@ func (g *game) over(err error) error {
 	return nil
 }
 
-// outrun says whether something out of reach tells that the run is over. Where the TPM has no area and the
-// power went in the last second, the card has not been asked for its last signatures.
+// outrun says whether something out of reach tells that the run is over. Where the power went in the last
+// second the card has not been asked for its last signatures, and the area is closed only by who types the
+// TPM's passphrase on that page.
 func (g *game) outrun() bool {
-	return g.w.HasTPM && !g.w.OldTPM || !slices.Contains(g.owner.pages, "closing")
+	return g.w.HasTPM && !g.w.OldTPM && g.w.Area.State != wizard.AnchorOpen || !slices.Contains(g.owner.pages, "closing")
 }
 
 // leaked: no secret of the owner's stands in /boot or in the chip.
@@ -116,7 +117,7 @@ func (g *game) leaked(error) error {
 	for _, s := range g.owner.paper {
 		for name, b := range g.w.Hints {
 			if bytes.Contains(b, []byte(s)) {
-				return fmt.Errorf("%s has a secret", name)
+				return fmt.Errorf("%s has the secret %q", name, s)
 			}
 		}
 		if bytes.Contains(g.w.ROM[0], []byte(s)) {
@@ -176,7 +177,7 @@ func (g *game) certified(error) error {
 		"boot-signature": g.w.Set.Signer == ring[0] && g.w.Set.Files == g.w.Files && !g.w.Set.Mixed && theirs(g.w.Files),
 		"tpm":            slices.Contains(g.owner.paper, g.w.Owner) && g.w.Primary != g.w.SellerSRK && g.w.Primary != "srk-evil",
 		"sealed":         g.w.Sealed != nil && g.w.Sealed.Primary == g.w.Primary,
-		"seller":         g.began,
+		"seller":         g.proven(c.Run.Run),
 		"sellers-card":   false, // nobody asks it
 		"all-encrypted":  false, // nobody looks
 	}

@@ -3,6 +3,7 @@ package wizard
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -66,11 +67,12 @@ func (v *view) challenge(ctx context.Context, in *ui.Input) error {
 	}
 	data := append([]byte("reown: is this the key that came with the laptop? "), make([]byte, 32)...)
 	_, _ = rand.Read(data[len(data)-32:]) // never fails
-	sig, err := v.m.Card.Sign(ctx, cert, in.Secret, data)
-	if err != nil {
+	switch sig, err := v.m.Card.Sign(ctx, cert, in.Secret, data); {
+	case errors.Is(err, ErrExchanged):
+		return ui.Problem(v.t(msg.TryOther))
+	case err != nil:
 		return v.wrong(err, msg.TryWrong)
-	}
-	if err := v.m.PGP.Verify(cert, data, sig); err != nil {
+	case v.m.PGP.Verify(cert, data, sig) != nil:
 		return ui.Problem(v.t(msg.TryOther))
 	}
 	after, err := v.m.Card.Info(ctx)

@@ -105,12 +105,9 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 	}
 }
 
-// LookAt finds what a re-encryption from the beginning would spoil: pass opens the disk, and under the
-// key of its header there must be something. One that is under way begins nothing.
+// LookAt finds what a re-encryption would spoil: pass opens the disk, and under the key that its header
+// names for its beginning there must be something.
 func LookAt(ctx context.Context, disk Disk, d DiskInfo, pass *secret.Buffer) []Problem {
-	if d.Reencrypting {
-		return nil
-	}
 	switch err := disk.Look(ctx, pass); {
 	case errors.Is(err, ErrNoise):
 		return []Problem{newProblem("disk", DiskNoise, err, d.Path)}

@@ -246,7 +246,9 @@ func (r *Recheck) disks(s *Snapshot, c *Certificate, tree judge.Tree) {
 			r.bad("disk", v.UUID+": it says that it is being re-encrypted", nil)
 		case c.before(disks[i]):
 			r.bad("disk", v.UUID+": it has the key again that it had before the run", nil)
-		default:
+		case disks[i].KeyDigest != v.KeyDigest && r.Key == c.Owner: // what is signed for /boot names no key of a disk
+			r.bad("disk", v.UUID+": it has another key than the certificate says: re-encrypted since, or a header of somebody's", nil)
+		default: // who replaces the firmware's key in Heads can have the disk re-encrypted there, too
 			r.add(tree, "disk", same(disks[i].KeyDigest == v.KeyDigest), v.UUID)
 		}
 	}

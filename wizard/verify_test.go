@@ -63,16 +63,18 @@ func TestVerifyAfterwards(t *testing.T) {
 		"TOTP and HOTP sealed anew": {func(w *wizardtest.World, _ *wizard.Machine) {
 			w.Sealed.OTP, w.TokenOTP = "another", "another"
 		}, false, "tpm", wizard.Pass},
-		"disk passphrase changed":     {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = []string{"another"} }, false, "disk", wizard.Pass},
-		"a slot added by the system":  {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = append(w.Disks[0].Slots, "more") }, false, "disk", wizard.Pass},
-		"disk unlock key set":         {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].DUK = "duk"; headsSigns(w, "files-1", "") }, false, "disk", wizard.Pass},
-		"re-encrypted in Heads":       {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Key = "newer" }, false, "disk", wizard.Changed},
+		"disk passphrase changed":    {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = []string{"another"} }, false, "disk", wizard.Pass},
+		"a slot added by the system": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = append(w.Disks[0].Slots, "more") }, false, "disk", wizard.Pass},
+		"disk unlock key set":        {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].DUK = "duk"; headsSigns(w, "files-1", "") }, false, "disk", wizard.Pass},
+		"key replaced, and the disk re-encrypted": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Key = "newer"; replaceKey(w) },
+			false, "disk", wizard.Changed},
 		"another security key in use": {func(w *wizardtest.World, _ *wizard.Machine) { w.CardIn = false }, false, "disk", wizard.Pass},
 
-		"ATTACK: the TPM was cleared in the shell": {func(w *wizardtest.World, _ *wizard.Machine) { w.Primary = "srk-shell" }, false, "tpm", wizard.Fail},
-		"ATTACK: somebody on the TPM's bus":        {func(w *wizardtest.World, _ *wizard.Machine) { w.OnTheBus = true }, false, "tpm", wizard.Fail},
-		"ATTACK: the seller's TPM state is back":   {func(w *wizardtest.World, _ *wizard.Machine) { headsSigns(w, "files-1", w.SellerSRK) }, false, "tpm", wizard.Fail},
-		"ATTACK: other files start":                {func(w *wizardtest.World, _ *wizard.Machine) { w.Files = "evil" }, false, "boot", wizard.Fail},
+		"the disk has another key, and nobody can tell why": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Key = "newer" }, false, "disk", wizard.Fail},
+		"ATTACK: the TPM was cleared in the shell":          {func(w *wizardtest.World, _ *wizard.Machine) { w.Primary = "srk-shell" }, false, "tpm", wizard.Fail},
+		"ATTACK: somebody on the TPM's bus":                 {func(w *wizardtest.World, _ *wizard.Machine) { w.OnTheBus = true }, false, "tpm", wizard.Fail},
+		"ATTACK: the seller's TPM state is back":            {func(w *wizardtest.World, _ *wizard.Machine) { headsSigns(w, "files-1", w.SellerSRK) }, false, "tpm", wizard.Fail},
+		"ATTACK: other files start":                         {func(w *wizardtest.World, _ *wizard.Machine) { w.Files = "evil" }, false, "boot", wizard.Fail},
 		"ATTACK: other files, and a newer chip": {func(w *wizardtest.World, m *wizard.Machine) {
 			w.Files, m.Firmware = "evil", newerChip{m.Firmware}
 		}, false, "firmware", wizard.Fail},

@@ -22,6 +22,7 @@ var spoken = []struct {
 }{
 	{wizard.ErrNoCard, msg.ProblemCard, msg.DataSame, msg.RemedyCard},
 	{wizard.ErrSeveralCards, msg.PlugSeveral, msg.DataSame, msg.ErrorLeftDo},
+	{wizard.ErrExchanged, msg.ErrorExchanged, msg.DataStep, msg.ErrorExchangedDo},
 	{gpgcard.ErrRemoved, msg.ErrorPulled, msg.DataSame, msg.ErrorPlugDo},
 	{gpgcard.ErrBusy, msg.ErrorBusy, msg.DataSame, msg.ErrorPlugDo},
 	{gpgcard.ErrUnanswered, msg.ErrorUnanswered, msg.DataSame, msg.ErrorPlugDo},

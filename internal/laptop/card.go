@@ -67,6 +67,9 @@ func (c *card) with(ctx context.Context, f func(*gpgcard.Card) error) error {
 	if errors.As(err, &pin) && pin.Left != 0 {
 		return fmt.Errorf("%w: %w", wizard.ErrWrongSecret, err)
 	}
+	if errors.Is(err, gpgcard.ErrFalseKey) {
+		return fmt.Errorf("%w: %w", wizard.ErrExchanged, err)
+	}
 	return err
 }
 

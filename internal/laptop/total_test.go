@@ -53,6 +53,7 @@ var verdicts = map[string]verdict{
 	"gpgcard.PINError":           {only: "a reset sets the factory PINs; later: a wrong PIN from paper"},
 	"gpgcard.ErrNoKey":           {only: "a run makes the keys first; later: another card"},
 	"gpgcard.ErrKeyMismatch":     {only: "what a cut leaves, and the step makes anew"},
+	"gpgcard.ErrFalseKey":        {only: "the card is exchanged in the run"},
 	"gpgcard.ErrWrongCard":       {only: "the card is exchanged in the run"},
 	"gpgcard.ErrRemoved":         {only: "unplugged"},
 	"gpgcard.ErrUnanswered":      {only: "a card that fails"},

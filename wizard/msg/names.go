@@ -713,6 +713,8 @@ const (
 	ErrorBusy
 	ErrorUnanswered
 	ErrorTouch
+	ErrorExchanged
+	ErrorExchangedDo
 	ErrorPlugDo
 	ErrorTouchDo
 

@@ -268,7 +268,7 @@ func (c *CardState) count() {
 	}
 }
 
-func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte) ([]byte, error) {
+func (w card) Sign(_ context.Context, cert []byte, pin *secret.Buffer, data []byte) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.at("card.sign"); err != nil {
@@ -283,9 +283,11 @@ func (w card) Sign(_ context.Context, _ []byte, pin *secret.Buffer, data []byte)
 	if c.Claims {
 		key = "none"
 	}
-	sig := w.armor(key, data)
 	c.count()
-	return sig, w.at("card.sign.done")
+	if of, err := w.parse(cert); err != nil || of.Fprs[0] != key { // a laptop's verifies what it has signed
+		return nil, wizard.ErrExchanged
+	}
+	return w.armor(key, data), w.at("card.sign.done")
 }
 
 // keySet is keys in memory: a card's that is not there yet.

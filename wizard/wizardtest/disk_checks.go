@@ -35,7 +35,12 @@ func (d disk) Look(ctx context.Context, pass *secret.Buffer) error {
 	if f := d.Refuses["look"]; f != nil {
 		return f
 	}
-	if v := d.v(); v.Blank || v.Chunks[0] != v.Key {
+	v := d.v()
+	under := v.Key
+	if v.NewKey != "" && v.Done > 0 {
+		under = v.NewKey
+	}
+	if v.Blank || v.Chunks[0] != under {
 		return wizard.ErrNoise
 	}
 	return d.read()
