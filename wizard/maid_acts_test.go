@@ -24,6 +24,7 @@ type game struct {
 	own     int                  // of which so many are this one
 	first   *wizardtest.World    // as it was delivered
 	card    wizardtest.CardState // the real one, while another one is in its place
+	token   string               // and the secret for its green light
 	hidden  []*wizardtest.Volume // that cannot be found any more
 	swapped bool
 	maker   bool // an exchanged key was in the reader before the owner's keys were made
@@ -278,9 +279,9 @@ func (g *game) factory(serial string, evil bool) wizardtest.CardState {
 // exchange puts another card in the place of the owner's.
 func (g *game) exchange(c wizardtest.CardState) {
 	if !g.swapped {
-		g.card, g.swapped = g.w.CardState, true
+		g.card, g.token, g.swapped = g.w.CardState, g.w.TokenOTP, true
 	}
-	g.w.CardState = c
+	g.w.CardState, g.w.TokenOTP = c, ""
 	g.maker = g.maker || c.Evil
 }
 

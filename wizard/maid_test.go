@@ -290,7 +290,7 @@ func (g *game) play() (err error, how string) {
 	}
 	// She is gone, the real key is in the owner's pocket, and they do as the screen says.
 	if g.swapped {
-		g.w.CardState, g.swapped = g.card, false
+		g.w.CardState, g.w.TokenOTP, g.swapped = g.card, g.token, false
 	}
 	for range 2 {
 		g.w.Reboot()

@@ -196,10 +196,10 @@ func (g *game) ended(err error) error {
 	switch {
 	case err == nil && !g.w.Oem && !slices.ContainsFunc(o.pages, func(k string) bool { return k == "tampering" || k == "closing" }):
 		err := g.w.Owned(o.paper)
-		if real := g.w.CardState; err != nil && g.swapped { // after the last use, perhaps
-			g.w.CardState = g.card
+		if card, token := g.w.CardState, g.w.TokenOTP; err != nil && g.swapped { // after the last use, perhaps
+			g.w.CardState, g.w.TokenOTP = g.card, g.token
 			err = g.w.Owned(o.paper)
-			g.w.CardState = real
+			g.w.CardState, g.w.TokenOTP = card, token
 		}
 		if err != nil && !g.maker {
 			return fmt.Errorf("done, and %w", err)
