@@ -57,7 +57,7 @@ var quirks = []Quirk{
 	{
 		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: startMin, NotWithKDF: true,
 		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
-		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStart) },
+		applies: (*Card).start,
 	},
 	{
 		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, KeysFirst: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
@@ -72,7 +72,7 @@ var quirks = []Quirk{
 	{
 		ID: "RQ006", Text: "Nitrokey 3: hashing PINs (KDF) has locked people out; RSA takes minutes; switching it off forgets no PIN", AvoidKDF: true, KeepsPIN: true, Prefer: P256, Without: []Algorithm{RSA4096},
 		Link:    "https://github.com/Nitrokey/nitrokey-3-firmware/issues/267",
-		applies: func(c *Card) bool { return c.make(0x000f) && !c.usb(usbid.NitrokeyStart) },
+		applies: func(c *Card) bool { return c.make(0x000f) && !c.start() },
 	},
 	{
 		ID: "RQ008", Text: "CanoKey of 2022 makes no RSA keys above 2048 bits", OlderMakes: true, Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
@@ -129,10 +129,16 @@ func (c *Card) unnamed() bool {
 	return true
 }
 
+// start says whether it is a Nitrokey Start. Newer ones have Nitrokey's number, as the Nitrokey 3 has, which
+// takes extended lengths (DO 5F52); a Gnuk takes chains only.
+func (c *Card) start() bool {
+	return c.usb(usbid.NitrokeyStart) || c.unnamed() && c.make(0x000f) && !c.caps.extended
+}
+
 // gnuk says whether it is one: by its ids, or by the AID. Its numbers are those of FSIJ
 // and of nobody (FFFE).
 func (c *Card) gnuk() bool {
-	return c.make(0xfffe) || c.make(0xf517) || c.usb(usbid.NitrokeyStart) || c.usb(usbid.Gnuk)
+	return c.make(0xfffe) || c.make(0xf517) || c.start() || c.usb(usbid.Gnuk)
 }
 
 func (c *Card) usbUnknown() bool   { return c.reader.VID == 0 }

@@ -9,6 +9,21 @@ import (
 	"reown/gpgcard/cardtest"
 )
 
+// plan is what a card behind a reader of any name is going to refuse, with an admin PIN.
+func plan(t *testing.T, p cardtest.Profile, admin string) []error {
+	t.Helper()
+	c, err := gpgcard.Open(t.Context(), gpgcard.Selector{}, asToken{cardtest.NewBus(cardtest.New(p)), gpgcard.Reader{Bus: "pcsc", Name: "Virtual PCD 00 00", Present: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	problems, err := c.Rehearse(t.Context(), gpgcard.Plan{Admin: pin(admin)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return problems
+}
+
 // TestMakesByEveryWay: what is known of a make is the same over USB, which has its ids, and
 // behind pcscd, which has a name (the ones of libccid's list), and what its application tells
 // holds behind a reader of any name.
@@ -28,7 +43,7 @@ func TestMakesByEveryWay(t *testing.T) {
 		{"Purism, SPC Librem Key", 0x316d, 0x4c4b, cardtest.ZeitControl, []string{"RQ001", "RQ007"}, []string{"RQ001"}, 8, 25},
 		{"Nitrokey Nitrokey 3", 0x20a0, 0x42b2, cardtest.Nitrokey3, []string{"RQ006"}, []string{"RQ006"}, 8, 127},
 		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, lives["nitrokey-start-1.2.15"].card, []string{"RQ003", "RQ004"}, []string{"RQ004"}, 14, 127},
-		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, start, []string{"RQ003", "RQ004"}, nil, 14, 127},
+		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, start, []string{"RQ003", "RQ004"}, []string{"RQ003", "RQ004"}, 14, 127},
 		{"Free Software Initiative of Japan Gnuk", 0x234b, 0, cardtest.Gnuk, []string{"RQ004"}, []string{"RQ004"}, 8, 127},
 		{"Yubico YubiKey OTP+FIDO+CCID", 0x1050, 0x0407, cardtest.YubiKey, []string{"RQ005"}, []string{"RQ005"}, 8, 127},
 		{"Canokeys Canokey", 0x20a0, 0x42d4, cardtest.CanoKey, []string{"RQ008"}, []string{"RQ008"}, 8, 64},
@@ -61,8 +76,11 @@ func TestMakesByEveryWay(t *testing.T) {
 		if fmt.Sprint(usb.User, usb.Admin, usb.Algorithms) != fmt.Sprint(pcscd.User, pcscd.Admin, pcscd.Algorithms) {
 			t.Errorf("%s: %+v over USB, %+v over pcscd", m.name, usb, pcscd)
 		}
-		if m.anywhere != nil && !slices.Equal(unnamed.Quirks, m.anywhere) {
+		if !slices.Equal(unnamed.Quirks, m.anywhere) {
 			t.Errorf("%s behind another name: %v, want %v", m.name, unnamed.Quirks, m.anywhere)
+		}
+		if short := m.min > 8; short && plan(t, m.card, "12345678") == nil {
+			t.Errorf("%s behind another name: a plan with a short PIN is not refused", m.name)
 		}
 	}
 }
