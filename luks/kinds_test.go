@@ -29,7 +29,7 @@ var kinds = map[string]string{
 	"ErrNotErased": "is seen when it is read back", "ErrFull": "is the file system's at the write",
 	"ErrWriteProtected": "TestRehearsalTellsTheTruth opens the device for writing; a file system may refuse later",
 	"IOError":           "is the device's at the read or write", "BadSectorsError": "TestBadSectors",
-	"WroteError": "carries another one", "ErrNoise": "TestLook",
+	"WroteError": "carries another one", "ErrNoise": "TestLook", "ErrUnseen": "TestLookUnread",
 }
 
 // Every error kind stands in the table, every one in the table exists, and so do the tests.

@@ -1,9 +1,11 @@
 package luks
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"reown/internal/secret"
 )
@@ -13,6 +15,10 @@ import (
 // re-encryption, looks so; encrypted once more, what is there would be lost.
 var ErrNoise = errors.New("under the key of its header the volume reads as noise")
 
+// ErrUnseen says that so much of a volume's beginning cannot be read that nothing shows whether it is
+// noise: that nothing was found there is no proof that nothing is there.
+var ErrUnseen = errors.New("the beginning of the volume cannot be read, and nothing shows what the key of its header is worth")
+
 // What Look reads at most of what was written, and of the volume.
 const (
 	lookWritten = 1 << 20
@@ -20,8 +26,8 @@ const (
 )
 
 // Look decrypts the beginning of a volume by the key that it is under there and that pass opens, and
-// returns ErrNoise if nothing of it is anything but noise. What was never written is passed over, and a
-// volume without anything else is fine. A file system or LVM shows in its first megabyte, and a
+// returns ErrNoise if nothing of it is anything but noise, and ErrUnseen with the device's error if what
+// could tell cannot be read. What was never written is passed over, and a volume without anything else is fine. A file system or LVM shows in its first megabyte, and a
 // run that has begun has written more than that. In the zone that a re-encryption was cut in, each sector
 // is under one of two keys, and either will do. Nothing is written.
 func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
@@ -35,9 +41,9 @@ func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
 	var found error
 	for _, u := range all {
 		switch err := v.lookBy(ctx, pass, start, u); {
-		case errors.Is(err, ErrNoise), errors.Is(err, ErrWrongPassphrase) && found == nil:
+		case errors.Is(err, ErrUnseen), errors.Is(err, ErrNoise) && !errors.Is(found, ErrUnseen), errors.Is(err, ErrWrongPassphrase) && found == nil:
 			found = err
-		case !errors.Is(err, ErrWrongPassphrase):
+		case !errors.Is(err, ErrWrongPassphrase) && !errors.Is(err, ErrNoise):
 			return err
 		}
 	}
@@ -92,6 +98,7 @@ func (v *Volume) lookBy(ctx context.Context, pass *secret.Buffer, start *segment
 	size := min(v.segmentSize(start), lookAt)
 	size -= size % int64(u.segment.sectorSize)
 	seen := 0
+	var unread error
 	for at := int64(0); at < size && seen < lookWritten; at += request {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -100,8 +107,11 @@ func (v *Volume) lookBy(ctx context.Context, pass *secret.Buffer, start *segment
 		whole := v.data.ReadAt(p, start.offset+at)
 		for i := 0; i < len(p); i += piece {
 			q := p[i:min(i+piece, len(p))]
-			if whole != nil && v.data.ReadAt(q, start.offset+at+int64(i)) != nil {
-				continue // a bad sector tells nothing
+			if whole != nil {
+				if err := v.data.ReadAt(q, start.offset+at+int64(i)); err != nil {
+					unread = cmp.Or(unread, err)
+					continue // a bad sector tells nothing
+				}
 			}
 			if zeros(q) {
 				continue
@@ -113,7 +123,10 @@ func (v *Volume) lookBy(ctx context.Context, pass *secret.Buffer, start *segment
 			}
 		}
 	}
-	if seen == 0 {
+	switch {
+	case unread != nil && seen < lookWritten:
+		return fmt.Errorf("%w: %w", ErrUnseen, unread)
+	case seen == 0:
 		return nil
 	}
 	return ErrNoise

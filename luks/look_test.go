@@ -128,3 +128,44 @@ func TestLookUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// TestLookUnread: bad sectors at the beginning are no proof that nothing is there. One of them alone hides
+// nothing, and behind a bad start the first megabyte that was written still tells noise.
+func TestLookUnread(t *testing.T) {
+	ctx := context.Background()
+	f := format(t, shape{size: 8 << 20, sector: 512})
+	noise := f.image()
+	plain := noise[f.offset:]
+	copy(plain, make([]byte, 1<<20))
+	f.replacePlain(plain, 512)
+	written := f.image()
+	empty := bytes.Clone(written)
+	copy(empty[f.offset:], make([]byte, 8<<20))
+	for _, c := range []struct {
+		name string
+		img  []byte
+		bad  []luks.Range // in the data
+		want error
+	}{
+		{"one bad sector", written, []luks.Range{{Offset: 4096, Length: 512}}, nil},
+		{"a bad start", written, []luks.Range{{Offset: 0, Length: 1 << 20}}, luks.ErrNoise},
+		{"nothing can be read", written, []luks.Range{{Offset: 0, Length: 8 << 20}}, luks.ErrUnseen},
+		{"never written, a bad start", empty, []luks.Range{{Offset: 0, Length: 1 << 20}}, luks.ErrUnseen},
+		{"never written", empty, nil, nil},
+	} {
+		d := lukstest.NewDisk(bytes.Clone(c.img), 512)
+		f.spoil(d, c.bad...)
+		v, err := f.open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = v.Look(ctx, pass("first"))
+		if !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		var ioErr *luks.IOError
+		if errors.Is(err, luks.ErrUnseen) && !errors.As(err, &ioErr) {
+			t.Errorf("%s: the device's error is lost: %v", c.name, err)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 var (
 	ErrStillOpens = errors.New("a passphrase opens the disk that must not")
 	ErrNoise      = errors.New("under the key of its header the disk reads as noise")
+	ErrUnseen     = errors.New("the beginning of the disk cannot be read")
 	ErrOtherKey   = errors.New("another reader finds another key in the disk")
 )
 

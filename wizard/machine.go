@@ -184,7 +184,7 @@ type Disk interface {
 	// SlotsDigest is a digest of all that decides which passphrases open the volume: while it is the
 	// same, no keyslot was added, changed or put back.
 	SlotsDigest(ctx context.Context) (string, error)
-	// Look decrypts the beginning of the data by the key that pass opens. ErrNoise: nothing of it is
+	// Look decrypts the beginning of the data by the key that pass opens. ErrUnseen: it cannot be read. ErrNoise: nothing of it is
 	// anything but noise, as after a header of before was put back in the middle of a re-encryption; any
 	// other error leaves it open.
 	Look(ctx context.Context, pass *secret.Buffer) error

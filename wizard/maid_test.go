@@ -214,7 +214,7 @@ func (g *game) start(opts wizard.Options) error {
 		case "hint." + receiptFile + ".done":
 			g.note(g.w, g.begins)
 		}
-		if n++; n >= swap && swap > 0 && !strings.HasPrefix(op, "card.") {
+		if n++; n >= swap && swap > 0 && !strings.HasPrefix(op, "card.") && !strings.HasPrefix(op, "token.") {
 			swap = 0
 			g.exchange([]wizardtest.CardState{g.alien, g.factory("0BADCAFE", true), g.factory(g.first.Serial, true)}[g.rand.IntN(3)])
 			g.did = append(g.did, "exchanges the key at "+op)

@@ -53,6 +53,26 @@ func TestHeaderPutBackWithoutReceipt(t *testing.T) {
 	}
 }
 
+// TestUnreadableBeginning: a disk whose beginning cannot be read stops the run before the first write. Who says
+// that it holds no files goes on.
+func TestUnreadableBeginning(t *testing.T) {
+	w := wizardtest.New()
+	w.Disks[0].Unseen = true
+	err := unattended(w, newPaper(), nil)
+	var stopped *wizard.PreflightError
+	if !errors.As(err, &stopped) || len(stopped.Problems) != 1 || stopped.Problems[0].Kind != wizard.DiskUnseen || stopped.Problems[0].Volume != w.Disks[0].UUID {
+		t.Fatalf("%v", err)
+	}
+	if c := changed(w); len(c) > 0 {
+		t.Errorf("something was written: %v", c)
+	}
+	r := newReader(w)
+	r.Say = map[string]string{"problems": "no-files", "failed": "no-files"}
+	if err := wizardtest.Run(w, r, "en"); err != nil || w.Disks[0].Key == "key-0" {
+		t.Error(err)
+	}
+}
+
 // TestLookFails: a disk whose beginning cannot be looked at stops the run before the first write, as one
 // of noise does.
 func TestLookFails(t *testing.T) {

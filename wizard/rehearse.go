@@ -31,6 +31,7 @@ const (
 	CardName      Kind = "card name"              //
 	CardImport    Kind = "card import"            // its vendor, why
 	DiskNoise     Kind = "disk noise"             // its path
+	DiskUnseen    Kind = "disk unseen"            // its path
 	DiskRefuses   Kind = "disk refuses"           // its path, why
 	DiskAmbiguous Kind = "disk ambiguous"         // its path, why
 	EntryRefuses  Kind = "entry cannot boot"      // its name, why
@@ -102,6 +103,7 @@ var kinds = map[Kind]struct {
 	CardName:      {msg.NameBad, []Remedy{{OtherName, msg.NameEmpty}}},
 	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
 	DiskNoise:     {msg.ProblemNoise, []Remedy{{AskSeller, msg.RemedyNoise}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
+	DiskUnseen:    {msg.ProblemUnseen, []Remedy{{AskSeller, msg.RemedyUnseen}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	DiskAmbiguous: {msg.ProblemAmbiguous, []Remedy{{LeaveOut, msg.RemedyAlone}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},

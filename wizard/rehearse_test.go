@@ -63,7 +63,7 @@ var problems = map[string]struct {
 }
 
 // elsewhere are the kinds that only a choice makes, and the tests that make them.
-var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices", wizard.DiskNoise: "TestHeaderPutBackWithoutReceipt"}
+var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices", wizard.DiskNoise: "TestHeaderPutBackWithoutReceipt", wizard.DiskUnseen: "TestUnreadableBeginning"}
 
 var errRefused = errors.New("the device refuses")
 

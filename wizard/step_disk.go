@@ -111,6 +111,8 @@ func LookAt(ctx context.Context, disk Disk, d DiskInfo, pass *secret.Buffer) []P
 	switch err := disk.Look(ctx, pass); {
 	case errors.Is(err, ErrNoise):
 		return []Problem{newProblem("disk", DiskNoise, err, d.Path)}
+	case errors.Is(err, ErrUnseen):
+		return []Problem{newProblem("disk", DiskUnseen, err, d.Path)}
 	case err != nil && ctx.Err() == nil:
 		return []Problem{DeviceProblem("disk", err)}
 	}

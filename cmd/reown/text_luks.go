@@ -29,6 +29,7 @@ func afterWriting(data string, w *luks.WroteError) string {
 }
 
 var luksTexts = []errorText{
+	{err: luks.ErrUnseen, What: "The beginning of the volume cannot be read, so nothing shows whether it holds what its header says, or an old header lies over data of a newer key.", Data: untouched, Do: "Copy what can be read to another drive. A volume whose start is unreadable is not re-encrypted by the wizard.", Exit: exitRefused},
 	{err: luks.ErrNoise, What: "The volume reads as noise under the key of its header: either it holds no files, or an old header was put over data of a newer key.", Data: untouched, Do: "If it held files, do not re-encrypt it: they would be lost. A copy of its newer header opens them.", Exit: exitRefused},
 	{err: luks.ErrFull, What: "The image file lies on a file system that has no room left, so that a write was refused.", Data: untouched, Do: "Make room there, then give the same command again: it goes on."},
 	{err: luks.ErrWriteProtected, What: "The disk, or the file system that the image file lies on, does not take writes.", Data: untouched, Do: "Take off the write protection (a switch, `blockdev --setrw DEVICE`, or mount again with rw), then give the same command again. A disk that turned read-only by itself is failing: copy it first."},

@@ -38,6 +38,9 @@ func (d *disk) Look(ctx context.Context, pass *secret.Buffer) error {
 		if errors.Is(err, luks.ErrNoise) {
 			return fmt.Errorf("%w: %w", wizard.ErrNoise, err)
 		}
+		if errors.Is(err, luks.ErrUnseen) {
+			return fmt.Errorf("%w: %w", wizard.ErrUnseen, err)
+		}
 		return err
 	})
 }

@@ -520,6 +520,8 @@ var de = table{
 	RemedyNoBackup:   "Keine Sicherung der Schlüssel wählen.",
 	ProblemNoise:     "%s entschlüsselt zu Rauschen: Es enthält keine Dateien, oder ein alter Kopf liegt über Daten mit neuerem Schlüssel.",
 	RemedyNoise:      "Enthielt es Dateien, hören Sie auf: noch einmal verschlüsselt wären sie verloren. Fragen Sie den Verkäufer.",
+	ProblemUnseen:    "Der Anfang von %s ist nicht lesbar. Nichts zeigt, ob es enthält, was sein Kopf sagt.",
+	RemedyUnseen:     "Enthält es Dateien, hören Sie auf: auf ein anderes Laufwerk kopieren und vom Verkäufer ein neues verlangen.",
 	ButtonNoise:      "Keine Dateien: weiter",
 	ProblemRefuses:   "%s lässt sich nicht umschlüsseln: %s",
 	ProblemAmbiguous: "%s sieht wie eine verschlüsselte Platte aus und ist auf mehrere Arten lesbar: %s",

@@ -543,6 +543,8 @@ var en = table{
 	RemedyNoBackup:   "Choose to have no backup of the keys.",
 	ProblemNoise:     "%s decrypts to noise: it holds no files, or an old header lies over data of a newer key.",
 	RemedyNoise:      "If it held files, stop: encrypted once more they would be lost. Ask whoever sold it.",
+	ProblemUnseen:    "The beginning of %s cannot be read. Nothing shows whether it holds what its header says.",
+	RemedyUnseen:     "If it holds files, stop: copy them to another drive, and ask the seller for a new one.",
 	ButtonNoise:      "It holds no files: go on",
 	ProblemRefuses:   "%s cannot be re-encrypted: %s",
 	ProblemAmbiguous: "%s looks like an encrypted disk and can be read in more ways than one: %s",

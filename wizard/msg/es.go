@@ -512,6 +512,8 @@ var es = table{
 	ProblemAlgorithm: "Esta llave (%s) no crea claves del tipo %s.",
 	ProblemNoise:     "%s se descifra como ruido: no tiene archivos, o una cabecera antigua cubre datos de una clave más nueva.",
 	RemedyNoise:      "Si tenía archivos, pare: cifrados otra vez se perderían. Pregunte al vendedor.",
+	ProblemUnseen:    "El comienzo de %s no se puede leer. Nada muestra si contiene lo que dice su cabecera.",
+	RemedyUnseen:     "Si tiene archivos, pare: cópielos a otro disco y pida uno nuevo al vendedor.",
 	ButtonNoise:      "No tiene archivos: seguir",
 	ProblemRefuses:   "No se puede recifrar %s: %s",
 	ProblemAmbiguous: "%s parece un disco cifrado y se puede leer de varias maneras: %s",

@@ -520,6 +520,8 @@ var fr = table{
 	RemedyNoBackup:   "Choisissez de ne pas sauvegarder les clés.",
 	ProblemNoise:     "%s se déchiffre en bruit : il n'a pas de fichiers, ou un ancien en-tête couvre des données d'une clé plus récente.",
 	RemedyNoise:      "S'il contenait des fichiers, arrêtez : chiffrés encore, ils seraient perdus. Demandez au vendeur.",
+	ProblemUnseen:    "Le début de %s est illisible. Rien ne montre s'il contient ce que dit son en-tête.",
+	RemedyUnseen:     "S'il contient des fichiers, arrêtez : copiez-les sur un autre disque et demandez-en un neuf au vendeur.",
 	ButtonNoise:      "Aucun fichier : continuer",
 	ProblemRefuses:   "%s ne peut être rechiffré : %s",
 	ProblemAmbiguous: "%s ressemble à un disque chiffré et peut se lire de plusieurs façons : %s",

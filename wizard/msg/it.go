@@ -512,6 +512,8 @@ var it = table{
 	ProblemAlgorithm: "Questa chiave (%s) non crea chiavi del tipo %s.",
 	ProblemNoise:     "%s si decifra in rumore: non ha file, o una vecchia intestazione copre dati di una chiave più nuova.",
 	RemedyNoise:      "Se aveva file, si fermi: cifrati di nuovo andrebbero persi. Chieda al venditore.",
+	ProblemUnseen:    "L'inizio di %s non si legge. Niente mostra se contiene ciò che dice la sua intestazione.",
+	RemedyUnseen:     "Se ha file, si fermi: li copi su un altro disco e ne chieda uno nuovo al venditore.",
 	ButtonNoise:      "Nessun file: continua",
 	ProblemRefuses:   "%s non si può ricifrare: %s",
 	ProblemAmbiguous: "%s sembra un disco cifrato e si può leggere in più modi: %s",

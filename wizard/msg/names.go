@@ -547,6 +547,8 @@ const (
 	RemedyNoBackup
 	ProblemNoise
 	RemedyNoise
+	ProblemUnseen
+	RemedyUnseen
 	ButtonNoise
 	ProblemRefuses
 	ProblemAmbiguous

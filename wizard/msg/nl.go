@@ -512,6 +512,8 @@ var nl = table{
 	ProblemAlgorithm: "Deze sleutel (%s) maakt geen sleutels van de soort %s.",
 	ProblemNoise:     "%s ontsleutelt tot ruis: er staan geen bestanden op, of een oude header ligt over gegevens van een nieuwere sleutel.",
 	RemedyNoise:      "Stonden er bestanden op, stop dan: nogmaals versleuteld zijn ze verloren. Vraag de verkoper.",
+	ProblemUnseen:    "Het begin van %s is niet te lezen. Niets toont of er staat wat zijn header zegt.",
+	RemedyUnseen:     "Staan er bestanden op, stop dan: kopieer ze naar een andere schijf en vraag de verkoper om een nieuwe.",
 	ButtonNoise:      "Geen bestanden: verder",
 	ProblemRefuses:   "%s is niet te herversleutelen: %s",
 	ProblemAmbiguous: "%s lijkt een versleutelde schijf en is op meer manieren te lezen: %s",

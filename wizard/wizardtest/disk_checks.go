@@ -36,6 +36,9 @@ func (d disk) Look(ctx context.Context, pass *secret.Buffer) error {
 		return f
 	}
 	v := d.v()
+	if v.Unseen {
+		return wizard.ErrUnseen
+	}
 	under := v.Key
 	if v.NewKey != "" && v.Done > 0 {
 		under = v.NewKey

@@ -148,6 +148,7 @@ type Volume struct {
 	UUID, Serial string
 	Slots        []string // passphrases that open it
 	DUK          string   // and the disk unlock key that does, if any
+	Unseen       bool     // its beginning cannot be read
 	Garbage      bool     // something was encrypted that was no plain text
 	Key, NewKey  string   // NewKey is not empty while it is re-encrypted
 	Chunks       []string // the key of each chunk
