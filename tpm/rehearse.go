@@ -26,9 +26,9 @@ type RehearseOptions struct {
 }
 
 // Rehearse asks the TPM for everything that Reset, sealing, counter and anchor need,
-// and writes nothing. What no TPM tells beforehand is found at run time only: room
-// for the NV areas of a TPM 1.2, and a maker's refusal of
-// TPM2_DictionaryAttackParameters, with which Reset goes on.
+// and leaves everything as it was: an area of a TPM 2.0 is made and removed, where none
+// of its size will be freed. What no TPM tells beforehand is found at run time only: a
+// maker's refusal of TPM2_DictionaryAttackParameters, with which Reset goes on.
 //
 // Kinds: ErrNoBank, ErrNoKeyType, ErrFewSlots, ErrNVFull, ErrPresence,
 // ErrPlatformLocked, ErrNoEndorsementKey (stops a TPM 1.2 only), ErrRestartNeeded
@@ -193,12 +193,99 @@ func (v *v2) askSlots(c *conn, o RehearseOptions) (*Problem, error) {
 // slotsWithEK are storage root, TOTP secret, disk unlock key and endorsement key.
 const slotsWithEK = 4
 
+// askRoom looks for room for counter and anchor. No property of a TPM tells how much there is: an area of that
+// size is defined by the platform and undefined again, unless clearing will free one.
 func (v *v2) askRoom(c *conn, _ RehearseOptions) (*Problem, error) {
 	p, err := v.properties(c, ptPermanent, 0x20)
-	if avail, ok := p[ptCountersAvail]; ok && err == nil && avail+p[ptCounters] == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if avail, ok := p[ptCountersAvail]; ok && avail+p[ptCounters] == 0 {
 		return &Problem{ErrNVFull, true, "no counter can be made"}, nil
 	}
-	return nil, err
+	if err := v.endTrial(c); err != nil {
+		return nil, err
+	}
+	freed, err := v.freed(c)
+	if err != nil {
+		return nil, err
+	}
+	need := []uint16{anchorSize, counterSize}
+	for _, have := range freed {
+		if i := slices.IndexFunc(need, func(size uint16) bool { return size <= have }); i >= 0 {
+			need = slices.Delete(need, i, i+1)
+		}
+	}
+	full := false
+	for n, size := range need {
+		if full, err = v.try(c, v2TrialIndex+tpm2.TPMHandle(n), size); full || err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, v.endTrial(c)); err != nil {
+		return nil, err
+	}
+	if full {
+		return &Problem{ErrNVFull, true, "no area of the size that is needed can be made, and clearing frees none"}, nil
+	}
+	return nil, nil
+}
+
+// v2TrialIndex is the first of the indices of a trial, which nobody else uses: a cut leaves it, and the next
+// rehearsal removes it.
+const v2TrialIndex = v2AnchorIndex + 1
+
+// freed are the sizes of the NV areas that clearing removes.
+func (v *v2) freed(c *conn) (sizes []uint16, err error) {
+	hs, err := v.handles(c, counterFirst)
+	for _, h := range hs {
+		i, err := v.nvPublic(c, tpm2.TPMHandle(h))
+		switch {
+		case errors.As(err, new(*CommandError)): // shown to nobody, so nobody knows that it goes
+		case err != nil:
+			return nil, err
+		case !i.pub.Attributes.PlatformCreate:
+			sizes = append(sizes, i.pub.DataSize)
+		}
+	}
+	return sizes, err
+}
+
+// try defines an area by the platform's authority, and says whether there was no room. A platform that
+// refuses for another reason has told nothing.
+func (v *v2) try(c *conn, h tpm2.TPMHandle, size uint16) (full bool, err error) {
+	_, err = tpm2.NVDefineSpace{
+		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)},
+		PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{NVIndex: h, NameAlg: tpm2.TPMAlgSHA256, DataSize: size,
+			Attributes: tpm2.TPMANV{PlatformCreate: true, PPWrite: true, PPRead: true, NoDA: true}}),
+	}.Execute(c)
+	err = c.check(err)
+	if errors.As(err, new(*CommandError)) {
+		return refused(err, v2NVSpace), nil
+	}
+	return false, err
+}
+
+// endTrial removes what a trial has made.
+func (v *v2) endTrial(c *conn) error {
+	hs, err := v.handles(c, uint32(v2TrialIndex))
+	for _, h := range hs {
+		if h > uint32(v2TrialIndex)+1 {
+			break
+		}
+		i, err := v.nvPublic(c, tpm2.TPMHandle(h))
+		if err == nil {
+			_, err = tpm2.NVUndefineSpace{
+				AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHPlatform, Auth: tpm2.PasswordAuth(nil)},
+				NVIndex:    tpm2.NamedHandle{Handle: i.handle, Name: i.name},
+			}.Execute(c)
+			err = c.check(err)
+		}
+		if err != nil && !errors.As(err, new(*CommandError)) {
+			return err
+		}
+	}
+	return err
 }
 
 func (v *v2) askGuessing(c *conn, _ RehearseOptions) (*Problem, error) {
@@ -218,7 +305,7 @@ func (v *v2) askGuessing(c *conn, _ RehearseOptions) (*Problem, error) {
 	return &Problem{ErrGuessingRule, false, "TPM2_DictionaryAttackParameters is not implemented"}, nil
 }
 
-func (v *v1) rehearse(c *conn, _ RehearseOptions) ([]Problem, error) {
+func (v *v1) rehearse(c *conn, o RehearseOptions) ([]Problem, error) {
 	f, err := c.flags()
 	if err != nil {
 		return nil, err
@@ -236,5 +323,47 @@ func (v *v1) rehearse(c *conn, _ RehearseOptions) ([]Problem, error) {
 	} else if err != nil && !errors.As(err, new(*CommandError)) {
 		return nil, err
 	}
-	return out, nil
+	full, err := v.askRoom(c, f, o)
+	return append(out, full...), err
+}
+
+// v1PerArea is what an area costs beside its content, in bytes: libtpms takes 47.
+const v1PerArea = 48
+
+// askRoom compares the room that the TPM tells (part 2, 21.2, TPM_CAP_PROP_MAX_NV_AVAILABLE) with the areas that
+// are not there yet. Those that are stay when the TPM is cleared, or make room for ours.
+func (v *v1) askRoom(c *conn, f v1Flags, o RehearseOptions) ([]Problem, error) {
+	p, err := c.capability(v1CapProperty, uint32(v1PropMaxNV))
+	if errors.As(err, new(*CommandError)) {
+		return nil, nil // one that does not tell
+	} else if err != nil {
+		return nil, err
+	}
+	avail := p.u32()
+	if p.bad {
+		return nil, ErrProtocol
+	}
+	sizes := map[uint32]uint32{otpSlot.v1: v1BlobSize}
+	if o.DUK {
+		sizes[dukSlot.v1] = v1BlobSize
+	}
+	if f.nvLocked {
+		sizes[v1AnchorIndex] = anchorSize
+	}
+	need := uint32(0)
+	for index, size := range sizes {
+		a, err := c.area(index)
+		switch {
+		case err != nil:
+			return nil, err
+		case a == nil:
+			need += size + v1PerArea
+		case a.size < size:
+			need += size - a.size
+		}
+	}
+	if need <= avail+v1PerArea { // the TPM has counted one already
+		return nil, nil
+	}
+	return []Problem{{ErrNVFull, true, fmt.Sprintf("%d bytes are needed, %d are left", need, avail)}}, nil
 }

@@ -59,6 +59,7 @@ const (
 	v1VolatileFlags      = 0x109
 	v1PropManufacturer   = 0x103
 	v1PropOwner          = 0x111
+	v1PropMaxNV          = 0x123
 	v1PresenceCMDEnable  = 0x0020
 	v1PresencePresent    = 0x0008
 	v1ProtocolOwner      = 0x0005
