@@ -108,3 +108,32 @@ func TestLeaveOutABadDisk(t *testing.T) {
 		t.Error("the other disk is not the owner's")
 	}
 }
+
+// TestChooseChip: where the flash program knows several chips that this one may be, somebody says which before
+// the first write, and in each start in which that still matters.
+func TestChooseChip(t *testing.T) {
+	kinds := []string{"MX25L6405", "MX25L6405D", "MX25L6406E/MX25L6408E"}
+	for _, cut := range []string{"", "tpm.clear", "boot.install"} {
+		w := wizardtest.New()
+		w.ChipMay = kinds
+		r := newReader(w)
+		r.Say = map[string]string{"problems": "chip-3"}
+		if cut != "" {
+			cutRun(t, w, r, cut)
+			if w.ChipIs != "" {
+				t.Fatal("it is remembered")
+			}
+			r.text, r.Say = map[string]string{}, map[string]string{"problems": "chip-3"}
+		}
+		if err := wizardtest.Run(w, r, "en"); err != nil {
+			t.Fatalf("%s: %v: %v", cut, err, r.Pages)
+		}
+		if err := w.Owned(r.Known()); err != nil {
+			t.Errorf("%s: %v", cut, err)
+		}
+		text := r.text["problems"] + r.text["failed"]
+		if asked := cut != "boot.install"; (w.ChipIs != "") != asked || asked && (!strings.Contains(text, kinds[1]) || !strings.Contains(text, kinds[2])) {
+			t.Errorf("%s: chosen %q, the page says\n%s", cut, w.ChipIs, text)
+		}
+	}
+}

@@ -360,6 +360,10 @@ type Firmware interface {
 	// it puts the old blocks back. It ignores the end of ctx once it has begun. What a
 	// later start needs to go on after a cut is kept in /boot, signed by cert's key.
 	Write(ctx context.Context, plan *FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error), progress Progress) error
+	// Chips are the kinds of flash chips that this one may be, where that must be said before it is
+	// written (ChipSeveral), by names that may be shown; nil: it is known. Choose says it, for this start.
+	Chips() []string
+	Choose(chip string) error
 	// Holds says whether the chip's keyring is exactly cert.
 	Holds(ctx context.Context, cert []byte) (bool, error)
 }

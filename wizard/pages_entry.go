@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"reown/wizard/msg"
 	"reown/wizard/ui"
@@ -104,10 +105,31 @@ func (v *view) remedies(problems []Problem) (all []ui.Choice) {
 	if offered(UseDisk) {
 		all = append(all, ui.Choice{ID: "no-files", Label: v.t(msg.ButtonNoise), Letter: 'f'})
 	}
+	for n := range v.chips(problems) {
+		label := strconv.Itoa(n + 1)
+		all = append(all, ui.Choice{ID: "chip-" + label, Label: label, Letter: rune('1' + n)})
+	}
 	if offered(WithoutDUK) {
 		all = append(all, ui.Choice{ID: "no-duk", Label: v.t(msg.ButtonDUKNo), Letter: 'n'})
 	}
 	return all
+}
+
+// chips are what the flash chip may be, where somebody has to say that.
+func (v *view) chips(problems []Problem) []string {
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Offers(ChooseChip) }) {
+		return nil
+	}
+	all := v.m.Firmware.Chips()
+	return all[:min(len(all), onePage)]
+}
+
+// kindRows are they, each with the key that chooses it.
+func (v *view) kindRows(problems []Problem) (rows []ui.Block) {
+	for n, name := range v.chips(problems) {
+		rows = append(rows, ui.R(ui.NoMark, strconv.Itoa(n+1), name))
+	}
+	return rows
 }
 
 // follow carries out what one of these buttons says; false: it is none of those that
@@ -138,7 +160,15 @@ func (f *flow) follow(problems []Problem, id string) (bool, error) {
 	case "no-duk":
 		f.a.DUK = false
 	default:
-		return false, nil
+		n, ok := strings.CutPrefix(id, "chip-")
+		all := f.chips(problems)
+		i, err := strconv.Atoi(n)
+		if !ok || err != nil || i < 1 || i > len(all) {
+			return false, nil
+		}
+		if err := f.m.Firmware.Choose(all[i-1]); err != nil {
+			return false, err
+		}
 	}
 	if f.job != nil {
 		f.job.Choice.Volumes, f.job.Choice.DUK, f.job.Choice.Noise = f.a.Volumes, f.a.DUK, f.a.Noise

@@ -163,6 +163,7 @@ func drawProblems(v *view) (*ui.Page, error) {
 	if slices.ContainsFunc(v.problems, func(x Problem) bool { return x.Offers(SetClock) }) {
 		p.Choices = append(p.Choices, ui.Choice{ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'})
 	}
+	p.Body = append(p.Body, v.kindRows(v.problems)...)
 	p.Choices = append(p.Choices, v.remedies(v.problems)...)
 	return p, nil
 }

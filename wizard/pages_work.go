@@ -135,6 +135,7 @@ func drawFailed(v *view) (*ui.Page, error) {
 		what, data, do := v.o.Explain(v.cause, v.lang)
 		body = append(body, ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedData), data), ui.R(ui.NoMark, v.t(msg.FailedDo), do))
 	}
+	body = append(body, v.kindRows(v.stopped())...)
 	body = append(body, ui.G(), ui.T(v.t(msg.Technical, v.cause.Error())))
 	p := &ui.Page{NoBack: true, Preset: "end", Wait: v.t(msg.WaitMeasure), Body: body, Choices: []ui.Choice{
 		{ID: "retry", Label: v.t(msg.ButtonRetry), Letter: 'r'}, {ID: "end", Label: v.t(msg.ButtonEnd), Letter: 'e'}}}

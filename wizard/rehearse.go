@@ -40,6 +40,7 @@ const (
 	BootFixed     Kind = "boot fixed"             // what, also where it is read-only
 	BootBroken    Kind = "boot broken"            // what
 	ChipUnread    Kind = "chip unread"            // why
+	ChipSeveral   Kind = "chip several"           // which it may be
 	ChipLocked    Kind = "chip locked"            // where
 	ChipFull      Kind = "chip full"              // what
 	ChipLayout    Kind = "chip layout"            // what
@@ -70,6 +71,7 @@ const (
 	LeaveOut    Action = "leave out"   // by the program, where there is another disk
 	UseDisk     Action = "use disk"    // by the program: a person says that nothing is on it
 	OtherEntry  Action = "other entry" // by the program, where there is one
+	ChooseChip  Action = "choose chip" // by the program: a person says which
 	WithoutDUK  Action = "without duk" // by the program, see Choices
 	RemoveOld   Action = "remove old"  // kernels, in the installed system
 	Restart     Action = "restart"
@@ -112,6 +114,7 @@ var kinds = map[Kind]struct {
 	BootFixed:     {msg.ProblemFixed, []Remedy{{AskSeller, msg.RemedyFixed}}},
 	BootBroken:    {msg.ProblemBootDisk, []Remedy{{AskSeller, msg.RemedyEntries}}},
 	ChipLocked:    {msg.ProblemLocked, []Remedy{{Restart, msg.RemedyLocked}}},
+	ChipSeveral:   {msg.ProblemSeveral, []Remedy{{ChooseChip, msg.RemedySeveral}, {AskSeller, msg.RemedyEntries}}},
 	ChipUnread:    {msg.ProblemReach, []Remedy{{Restart, msg.RemedyLocked}}},
 	ChipFull:      {msg.ProblemNoRoom, []Remedy{{AskSeller, msg.RemedyLayout}}},
 	ChipLayout:    {msg.ProblemLayout, []Remedy{{AskSeller, msg.RemedyLayout}}},

@@ -50,6 +50,7 @@ var problems = map[string]struct {
 	"boot fixed":       {wizard.BootFixed, errRefused, refuses("trial", wizard.BootFixed)},
 	"boot broken":      {wizard.BootBroken, errRefused, refuses("trial", wizard.BootBroken)},
 	"chip locked":      {wizard.ChipLocked, errRefused, refuses("firmware", wizard.ChipLocked)},
+	"chip several":     {wizard.ChipSeveral, nil, func(w *wizardtest.World) { w.ChipMay = []string{"MX25L6405", "MX25L6406E"} }},
 	"chip unread":      {wizard.ChipUnread, errRefused, refuses("firmware", wizard.ChipUnread)},
 	"chip full":        {wizard.ChipFull, errRefused, refuses("firmware", wizard.ChipFull)},
 	"chip layout":      {wizard.ChipLayout, errRefused, refuses("firmware", wizard.ChipLayout)},

@@ -65,6 +65,22 @@ func (f *firmware) read(ctx context.Context) ([]byte, error) {
 	return f.chip, nil
 }
 
+// Chips implements wizard.Firmware.
+func (f *firmware) Chips() []string {
+	if p, ok := f.backend.(*flash.Program); ok {
+		return p.Chips()
+	}
+	return nil
+}
+
+// Choose implements wizard.Firmware.
+func (f *firmware) Choose(chip string) error {
+	if p, ok := f.backend.(*flash.Program); ok {
+		return p.Choose(chip)
+	}
+	return flash.ErrNoChip
+}
+
 // forget makes the next read one of the chip.
 func (f *firmware) forget() { f.chip, f.before = nil, nil }
 

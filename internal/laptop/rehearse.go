@@ -3,6 +3,7 @@ package laptop
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"reown/boot"
 	"reown/internal/escape"
@@ -43,7 +44,7 @@ var refusals = []struct {
 // of no such kind.
 func refusal(err error, detail string) *wizard.Finding {
 	if several := (*flash.SeveralChipsError)(nil); errors.As(err, &several) {
-		return &wizard.Finding{Kind: wizard.ChipUnread, Args: []any{detail}, Err: err}
+		return &wizard.Finding{Kind: wizard.ChipSeveral, Args: []any{strings.Join(several.Names, ", ")}, Err: err}
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {

@@ -81,7 +81,7 @@ var verdicts = map[string]verdict{
 	"flash.ErrNotInstalled":   {err: flash.ErrNotInstalled, kind: wizard.ChipUnread},
 	"flash.ErrNoProgram":      {err: flash.ErrNoProgram, kind: wizard.ChipUnread},
 	"flash.ErrUnstable":       {err: flash.ErrUnstable, kind: wizard.ChipUnread},
-	"flash.SeveralChipsError": {err: &flash.SeveralChipsError{}, kind: wizard.ChipUnread},
+	"flash.SeveralChipsError": {err: &flash.SeveralChipsError{}, kind: wizard.ChipSeveral},
 	"flash.ErrKilled":         {only: "somebody kills it, or there is no memory at that moment"},
 	"flash.ErrChanged":        {only: "something else writes to the chip in the run"},
 	"flash.ErrRestored":       {only: "a chip that does not take what is written"},

@@ -514,6 +514,8 @@ var de = table{
 
 	ProblemAlgorithm: "Dieser Sicherheitsschlüssel (%s) erzeugt keine Schlüssel der Art %s.",
 	ProblemReach:     "Der Firmware-Chip ist nicht erreichbar: %s",
+	ProblemSeveral:   "Der Firmware-Chip kann einer von mehreren sein: %s.",
+	RemedySeveral:    "Den Namen auf dem Chip lesen oder den Verkäufer fragen, und aus dieser Liste wählen.",
 	ProblemPIN:       "Dieser Sicherheitsschlüssel (%s) lehnt eine der PINs ab: Er nimmt %d bis %d Zeichen.",
 	RemedyPIN:        "Eine andere PIN wählen.",
 	ProblemImport:    "Dieser Sicherheitsschlüssel (%s) nimmt keine Schlüssel von außen: %s",

@@ -537,6 +537,8 @@ var en = table{
 	// What a rehearsal finds.
 	ProblemAlgorithm: "This security key (%s) makes no keys of the kind %s.",
 	ProblemReach:     "The firmware chip cannot be reached: %s",
+	ProblemSeveral:   "The firmware chip may be one of several kinds: %s.",
+	RemedySeveral:    "Read the name that is printed on the chip, or ask the seller, and choose it from this list.",
 	ProblemPIN:       "This security key (%s) refuses one of the PINs: it takes %d to %d characters.",
 	RemedyPIN:        "Choose another PIN.",
 	ProblemImport:    "This security key (%s) takes no keys from outside: %s",

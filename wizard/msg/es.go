@@ -619,6 +619,8 @@ var es = table{
 	ErrorScreen:     "La pantalla o el terminal desapareció durante la operación.",
 	Pick:            "Aún no ha elegido nada. Vaya a su respuesta con Tab y pulse Intro.",
 	ProblemReach:    "No se puede acceder al chip del firmware: %s",
+	ProblemSeveral:  "El chip del firmware puede ser uno de varios: %s.",
+	RemedySeveral:   "Lea el nombre impreso en el chip, o pregunte al vendedor, y elíjalo de esta lista.",
 	ProblemPIN:      "Esta llave (%s) rechaza uno de los PIN: admite de %d a %d caracteres.",
 	RemedyPIN:       "Elija otro PIN.",
 	ProblemImport:   "Esta llave (%s) no admite claves de fuera: %s",

@@ -514,6 +514,8 @@ var fr = table{
 
 	ProblemAlgorithm: "Cette clé (%s) ne crée pas de clés du type %s.",
 	ProblemReach:     "La puce du micrologiciel est inaccessible : %s",
+	ProblemSeveral:   "La puce du micrologiciel peut être l'une de plusieurs : %s.",
+	RemedySeveral:    "Lisez le nom imprimé sur la puce, ou demandez au vendeur, et choisissez-le dans cette liste.",
 	ProblemPIN:       "Cette clé (%s) refuse l'un des codes PIN : il lui en faut de %d à %d caractères.",
 	RemedyPIN:        "Choisissez un autre code PIN.",
 	ProblemImport:    "Cette clé (%s) n'accepte pas de clés de l'extérieur : %s",

@@ -619,6 +619,8 @@ var it = table{
 	ErrorScreen:     "Lo schermo o il terminale è sparito durante l'operazione.",
 	Pick:            "Ancora nulla è scelto. Vada alla risposta con Tab, poi prema Invio.",
 	ProblemReach:    "Il chip del firmware non è raggiungibile: %s",
+	ProblemSeveral:  "Il chip del firmware può essere uno di più tipi: %s.",
+	RemedySeveral:   "Legga il nome stampato sul chip, o chieda al venditore, e lo scelga da questo elenco.",
 	ProblemPIN:      "Questa chiave (%s) rifiuta uno dei PIN: ne accetta da %d a %d caratteri.",
 	RemedyPIN:       "Scelga un altro PIN.",
 	ProblemImport:   "Questa chiave (%s) non accetta chiavi da fuori: %s",

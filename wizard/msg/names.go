@@ -541,6 +541,8 @@ const (
 	// What a rehearsal finds.
 	ProblemAlgorithm
 	ProblemReach
+	ProblemSeveral
+	RemedySeveral
 	ProblemPIN
 	RemedyPIN
 	ProblemImport

@@ -619,6 +619,8 @@ var nl = table{
 	ErrorScreen:     "Scherm of terminal verdween terwijl het programma liep.",
 	Pick:            "Er is nog niets gekozen. Ga met Tab naar uw antwoord en druk op Enter.",
 	ProblemReach:    "De firmwarechip is niet bereikbaar: %s",
+	ProblemSeveral:  "De firmwarechip kan een van meerdere soorten zijn: %s.",
+	RemedySeveral:   "Lees de naam die op de chip staat, of vraag de verkoper, en kies hem uit deze lijst.",
 	ProblemPIN:      "Deze sleutel (%s) weigert een van de pincodes: hij neemt %d tot %d tekens.",
 	RemedyPIN:       "Kies een andere pincode.",
 	ProblemImport:   "Deze sleutel (%s) neemt geen sleutels van buiten: %s",

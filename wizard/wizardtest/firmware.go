@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"reown/wizard"
 )
@@ -35,11 +36,33 @@ func (w firmware) Info(context.Context) (wizard.FirmwareInfo, error) {
 	return i, w.read()
 }
 
+func (w firmware) Chips() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ChipIs != "" {
+		return nil
+	}
+	return w.ChipMay
+}
+
+func (w firmware) Choose(chip string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.ChipMay, chip) {
+		return errors.New("wizardtest: no such chip")
+	}
+	w.ChipIs = chip
+	return nil
+}
+
 func (w firmware) CheckSpace(context.Context, int) (wizard.FirmwareChange, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if f := w.Refuses["firmware"]; f != nil {
 		return w.Change, f
+	}
+	if len(w.ChipMay) > 0 && w.ChipIs == "" {
+		return w.Change, &wizard.Finding{Kind: wizard.ChipSeveral, Args: []any{strings.Join(w.ChipMay, ", ")}, Err: errors.New("wizardtest: several chips")}
 	}
 	if w.Full {
 		return w.Change, errors.New("wizardtest: no room in CBFS")

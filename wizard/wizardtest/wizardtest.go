@@ -95,6 +95,10 @@ type World struct {
 
 	ROM  [4][]byte // four erase blocks; the keyring is the certificate that all of them name
 	Full bool      // CBFS has no room
+	// ChipMay are kinds of flash chips, where the flash program cannot tell, and ChipIs what somebody has said
+	// in this start.
+	ChipMay []string
+	ChipIs  string
 	// The boot menu: what the firmware can predict, the entry that would be suggested, and
 	// the one that the present set makes the default (-1: none).
 	Entries                []string
@@ -240,7 +244,7 @@ func (w *World) clone() *World {
 	*c = World{keys: maps.Clone(w.keys), parsed: maps.Clone(w.parsed), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
 		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
-		Full: w.Full, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
+		Full: w.Full, ChipMay: w.ChipMay, ChipIs: w.ChipIs, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		Unknown: w.Unknown, Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
 		n := *v
@@ -275,7 +279,7 @@ func (w *World) Apart() { w.next += 1000 }
 func (w *World) Reboot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dead, w.Fault, w.Ops, w.measured = false, nil, nil, w.pcr7()
+	w.dead, w.Fault, w.Ops, w.measured, w.ChipIs = false, nil, nil, w.pcr7(), ""
 }
 
 // Cut makes the laptop lose power at the n-th named point from now, from 0.

@@ -3,6 +3,7 @@ package flash
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,35 @@ type Program struct {
 	Dir string
 
 	protected []rom.Range // as told while the chip was last read
+	chips     []string    // that it may be, where the program cannot tell
+	chip      string      // the one of them by which it is read
+	chosen    bool        // and written: somebody has said so
+}
+
+// Chips are the kinds of chips that this one may be, by the program's names, where it cannot tell and nobody has
+// said. Any of them reads it; which one writes it must be said (Choose).
+func (p *Program) Chips() []string {
+	if p.chosen {
+		return nil
+	}
+	return p.chips
+}
+
+// Choose says which of Chips it is. It holds as long as the Program.
+func (p *Program) Choose(chip string) error {
+	if !slices.Contains(p.chips, chip) {
+		return fmt.Errorf("%w: no chip %q", ErrNoChip, chip)
+	}
+	p.chip, p.chosen = chip, true
+	return nil
+}
+
+// options are the board's, and the chip where the program cannot tell it.
+func (p *Program) options() []string {
+	if p.chip == "" {
+		return slices.Clone(p.Options)
+	}
+	return append(slices.Clone(p.Options), "-c", p.chip)
 }
 
 // NewProgram splits a board's CONFIG_FLASH_OPTIONS. It returns ErrNoProgram for an
@@ -45,7 +75,13 @@ func (p *Program) String() string { return "flash program " + filepath.Base(p.Op
 // Read implements Backend. The program tells no progress that could be trusted;
 // the callback is called at the end.
 func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([]byte, error) {
-	img, err := p.read(ctx, p.Options)
+	img, err := p.read(ctx, p.options())
+	if several := (*SeveralChipsError)(nil); errors.As(err, &several) && several.alike && len(several.Names) > 0 {
+		p.chips, p.chip = several.Names, several.Names[0]
+		if img, err = p.read(ctx, p.options()); err != nil {
+			p.chips, p.chip = nil, ""
+		}
+	}
 	if err == nil {
 		report(progress, int64(len(img)), int64(len(img)))
 	}
@@ -54,7 +90,7 @@ func (p *Program) Read(ctx context.Context, progress func(done, total int64)) ([
 
 // readWhole reads what the board's choice of regions leaves out, too.
 func (p *Program) readWhole(ctx context.Context) ([]byte, error) {
-	return p.read(ctx, withoutRegions(p.Options))
+	return p.read(ctx, withoutRegions(p.options()))
 }
 
 func (p *Program) read(ctx context.Context, options []string) ([]byte, error) {
@@ -90,6 +126,9 @@ func (p *Program) read(ctx context.Context, options []string) ([]byte, error) {
 // but the given stretches, and is told to verify no more than those: the
 // comparison of the whole chip is Write's, with an image that this program reads.
 func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, progress func(done, total int64)) error {
+	if names := p.Chips(); len(names) > 0 {
+		return &SeveralChipsError{Names: names}
+	}
 	dir, err := os.MkdirTemp(p.Dir, "reown-rom-")
 	if err != nil {
 		return fmt.Errorf("making room for the image: %w", room(err))
@@ -99,7 +138,7 @@ func (p *Program) Write(ctx context.Context, image []byte, runs []rom.Range, pro
 	if err := os.WriteFile(file, image, 0o600); err != nil {
 		return fmt.Errorf("handing the image to the flash program: %w", room(err))
 	}
-	args := append(withoutRegions(p.Options), "-l", layout)
+	args := append(withoutRegions(p.options()), "-l", layout)
 	var text bytes.Buffer
 	var total int64
 	for i, r := range runs {
@@ -187,9 +226,9 @@ func (p *Program) chipProtection(ctx context.Context) rom.Range {
 // protectionArgs are the ways to ask for the protection, the one of this program's name
 // first: flashprog has a command of its own for it, which takes few options.
 func (p *Program) protectionArgs() [][]string {
-	only := options(p.Options, func(name string) bool { return chipOptions[name] })
+	only := options(p.options(), func(name string) bool { return chipOptions[name] })
 	prog := slices.Insert(only, 1, "wp", "status")
-	rom := append(withoutRegions(p.Options), "--wp-status")
+	rom := append(withoutRegions(p.options()), "--wp-status")
 	if strings.HasPrefix(filepath.Base(p.Options[0]), "flashrom") {
 		return [][]string{rom, prog}
 	}

@@ -31,23 +31,32 @@ var (
 
 // A SeveralChipsError says that the program cannot tell which of some kinds of chips it
 // has found.
-type SeveralChipsError struct{ Names []string }
+type SeveralChipsError struct {
+	Names []string
+	alike bool // all are of one size, so that any of them reads it
+}
 
 func (e *SeveralChipsError) Error() string {
 	return "the flash program knows several chips that this one may be: " + strings.Join(e.Names, ", ")
 }
 
-// chips are the names in lines such as
+// severalChips are those in lines such as
 //
 //	Found Macronix flash chip "MX25L6405D" (8192 kB, SPI) on dummy.
-func chips(said []byte) (names []string) {
+func severalChips(said []byte) *SeveralChipsError {
+	e := &SeveralChipsError{alike: true}
+	size := ""
 	for line := range strings.Lines(string(said)) {
 		_, rest, ok := strings.Cut(line, ` flash chip "`)
-		if name, _, closed := strings.Cut(rest, `"`); ok && closed && strings.HasPrefix(line, "Found ") && len(names) < maxNames {
-			names = append(names, escape.Text(name))
+		name, rest, closed := strings.Cut(rest, `"`)
+		if !ok || !closed || !strings.HasPrefix(line, "Found ") || len(e.Names) == maxNames {
+			continue
 		}
+		of, _, _ := strings.Cut(rest, ",")
+		e.alike = e.alike && escape.Text(name) == name && !strings.HasPrefix(name, "-") && (size == "" || of == size)
+		e.Names, size = append(e.Names, escape.Text(name)), of
 	}
-	return names
+	return e
 }
 
 // maxNames bounds the chips that are named.
@@ -75,7 +84,7 @@ func failure(program string, said []byte, err error) error {
 	}
 	switch {
 	case has("multiple flash chip definitions match"):
-		cause = fmt.Errorf("%w: %w", &SeveralChipsError{chips(said)}, err)
+		cause = fmt.Errorf("%w: %w", severalChips(said), err)
 	case has("no eeprom/flash device found"):
 		cause = fmt.Errorf("%w: %w", ErrNoChip, err)
 	case has("unrecognized option", "invalid option", "ambiguous option", "unrecognised option"):

@@ -80,8 +80,28 @@ func TestRealPrograms(t *testing.T) {
 			return err
 		}
 		var several *SeveralChipsError
-		if err := read("-p dummy:emulate=MX25L6436,image=" + chip); !errors.As(err, &several) || !slices.Equal(several.Names, macronix) {
-			t.Errorf("%s: several: %v", prog, err)
+		// It is read all the same, and written by the one that somebody names.
+		p, err := NewProgram(prog + " -p dummy:emulate=MX25L6436,image=" + chip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := p.Read(t.Context(), nil)
+		if err != nil || len(img) != 8<<20 || !slices.Equal(p.Chips(), macronix) {
+			t.Errorf("%s: several: %q, %v", prog, p.Chips(), err)
+		}
+		img[5] = 1
+		block := []rom.Range{{End: 4096}}
+		if err := p.Write(t.Context(), img, block, nil); !errors.As(err, &several) || !slices.Equal(several.Names, macronix) {
+			t.Errorf("%s: written without a word: %v", prog, err)
+		}
+		if err := p.Choose("AT25"); !errors.Is(err, ErrNoChip) {
+			t.Errorf("%s: a chip that it cannot be: %v", prog, err)
+		}
+		if err := errors.Join(p.Choose(macronix[2]), p.Write(t.Context(), img, block, nil)); err != nil || len(p.Chips()) > 0 {
+			t.Errorf("%s: chosen: %v", prog, err)
+		}
+		if now, err := os.ReadFile(chip); err != nil || now[5] != 1 {
+			t.Errorf("%s: not written: %v", prog, err)
 		}
 		if err := read("-p dummy:emulate=MX25L6436,image=" + chip + " --chip=" + macronix[1]); err != nil {
 			t.Errorf("%s: chosen by name: %v", prog, err)

@@ -109,9 +109,13 @@ func Write(ctx context.Context, b Backend, p *rom.Plan, progress Progress) (*Res
 }
 
 // CheckWritable says, before anything is written, if the backend knows that a
-// block of the plan cannot be (ErrLocked). The backend must have read the chip.
+// block of the plan cannot be (ErrLocked), or if nobody has said which chip it is
+// (SeveralChipsError). The backend must have read the chip.
 // nil does not promise that a write will succeed.
 func CheckWritable(b Backend, p *rom.Plan) error {
+	if prog, ok := b.(*Program); ok && len(prog.Chips()) > 0 {
+		return &SeveralChipsError{Names: prog.Chips()}
+	}
 	known, ok := b.(interface{ Protected() []rom.Range })
 	if !ok {
 		return nil
