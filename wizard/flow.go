@@ -276,6 +276,9 @@ func (f *flow) ask(ctx context.Context, p *ui.Page) (string, error) {
 		p.Leaving = f.t(msg.LeaveBegun)
 	case f.noted():
 		p.Leaving = f.t(msg.LeaveNoted)
+		if f.a.keys.OTP != nil { // its page comes last: most leave before the phone has anything
+			p.Leaving += " " + f.t(msg.LeavePhone, f.a.phone)
+		}
 	}
 	if check := p.Check; check != nil {
 		p.Check = func(ctx context.Context) error { return f.told(check(ctx)) }

@@ -118,3 +118,33 @@ func TestLanguageIsChanged(t *testing.T) {
 		t.Errorf("the way was %v", p.Pages)
 	}
 }
+
+// TestLeavingSaysWhatIsNoted: who leaves before the page with the phone's code has no entry to delete; on it
+// and after it the entry is called by its name.
+func TestLeavingSaysWhatIsNoted(t *testing.T) {
+	w, p := wizardtest.New(), newPaper()
+	noted, phone := 0, 0
+	u := watched{yes(w, p, nil), func(pg *ui.Page) {
+		if pg.Leaving == "" {
+			return
+		}
+		at := strings.Contains(pg.Leaving, "your phone has the entry of "+w.Clock.UTC().Format("2006-01-02"))
+		switch {
+		case pg.Key == "totp" || phone > 0 && pg.Key == "check":
+			if phone++; !at {
+				t.Errorf("%s: %s", pg.Key, pg.Leaving)
+			}
+		case phone == 0:
+			if noted++; strings.Contains(pg.Leaving, "phone") {
+				t.Errorf("%s: %s", pg.Key, pg.Leaving)
+			}
+		}
+	}, func(ui.Tasks) {}}
+	defer u.Close()
+	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if noted == 0 || phone == 0 {
+		t.Errorf("%d pages before the phone's, %d from it on", noted, phone)
+	}
+}

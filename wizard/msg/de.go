@@ -482,18 +482,18 @@ var de = table{
 
 	PaperChecks:  "Prüfungen",
 	PaperAll:     "%d von %d Prüfungen halten. Nichts, was der Verkäufer hatte, öffnet diesen Rechner noch.",
-	PaperNotAll:  "%d von %d Prüfungen halten. Was nicht geprüft werden konnte, zählt nicht mit und steht unten.",
+	PaperNotAll:  "%d von %d Prüfungen halten. Was nicht geprüft werden konnte, gilt als nicht erfüllt und steht unten.",
 	PaperUnknown: "nicht bekannt",
 	PaperPlain:   "weder verschlüsselt noch geprüft: %s",
 	PaperAlone:   "%s: niemand kann sagen, was es ist; so gelassen, wie es ist",
 
 	CheckSince:        "%s (geprüft am %s, Keyslots seitdem unverändert)",
 	PaperSlots:        "Keyslots, an denen das geprüft wurde, %s",
-	CheckNot:          "nicht geprüft: %s",
+	CheckNot:          "nicht geprüft: \"%s\"",
 	CheckSecondRead:   "ein zweites Programm öffnet die Platte",
 	CheckSealed:       "das TPM hütet Ihre sechs Ziffern",
 	CheckSeller:       "die Liste des Verkäufers traf zu",
-	CheckSellersCard:  "der Schlüssel des Verkäufers unterschrieb",
+	CheckSellersCard:  "der Schlüssel des Verkäufers hat eine Probe unterschrieben",
 	CheckAllEncrypted: "nichts anderes liegt auf den Laufwerken",
 
 	PaperMeasured: "Gemessen",
@@ -641,7 +641,8 @@ var de = table{
 	PaperFilled:   "Volume %s: umgeschlüsselt, auch was nie beschrieben wurde.",
 	PaperLost:     "Volume %s: %d Bytes waren nicht lesbar und wurden aufgegeben. ANFANG+LÄNGE in der entschlüsselten Platte: %s",
 
-	LeaveNoted:      "Gehen? An diesem Rechner ist nichts geändert. Was Sie in diesem Start notiert haben, wird nicht gelten: streichen Sie es durch, und löschen Sie den neuen Eintrag im Telefon. Der nächste Start macht alles neu.",
+	LeaveNoted:      "Gehen? An diesem Rechner ist nichts geändert. Was Sie in diesem Start notiert haben, wird nicht gelten: streichen Sie es durch. Der nächste Start macht alles neu.",
+	LeavePhone:      "Ist der Eintrag vom %s im Telefon, löschen Sie ihn.",
 	LeaveBegun:      "Gehen? Ihre Dateien sind unversehrt, und was fertig ist, bleibt. Behalten Sie das Papier: der nächste Start macht weiter und fragt nach dem, was schon gilt. Das Übrige macht er neu und sagt, was zu streichen ist.",
 	KeyLeaveSure:    "Enter geht. Jede andere Taste bleibt hier.",
 	LineLeaveSure:   "Noch einmal ! tippen, um zu gehen, oder Enter, um zu bleiben.",

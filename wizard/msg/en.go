@@ -511,7 +511,7 @@ var en = table{
 
 	CheckSince:        "%s (tried on %s, keyslots unchanged since)",
 	PaperSlots:        "keyslots on which that was tried, %s",
-	CheckNot:          "not checked: %s",
+	CheckNot:          "not checked: \"%s\"",
 	CheckSecondRead:   "a second program opens the disk",
 	CheckSealed:       "the TPM guards your six digits",
 	CheckSeller:       "the seller's signed list was met",
@@ -672,7 +672,8 @@ var en = table{
 	PaperLost:     "Volume %s: %d bytes could not be read and were given up. OFFSET+LENGTH in the decrypted disk: %s",
 
 	// Leaving, and what becomes of the paper.
-	LeaveNoted:      "Leave? Nothing has been changed on this computer. What you have written down for it in this start will not be used: cross it out, and delete the new entry on your phone. The next start makes everything anew.",
+	LeaveNoted:      "Leave? Nothing has been changed on this computer. What you have written down for it in this start will not be used: cross it out. The next start makes everything anew.",
+	LeavePhone:      "If your phone has the entry of %s, delete it.",
 	LeaveBegun:      "Leave? Your files are intact, and what is done stays done. Keep your paper: the next start goes on and asks for what is set already. What is not set yet it makes anew, and says what to cross out.",
 	KeyLeaveSure:    "Enter leaves. Any other key goes on here.",
 	LineLeaveSure:   "Type ! once more to leave, or Enter to go on here.",

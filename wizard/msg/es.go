@@ -486,7 +486,7 @@ var es = table{
 	PaperPlain:   "ni cifrado ni comprobado: %s",
 	PaperAlone:   "%s: nadie puede decir qué es; se dejó como está",
 
-	CheckNot:          "no comprobado: %s",
+	CheckNot:          "no comprobado: \"%s\"",
 	CheckSecondRead:   "un segundo programa abre el disco",
 	CheckSealed:       "el TPM guarda sus seis cifras",
 	CheckSeller:       "se cumplía la lista firmada del vendedor",
@@ -641,7 +641,8 @@ var es = table{
 	PaperFilled:   "Volumen %s: recifrado, también lo nunca escrito.",
 	PaperLost:     "Volumen %s: %d bytes no se pudieron leer y se abandonaron. INICIO+LONGITUD en el disco descifrado: %s",
 
-	LeaveNoted:      "¿Salir? Nada ha cambiado en este equipo. Lo que ha anotado esta vez no servirá: táchelo, y borre la entrada nueva del teléfono. El próximo arranque lo hace todo de nuevo.",
+	LeaveNoted:      "¿Salir? Nada ha cambiado en este equipo. Lo que ha anotado esta vez no servirá: táchelo. El próximo arranque lo hace todo de nuevo.",
+	LeavePhone:      "Si el teléfono tiene la entrada del %s, bórrela.",
 	LeaveBegun:      "¿Salir? Sus archivos están intactos, y lo hecho, hecho queda. Guarde el papel: el próximo arranque sigue y pide lo que ya vale. Lo demás lo hace de nuevo, y dice qué tachar.",
 	KeyLeaveSure:    "Intro sale. Cualquier otra tecla sigue aquí.",
 	LineLeaveSure:   "Teclee ! otra vez para salir, o Intro para seguir.",

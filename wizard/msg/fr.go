@@ -489,7 +489,7 @@ var fr = table{
 
 	CheckSince:        "%s (essayé le %s, emplacements inchangés depuis)",
 	PaperSlots:        "emplacements sur lesquels cela fut essayé, %s",
-	CheckNot:          "non vérifié : %s",
+	CheckNot:          "non vérifié : \"%s\"",
 	CheckSecondRead:   "un second programme ouvre le disque",
 	CheckSealed:       "le TPM garde vos six chiffres",
 	CheckSeller:       "la liste signée du vendeur concordait",
@@ -641,7 +641,8 @@ var fr = table{
 	PaperFilled:   "Volume %s : rechiffré, avec ce qui n'a jamais été écrit.",
 	PaperLost:     "Volume %s : %d octets étaient illisibles et ont été abandonnés. DÉBUT+LONGUEUR dans le disque déchiffré : %s",
 
-	LeaveNoted:      "Quitter ? Rien n'a été changé sur cet ordinateur. Ce que vous avez noté cette fois ne servira pas : rayez-le, et supprimez la nouvelle entrée du téléphone. Le prochain démarrage refait tout.",
+	LeaveNoted:      "Quitter ? Rien n'a été changé sur cet ordinateur. Ce que vous avez noté cette fois ne servira pas : rayez-le. Le prochain démarrage refait tout.",
+	LeavePhone:      "Si le téléphone a l'entrée du %s, supprimez-la.",
 	LeaveBegun:      "Quitter ? Vos fichiers sont intacts, et ce qui est fait reste fait. Gardez le papier : le prochain démarrage continue et demande ce qui est déjà en place. Le reste sera refait, et il dira quoi rayer.",
 	KeyLeaveSure:    "Entrée quitte. Toute autre touche continue ici.",
 	LineLeaveSure:   "Tapez ! encore une fois pour quitter, ou Entrée pour continuer.",

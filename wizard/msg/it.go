@@ -486,7 +486,7 @@ var it = table{
 	PaperPlain:   "né cifrato né verificato: %s",
 	PaperAlone:   "%s: nessuno può dire che cosa sia; lasciato com'è",
 
-	CheckNot:          "non controllato: %s",
+	CheckNot:          "non controllato: \"%s\"",
 	CheckSecondRead:   "un secondo programma apre il disco",
 	CheckSealed:       "il TPM custodisce le sue sei cifre",
 	CheckSeller:       "l'elenco firmato del venditore corrispondeva",
@@ -641,7 +641,8 @@ var it = table{
 	PaperFilled:   "Volume %s: ricifrato, anche ciò che non fu mai scritto.",
 	PaperLost:     "Volume %s: %d byte non leggibili, a cui si è rinunciato. INIZIO+LUNGHEZZA nel disco decifrato: %s",
 
-	LeaveNoted:      "Uscire? Nulla è cambiato su questo computer. Ciò che ha annotato ora non servirà: lo barri, e cancelli la nuova voce dal telefono. Il prossimo avvio rifà tutto.",
+	LeaveNoted:      "Uscire? Nulla è cambiato su questo computer. Ciò che ha annotato ora non servirà: lo barri. Il prossimo avvio rifà tutto.",
+	LeavePhone:      "Se il telefono ha la voce del %s, la cancelli.",
 	LeaveBegun:      "Uscire? I suoi file sono intatti, e ciò che è fatto resta. Tenga il foglio: il prossimo avvio continua e chiede ciò che vale già. Il resto lo rifà, e dice che cosa barrare.",
 	KeyLeaveSure:    "Invio esce. Ogni altro tasto resta qui.",
 	LineLeaveSure:   "Digiti di nuovo ! per uscire, o Invio per restare.",

@@ -678,6 +678,7 @@ const (
 
 	// Leaving, and what becomes of the paper.
 	LeaveNoted
+	LeavePhone
 	LeaveBegun
 	KeyLeaveSure
 	LineLeaveSure

@@ -486,7 +486,7 @@ var nl = table{
 	PaperPlain:   "niet versleuteld, niet gecontroleerd: %s",
 	PaperAlone:   "%s: niemand kan zeggen wat het is; gelaten zoals het is",
 
-	CheckNot:          "niet gecontroleerd: %s",
+	CheckNot:          "niet gecontroleerd: \"%s\"",
 	CheckSecondRead:   "een tweede programma opent de schijf",
 	CheckSealed:       "het TPM bewaart uw zes cijfers",
 	CheckSeller:       "de ondertekende lijst van de verkoper klopte",
@@ -641,7 +641,8 @@ var nl = table{
 	PaperFilled:   "Volume %s: opnieuw versleuteld, ook wat nooit beschreven was.",
 	PaperLost:     "Volume %s: %d bytes waren onleesbaar en zijn opgegeven. BEGIN+LENGTE in de ontsleutelde schijf: %s",
 
-	LeaveNoted:      "Weggaan? Aan deze computer is niets veranderd. Wat u nu hebt opgeschreven, telt niet: streep het door, en wis het nieuwe item op uw telefoon. De volgende start maakt alles opnieuw.",
+	LeaveNoted:      "Weggaan? Aan deze computer is niets veranderd. Wat u nu hebt opgeschreven, telt niet: streep het door. De volgende start maakt alles opnieuw.",
+	LeavePhone:      "Staat het item van %s op uw telefoon, wis het dan.",
 	LeaveBegun:      "Weggaan? Uw bestanden zijn intact, en wat klaar is, blijft. Bewaar uw papier: de volgende start gaat verder en vraagt wat al geldt. De rest maakt hij opnieuw, en hij zegt wat door te strepen.",
 	KeyLeaveSure:    "Enter gaat weg. Elke andere toets blijft hier.",
 	LineLeaveSure:   "Typ nog eens ! om weg te gaan, of Enter om te blijven.",
