@@ -206,7 +206,7 @@ func (row *StepReport) since(c *Recheck) {
 		case Fail:
 			status = statusNames[ui.Trouble]
 		case Changed:
-			detail += ": changed since " + c.Date + " by whoever holds a key that the firmware trusts"
+			detail += ": changed since " + c.Date + " by somebody who holds a key that the firmware trusts"
 		}
 		if found && row.Status == statusNames[ui.Trouble] && i.Verdict != Fail {
 			continue

@@ -172,7 +172,7 @@ func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 		for _, i := range c.Items {
 			detail := escape.Text(i.Detail)
 			if i.Verdict == wizard.Changed {
-				detail += ": changed since " + escape.Text(c.Date) + " by whoever holds the key " + keys
+				detail += ": changed since " + escape.Text(c.Date) + " by somebody who holds the key " + keys
 			}
 			fmt.Fprintf(e.Stdout, "%s %-10s %s\n", verdictMarks[i.Verdict], i.ID, detail)
 		}

@@ -25,7 +25,7 @@ func TestVerifyExitCode(t *testing.T) {
 			t.Errorf("%s: %v", c.verdict, err)
 		}
 		text := out.String()
-		if (c.verdict == wizard.Changed) != strings.Contains(text, "changed since 2026-11-22 by whoever holds the key 9C0D 9C0D") || strings.Count(text, "\n") != 2 {
+		if (c.verdict == wizard.Changed) != strings.Contains(text, "changed since 2026-11-22 by somebody who holds the key 9C0D 9C0D") || strings.Count(text, "\n") != 2 {
 			t.Errorf("%s:\n%s", c.verdict, text)
 		}
 	}

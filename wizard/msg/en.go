@@ -527,7 +527,7 @@ var en = table{
 	PaperNotTried:    "The old PINs and the old TPM passphrase were not tried, because each try is counted: the security key was reset and the TPM cleared, which ends them.",
 	PaperNotSeller:   "That the seller was honest when he packed the computer.",
 	PaperNotHardware: "That nothing was built into the case, the keyboard or the chips.",
-	PaperNotFirmware: "That the program which measured was itself unchanged: whoever rewrote the whole firmware chip before can make it show anything. Only reading the chip from outside answers that.",
+	PaperNotFirmware: "That the program which measured was itself unchanged: somebody who rewrote the whole firmware chip before can make it show anything. Only reading the chip from outside answers that.",
 	PaperNotWatched:  "That nobody, and no camera, saw the secrets while they were written down.",
 
 	PaperVerify: "How to check it",
@@ -544,7 +544,7 @@ var en = table{
 	ProblemImport:    "This security key (%s) takes no keys from outside: %s",
 	RemedyNoBackup:   "Choose to have no backup of the keys.",
 	ProblemNoise:     "%s decrypts to noise: it holds no files, or an old header lies over data of a newer key.",
-	RemedyNoise:      "If it held files, stop: encrypted once more they would be lost. Ask whoever sold it.",
+	RemedyNoise:      "If it held files, stop: encrypted once more they would be lost. Ask the seller.",
 	ProblemUnseen:    "The beginning of %s cannot be read. Nothing shows whether it holds what its header says.",
 	RemedyUnseen:     "If it holds files, stop: copy them to another drive, and ask the seller for a new one.",
 	ButtonNoise:      "It holds no files: go on",

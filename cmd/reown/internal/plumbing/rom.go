@@ -30,7 +30,7 @@ func romCommand() *cli.Command {
 		{Name: "remove", Args: "IMAGE NAME", Short: "take a file out of an image file", Run: romRemove,
 			Long: `The file's bytes are erased and its place becomes free.`},
 		{Name: "own", Args: "IMAGE|--flash --pubring FILE --trustdb FILE --out FILE", Short: "make the image that trusts one key only", Run: romOwn,
-			Long: `Removes every file below heads/, whoever put it there, and adds the keyring and the trust database on
+			Long: `Removes every file below heads/, no matter who put it there, and adds the keyring and the trust database on
 erase blocks of their own. Of config.user only what says what the machine is stays.`},
 		{Name: "align", Args: "IMAGE --out FILE", Short: "move the owner's files to erase blocks of their own", Run: romAlign,
 			Long: `For makers of machines: on an image that is laid out so, a power cut during a later change cannot damage

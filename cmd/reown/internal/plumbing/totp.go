@@ -18,7 +18,7 @@ func totpCommand() *cli.Command {
 		{Name: "new", Args: "--board NAME --out FILE", Short: "make a secret and show it as a QR code", Run: totpNew,
 			Long: `
 Writes 20 random bytes to FILE, which must not exist, and prints the QR code that a phone reads, and the same
-in letters. Whoever sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.`},
+in letters. Anybody who sees the screen can copy the secret. Seal FILE with "reown tpm seal" and destroy it.`},
 		{Name: "code", Args: "--secret-file FILE", Short: "the six digits of this moment", Run: totpCode},
 		{Name: "verify", Args: "--secret-file FILE CODE", Short: "compare with the six digits of a phone", Run: totpVerify,
 			Long: `Also says how far the phone's clock is ahead of this one.`},
