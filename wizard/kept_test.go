@@ -148,3 +148,30 @@ func TestLeavingSaysWhatIsNoted(t *testing.T) {
 		t.Errorf("%d pages before the phone's, %d from it on", noted, phone)
 	}
 }
+
+// TestYesHasItsLetter: who reads "Ja" presses j. No page has two buttons under one letter.
+func TestYesHasItsLetter(t *testing.T) {
+	for lang, want := range map[string]rune{"en": 'y', "de": 'j', "fr": 'o', "es": 's', "it": 's', "nl": 'j'} {
+		w, p := wizardtest.New(), newPaper()
+		seen := 0
+		u := watched{yes(w, p, map[string]string{"language": lang}), func(pg *ui.Page) {
+			letters := map[rune]string{}
+			for _, c := range pg.Choices {
+				if letters[c.Letter] != "" && c.Letter != 0 {
+					t.Errorf("%s, %s: %q and %q are both under %c", lang, pg.Key, letters[c.Letter], c.Label, c.Letter)
+				}
+				letters[c.Letter] = c.Label
+				if pg.Key == "verify" && c.ID == "match" || pg.Key == "duk" && c.ID == "yes" {
+					if seen++; c.Letter != want {
+						t.Errorf("%s, %s: %q is under %c", lang, pg.Key, c.Label, c.Letter)
+					}
+				}
+			}
+		}, func(ui.Tasks) {}}
+		err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{})
+		u.Close()
+		if err != nil || seen == 0 {
+			t.Errorf("%s: %v, %d buttons", lang, err, seen)
+		}
+	}
+}

@@ -145,8 +145,11 @@ func drawDUK(v *view) (*ui.Page, error) {
 		body = append(body, ui.G(), ui.S(v.t(msg.DUKOldTPM)))
 	}
 	return &ui.Page{Preset: "no", Body: body, Help: v.t(msg.DUKHelp), Choices: []ui.Choice{
-		{ID: "no", Label: v.t(msg.ButtonDUKNo), Letter: 'n'}, {ID: "yes", Label: v.t(msg.ButtonDUKYes), Letter: 'y'}}}, nil
+		{ID: "no", Label: v.t(msg.ButtonDUKNo), Letter: 'n'}, {ID: "yes", Label: v.t(msg.ButtonDUKYes), Letter: v.initial(msg.ButtonDUKYes)}}}, nil
 }
+
+// initial is the letter of a button that says yes: the first of that word, which people press.
+func (v *view) initial(m msg.M) rune { return rune(v.t(m)[0] | 0x20) }
 
 func tookDUK(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
 	if f.a.DUK = id == "yes"; f.a.DUK {

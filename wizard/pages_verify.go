@@ -96,7 +96,7 @@ func drawVerify(v *view) (*ui.Page, error) {
 		return p, nil
 	}
 	p.Default = ui.NoDefault
-	p.Choices = []ui.Choice{{ID: "match", Label: v.t(msg.ButtonMatch), Letter: 'y'}, no}
+	p.Choices = []ui.Choice{{ID: "match", Label: v.t(msg.ButtonMatch), Letter: v.initial(msg.ButtonMatch)}, no}
 	if len(h.Chain) > 0 && v.said().Signer == judge.NotSaid && !h.Claimed() { // otherwise it is asked for in any case
 		p.Choices = append(p.Choices, ui.Choice{ID: "type", Label: v.t(msg.ButtonFingerprint), Letter: 't'})
 	}
