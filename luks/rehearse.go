@@ -203,7 +203,9 @@ func (v *Volume) rehearseKDF(r *Rehearsal) error {
 			err = affordable(ns)
 		}
 		if err != nil {
-			failed = fmt.Errorf("keyslot %d: %w", n, err)
+			if failed = err; !errors.As(err, new(*MemoryError)) { // which names it
+				failed = fmt.Errorf("keyslot %d: %w", n, err)
+			}
 			continue
 		}
 		usable = true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -106,6 +107,65 @@ func TestLuksCommands(t *testing.T) {
 	if _, err := p.Try("open", "--test-passphrase", "--key-file", key, img); err == nil || len(info().Keyslots) > 0 {
 		t.Error("the disk still opens")
 	}
+}
+
+// TestLittleAddressSpace: under a limit of 512 MiB (ulimit -v) the program says what it cannot afford, and does what
+// it can; never a trace of the runtime.
+func TestLittleAddressSpace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the binary")
+	}
+	p := lukstest.NewPeer(t)
+	lukstest.Need(t, "prlimit")
+	bin, err := programs.Reown(t.Context(), p.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := luksImage(t, p, "img", 1<<20)
+	limited := func(args ...string) (int, string) {
+		t.Helper()
+		out, err := exec.Command("prlimit", append([]string{"--as=536870912", bin, "luks"}, args...)...).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if bytes.Contains(out, []byte("goroutine")) || bytes.Contains(out, []byte("runtime")) {
+			t.Errorf("%q:\n%s", args, out)
+		}
+		if exit != nil {
+			return exit.ExitCode(), string(out)
+		}
+		return 0, string(out)
+	}
+	cheap := p.Read("img")
+	argon := func(kib string) {
+		p.Run("luksConvertKey", "--batch-mode", "--pbkdf", "argon2id", "--pbkdf-memory", kib, "--pbkdf-force-iterations", "4", "--key-file", p.Path("key"), img)
+	}
+	argon("1048576")
+	before := p.Read("img")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"info", img}, exitDone, "1024 MiB"},
+		{[]string{"passwd", img, "--key-file", p.Path("key"), "--new-key-file", p.Path("second")}, exitFailed, "keyslot 0 needs 1024 MiB"},
+		{[]string{"reencrypt", img, "--key-file", p.Path("key"), "--noise"}, exitFailed, "Nothing was written"},
+	} {
+		code, out := limited(c.args...)
+		if code != c.code || !strings.Contains(out, c.says) || strings.Contains(out, "keyslot 0: keyslot 0") {
+			t.Errorf("%q: exit code %d\n%s", c.args, code, out)
+		}
+	}
+	if !bytes.Equal(before, p.Read("img")) {
+		t.Error("something was written")
+	}
+	p.Write("img", cheap)
+	argon("65536")
+	if code, out := limited("reencrypt", "--pbkdf2", img, "--key-file", p.Path("key"), "--noise"); code != exitDone {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	p.Run("open", "--test-passphrase", "--key-file", p.Path("key"), img)
 }
 
 // The binary is killed again and again, told to stop again and again, on two disks
