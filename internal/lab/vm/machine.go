@@ -1,12 +1,10 @@
 package vm
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -20,11 +18,9 @@ import (
 
 	"reown/gpgcard/cardtest"
 	"reown/gpgcard/cardtest/usbdev"
-	"reown/gpgcard/cardtest/usbdev/usbredir"
 	"reown/internal/hotpkey/hotptest"
 	"reown/internal/lab"
 	"reown/internal/lab/initrd"
-	"reown/internal/usb"
 )
 
 // A Display is what is plugged into the laptop.
@@ -362,86 +358,6 @@ func (m *Machine) args(o Options) []string {
 	return a
 }
 
-// plugToken brings the emulated token to the guest's USB.
-func (m *Machine) plugToken(ctx context.Context, o Options) error {
-	saved, err := os.ReadFile(filepath.Join(m.laptop.Dir, "card.json"))
-	if err != nil {
-		return err
-	}
-	if m.Card, err = cardtest.Load(saved); err != nil {
-		return err
-	}
-	m.Card.AutoTouch(true)
-	m.Card.OnChange(func(saved []byte) { _ = os.WriteFile(filepath.Join(m.laptop.Dir, "card.json"), saved, 0o600) })
-	if m.HOTP, err = loadHOTP(m.laptop); err != nil {
-		return err
-	}
-	m.Card.AddApplet(m.HOTP)
-	m.Token = usbdev.New(profileOf(m.laptop.Profile), m.Card, nil)
-	if o.NoToken {
-		m.Token.Unplug()
-	}
-	return m.serveUSB(ctx, "token", m.Token)
-}
-
-// loadHOTP returns the token's second application as its file in the laptop's
-// directory has it, and keeps it there.
-func loadHOTP(l *lab.Laptop) (*hotptest.Secrets, error) {
-	file := filepath.Join(l.Dir, "hotp.json")
-	app := hotptest.NewSecrets()
-	saved, err := os.ReadFile(file)
-	if err == nil {
-		app, err = hotptest.LoadSecrets(saved)
-	} else if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	app.Changed = func(saved []byte) { _ = os.WriteFile(file, saved, 0o600) }
-	return app, err
-}
-
-// serveUSB gives a device one of the guest's USB ports.
-func (m *Machine) serveUSB(ctx context.Context, port string, d *usbdev.Device) error {
-	conn, err := usbredir.Dial(ctx, m.path(port))
-	if err != nil {
-		return err
-	}
-	bus := usbdev.NewBus(d)
-	go func() {
-		_ = usbredir.Serve(ctx, conn, func() (usb.Device, error) {
-			all, err := bus.Devices()
-			if err != nil || len(all) == 0 {
-				return nil, usb.ErrGone
-			}
-			return bus.Open(all[0])
-		})
-	}()
-	return nil
-}
-
-// PlugSecond plugs another token into the other USB port, for good. It may be called
-// once; the token's own Unplug and Plug follow it.
-func (m *Machine) PlugSecond(d *usbdev.Device) error { return m.serveUSB(m.ctx, "second", d) }
-
-// PlugKeyboard plugs a USB keyboard in, from which all keys come from now on.
-func (m *Machine) PlugKeyboard() error {
-	return m.QMP.Do("device_add", map[string]any{"driver": "usb-kbd", "id": "keyboard", "bus": "usb.0"}, nil)
-}
-
-// UnplugKeyboard takes it away.
-func (m *Machine) UnplugKeyboard() error {
-	return m.QMP.Do("device_del", map[string]any{"id": "keyboard"}, nil)
-}
-
-// profileOf is the USB side of a card profile.
-func profileOf(card string) usbdev.Profile {
-	for _, p := range []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.Storage, usbdev.Gnuk, usbdev.NitrokeyStart, usbdev.YubiKey} {
-		if p.Name == card {
-			return p
-		}
-	}
-	return usbdev.NK3
-}
-
 func (m *Machine) readConsole() {
 	buf := make([]byte, 4096)
 	for {
@@ -452,189 +368,6 @@ func (m *Machine) readConsole() {
 			return
 		}
 	}
-}
-
-// answer is the guest's answer to a request; labd has the other end.
-type answer struct {
-	ID   int
-	Code int
-	Out  string
-}
-
-func (m *Machine) readAgent() {
-	sc := bufio.NewScanner(m.agent)
-	sc.Buffer(nil, 64<<20)
-	for sc.Scan() {
-		var a answer
-		if json.Unmarshal(sc.Bytes(), &a) != nil {
-			continue
-		}
-		if a.ID == 0 {
-			close(m.ready)
-			continue
-		}
-		m.mu.Lock()
-		c := m.waiting[a.ID]
-		delete(m.waiting, a.ID)
-		m.mu.Unlock()
-		if c != nil {
-			c <- a
-		}
-	}
-}
-
-// Ready waits until the guest's init answers.
-func (m *Machine) Ready(ctx context.Context) error {
-	select {
-	case <-m.ready:
-		return nil
-	case <-m.off:
-		return errGone
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the guest: %w\n%s", ctx.Err(), tail(m.log.text()))
-	}
-}
-
-func tail(s string) string {
-	const n = 4000
-	if len(s) > n {
-		s = s[len(s)-n:]
-	}
-	return s
-}
-
-func (m *Machine) ask(ctx context.Context, do, arg string) (answer, error) {
-	if err := m.Ready(ctx); err != nil {
-		return answer{}, err
-	}
-	c := make(chan answer, 1)
-	m.mu.Lock()
-	m.nextID++
-	id := m.nextID
-	m.waiting[id] = c
-	m.mu.Unlock()
-	js, err := json.Marshal(map[string]any{"ID": id, "Do": do, "Arg": arg})
-	if err != nil {
-		return answer{}, err
-	}
-	if _, err := m.agent.Write(append(js, '\n')); err != nil {
-		return answer{}, errGone
-	}
-	select {
-	case a := <-c:
-		return a, nil
-	case <-m.off:
-		return answer{}, errGone
-	case <-ctx.Done():
-		return answer{}, fmt.Errorf("%q in the guest: %w", arg, ctx.Err())
-	}
-}
-
-// An ExitError is a command that failed in the guest.
-type ExitError struct {
-	Command string
-	Code    int
-	Output  string
-}
-
-func (e *ExitError) Error() string {
-	return fmt.Sprintf("%q in the guest: exit status %d: %s", e.Command, e.Code, strings.TrimSpace(e.Output))
-}
-
-// Sh runs a shell command in the guest, beside whatever its script does, and
-// returns what it wrote.
-func (m *Machine) Sh(ctx context.Context, command string) (string, error) {
-	a, err := m.ask(ctx, "sh", command)
-	if err == nil && a.Code != 0 {
-		err = &ExitError{command, a.Code, a.Out}
-	}
-	return a.Out, err
-}
-
-// Screen returns the text on the guest's console.
-func (m *Machine) Screen(ctx context.Context) (string, error) {
-	if m.display == Serial {
-		return m.term.text(), nil
-	}
-	a, err := m.ask(ctx, "screen", "")
-	if err == nil && a.Code != 0 {
-		err = &ExitError{"screen", a.Code, a.Out}
-	}
-	return a.Out, err
-}
-
-// Type types text at the guest's console.
-func (m *Machine) Type(text string) error {
-	if m.display == Serial {
-		return m.WriteConsole([]byte(text))
-	}
-	return m.QMP.Type(text)
-}
-
-// serialKeys are keys as a Linux terminal sends them, by QEMU's names.
-var serialKeys = map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ", "ctrl-c": "\x03",
-	"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f2": "\x1b[[B", "f3": "\x1b[[C", "f4": "\x1b[[D",
-	"f5": "\x1b[[E", "f6": "\x1b[17~", "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~", "f10": "\x1b[21~"}
-
-// Key presses a key at the guest's console, by QEMU's name.
-func (m *Machine) Key(name string) error {
-	if m.display != Serial {
-		return m.QMP.Keys(name)
-	}
-	s, ok := serialKeys[name]
-	if !ok {
-		return fmt.Errorf("no key %q on the serial line", name)
-	}
-	return m.WriteConsole([]byte(s))
-}
-
-// Resize tells the guest the size of the terminal at its serial console, which the line
-// cannot.
-func (m *Machine) Resize(ctx context.Context, width, height int) error {
-	m.term.resize(width, height)
-	_, err := m.Sh(ctx, fmt.Sprintf("stty -F /dev/ttyS0 rows %d cols %d", height, width))
-	return err
-}
-
-// WaitScreen waits until the guest's screen shows a text, and returns the screen.
-func (m *Machine) WaitScreen(ctx context.Context, text string) (string, error) {
-	for {
-		s, err := m.Screen(ctx)
-		if err != nil || strings.Contains(s, text) {
-			return s, err
-		}
-		select {
-		case <-ctx.Done():
-			return s, fmt.Errorf("the screen never showed %q: %w; it shows\n%s", text, ctx.Err(), s)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// Console returns what the guest has written to its serial console.
-func (m *Machine) Console() string { return m.log.text() }
-
-// WriteConsole types at the serial console.
-func (m *Machine) WriteConsole(p []byte) error {
-	_, err := m.console.Write(p)
-	return err
-}
-
-// WaitConsole waits until the serial console has shown a text.
-func (m *Machine) WaitConsole(ctx context.Context, text string) error {
-	for !strings.Contains(m.log.text(), text) {
-		select {
-		case <-m.off:
-			if strings.Contains(m.log.text(), text) {
-				return nil
-			}
-			return fmt.Errorf("waiting for %q: %w:\n%s", text, errGone, tail(m.log.text()))
-		case <-ctx.Done():
-			return fmt.Errorf("the console never showed %q: %w:\n%s", text, ctx.Err(), tail(m.log.text()))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
 }
 
 // Wait waits until the laptop switches itself off or restarts.
