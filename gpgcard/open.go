@@ -175,29 +175,31 @@ func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep 
 			if !r.Present || !sel.matchesReader(r) {
 				continue
 			}
-			c, err := open(ctx, b, r)
-			if err != nil {
-				if ctx.Err() != nil {
-					return n, err
-				}
-				if !errors.Is(err, ErrNoApplet) {
-					skip(r, err)
-				}
-				continue
-			}
-			if c == nil {
-				continue
-			}
-			keep, err := use(c)
-			if !keep {
-				c.Close()
-			}
-			if err != nil {
+			if err := try(ctx, b, r, use, skip); err != nil {
 				return n, err
 			}
 		}
 	}
 	return n, nil
+}
+
+// try is each with one reader.
+func try(ctx context.Context, b Bus, r Reader, use func(*Card) (keep bool, err error), skip func(Reader, error)) error {
+	c, err := open(ctx, b, r)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err
+	case err != nil && !errors.Is(err, ErrNoApplet):
+		skip(r, err)
+	}
+	if c == nil || err != nil {
+		return nil
+	}
+	keep, err := use(c)
+	if !keep {
+		c.Close()
+	}
+	return err
 }
 
 // open returns no card and no error for an empty slot: a Bus may not know before.

@@ -89,25 +89,8 @@ func (p *Person) Until(ctx context.Context, end string) error {
 		}
 		// A page that is still being drawn is looked at again.
 		if i >= 0 && pages[i].name+after(s, "Secret")+after(s, "paper:") != p.last {
-			time.Sleep(200 * time.Millisecond)
-			again, err := p.T.Screen(ctx)
-			if err != nil {
+			if done, err := p.page(ctx, pages[i], s, end); done || err != nil {
 				return err
-			}
-			if pages[i].name != "run" && withoutDigits(again) != withoutDigits(s) {
-				continue
-			}
-			if err := p.meet(pages[i], again); err != nil {
-				return fmt.Errorf("%s: %w; the screen shows\n%s", pages[i].name, err, again)
-			}
-			if pages[i].name == end {
-				p.last = "" // it is answered when the person goes on
-				return nil
-			}
-			if pages[i].answer != nil {
-				if err := pages[i].answer(p, again); err != nil {
-					return fmt.Errorf("%s: %w; the screen shows\n%s", pages[i].name, err, again)
-				}
 			}
 			continue
 		}
@@ -117,6 +100,27 @@ func (p *Person) Until(ctx context.Context, end string) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// page answers a page that stands still, and says whether it is the one that ends.
+func (p *Person) page(ctx context.Context, g page, s, end string) (done bool, err error) {
+	time.Sleep(200 * time.Millisecond)
+	again, err := p.T.Screen(ctx)
+	if err != nil || g.name != "run" && withoutDigits(again) != withoutDigits(s) {
+		return false, err
+	}
+	err = p.meet(g, again)
+	switch {
+	case err == nil && g.name == end:
+		p.last = "" // it is answered when the person goes on
+		return true, nil
+	case err == nil && g.answer != nil:
+		err = g.answer(p, again)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w; the screen shows\n%s", g.name, err, again)
+	}
+	return false, err
 }
 
 // Restarted tells the person that what comes next comes after a start.
