@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An act is something that whoever can write to /boot does, without any key.
+// An act is something that somebody who can write to /boot does, without any key.
 type act struct {
 	name string
 	do   func(dir string) error

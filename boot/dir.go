@@ -216,7 +216,7 @@ func (d *Dir) ReadFile(name string) ([]byte, error) {
 }
 
 // ReadKept is ReadFile for a hand-over statement or what belongs to one, with a limit of
-// its own: whoever can write to /boot can make it any size. Larger is ErrTooLarge.
+// its own: somebody who can write to /boot can make it any size. Larger is ErrTooLarge.
 func (d *Dir) ReadKept(name string, max int64) ([]byte, error) {
 	if !topName(name) || !keptName(name) {
 		return nil, fmt.Errorf("reading %q: %w", name, ErrSetName)

@@ -96,7 +96,7 @@ func (d *Dir) VerifyStaged(verify Verifier) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whoever staged it knew the form; without a firmware to ask, either is his.
+	// Somebody who staged it knew the form; without a firmware to ask, either is his.
 	forms := []Form{FormNames, FormPaths}
 	if d.form != "" {
 		forms = []Form{d.form}

@@ -73,7 +73,7 @@ func (r *Report) err(allowOEM bool) error {
 	return &MismatchError{r}
 }
 
-// matches reports whether the disk is what the lists say, whoever signed them.
+// matches reports whether the disk is what the lists say, no matter who signed them.
 func (r *Report) matches(allowOEM bool) bool {
 	return len(r.Problems) == 0 && len(r.Odd) == 0 && !r.TreeOrder &&
 		(len(r.Added)+len(r.Gone) == 0 || allowOEM && r.OnlyOEM && r.OEM == OEMAdded)

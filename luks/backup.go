@@ -13,7 +13,7 @@ import (
 )
 
 // Backup writes the header, with all keyslots, to w: the same bytes as
-// `cryptsetup luksHeaderBackup`. Whoever has it and a passphrase that was valid
+// `cryptsetup luksHeaderBackup`. Somebody who has it and a passphrase that was valid
 // then opens the data for as long as the volume key is not changed. During a
 // re-encryption it is refused: the backup would be wrong within seconds.
 func (v *Volume) Backup(ctx context.Context, w io.Writer) error {

@@ -26,7 +26,7 @@ func tool(t *testing.T, stdin, name string, args ...string) {
 	}
 }
 
-// found looks at an image, and sees that whoever would change it is told the same.
+// found looks at an image, and sees that somebody who would change it is told the same.
 func found(t *testing.T, img string, want luks.Kind, reason error) {
 	t.Helper()
 	ctx := context.Background()

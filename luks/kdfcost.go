@@ -17,7 +17,7 @@ import (
 )
 
 // maxKDF is how long a key derivation of a header may take on this machine. A longer one
-// is refused without being run: whoever wrote the header chose it.
+// is refused without being run: somebody who wrote the header chose it.
 const maxKDF = time.Minute
 
 // A SlowKDFError says that a key derivation would take longer than a minute.

@@ -71,7 +71,7 @@ type ReencryptOptions struct {
 	// reads nothing else. A LUKS1 volume is always converted to LUKS2 for the time of
 	// the re-encryption, so that either program can resume it.
 	BackToLUKS1 bool
-	// Inherit leaves the choices of whoever made the header in force: a weak cipher, key
+	// Inherit leaves the choices of somebody who made the header in force: a weak cipher, key
 	// derivation (see Options.KDF), tokens, and persistent flags such as allow-discards.
 	// Otherwise these end with the old volume key.
 	Inherit bool

@@ -312,7 +312,7 @@ func TestPowerCutInAnchor(t *testing.T) {
 	}
 }
 
-// Between a clearing and the new anchor there is none, whoever cuts the power: the old
+// Between a clearing and the new anchor there is none, no matter who cuts the power: the old
 // one does not come back.
 func TestPowerCutBetweenClearAndAnchor(t *testing.T) {
 	for _, f := range families {

@@ -140,7 +140,7 @@ func (v *v1) remove(c *conn, s slot, _ *secret.Buffer) error {
 }
 
 // noArea says whether an NV area was refused because it is not there, or is of another
-// form than Heads': too small, or kept from everybody by whoever made it.
+// form than Heads': too small, or kept from everybody by somebody who made it.
 func noArea(err error) bool {
 	var ce *CommandError
 	if !errors.As(err, &ce) {

@@ -389,7 +389,7 @@ func corebootLog256() []byte {
 	return b
 }
 
-// Whoever records the bus learns nothing to guess with: every session that proves a
+// Somebody who records the bus learns nothing to guess with: every session that proves a
 // passphrase is salted, and no command carries a passphrase as such.
 func TestSessionsAreSalted(t *testing.T) {
 	ctx := context.Background()

@@ -393,7 +393,7 @@ func TestAKeyExchangedWhileItIsMade(t *testing.T) {
 	}
 }
 
-// Somebody on the way put the disk under a key of his own, or has begun to. Whoever goes
+// Somebody on the way put the disk under a key of his own, or has begun to. Somebody who goes
 // on without proof gets a key that only this run knows.
 func TestADiskThatSomebodyElseEncrypted(t *testing.T) {
 	for name, does := range map[string]func(*wizardtest.Volume){

@@ -378,7 +378,7 @@ type BootInfo struct {
 	Uncertain []bool   // by entry: it cannot be the default; nil: all can
 	Default   int      // index of the entry to suggest as the default; -1: none
 	Unknown   []string // names that begin with kexec, which no version of Heads writes: they go
-	Signed    int      // index of the one that the set in /boot makes the default, whoever signed that; -1: none
+	Signed    int      // index of the one that the set in /boot makes the default, no matter who signed that; -1: none
 }
 
 // BootSpec is what the new signed set contains besides hashes and tree.

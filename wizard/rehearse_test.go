@@ -78,7 +78,7 @@ func refusesAs(device string, kind wizard.Kind, args ...any) func(*wizardtest.Wo
 	}
 }
 
-// TestRehearsal: whoever asks, status and plan, the wizard's run or the seller's, finds
+// TestRehearsal: somebody who asks, status and plan, the wizard's run or the seller's, finds
 // the same, names what can be done, and has written nothing.
 func TestRehearsal(t *testing.T) {
 	for name, c := range problems {

@@ -224,7 +224,7 @@ func proven(ctx context.Context, m *Machine, keys *Keys) error {
 // RunStep does one step, with the secrets that it needs, and checks that it is done.
 // A step that is done does nothing.
 func RunStep(ctx context.Context, m *Machine, name string, choices Choices, keys *Keys, show func(ui.Tasks)) error {
-	// Whoever types the name of a step has looked.
+	// Somebody who types the name of a step has looked.
 	j := &Job{M: m, Choice: choices, Secrets: keys, said: judge.Said{Looked: true}}
 	defer j.copies.wipe()
 	if err := proven(ctx, m, keys); err != nil {

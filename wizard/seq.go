@@ -61,7 +61,7 @@ type Ended struct {
 	Err error
 }
 
-// AsError is how a run has ended for whoever only tells errors apart: nil for Done,
+// AsError is how a run has ended for somebody who only tells errors apart: nil for Done,
 // ErrRestart for Later, ErrPaused for Paused.
 func (e Ended) AsError() error {
 	switch e.Outcome {
@@ -73,7 +73,7 @@ func (e Ended) AsError() error {
 	return e.Err
 }
 
-// A Task is a step as the sequencer sees it, whoever's journey it belongs to.
+// A Task is a step as the sequencer sees it, no matter whose journey it belongs to.
 type Task struct {
 	ID       string
 	Looks    bool // changes nothing: done in every run, not put off, and not noted

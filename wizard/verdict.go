@@ -15,7 +15,7 @@ const (
 	Pass        Verdict = "pass"
 	Fail        Verdict = "fail"
 	NotProvided Verdict = "not provided" // the seller gave nothing to compare with
-	Changed     Verdict = "changed"      // since the certificate, by whoever holds the firmware's key
+	Changed     Verdict = "changed"      // since the certificate, by somebody who holds the firmware's key
 )
 
 // CheckItem is one line of the page "is this the computer that was sent to you?".

@@ -26,7 +26,7 @@ func ReadHandover(ctx context.Context, m *Machine) (*Handover, error) {
 
 // Check returns nil if the machine is what the statement says, by the signatures of whom the person
 // knows: signer and me are fingerprints from elsewhere, or "". No receipt and no certificate answers
-// for the seller, whoever has put them into /boot.
+// for the seller, no matter who has put them into /boot.
 func (h *Handover) Check(signer, me string) error {
 	signer, me = Fingerprint(signer), Fingerprint(me)
 	var said judge.Said
@@ -93,7 +93,7 @@ type Recheck struct {
 	Items     []CheckItem `json:"items"`
 }
 
-// Holds says whether nothing is there that whoever holds the firmware's key does not explain.
+// Holds says whether nothing is there that somebody who holds the firmware's key does not explain.
 func (r *Recheck) Holds() bool {
 	return !slices.ContainsFunc(r.Items, func(i CheckItem) bool { return i.Verdict == Fail })
 }
@@ -174,7 +174,7 @@ func (s *Snapshot) signedRoot() string {
 
 // Certified compares a machine with the certificate in /boot; nil where there is none, or where
 // /boot/oem asks for a new owner. It needs no security key. Whether /boot verifies by the firmware's
-// keys is asked first: what differs then was changed by whoever holds one. owner is the fingerprint of
+// keys is asked first: what differs then was changed by somebody who holds one. owner is the fingerprint of
 // the key that made the certificate, as a person knows it, or "". Errors: ErrOwnerUnknown.
 func Certified(ctx context.Context, m *Machine, owner string) (*Recheck, error) {
 	trigger, err := m.Boot.Triggered(ctx)

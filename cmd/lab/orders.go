@@ -63,7 +63,7 @@ func shell(l *lab.Laptop) error {
 	}
 }
 
-// keyboard is the one reader of the standard input: what is typed goes to whoever
+// keyboard is the one reader of the standard input: what is typed goes to somebody who
 // wants it then.
 type keyboard struct {
 	once sync.Once

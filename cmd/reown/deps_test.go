@@ -38,7 +38,7 @@ func TestNoFakeHardwareIsLinked(t *testing.T) {
 	}
 }
 
-// TestTheSameBinaryAnywhere: whoever builds the source of a release with the same Go gets the
+// TestTheSameBinaryAnywhere: somebody who builds the source of a release with the same Go gets the
 // same bytes, in whatever folder and as whatever user, without a network or a cache of modules. A
 // buyer can check what is in the ROM. The source of a release made of that source is the same, too.
 func TestTheSameBinaryAnywhere(t *testing.T) {

@@ -17,11 +17,11 @@
 //
 // The certificates that verify a chain may travel with it; they are then a way to find
 // a key and nobody's word for it. Whether the first signer is the right one is decided
-// by whoever knows a fingerprint of the chain from elsewhere, and that the chain is this
+// by somebody who knows a fingerprint of the chain from elsewhere, and that the chain is this
 // machine's by a signature of the firmware's key on its last statement: both are the
 // caller's.
 //
 // The package checks no signature itself: the caller gives a Verifier. A comparison
-// proves that values are equal, not that whoever measured them was honest: an
+// proves that values are equal, not that somebody who measured them was honest: an
 // attacker who rewrites the whole flash chip can replay measurements.
 package handover

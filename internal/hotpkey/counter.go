@@ -123,7 +123,7 @@ func (t *Token) Seal(ctx context.Context, pin, key *secret.Buffer, o SetOptions)
 }
 
 // ROMSecret is the HOTP secret of a machine without a TPM, as Heads derives it: the
-// first 20 bytes of the SHA-256 of the whole flash image. It is no secret to whoever can
+// first 20 bytes of the SHA-256 of the whole flash image. It is no secret to somebody who can
 // read the flash chip, so the green light then proves only that the key has seen this
 // firmware image, not that nobody copied it; and every change of the flash needs a new
 // Seal.

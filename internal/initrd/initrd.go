@@ -1,6 +1,6 @@
 // Package initrd finds files in a Linux initrd: cpio archives in the kernel's form, one
 // after the other, the last of which may be compressed. Processor microcode comes first
-// in such a row. It streams, bounds what it takes, and believes nothing: whoever can
+// in such a row. It streams, bounds what it takes, and believes nothing: somebody who can
 // write to /boot makes the initrd.
 //
 // It reads what Heads' unpack_initramfs.sh reads, and no more: a system that Heads cannot

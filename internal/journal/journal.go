@@ -4,7 +4,7 @@
 // A line that does not fit (a write that was cut short, a line that was changed) is
 // skipped and counted, with all that follows it up to the start of a new chain;
 // a Writer starts one when the file does not end in a good line. Nothing may be
-// decided from a journal: whoever can write the file can write anything. It holds
+// decided from a journal: somebody who can write the file can write anything. It holds
 // no secret and no hash of one, because a short passphrase is found from its hash
 // in seconds.
 package journal

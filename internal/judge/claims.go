@@ -63,7 +63,7 @@ type Mark uint8
 const (
 	MarkUnknown Mark = iota // could not be read
 	MarkSame
-	MarkChanged // since its certificate, by whoever holds the chip's key
+	MarkChanged // since its certificate, by somebody who holds the chip's key
 	MarkBad
 	marks
 )

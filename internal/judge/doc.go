@@ -10,6 +10,6 @@
 // The zero value of every fact is "could not be measured", so that one that somebody forgot is
 // never taken for fine. Reasons are closed kinds and no prose: a caller puts them into words.
 //
-// What this package does not do: it compares nothing and verifies no signature. Whoever collects
+// What this package does not do: it compares nothing and verifies no signature. Somebody who collects
 // Facts must give a value only for what was measured in this start, on the bytes that are then used.
 package judge

@@ -183,7 +183,7 @@ func TestHonestHistories(t *testing.T) {
 			if c.may == 0 && v.Acts&^nothingChanges != 0 {
 				t.Errorf("allows %v before anybody is known", v.Acts)
 			}
-			// Whoever owes something and may not do it yet is asked for what is missing.
+			// Somebody who owes something and may not do it yet is asked for what is missing.
 			if c.may == 0 && !v.Silent && v.Phase != Closing && len(v.Asks) == 0 {
 				t.Errorf("asks for nothing: %v", v.Reasons)
 			}
@@ -299,7 +299,7 @@ func TestTheWayOut(t *testing.T) {
 			t.Errorf("%v: %+v", tree, v)
 		}
 	}
-	// Whoever has the card that the chip trusts begins anew with all pages.
+	// Somebody who has the card that the chip trusts begins anew with all pages.
 	v = Judge(change(finished(), added, typed, func(f *Facts) { f.Said.PIN = Same }))
 	if !v.May(ResetCard) || v.May(SignTree) || v.Level != Red {
 		t.Errorf("%+v", v)
@@ -320,7 +320,7 @@ func TestCounted(t *testing.T) {
 	}
 }
 
-// TestElsewhere: what is signed, and not for this TPM, goes on by whoever knows the signer and says so.
+// TestElsewhere: what is signed, and not for this TPM, goes on by somebody who knows the signer and says so.
 func TestElsewhere(t *testing.T) {
 	at := func(f Facts, by ...func(*Facts)) Verdict {
 		return Judge(change(change(f, by...), func(f *Facts) { f.Tree = TreeElsewhere }))

@@ -149,7 +149,7 @@ func Handed(w Who) (Identity, Reason) {
 	return identify(Delivered, w)
 }
 
-// PhaseOf is the first stage alone, for whoever only has to know whether a run is open.
+// PhaseOf is the first stage alone, for somebody who only has to know whether a run is open.
 func PhaseOf(h History) (Phase, Reason) { return phase(h) }
 
 // Running says whether a run is open, or over but for its last second.

@@ -18,7 +18,7 @@ const (
 	phases
 )
 
-// phase is the first stage. The certificate decides nothing: whoever deletes it would then be
+// phase is the first stage. The certificate decides nothing: somebody who deletes it would then be
 // less watched.
 func phase(h History) (Phase, Reason) {
 	switch {
@@ -208,7 +208,7 @@ func owned(h History, why Reason) (Phase, Reason) {
 	case h.Trigger == TriggerAbsent:
 		return Finished, NothingAsked
 	case h.Trigger == TriggerCovered:
-		return Tampered, SignedTrigger // by whoever holds the owner's key: who has the card begins anew
+		return Tampered, SignedTrigger // by somebody who holds the owner's key: who has the card begins anew
 	case h.Receipt == ReceiptClosing && h.Count == CountNoCard && (h.Anchor == AnchorNoTPM || h.Anchor == AnchorOpen):
 		return Unknown, CardIsNeeded
 	}

@@ -182,7 +182,7 @@ func TestEveryHistory(t *testing.T) {
 			t.Errorf("no history is phase %d", p)
 		}
 	}
-	// Each phase that one fact less or one file leads to allows no more, whoever asks and whatever is done already.
+	// Each phase that one fact less or one file leads to allows no more, no matter who asks and whatever is done already.
 	tables := newTables()
 	for pair, how := range pairs {
 		if why := tables.phaseBelow(pair[0], pair[1]); why != "" {

@@ -15,7 +15,7 @@ import (
 // TestTheSystemCannotUnseal: before Heads starts a system it extends PCR 4
 // (kexec-select-boot.sh, and kexec-insert-key.sh once it has the disk unlock key).
 // From then on neither the secret of TOTP and HOTP, which is one object, nor the disk
-// unlock key opens, whoever asks; until the next start.
+// unlock key opens, no matter who asks; until the next start.
 func TestTheSystemCannotUnseal(t *testing.T) {
 	for name, v := range map[string]tpmtest.Version{"2.0": tpmtest.V20, "1.2": tpmtest.V12} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // hintPrefix begins the names of this program's own files in /boot.
 const hintPrefix = "kexec_reown."
 
-// maxHint bounds such a file, in bytes: whoever can write to /boot can make it
+// maxHint bounds such a file, in bytes: somebody who can write to /boot can make it
 // any size.
 const maxHint = 1 << 20
 

@@ -34,7 +34,7 @@ type firmware struct {
 	// with the fingerprint of each.
 	certs func(keyring []byte) (map[string][]byte, error)
 	// mine says whether the card that is plugged in holds cert's keys and they have signed
-	// doc. nil: whoever wrote the hint is believed.
+	// doc. nil: somebody who wrote the hint is believed.
 	mine func(ctx context.Context, cert, doc, sig []byte) bool
 
 	chip   []byte // as last read; nil: unknown

@@ -290,7 +290,7 @@ func measured(r *boot.Report) (judge.Trigger, judge.Tree) {
 	return judge.TriggerAdded, tree
 }
 
-// signedReceipt says whether a key of the firmware has signed a receipt. Whoever can write to /boot
+// signedReceipt says whether a key of the firmware has signed a receipt. Somebody who can write to /boot
 // can put any file there, but not that: only a run of this program leaves it.
 func (h *handoverReader) signedReceipt(ring map[string][]byte) bool {
 	file, err := h.dir.ReadHint("receipt")

@@ -168,7 +168,7 @@ func (d *disk) Reencrypt(ctx context.Context, pass *secret.Buffer, how wizard.Re
 			}
 			return err
 		}
-		// What keyslots held that are gone, whoever removed them.
+		// What keyslots held that are gone, no matter who removed them.
 		return v.Scrub(ctx)
 	})
 }

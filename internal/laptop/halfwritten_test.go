@@ -81,7 +81,7 @@ func planFor(t *testing.T, cert, from []byte) *rom.Plan {
 	return p
 }
 
-// TestForgedBlocks: whoever can write to /boot signs it with his own key, trigger and all,
+// TestForgedBlocks: somebody who can write to /boot signs it with his own key, trigger and all,
 // and says beside it that the owner's chip had trusted that key before a write that was
 // cut. Only the key on the card can say so.
 func TestForgedBlocks(t *testing.T) {

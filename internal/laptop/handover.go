@@ -54,7 +54,7 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		h.compare(ctx, set, report, &out)
 	}
 	if out.Signer != "" || !h.signedReceipt(ring) {
-		// Whoever the firmware trusts before our run has written it is upstream.
+		// Whom the firmware trusts before our run has written it is upstream.
 		for fpr, cert := range ring {
 			out.Keys = append(out.Keys, fpr)
 			// The card has the subkeys of a key whose primary key is kept elsewhere.
@@ -293,7 +293,7 @@ func (h *handoverReader) walk(links []handover.Link, certs map[string][]byte) (*
 		if err == nil {
 			return chain, nil
 		}
-		// Whoever signed the first one tells by his error what is wrong.
+		// Somebody who signed the first one tells by his error what is wrong.
 		if n := reached(err); n > got {
 			best, got = err, n
 		}

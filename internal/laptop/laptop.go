@@ -149,7 +149,7 @@ func (l *Laptop) Seller() *prepare.Machine {
 }
 
 // Release is the laptop as an owner who gives it up needs it. From now on what a cut write of
-// the chip has left in /boot is believed whoever signed it: whom the chip trusted before does
+// the chip has left in /boot is believed no matter who signed it: whom the chip trusted before does
 // not matter any more, and the card may be lost.
 func (l *Laptop) Release() *release.Machine {
 	l.chip.mine = nil

@@ -125,7 +125,7 @@ func TestHanded(t *testing.T) {
 	}
 }
 
-// TestFilesAreBounded: whoever can write to /boot makes files of any size and with any
+// TestFilesAreBounded: somebody who can write to /boot makes files of any size and with any
 // number of keys; neither is worked through.
 func TestFilesAreBounded(t *testing.T) {
 	many := func(c *chainDir) (keys []byte) {

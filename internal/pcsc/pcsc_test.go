@@ -206,7 +206,7 @@ func TestWhyThereIsNoDaemon(t *testing.T) {
 			t.Errorf("%s: %v", filepath.Base(path), err)
 		}
 	}
-	// Whoever has named a socket is told; the usual place may be empty.
+	// Somebody who has named a socket is told; the usual place may be empty.
 	if _, err := (Bus{Socket: dead}).Readers(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Error(err)
 	}

@@ -177,7 +177,7 @@ func (l *layouter) build(dst []byte, i int, at uint32) bool {
 }
 
 // isHole says that the old image has one hole of exactly this extent. It is left
-// as it is, whoever made it, because its header stands in a shared block.
+// as it is, no matter who made it, because its header stands in a shared block.
 func (l *layouter) isHole(r Range) bool {
 	return slices.ContainsFunc(l.im.files, func(f File) bool { return f.Empty() && !f.Torn && f.entry() == r })
 }

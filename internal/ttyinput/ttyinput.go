@@ -2,7 +2,7 @@
 //
 // Linux keeps the last 4,096 characters that a program has read from a terminal in
 // raw mode (n_tty.c, read_buf): it overwrites what it has handed over only in
-// canonical mode without echo. Whoever reads the memory of the machine afterwards,
+// canonical mode without echo. Somebody who reads the memory of the machine afterwards,
 // the system that is started next for one, finds every passphrase there.
 package ttyinput
 

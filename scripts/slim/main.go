@@ -286,7 +286,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := slim(file); err != nil {
 		return err
 	}
-	// Whoever runs the old one goes on with it.
+	// Somebody who runs the old one goes on with it.
 	tmp := args[1] + ".new"
 	if err := os.WriteFile(tmp, file, 0o755); err != nil {
 		return err

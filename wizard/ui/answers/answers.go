@@ -15,7 +15,7 @@
 // the owner's already, it opens the disk now: secret.disk is tried as the present one
 // too. Before another one is made, the one that opens the disk is handed out again
 // under secret.earlier (secret.earlier.2 ... where disks differ), and those are tried
-// at the next start: whoever keeps only the newest file can always go on.
+// at the next start: somebody who keeps only the newest file can always go on.
 package answers
 
 import (

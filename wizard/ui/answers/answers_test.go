@@ -94,7 +94,7 @@ func TestSecretsAreHandedOverBeforeTheyAreUsed(t *testing.T) {
 }
 
 // Interrupted twice between its new passphrase and its new key, a disk opens with the
-// one before the last. Whoever kept only the newest file goes on all the same.
+// one before the last. Somebody who kept only the newest file goes on all the same.
 func TestTheNewestFileAlwaysOpensTheDisk(t *testing.T) {
 	seller, first, second := "seller's", "the first", "the second"
 	for _, c := range []struct {
