@@ -37,7 +37,8 @@ func acts(outside string) (out []act) {
 		}
 		return nil
 	}
-	for _, f := range []string{"kexec_reown.1", "kexec_reown.stage/sub", "kexec", "kexec_x", "kexec_default.1.txt.d", "kexec_reown.log.d"} {
+	for _, f := range []string{"kexec_reown.1", "kexec_reown.stage/sub", "kexec", "kexec_x", "kexec_default.1.txt.d",
+		"kexec_reown.log.d"} {
 		out = append(out, act{"folder " + f, func(dir string) error {
 			return mkdir(dir, f, map[string]string{"grub.cfg": fmt.Sprintf(evilCfg, f), "vmlinuz": "evil"})
 		}, OddFolder})
@@ -63,10 +64,12 @@ func acts(outside string) (out []act) {
 	for _, f := range []string{"grub/grub.cfg", "grub/grubenv", "loader", "more/grub.cfg"} {
 		out = append(out, act{f + " a link out of /boot", func(dir string) error {
 			os.RemoveAll(filepath.Join(dir, f))
-			return errors.Join(mkdir(dir, filepath.Dir(f), nil), os.Symlink(filepath.Join(outside, "menu"), filepath.Join(dir, f)))
+			return errors.Join(mkdir(dir, filepath.Dir(f), nil),
+				os.Symlink(filepath.Join(outside, "menu"), filepath.Join(dir, f)))
 		}, OddMenuLink})
 	}
-	for _, f := range []string{"kexec_hashes.txt", "kexec.sig", "kexec_reown.log", "kexec_reown.stage", "oem", "kexec_x.txt"} {
+	for _, f := range []string{"kexec_hashes.txt", "kexec.sig", "kexec_reown.log", "kexec_reown.stage", "oem",
+		"kexec_x.txt"} {
 		for _, target := range []string{".", "grub", "grub/grub.cfg", outside, "nowhere"} {
 			out = append(out, act{f + " a link to " + filepath.Base(target), func(dir string) error {
 				os.RemoveAll(filepath.Join(dir, f))
@@ -200,7 +203,8 @@ func snapshotAny(t testing.TB, dir string) map[string]string {
 // TestHardLinksInside: a file whose names are all in /boot is ordinary, and none of the
 // others changes when one is written.
 func TestHardLinksInside(t *testing.T) {
-	for _, f := range []string{"kexec_reown.log", "kexec_hashes.txt", "kexec.sig", "kexec_reown.receipt", "grub/copy", "kexec_reown.tmp"} {
+	for _, f := range []string{"kexec_reown.log", "kexec_hashes.txt", "kexec.sig", "kexec_reown.receipt", "grub/copy",
+		"kexec_reown.tmp"} {
 		t.Run(f, func(t *testing.T) {
 			dir := makeLayout(t, "debian")
 			os.Remove(filepath.Join(dir, f))
@@ -303,8 +307,10 @@ func TestStageIsALink(t *testing.T) {
 func TestUnknownNames(t *testing.T) {
 	dir := makeLayout(t, "debian")
 	for n, unknown := range map[string]bool{
-		"kexec_hotp_key": false, "kexec_default.12.txt": false, "kexec_package_trigger_pre.txt": false, "kexec_reown.x": false,
-		"kexec_menu.txt": true, "kexec_default..txt": true, "kexec_default.x.txt": true, "kexec_root": true, "kexec.sig.bak": true, "kexecx.txt": true,
+		"kexec_hotp_key": false, "kexec_default.12.txt": false, "kexec_package_trigger_pre.txt": false,
+		"kexec_reown.x":  false,
+		"kexec_menu.txt": true, "kexec_default..txt": true, "kexec_default.x.txt": true, "kexec_root": true,
+		"kexec.sig.bak": true, "kexecx.txt": true,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -347,7 +353,8 @@ func TestAppeared(t *testing.T) {
 		}
 		put(name)
 		before, got := list(t, dir), new(AppearedError)
-		if err := d.Install(verify, "kexec_old", "kexec_shown.txt"); !errors.As(err, &got) || !slices.Equal(got.Names, []string{name}) {
+		if err := d.Install(verify, "kexec_old", "kexec_shown.txt"); !errors.As(err, &got) ||
+			!slices.Equal(got.Names, []string{name}) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if after := list(t, dir); !slices.Equal(before, after) {
@@ -412,7 +419,8 @@ func TestOnlyMachine(t *testing.T) {
 	good := []map[string]string{
 		{"kexec_rollback.txt": "2", "kexec_primhdl_hash.txt": "b"},
 		{"kexec_rollback.txt": "2"},
-		{"kexec_rollback.txt": "2", "kexec_primhdl_hash.txt": "b", "kexec_lukshdr_hash.txt": "h", "kexec_key_devices.txt": "d", "kexec_hotp_counter": "7", CrypttabFile: "x"},
+		{"kexec_rollback.txt": "2", "kexec_primhdl_hash.txt": "b", "kexec_lukshdr_hash.txt": "h",
+			"kexec_key_devices.txt": "d", "kexec_hotp_counter": "7", CrypttabFile: "x"},
 	}
 	for _, extra := range good {
 		if err := build(1, extra).OnlyMachine(signed); err != nil {

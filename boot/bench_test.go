@@ -63,7 +63,8 @@ func BenchmarkHash500MB(b *testing.B) {
 // TestLargeConfig: a grub.cfg made to keep the parser busy ends like any other.
 func TestLargeConfig(t *testing.T) {
 	readable := func(string) bool { return true }
-	for _, unit := range []string{"menuentry 'x' {\nlinux /k\n}\n", "module /m\n", "/k,", "((((", "a)(", "$x", "\\\n", "---", "\"", "menuentry '"} {
+	for _, unit := range []string{"menuentry 'x' {\nlinux /k\n}\n", "module /m\n", "/k,", "((((", "a)(", "$x", "\\\n",
+		"---", "\"", "menuentry '"} {
 		data := "menuentry 'a' {\nmultiboot /k\nlinux /k\ninitrd " + strings.Repeat(unit, maxConfig/len(unit)-30) + "\n}\n"
 		entries, _ := parseGrub([]byte(data), "/grub", readable)
 		for _, e := range entries {

@@ -94,7 +94,10 @@ func overrides(files []initrd.File) (*Crypttab, error) {
 	slices.SortFunc(files, func(a, b initrd.File) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range files {
 		// kexec-insert-key.sh takes the lines apart at colons, and names are not quoted there.
-		if strings.ContainsFunc(f.Path, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(":\\'\"*?[]", r) }) {
+		if strings.ContainsFunc(f.Path, func(r rune) bool {
+			return r <= ' ' || r > '~' ||
+				strings.ContainsRune(":\\'\"*?[]", r)
+		}) {
 			return nil, fmt.Errorf("the name %q cannot be written down", f.Path)
 		}
 		var lines []string

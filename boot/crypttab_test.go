@@ -91,7 +91,8 @@ func withInitrd(t *testing.T, files map[string]string, pack string) (*Dir, Entry
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("bash", "-ec", "set -o pipefail; find . | LC_ALL=C sort | cpio -o -H newc --quiet | "+pack+" >"+filepath.Join(dir, "initrd.img-6.1"))
+	cmd := exec.Command("bash", "-ec", "set -o pipefail; find . | LC_ALL=C sort | cpio -o -H newc --quiet | "+pack+" >"+
+		filepath.Join(dir, "initrd.img-6.1"))
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -116,12 +117,15 @@ func TestCrypttabAsHeadsWritesIt(t *testing.T) {
 		pack  string
 		takes string // the lines that take the key
 	}{
-		"Debian":       {map[string]string{"cryptroot/crypttab": "sda3_crypt UUID=abc none luks,discard\n"}, "zstd -q -9", "[[{sda3_crypt UUID=abc}]]"},
-		"Debian, gzip": {map[string]string{"cryptroot/crypttab": "sda3_crypt UUID=abc none luks,discard"}, "gzip", "[[{sda3_crypt UUID=abc}]]"},
-		"Fedora":       {map[string]string{"etc/crypttab": "# comment, none\nluks-abc UUID=abc none discard\n\n  # inner\n\tluks-d\tUUID=d\tnone\n\n\n"}, "xz --check=crc32", "[[{luks-abc UUID=abc} {luks-d UUID=d}]]"},
-		"two files":    {map[string]string{"etc/crypttab": "a UUID=1 none\n", "cryptroot/crypttab": "\n\na UUID=1 none luks \n"}, "cat", "[[{a UUID=1}] [{a UUID=1}]]"},
-		"a key file":   {map[string]string{"cryptroot/crypttab": "a UUID=1 /cryptroot/keyfiles/a.key luks\nb UUID=2 -\nc UUID=3\n"}, "gzip", "[[]]"},
-		"without one":  {nil, "gzip", "[]"},
+		"Debian": {map[string]string{"cryptroot/crypttab": "sda3_crypt UUID=abc none luks,discard\n"}, "zstd -q -9",
+			"[[{sda3_crypt UUID=abc}]]"},
+		"Debian, gzip": {map[string]string{"cryptroot/crypttab": "sda3_crypt UUID=abc none luks,discard"}, "gzip",
+			"[[{sda3_crypt UUID=abc}]]"},
+		"Fedora": {map[string]string{"etc/crypttab": "# comment, none\nluks-abc UUID=abc none discard\n\n  # inner\n\tluks-d\tUUID=d\tnone\n\n\n"}, "xz --check=crc32", "[[{luks-abc UUID=abc} {luks-d UUID=d}]]"},
+		"two files": {map[string]string{"etc/crypttab": "a UUID=1 none\n",
+			"cryptroot/crypttab": "\n\na UUID=1 none luks \n"}, "cat", "[[{a UUID=1}] [{a UUID=1}]]"},
+		"a key file":  {map[string]string{"cryptroot/crypttab": "a UUID=1 /cryptroot/keyfiles/a.key luks\nb UUID=2 -\nc UUID=3\n"}, "gzip", "[[]]"},
+		"without one": {nil, "gzip", "[]"},
 	} {
 		files := map[string]string{}
 		for _, m := range []map[string]string{base, c.files} {
@@ -143,7 +147,8 @@ func TestCrypttabAsHeadsWritesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		work := t.TempDir()
-		if err := os.WriteFile(filepath.Join(work, "kexec_default_hashes.txt"), set.Files["kexec_default_hashes.txt"], 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(work, "kexec_default_hashes.txt"), set.Files["kexec_default_hashes.txt"],
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 		want, err := exec.Command("bash", "-c", headsOverrides, "heads", d.Path(), work).Output()
@@ -163,7 +168,8 @@ func TestCrypttabAsHeadsWritesIt(t *testing.T) {
 			}
 			for f, text := range c.files {
 				b, err := os.ReadFile(filepath.Join(work, "insert", f))
-				if got, want := entries(string(b)), entries(strings.ReplaceAll(text, "none", "/secret.key")); err != nil || got != want {
+				if got, want := entries(string(b)), entries(strings.ReplaceAll(text, "none", "/secret.key")); err != nil ||
+					got != want {
 					t.Errorf("%s: %v: %s is laid there as\n%s\nwant\n%s", name, err, f, got, want)
 				}
 			}
@@ -180,9 +186,14 @@ func TestCrypttabAsHeadsWritesIt(t *testing.T) {
 func TestCrypttabThatHeadsWouldGarble(t *testing.T) {
 	needPeers(t, "bash", "cpio", "gzip")
 	for what, files := range map[string]map[string]string{
-		"none in a name": {"etc/crypttab": "nonesuch UUID=1 none luks\n"}, "none in an option": {"etc/crypttab": "a UUID=1 none luks,x-none\n"}, "none elsewhere": {"etc/crypttab": "none UUID=1 /key luks\n"},
-		"a colon": {"etc/crypttab": "a /dev/disk/by-path/pci-0:1 none luks\n"}, "a backslash": {"etc/crypttab": `a\040b UUID=1 none luks`}, "no text": {"etc/crypttab": "a UUID=1 none\x00\n"}, "umlaut": {"etc/crypttab": "ä UUID=1 none\n"},
-		"a word": {"etc/crypttab": "a\n"}, "a script": {"etc/crypttab": "a UUID=1 none luks,keyscript=decrypt_keyctl\n"}, "swap": {"etc/crypttab": "a UUID=1 none swap\n"},
+		"none in a name":    {"etc/crypttab": "nonesuch UUID=1 none luks\n"},
+		"none in an option": {"etc/crypttab": "a UUID=1 none luks,x-none\n"},
+		"none elsewhere":    {"etc/crypttab": "none UUID=1 /key luks\n"},
+		"a colon":           {"etc/crypttab": "a /dev/disk/by-path/pci-0:1 none luks\n"},
+		"a backslash":       {"etc/crypttab": `a\040b UUID=1 none luks`}, "no text": {"etc/crypttab": "a UUID=1 none\x00\n"},
+		"umlaut": {"etc/crypttab": "ä UUID=1 none\n"},
+		"a word": {"etc/crypttab": "a\n"}, "a script": {"etc/crypttab": "a UUID=1 none luks,keyscript=decrypt_keyctl\n"},
+		"swap":   {"etc/crypttab": "a UUID=1 none swap\n"},
 		"a name": {"etc/my crypttab": "a UUID=1 none\n"}, "a name with a colon": {"etc/crypttab:1": "a UUID=1 none\n"},
 	} {
 		d, e := withInitrd(t, files, "gzip")

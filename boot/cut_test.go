@@ -230,7 +230,8 @@ func TestCutAnywhere(t *testing.T) {
 	base := makeLayout(t, "debian")
 	ship(t, base, sellerSign, seller)
 	// Remains of an earlier, cut attempt with another set.
-	writeTree(t, base, map[string]string{stageDir + "/kexec_hashes.txt": "old", stageDir + "/kexec.sig": "old", tmpName: "old"})
+	writeTree(t, base, map[string]string{stageDir + "/kexec_hashes.txt": "old", stageDir + "/kexec.sig": "old",
+		tmpName: "old"})
 
 	full := t.TempDir()
 	copyTree(t, base, full)

@@ -62,7 +62,8 @@ func TestOnFAT(t *testing.T) {
 	initrd := packFAT(t, kernels[len(kernels)-1], filepath.Join(dir, "root"), run)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "512",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", kernels[len(kernels)-1], "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
 		"-drive", "if=none,id=d,format=raw,file="+disk, "-device", "virtio-blk-pci,drive=d").CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestOnFAT")) || bytes.Contains(out, []byte("SKIP")) {
@@ -91,7 +92,8 @@ func packFAT(t *testing.T, kernel, root string, run func(string, ...string) []by
 	}
 	version := strings.TrimPrefix(filepath.Base(kernel), "vmlinuz-")
 	var modules []string
-	for l := range strings.Lines(string(run("modprobe", "-S", version, "-a", "--show-depends", "virtio_blk", "virtio_pci", "vfat", "nls_cp437", "nls_ascii", "nls_utf8"))) {
+	for l := range strings.Lines(string(run("modprobe", "-S", version, "-a", "--show-depends", "virtio_blk", "virtio_pci",
+		"vfat", "nls_cp437", "nls_ascii", "nls_utf8"))) {
 		f := strings.Fields(l)
 		if len(f) < 2 || f[0] != "insmod" {
 			continue // built into the kernel
@@ -115,7 +117,8 @@ func packFAT(t *testing.T, kernel, root string, run func(string, ...string) []by
 		t.Fatal(err)
 	}
 	put("boot.test", read(self))
-	if bytes.Contains(read(filepath.Join(root, "boot.test")), []byte("/lib64/ld-linux")) || bytes.Contains(read(busybox), []byte("/lib64/ld-linux")) {
+	if bytes.Contains(read(filepath.Join(root, "boot.test")), []byte("/lib64/ld-linux")) ||
+		bytes.Contains(read(busybox), []byte("/lib64/ld-linux")) {
 		lacking(t, "the test binary or busybox is not static (CGO_ENABLED=0, busybox-static)")
 	}
 	initrd := root + ".cpio"
@@ -178,7 +181,8 @@ func checkOnFAT(t *testing.T, dir string) {
 		if err := takeOver(d, ownerSign, owner); err != nil {
 			t.Fatalf("again after write %d: %v", n, err)
 		}
-		if err := errors.Join(d.WriteHint("certificate.json.asc", []byte("x")), d.RemoveHint("certificate.json.asc"), publish(d)); err != nil {
+		if err := errors.Join(d.WriteHint("certificate.json.asc", []byte("x")), d.RemoveHint("certificate.json.asc"),
+			publish(d)); err != nil {
 			t.Fatal(err)
 		}
 		if err := restore(); err != nil {

@@ -76,7 +76,8 @@ func TestForms(t *testing.T) {
 				// In the firmware the directory is /boot.
 				command = `sha256sum $(find $1/kexec*.txt) | sed "s|  $1/|  /boot/|" | gpgv --keyring "$2" $1/kexec.sig -`
 			}
-			out, err := exec.Command("bash", "-c", "set -o pipefail; export LC_ALL=C; "+command, "check_config", dir, owner.keyring).CombinedOutput()
+			out, err := exec.Command("bash", "-c", "set -o pipefail; export LC_ALL=C; "+command, "check_config", dir,
+				owner.keyring).CombinedOutput()
 			if (err == nil) != (other == form) {
 				t.Errorf("signed as %s, checked as %s: %v\n%s", form, other, err, out)
 			}

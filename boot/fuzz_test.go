@@ -34,7 +34,8 @@ func sound(t *testing.T, e Entry) {
 	if e.Uncertain != "" {
 		return
 	}
-	if strings.ContainsAny(e.Line, "\n\x00") || strings.Contains(e.Line, "  ") || e.Line != strings.TrimSpace(e.Line) && !strings.ContainsAny(e.Line, "\v\f\r\u0085\u00a0") {
+	if strings.ContainsAny(e.Line, "\n\x00") || strings.Contains(e.Line, "  ") || e.Line != strings.TrimSpace(e.Line) &&
+		!strings.ContainsAny(e.Line, "\v\f\r\u0085\u00a0") {
 		t.Errorf("%q is not one line of echo's", e.Line)
 	}
 	for _, f := range e.Files {
@@ -48,7 +49,8 @@ func FuzzGrub(f *testing.F) {
 	layoutSeeds(f, "grub.cfg")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		entries, _ := parseGrub(data, "/grub", func(p string) bool { return len(p)%2 == 0 })
-		if len(entries) > maxEntries+1 || len(entries) > bytes.Count(data, []byte("menuentry"))+bytes.Count(data, []byte("MENUENTRY"))+bytes.Count(data, []byte{0})+bytes.Count(data, []byte{'\\'}) {
+		if len(entries) > maxEntries+1 || len(entries) > bytes.Count(data, []byte("menuentry"))+
+			bytes.Count(data, []byte("MENUENTRY"))+bytes.Count(data, []byte{0})+bytes.Count(data, []byte{'\\'}) {
 			t.Errorf("%d entries", len(entries))
 		}
 		for _, e := range entries {
@@ -122,7 +124,8 @@ func TestLikeBash(t *testing.T) {
 			in, want = append(in, s), append(want, out)
 		}
 	}
-	got := bash(`while IFS= read -r -d '' entry; do printf '%s\0' "$(echo $(eval "echo \"$entry\""))"; done`, strings.Join(in, "\x00")+"\x00")
+	got := bash(`while IFS= read -r -d '' entry; do printf '%s\0' "$(echo $(eval "echo \"$entry\""))"; done`,
+		strings.Join(in, "\x00")+"\x00")
 	if len(got) != n {
 		t.Fatalf("bash answers %d of %d", len(got), n)
 	}

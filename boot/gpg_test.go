@@ -50,7 +50,8 @@ func gpgPair(t testing.TB) (seller, owner *gpgKey) {
 			if gpgErr = os.Mkdir(k.home, 0o700); gpgErr != nil {
 				return
 			}
-			if _, gpgErr = k.gpg(nil, "--quick-generate-key", "OEM Key <oem@example.com>", algo, "sign", "never"); gpgErr != nil {
+			if _, gpgErr = k.gpg(nil, "--quick-generate-key", "OEM Key <oem@example.com>", algo, "sign",
+				"never"); gpgErr != nil {
 				return
 			}
 			var ring []byte
@@ -70,7 +71,8 @@ func gpgPair(t testing.TB) (seller, owner *gpgKey) {
 }
 
 func (k *gpgKey) gpg(stdin []byte, args ...string) ([]byte, error) {
-	cmd := exec.Command("gpg", append([]string{"--homedir", k.home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	cmd := exec.Command("gpg", append([]string{"--homedir", k.home, "--batch", "--quiet", "--pinentry-mode", "loopback",
+		"--passphrase", ""}, args...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -337,7 +337,8 @@ func TestEntriesRandom(t *testing.T) {
 				cfg.WriteString("menuentry " + q + some(2) + q + " {\n")
 			}
 			if r.IntN(4) == 0 {
-				cfg.WriteString("multiboot /k " + some(3) + "\nmodule " + []string{"", "--nounzip "}[r.IntN(2)] + "/i " + some(3) + "\n")
+				cfg.WriteString("multiboot /k " + some(3) + "\nmodule " + []string{"", "--nounzip "}[r.IntN(2)] + "/i " + some(3) +
+					"\n")
 			} else {
 				cfg.WriteString(" linux" + []string{" ", "16\t", "efi  "}[r.IntN(3)] + "/k " + some(4) + "\n")
 				if r.IntN(2) == 0 {

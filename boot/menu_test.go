@@ -23,35 +23,59 @@ var menus = []struct {
 	{"by number", "set default=\"1\"\n" + entry("a", "") + entry("b", ""), "", "b", nil},
 	{"by number, too large", "set default=7\n" + entry("a", "") + entry("b", ""), "", "a", nil},
 	{"by title", "set default='b'\n" + entry("a", "") + entry("b", ""), "", "b", nil},
-	{"by id", "set default=gnulinux-b\n" + entry("a", "--id gnulinux-a") + entry("b", "--class x --id gnulinux-b --unrestricted"), "", "b", nil},
+	{"by id", "set default=gnulinux-b\n" + entry("a", "--id gnulinux-a") +
+		entry("b", "--class x --id gnulinux-b --unrestricted"), "", "b", nil},
 	{"by id, as Debian writes it", "if [ x\"${feature_menuentry_id}\" = xy ]; then\n  menuentry_id_option=\"--id\"\nelse\n  menuentry_id_option=\"\"\nfi\nset default=\"id-b\"\n" +
 		entry("a", "$menuentry_id_option 'id-a'") + entry("b", "--class gnu $menuentry_id_option 'id-b'"), "", "b", nil},
-	{"of a submenu", "set default='1>1'\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") + entry("c", "") + "}\n" + entry("d", ""), "", "c", nil},
-	{"a submenu alone", "set default=1\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") + entry("c", "") + "}\n", "", "b", nil},
-	{"by titles in submenus", "set default='more>deep>c'\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") + "submenu 'deep' {\n" + entry("d", "") + entry("c", "") + "}\n}\n", "", "c", nil},
-	{"a title with >", "set default='a >> b'\n" + "menuentry 'x' {\n\tlinux /x\n}\n" + "menuentry 'a > b' {\n\tlinux /ab\n}\n", "", "a > b", []string{"x", "ab"}},
-	{"saved", "load_env\nset default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""), "# GRUB Environment Block\nsaved_entry=b\n####", "b", nil},
-	{"saved, none", "load_env\nset default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""), "# GRUB Environment Block\n####", "a", nil},
-	{"saved, not loaded", "set default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""), "saved_entry=b\n", "a", nil},
+	{"of a submenu", "set default='1>1'\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") + entry("c", "") +
+		"}\n" + entry("d", ""), "", "c", nil},
+	{"a submenu alone", "set default=1\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") + entry("c", "") +
+		"}\n", "", "b", nil},
+	{"by titles in submenus", "set default='more>deep>c'\n" + entry("a", "") + "submenu 'more' {\n" + entry("b", "") +
+		"submenu 'deep' {\n" + entry("d", "") + entry("c", "") + "}\n}\n", "", "c", nil},
+	{"a title with >", "set default='a >> b'\n" + "menuentry 'x' {\n\tlinux /x\n}\n" +
+		"menuentry 'a > b' {\n\tlinux /ab\n}\n", "", "a > b", []string{"x", "ab"}},
+	{"saved", "load_env\nset default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""),
+		"# GRUB Environment Block\nsaved_entry=b\n####", "b", nil},
+	{"saved, none", "load_env\nset default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""),
+		"# GRUB Environment Block\n####", "a", nil},
+	{"saved, not loaded", "set default=\"${saved_entry}\"\n" + entry("a", "") + entry("b", ""), "saved_entry=b\n", "a",
+		nil},
 	{"saved, as Debian writes it", "if [ -s $prefix/grubenv ]; then\n  set have_grubenv=true\n  load_env\nfi\nif [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\n   set next_entry=\n   save_env next_entry\n   set boot_once=true\nelse\n   set default=\"${saved_entry}\"\nfi\n" +
 		entry("a", "") + entry("b", "") + entry("c", ""), "saved_entry=b\nnext_entry=c\n", "b", nil},
-	{"a variable that Heads takes for an entry", "menuentry_id_option=\"--id\"\nset default=1\nif [ -d /none ]; then\n" + entry("c", "") + "fi\n" + entry("a", "") + entry("b", ""), "", "b", nil},
+	{"a variable that Heads takes for an entry", "menuentry_id_option=\"--id\"\nset default=1\nif [ -d /none ]; then\n" +
+		entry("c", "") + "fi\n" + entry("a", "") + entry("b", ""), "", "b", nil},
 	{"a function that sets", "set default=1\nfunction savedefault {\n  if [ -z \"${boot_once}\" ]; then\n    set default=0\n  fi\n}\n" + entry("a", "") + entry("b", ""), "", "b", nil},
-	{"a default inside an entry", "set default=1\nmenuentry 'a' {\n\tset default=0\n\tlinux /a\n}\n" + entry("b", ""), "", "b", nil},
-	{"guarded by a folder that is not there", "if [ -d /aem/ ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "b", nil},
-	{"guarded by a folder that is there", "if [ -d /dir ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "a", []string{"dir/x", "a", "b"}},
-	{"guarded by a file on root", "if [ ! -f ($root)/none ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "a", nil},
-	{"else", "if [ -e /none ]; then\n" + entry("a", "") + "else\n" + entry("b", "") + "fi\n" + entry("c", ""), "", "b", nil},
-	{"elif", "if [ -e /none ]; then\n" + entry("a", "") + "elif [ -e /b ]; then\n" + entry("b", "") + "else\n" + entry("c", "") + "fi\n", "", "b", nil},
-	{"nested", "if [ -e /b ]; then\nif [ -e /none ]; then\n" + entry("a", "") + "fi\n" + entry("b", "") + "fi\n", "", "b", nil},
-	{"the default is guarded away", "set default=a\nif false; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "b", nil},
-	{"the number counts what is shown", "set default=1\nif [ -d /aem ]; then\n" + entry("a", "") + "fi\n" + entry("b", "") + entry("c", ""), "", "c", nil},
-	{"a test that nobody can tell", "if [ \"$grub_platform\" = efi ]; then\nset default=1\nfi\n" + entry("a", "") + entry("b", ""), "", "a", nil},
-	{"the default's kernel is gone", "set default=0\nmenuentry 'gone' {\n\tlinux /gone\n}\n" + entry("b", "") + entry("c", ""), "", "b", []string{"b", "c"}},
-	{"brackets and pipes", "set default=1\n" + entry("a", "") + "menuentry 'Linux [40] | x (2)' {\n\tlinux /b\n}\n", "", "Linux [40] x (2)", []string{"a", "b"}},
-	{"a device before the path", "search --no-floppy --fs-uuid --set=root 1234\n" + "menuentry 'a' {\n\tlinux ($root)/a ro\n}\n", "", "a", []string{"a"}},
-	{"comments and quotes", "# set default=1\nset default=1 # '\n" + entry("a", "") + "menuentry \"b \\\"x\\\"\" {\n\tlinux /b\n}\n", "", "", []string{"a", "b"}},
-	{"recovery is not suggested", "set default=0\nmenuentry 'a (recovery mode)' {\n\tlinux /b\n}\n" + entry("b", ""), "", "b", []string{"b"}},
+	{"a default inside an entry", "set default=1\nmenuentry 'a' {\n\tset default=0\n\tlinux /a\n}\n" + entry("b", ""), "",
+		"b", nil},
+	{"guarded by a folder that is not there", "if [ -d /aem/ ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "",
+		"b", nil},
+	{"guarded by a folder that is there", "if [ -d /dir ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "a",
+		[]string{"dir/x", "a", "b"}},
+	{"guarded by a file on root", "if [ ! -f ($root)/none ]; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "a",
+		nil},
+	{"else", "if [ -e /none ]; then\n" + entry("a", "") + "else\n" + entry("b", "") + "fi\n" + entry("c", ""), "", "b",
+		nil},
+	{"elif", "if [ -e /none ]; then\n" + entry("a", "") + "elif [ -e /b ]; then\n" + entry("b", "") + "else\n" +
+		entry("c", "") + "fi\n", "", "b", nil},
+	{"nested", "if [ -e /b ]; then\nif [ -e /none ]; then\n" + entry("a", "") + "fi\n" + entry("b", "") + "fi\n", "", "b",
+		nil},
+	{"the default is guarded away", "set default=a\nif false; then\n" + entry("a", "") + "fi\n" + entry("b", ""), "", "b",
+		nil},
+	{"the number counts what is shown", "set default=1\nif [ -d /aem ]; then\n" + entry("a", "") + "fi\n" +
+		entry("b", "") + entry("c", ""), "", "c", nil},
+	{"a test that nobody can tell", "if [ \"$grub_platform\" = efi ]; then\nset default=1\nfi\n" + entry("a", "") +
+		entry("b", ""), "", "a", nil},
+	{"the default's kernel is gone", "set default=0\nmenuentry 'gone' {\n\tlinux /gone\n}\n" + entry("b", "") +
+		entry("c", ""), "", "b", []string{"b", "c"}},
+	{"brackets and pipes", "set default=1\n" + entry("a", "") + "menuentry 'Linux [40] | x (2)' {\n\tlinux /b\n}\n", "",
+		"Linux [40] x (2)", []string{"a", "b"}},
+	{"a device before the path", "search --no-floppy --fs-uuid --set=root 1234\n" +
+		"menuentry 'a' {\n\tlinux ($root)/a ro\n}\n", "", "a", []string{"a"}},
+	{"comments and quotes", "# set default=1\nset default=1 # '\n" + entry("a", "") +
+		"menuentry \"b \\\"x\\\"\" {\n\tlinux /b\n}\n", "", "", []string{"a", "b"}},
+	{"recovery is not suggested", "set default=0\nmenuentry 'a (recovery mode)' {\n\tlinux /b\n}\n" + entry("b", ""), "",
+		"b", []string{"b"}},
 }
 
 // menuGolden is what Heads's own scripts made of the menus; rewritten like the layouts'.
@@ -135,7 +159,9 @@ func TestBLSOrder(t *testing.T) {
 	conf := func(title, version string) string {
 		return "title " + title + "\nversion " + version + "\noptions v=" + version + "\n"
 	}
-	three := map[string]string{"loader/entries/m-6.9.conf": conf("six nine", "6.9"), "loader/entries/m-6.10.conf": conf("six ten", "6.10"), "loader/entries/m-0-rescue.conf": conf("zero rescue", "0-rescue")}
+	three := map[string]string{"loader/entries/m-6.9.conf": conf("six nine", "6.9"),
+		"loader/entries/m-6.10.conf":     conf("six ten", "6.10"),
+		"loader/entries/m-0-rescue.conf": conf("zero rescue", "0-rescue")}
 	load := "load_env\nset default=\"${saved_entry}\"\n"
 	for _, c := range []struct {
 		name, want string
@@ -146,11 +172,18 @@ func TestBLSOrder(t *testing.T) {
 		{"saved by title", "six nine", blsTree(load, "saved_entry=six nine\n", three)},
 		{"by number", "six nine", blsTree("set default=1\n", "", three)},
 		{"saved, gone", "six ten", blsTree(load, "saved_entry=m-5\n", three)},
-		{"ostree", "F 40 (ostree:0)", blsTree("", "", map[string]string{"loader/entries/ostree-1.conf": conf("F 40 (ostree:1)", "1"), "loader/entries/ostree-2.conf": conf("F 40 (ostree:0)", "2")})},
-		{"ostree, rolled back", "F 39 (ostree:0)", blsTree("", "", map[string]string{"loader/entries/ostree-1.conf": conf("F 40 (ostree:1)", "1"), "loader/entries/ostree-2.conf": conf("F 39 (ostree:0)", "2")})},
-		{"a pipe in the title", "plain", blsTree("", "", map[string]string{"loader/entries/z-9.conf": conf("a | b", "9"), "loader/entries/a-1.conf": conf("plain", "1")})},
-		{"brackets in the title", "F [40]", blsTree("", "", map[string]string{"loader/entries/z-9.conf": conf("F [40]", "9"), "loader/entries/a-1.conf": conf("plain", "1")})},
-		{"no version", "second", blsTree("", "", map[string]string{"loader/entries/a-1.conf": "title first\n", "loader/entries/a-2.conf": "title second\n"})},
+		{"ostree", "F 40 (ostree:0)", blsTree("", "",
+			map[string]string{"loader/entries/ostree-1.conf": conf("F 40 (ostree:1)", "1"),
+				"loader/entries/ostree-2.conf": conf("F 40 (ostree:0)", "2")})},
+		{"ostree, rolled back", "F 39 (ostree:0)",
+			blsTree("", "", map[string]string{"loader/entries/ostree-1.conf": conf("F 40 (ostree:1)", "1"),
+				"loader/entries/ostree-2.conf": conf("F 39 (ostree:0)", "2")})},
+		{"a pipe in the title", "plain", blsTree("", "",
+			map[string]string{"loader/entries/z-9.conf": conf("a | b", "9"), "loader/entries/a-1.conf": conf("plain", "1")})},
+		{"brackets in the title", "F [40]", blsTree("", "",
+			map[string]string{"loader/entries/z-9.conf": conf("F [40]", "9"), "loader/entries/a-1.conf": conf("plain", "1")})},
+		{"no version", "second", blsTree("", "",
+			map[string]string{"loader/entries/a-1.conf": "title first\n", "loader/entries/a-2.conf": "title second\n"})},
 	} {
 		dir := t.TempDir()
 		writeTree(t, dir, c.files)
@@ -216,19 +249,21 @@ func TestLoaderLink(t *testing.T) {
 func TestUnreadableMenus(t *testing.T) {
 	for want, files := range map[string]map[string]string{
 		`"/extlinux/extlinux.conf": the firmware does not read menus of syslinux`: {"extlinux/extlinux.conf": "label a\n kernel /k\n"},
-		`"/loader/loader.conf": the firmware reads the entries of systemd-boot`:   {"loader/loader.conf": "default x\n", "loader/entries/a.conf": "title a\nlinux /k\n"},
-		`"/EFI/loader/entries": the firmware looks`:                               {"EFI/loader/entries/a.conf": "title a\n"},
-		`"/EFI/Linux/a.efi": the firmware cannot start`:                           {"EFI/Linux/a.efi": "MZ"},
-		`"/EFI/debian/grub.cfg": the firmware passes over`:                        {"EFI/debian/grub.cfg": entry("a", "")},
-		`"/grub/grub.cfg": its lines end`:                                         {"grub/grub.cfg": strings.ReplaceAll(entry("a", ""), "\n", "\r\n"), "a": ""},
-		`"/grub/grub.cfg": its entries are made by functions`:                     {"grub/grub.cfg": "function e {\n menuentry \"$1\" { linux /a; }\n}\ne x\n", "a": ""},
-		`"/grub/grub.cfg": all its entries name files that are not there: "./a"`:  {"grub/grub.cfg": entry("a", "")},
-		`"/grub/grub.cfg": it only refers to "(root)/grub/other.cfg"`:             {"grub/grub.cfg": "configfile $prefix/other.cfg\n"},
-		`"/grub/grub.cfg": it takes its entries from /loader/entries`:             {"grub/grub.cfg": "blscfg\n"},
-		`"/grub/grub.cfg": it has no entry`:                                       {"grub/grub.cfg": "set timeout=5\n"},
-		`"/grub/grub.cfg": it is a link that leads to no file`:                    {"grub/grub.cfg": "-> nowhere"},
-		`"/a b/grub.cfg": the firmware cannot read`:                               {"a b/grub.cfg": entry("a", "")},
-		`there is no grub.cfg`:                                                    {"vmlinuz": ""},
+		`"/loader/loader.conf": the firmware reads the entries of systemd-boot`: {"loader/loader.conf": "default x\n",
+			"loader/entries/a.conf": "title a\nlinux /k\n"},
+		`"/EFI/loader/entries": the firmware looks`:        {"EFI/loader/entries/a.conf": "title a\n"},
+		`"/EFI/Linux/a.efi": the firmware cannot start`:    {"EFI/Linux/a.efi": "MZ"},
+		`"/EFI/debian/grub.cfg": the firmware passes over`: {"EFI/debian/grub.cfg": entry("a", "")},
+		`"/grub/grub.cfg": its lines end`: {
+			"grub/grub.cfg": strings.ReplaceAll(entry("a", ""), "\n", "\r\n"), "a": ""},
+		`"/grub/grub.cfg": its entries are made by functions`:                    {"grub/grub.cfg": "function e {\n menuentry \"$1\" { linux /a; }\n}\ne x\n", "a": ""},
+		`"/grub/grub.cfg": all its entries name files that are not there: "./a"`: {"grub/grub.cfg": entry("a", "")},
+		`"/grub/grub.cfg": it only refers to "(root)/grub/other.cfg"`:            {"grub/grub.cfg": "configfile $prefix/other.cfg\n"},
+		`"/grub/grub.cfg": it takes its entries from /loader/entries`:            {"grub/grub.cfg": "blscfg\n"},
+		`"/grub/grub.cfg": it has no entry`:                                      {"grub/grub.cfg": "set timeout=5\n"},
+		`"/grub/grub.cfg": it is a link that leads to no file`:                   {"grub/grub.cfg": "-> nowhere"},
+		`"/a b/grub.cfg": the firmware cannot read`:                              {"a b/grub.cfg": entry("a", "")},
+		`there is no grub.cfg`:                                                   {"vmlinuz": ""},
 	} {
 		dir := t.TempDir()
 		writeTree(t, dir, files)

@@ -13,7 +13,8 @@ func TestRemove(t *testing.T) {
 	mine := func(n string) bool { return strings.HasPrefix(n, "kexec") || n == "oem" }
 	for failAt := 0; ; failAt++ {
 		dir := t.TempDir()
-		writeTree(t, dir, map[string]string{"kexec.sig": "s", "kexec_hashes.txt": "h", "kexec_reown.stage/x": "y", "oem": "", "vmlinuz": "v", "grub/kexec": "k"})
+		writeTree(t, dir, map[string]string{"kexec.sig": "s", "kexec_hashes.txt": "h", "kexec_reown.stage/x": "y", "oem": "",
+			"vmlinuz": "v", "grub/kexec": "k"})
 		d, err := OpenFS(dir, &recorder{quickFS: quickFS{osFS{dir}}, failAt: failAt})
 		if err != nil {
 			t.Fatal(err)

@@ -181,7 +181,8 @@ func TestSameVerdictAsHeads(t *testing.T) {
 			if name == "untouched" && code != 0 || name == "kernel changed" && code == 0 {
 				t.Errorf("the harness is wrong: %d", code)
 			}
-			if only := name == "trigger added"; r.OnlyOEM != only || (r.OEM == OEMAdded) != only || r.ErrButOEM() == nil != (r.Err() == nil || only) {
+			if only := name == "trigger added"; r.OnlyOEM != only || (r.OEM == OEMAdded) != only ||
+				r.ErrButOEM() == nil != (r.Err() == nil || only) {
 				t.Errorf("the trigger: %+v", r)
 			}
 		})
@@ -242,14 +243,16 @@ func TestRefusedNames(t *testing.T) {
 			}
 			_, err = d.Build(context.Background(), BuildOptions{})
 			var odd *OddError
-			if !errors.As(err, &odd) || !slices.Contains(odd.Findings, Finding{"./" + where + n, OddName}) || !signable(strings.ReplaceAll(err.Error(), `\`, "")) {
+			if !errors.As(err, &odd) || !slices.Contains(odd.Findings, Finding{"./" + where + n, OddName}) ||
+				!signable(strings.ReplaceAll(err.Error(), `\`, "")) {
 				t.Errorf("%q: %v", where+n, err)
 			}
 		}
 	}
 	// The opposite: what looks odd but is allowed.
 	dir := t.TempDir()
-	writeTree(t, dir, map[string]string{"grub/grub.cfg": "", " lead": "", "trail ": "", `q"uo'te`: "", "-dash": "", "a  b": "", "*?[x]": "", "~!@#$%^&(){};|<>,`": ""})
+	writeTree(t, dir, map[string]string{"grub/grub.cfg": "", " lead": "", "trail ": "", `q"uo'te`: "", "-dash": "",
+		"a  b": "", "*?[x]": "", "~!@#$%^&(){};|<>,`": ""})
 	d, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -367,8 +370,10 @@ func TestBuildRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []string{"kexec.sig", "kexec_tree.txt", "kexec_default.1.txt", "oem", "kexec_a/b.txt", "../kexec.txt", "kexec_reown.x.txt", "kexec_x", ""} {
-		if _, err := d.Build(context.Background(), BuildOptions{Extra: map[string][]byte{n: nil}}); !errors.Is(err, ErrSetName) {
+	for _, n := range []string{"kexec.sig", "kexec_tree.txt", "kexec_default.1.txt", "oem", "kexec_a/b.txt",
+		"../kexec.txt", "kexec_reown.x.txt", "kexec_x", ""} {
+		if _, err := d.Build(context.Background(), BuildOptions{Extra: map[string][]byte{n: nil}}); !errors.Is(err,
+			ErrSetName) {
 			t.Errorf("%q: %v", n, err)
 		}
 	}
@@ -465,7 +470,8 @@ func TestListedTwice(t *testing.T) {
 	other := digest{"./k", sha256.Sum256([]byte("y"))}.line()
 	outside := digest{"./../k", sha256.Sum256([]byte("x"))}.line()
 	for list, want := range map[string]string{
-		strings.Repeat(sum, 3): "", sum + other: "changed", other + sum: "changed", sum + outside: "unreadable", sum + "x": "unreadable",
+		strings.Repeat(sum, 3): "", sum + other: "changed", other + sum: "changed", sum + outside: "unreadable", sum +
+			"x": "unreadable",
 	} {
 		writeTree(t, dir, map[string]string{"kexec_hashes.txt": list, "kexec_tree.txt": "./\x00./k\x00", sigName: ""})
 		r, err := d.Verify(func(_, _ []byte) error { return nil })

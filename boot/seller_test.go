@@ -26,8 +26,10 @@ func publish(d *Dir) error {
 // TestSellersWrites cuts the power at each write of the seller's hand-over: a statement
 // never stands beside another one's signature, and the same again ends it.
 func TestSellersWrites(t *testing.T) {
-	old := map[string]string{"kexec_handover.json": "the old ", "kexec_handover.json.asc": "the old .asc", "kexec_handover.json.key": "the old .key",
-		"kexec_handover.1.json": "x", "kexec_handover.1.json.asc": "x", "kexec_reown.log": "x", "kexec_reown.stage/kexec.sig": "x", "kexec.sig": "stays", "oem": ""}
+	old := map[string]string{"kexec_handover.json": "the old ", "kexec_handover.json.asc": "the old .asc",
+		"kexec_handover.json.key": "the old .key",
+		"kexec_handover.1.json":   "x", "kexec_handover.1.json.asc": "x", "kexec_reown.log": "x",
+		"kexec_reown.stage/kexec.sig": "x", "kexec.sig": "stays", "oem": ""}
 	base := t.TempDir()
 	writeTree(t, base, old)
 	full := t.TempDir()
@@ -45,7 +47,8 @@ func TestSellersWrites(t *testing.T) {
 	for _, w := range rec.writes {
 		ops = append(ops, w.op)
 	}
-	for _, op := range []string{"kept.clear:kexec_handover.1.json", "kept.write:kexec_handover.json", "kept.rename:kexec_handover.json", "hints.clear:kexec_reown.log", "hints.clear:kexec_reown.stage"} {
+	for _, op := range []string{"kept.clear:kexec_handover.1.json", "kept.write:kexec_handover.json",
+		"kept.rename:kexec_handover.json", "hints.clear:kexec_reown.log", "hints.clear:kexec_reown.stage"} {
 		if !slices.Contains(ops, op) {
 			t.Errorf("no write is called %s: %q", op, ops)
 		}
@@ -89,7 +92,8 @@ func TestSellersNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := snapshot(t, dir)
-	for _, n := range []string{"kexec.sig", "kexec_hashes.txt", "vmlinuz", "kexec_handover.json/../kexec.sig", "kexec_handover.txt", "kexec_reown.log", ""} {
+	for _, n := range []string{"kexec.sig", "kexec_hashes.txt", "vmlinuz", "kexec_handover.json/../kexec.sig",
+		"kexec_handover.txt", "kexec_reown.log", ""} {
 		if err := errors.Join(d.WriteKept(n, nil)); !errors.Is(err, ErrSetName) {
 			t.Errorf("%q: %v", n, err)
 		}
@@ -162,13 +166,15 @@ func TestNamesFitFAT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(takeOver(d, ownerSign, owner), publish(d), d.WriteHint("certificate.json.asc", nil), d.AppendHint("log", nil)); err != nil {
+	if err := errors.Join(takeOver(d, ownerSign, owner), publish(d), d.WriteHint("certificate.json.asc", nil),
+		d.AppendHint("log", nil)); err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]string{}
 	for _, w := range rec.writes {
 		for _, n := range []string{w.name, w.to} {
-			if strings.ContainsAny(n, `\:*?"<>|+,;=[]`) || strings.HasSuffix(n, ".") && n != "." || strings.HasSuffix(n, " ") || len(n) > 200 {
+			if strings.ContainsAny(n, `\:*?"<>|+,;=[]`) || strings.HasSuffix(n, ".") && n != "." || strings.HasSuffix(n, " ") ||
+				len(n) > 200 {
 				t.Errorf("%s: a FAT cannot hold %q", w.op, n)
 			}
 			if other, ok := seen[strings.ToLower(n)]; ok && other != n {

@@ -99,7 +99,8 @@ func isGlob(w string, names []string) bool {
 
 // headsTop are the names at the top of Heads's initrd, where its scripts run.
 var headsTop = []string{
-	"bin", "blobs", "boot", "data", "dev", "etc", "init", "lib", "lib32", "lib64", "media", "mnt", "mount-boot", "mount-boot.sh",
+	"bin", "blobs", "boot", "data", "dev", "etc", "init", "lib", "lib32", "lib64", "media", "mnt", "mount-boot",
+	"mount-boot.sh",
 	"proc", "root", "run", "sbin", "share", "sys", "tests", "tmp", "usr", "var", ".bash_history", ".gnupg",
 }
 

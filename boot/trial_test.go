@@ -44,9 +44,11 @@ func TestTrial(t *testing.T) {
 	sellerSign, seller := fakeKey("seller")
 	base := makeLayout(t, "debian")
 	ship(t, base, sellerSign, seller)
-	writeTree(t, base, map[string]string{stageDir + "/kexec_hashes.txt": "x", "kexec_reown.log": "log", "kexec_unknown": "x"})
+	writeTree(t, base, map[string]string{stageDir + "/kexec_hashes.txt": "x", "kexec_reown.log": "log",
+		"kexec_unknown": "x"})
 	all := snapshot(t, base)
-	errs := map[error]TrialKind{syscall.EPERM: TrialFixed, syscall.EROFS: TrialReadOnly, syscall.ENOSPC: TrialFull, syscall.EIO: TrialBroken}
+	errs := map[error]TrialKind{syscall.EPERM: TrialFixed, syscall.EROFS: TrialReadOnly, syscall.ENOSPC: TrialFull,
+		syscall.EIO: TrialBroken}
 	for name := range all {
 		touched := strings.HasPrefix(name, "kexec") && !strings.HasSuffix(name, "/") || name == "oem"
 		for e, kind := range errs {
@@ -58,7 +60,8 @@ func TestTrial(t *testing.T) {
 			}
 			err = d.Trial(context.Background(), 1<<16)
 			var te *TrialError
-			if !touched && err != nil || touched && (!errors.As(err, &te) || !slices.Equal(te.Problems, []TrialProblem{{name, kind}})) {
+			if !touched && err != nil || touched &&
+				(!errors.As(err, &te) || !slices.Equal(te.Problems, []TrialProblem{{name, kind}})) {
 				t.Errorf("%s, %v: %v", name, e, err)
 			}
 			sameTree(t, all, snapshot(t, dir))
@@ -76,7 +79,8 @@ func TestTrial(t *testing.T) {
 		}
 	}
 	// Several are all named.
-	fixed := map[string]error{"oem": syscall.EPERM, "kexec_hashes.txt": syscall.EPERM, "kexec.sig": syscall.EPERM, stageDir + "/kexec_hashes.txt": syscall.EPERM}
+	fixed := map[string]error{"oem": syscall.EPERM, "kexec_hashes.txt": syscall.EPERM, "kexec.sig": syscall.EPERM,
+		stageDir + "/kexec_hashes.txt": syscall.EPERM}
 	d, err := OpenFS(base, fixedFS{quickFS{osFS{base}}, fixed})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +119,8 @@ func TestTrialImmutable(t *testing.T) {
 		}
 		before := snapshot(t, dir)
 		var te *TrialError
-		if err := d.Trial(context.Background(), 1); !errors.As(err, &te) || !slices.Equal(te.Problems, []TrialProblem{{name, TrialFixed}}) {
+		if err := d.Trial(context.Background(), 1); !errors.As(err, &te) ||
+			!slices.Equal(te.Problems, []TrialProblem{{name, TrialFixed}}) {
 			t.Errorf("%s: %v", name, err)
 		}
 		sameTree(t, before, snapshot(t, dir))
@@ -137,7 +142,8 @@ func TestStartsCounter(t *testing.T) {
 	if st, err := d.State(); err != nil || len(st.Hints) != 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	if d, err = OpenFS(dir, fixedFS{quickFS{osFS{dir}}, map[string]error{"kexec_reown.starts": syscall.EPERM}}); err != nil {
+	if d, err = OpenFS(dir, fixedFS{quickFS{osFS{dir}},
+		map[string]error{"kexec_reown.starts": syscall.EPERM}}); err != nil {
 		t.Fatal(err)
 	}
 	writeTree(t, dir, map[string]string{"kexec_reown.starts": "9"})

@@ -288,7 +288,10 @@ func (t *tree) files() (all []string) {
 			nodes = append(nodes, n)
 		}
 	}
-	slices.SortFunc(nodes, func(a, b node) int { return cmp.Or(cmp.Compare(b.size, a.size), strings.Compare(a.path, b.path)) })
+	slices.SortFunc(nodes, func(a, b node) int {
+		return cmp.Or(cmp.Compare(b.size, a.size),
+			strings.Compare(a.path, b.path))
+	})
 	for _, n := range nodes {
 		all = append(all, n.path)
 	}

@@ -188,7 +188,8 @@ func (c *Card) encode(cmd command) ([]part, error) {
 		return []part{a}, nil
 	}
 	if !c.caps.chaining {
-		return nil, fmt.Errorf("%s: %w: %d bytes of data, and the card or its reader takes 255", cmd.name, ErrTooLarge, len(cmd.data))
+		return nil, fmt.Errorf("%s: %w: %d bytes of data, and the card or its reader takes 255", cmd.name, ErrTooLarge,
+			len(cmd.data))
 	}
 	var parts []part
 	for data := cmd.data; ; data = data[chunk:] {
@@ -227,7 +228,8 @@ func (c *Card) le() int {
 
 // getData is GET DATA (clause 7.2.6).
 func (c *Card) getData(ctx context.Context, tag uint16) ([]byte, error) {
-	cmd := command{name: fmt.Sprintf("GET DATA %04X", tag), ins: insGetData, p1: byte(tag >> 8), p2: byte(tag), want: wantShort}
+	cmd := command{name: fmt.Sprintf("GET DATA %04X", tag), ins: insGetData, p1: byte(tag >> 8), p2: byte(tag),
+		want: wantShort}
 	b, err := c.do(ctx, cmd)
 	if isStatus(err, swWrongLength) && c.caps.extended {
 		cmd.want = wantLong
@@ -250,6 +252,7 @@ func (c *Card) getOptional(ctx context.Context, tag uint16) ([]byte, error) {
 
 // putData is PUT DATA (clause 7.2.8).
 func (c *Card) putData(ctx context.Context, tag uint16, value []byte) error {
-	_, err := c.do(ctx, command{name: fmt.Sprintf("PUT DATA %04X", tag), ins: insPutData, p1: byte(tag >> 8), p2: byte(tag), data: value})
+	_, err := c.do(ctx, command{name: fmt.Sprintf("PUT DATA %04X", tag), ins: insPutData, p1: byte(tag >> 8),
+		p2: byte(tag), data: value})
 	return err
 }

@@ -379,7 +379,8 @@ func parseApplicationData(b []byte) (*applicationData, error) {
 	parseHistorical(d.hist, &d.caps)
 	if d.caps.version < 0x0300 && len(d.extCap) >= 10 {
 		// Version 2 has the lengths here (version 2.1, clause 4.1.3.1).
-		d.caps.maxCommand, d.caps.maxResponse = int(binary.BigEndian.Uint16(d.extCap[6:])), int(binary.BigEndian.Uint16(d.extCap[8:]))
+		d.caps.maxCommand, d.caps.maxResponse = int(binary.BigEndian.Uint16(d.extCap[6:])),
+			int(binary.BigEndian.Uint16(d.extCap[8:]))
 	}
 	if v := get(0x7f66); len(v) >= 8 && v[0] == 2 && v[1] == 2 && v[4] == 2 && v[5] == 2 {
 		d.caps.maxCommand, d.caps.maxResponse = int(binary.BigEndian.Uint16(v[2:])), int(binary.BigEndian.Uint16(v[6:]))

@@ -99,7 +99,8 @@ func judge(t *testing.T, cert *gpgcard.Cert, sig, data []byte, wantSigs int) {
 	asc, bin := write("cert.asc", cert.Armored()), write("cert.gpg", cert.Bytes())
 	gpg(t, dir, nil, "--import", asc)
 	out := gpg(t, dir, nil, "--with-colons", "--check-sigs", cert.Fingerprint())
-	if n := strings.Count(out, "\nsig:!:"); n != wantSigs || strings.Contains(out, "sig:-") || strings.Contains(out, "sig:%") {
+	if n := strings.Count(out, "\nsig:!:"); n != wantSigs || strings.Contains(out, "sig:-") ||
+		strings.Contains(out, "sig:%") {
 		t.Fatalf("%d good signatures, want %d:\n%s", n, wantSigs, out)
 	}
 	if out := gpg(t, dir, nil, "--list-packets", asc); strings.Contains(out, "notation") {
@@ -129,7 +130,8 @@ func ownCard(t *testing.T, c *gpgcard.Card, alg gpgcard.Algorithm) {
 		t.Fatal(err)
 	}
 	var steps []int64
-	err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: alg, Created: created, Progress: func(d, n int64) { steps = append(steps, d, n) }})
+	err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: alg, Created: created,
+		Progress: func(d, n int64) { steps = append(steps, d, n) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +168,8 @@ func ownCard(t *testing.T, c *gpgcard.Card, alg gpgcard.Algorithm) {
 			t.Fatalf("key %d: %+v", i, k)
 		}
 	}
-	if info.Keys[0].Fingerprint != cert.Fingerprint() || info.User.Left != 3 || info.Admin.Left != 3 || info.Name != "Jane Doe" {
+	if info.Keys[0].Fingerprint != cert.Fingerprint() || info.User.Left != 3 || info.Admin.Left != 3 ||
+		info.Name != "Jane Doe" {
 		t.Fatalf("%+v", info)
 	}
 	judge(t, cert, sig, data, 3)

@@ -197,7 +197,8 @@ type CertKey struct {
 func (c *Cert) Keys() []CertKey {
 	var out []CertKey
 	for i, k := range c.keys {
-		out = append(out, CertKey{Fingerprint: k.fingerprint(), Created: k.pub.CreationTime, Primary: i == 0, Usage: usage(k.sig), Revoked: k.revoked})
+		out = append(out, CertKey{Fingerprint: k.fingerprint(), Created: k.pub.CreationTime, Primary: i == 0,
+			Usage: usage(k.sig), Revoked: k.revoked})
 	}
 	return out
 }
@@ -229,7 +230,8 @@ func usage(s *packet.Signature) string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{s.FlagCertify, "C"}, {s.FlagSign, "S"}, {s.FlagEncryptStorage || s.FlagEncryptCommunications, "E"}, {s.FlagAuthenticate, "A"}} {
+	}{{s.FlagCertify, "C"}, {s.FlagSign, "S"}, {s.FlagEncryptStorage || s.FlagEncryptCommunications, "E"},
+		{s.FlagAuthenticate, "A"}} {
 		if f.set {
 			u += f.name
 		}
@@ -267,7 +269,9 @@ func (id Identity) Check() error {
 // userID checks the parts and puts them together.
 func (id Identity) userID() (*packet.UserId, error) {
 	for _, s := range []string{id.Name, id.Comment, id.Email} {
-		if strings.ContainsAny(s, "()<>\x00") || s != "" && !showable(s) || strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 || !bytes.Equal([]byte(strings.ToValidUTF8(s, "")), []byte(s)) {
+		if strings.ContainsAny(s, "()<>\x00") || s != "" && !showable(s) ||
+			strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 ||
+			!bytes.Equal([]byte(strings.ToValidUTF8(s, "")), []byte(s)) {
 			return nil, fmt.Errorf("%w: %q", ErrBadIdentity, s)
 		}
 	}

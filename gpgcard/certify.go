@@ -120,7 +120,8 @@ func (c *Card) Certificate(ctx context.Context, id Identity, user *secret.Buffer
 // newSignature is a signature packet still to be made.
 func newSignature(by *packet.PublicKey, alg Algorithm, kind packet.SignatureType, at time.Time) *packet.Signature {
 	id := by.KeyId
-	return &packet.Signature{Version: 4, SigType: kind, PubKeyAlgo: by.PubKeyAlgo, Hash: alg.hash(), CreationTime: at, IssuerKeyId: &id}
+	return &packet.Signature{Version: 4, SigType: kind, PubKeyAlgo: by.PubKeyAlgo, Hash: alg.hash(), CreationTime: at,
+		IssuerKeyId: &id}
 }
 
 // SignDetached signs data with the card and returns an armoured detached signature
@@ -138,7 +139,8 @@ func (c *Card) SignDetached(ctx context.Context, cert *Cert, user *secret.Buffer
 	}
 	pub := cert.signingKey(d.fpr[Signature])
 	if pub == nil {
-		return nil, fmt.Errorf("%w: the card has %X, the certificate is %s", ErrWrongCard, d.fpr[Signature], cert.Fingerprint())
+		return nil, fmt.Errorf("%w: the card has %X, the certificate is %s", ErrWrongCard, d.fpr[Signature],
+			cert.Fingerprint())
 	}
 	a, err := parseAttribute(Signature, d.attr[Signature])
 	if err != nil {
@@ -181,7 +183,8 @@ func (c *Card) Revocation(ctx context.Context, cert *Cert, user *secret.Buffer) 
 		return nil, err
 	}
 	if !bytes.Equal(d.fpr[Signature][:], cert.keys[0].pub.Fingerprint) {
-		return nil, fmt.Errorf("%w: the card has %X, the primary key is %s", ErrWrongCard, d.fpr[Signature], cert.Fingerprint())
+		return nil, fmt.Errorf("%w: the card has %X, the primary key is %s", ErrWrongCard, d.fpr[Signature],
+			cert.Fingerprint())
 	}
 	at := c.now().Truncate(time.Second)
 	if err := c.checkClock(at, cert.Created()); err != nil {

@@ -203,7 +203,8 @@ func (d *door) userID(c *Cert, g group) ([]byte, error) {
 			return prim.VerifyUserIdSignature(id, prim, s)
 		})
 	}
-	sig, body, err := check(packet.SigTypeGenericCert, packet.SigTypePersonaCert, packet.SigTypeCasualCert, packet.SigTypePositiveCert)
+	sig, body, err := check(packet.SigTypeGenericCert, packet.SigTypePersonaCert, packet.SigTypeCasualCert,
+		packet.SigTypePositiveCert)
 	if err != nil || sig == nil {
 		return nil, err
 	}
@@ -236,14 +237,16 @@ func showable(id string) bool {
 func (d *door) subkey(c *Cert, g group) ([]byte, error) {
 	pub, err := checkedKey(g.body, true)
 	prim := c.keys[0].pub
-	if err != nil || len(c.keys) == maxKeys || slices.ContainsFunc(c.keys, func(k certKey) bool { return bytes.Equal(k.pub.Fingerprint, pub.Fingerprint) }) {
+	if err != nil || len(c.keys) == maxKeys ||
+		slices.ContainsFunc(c.keys, func(k certKey) bool { return bytes.Equal(k.pub.Fingerprint, pub.Fingerprint) }) {
 		return nil, nil
 	}
 	sig, body, err := d.newest(prim, g.sigs, func(s *packet.Signature) error {
 		if s.SigType != packet.SigTypeSubkeyBinding {
 			return ErrBadSignature
 		}
-		if e := s.EmbeddedSignature; s.FlagSign && (e == nil || e.Version != 4 || !strong(e.Hash) || e.SigType != packet.SigTypePrimaryKeyBinding || !pub.CanSign()) {
+		if e := s.EmbeddedSignature; s.FlagSign &&
+			(e == nil || e.Version != 4 || !strong(e.Hash) || e.SigType != packet.SigTypePrimaryKeyBinding || !pub.CanSign()) {
 			return ErrBadSignature
 		}
 		return prim.VerifyKeySignature(pub, s) // with the back-signature
@@ -272,7 +275,8 @@ func (d *door) subkey(c *Cert, g group) ([]byte, error) {
 
 // newest returns the newest of the signatures that by has made and check accepts, and
 // its body written anew. nil: there is none. The only error is errTooMuch.
-func (d *door) newest(by *packet.PublicKey, sigs [][]byte, check func(*packet.Signature) error) (*packet.Signature, []byte, error) {
+func (d *door) newest(by *packet.PublicKey, sigs [][]byte, check func(*packet.Signature) error) (*packet.Signature,
+	[]byte, error) {
 	var best *packet.Signature
 	var body []byte
 	for _, b := range sigs {
@@ -280,7 +284,8 @@ func (d *door) newest(by *packet.PublicKey, sigs [][]byte, check func(*packet.Si
 		if err != nil || s.PubKeyAlgo != by.PubKeyAlgo || s.IssuerKeyId != nil && *s.IssuerKeyId != by.KeyId {
 			continue
 		}
-		revokes := s.SigType == packet.SigTypeKeyRevocation || s.SigType == packet.SigTypeSubkeyRevocation || s.SigType == packet.SigTypeCertificationRevocation
+		revokes := s.SigType == packet.SigTypeKeyRevocation || s.SigType == packet.SigTypeSubkeyRevocation ||
+			s.SigType == packet.SigTypeCertificationRevocation
 		// A weak hash may take away, not give. What ends by itself would need a clock that can be believed.
 		if !revokes && (!strong(s.Hash) || s.SigLifetimeSecs != nil && *s.SigLifetimeSecs != 0) {
 			continue

@@ -24,7 +24,8 @@ import (
 // stranger is somebody's key in memory, made by go-crypto.
 func stranger(t *testing.T, name string) *openpgp.Entity {
 	t.Helper()
-	e, err := openpgp.NewEntity(name, "", name+"@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return created }})
+	e, err := openpgp.NewEntity(name, "", name+"@example.org",
+		&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return created }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +65,12 @@ func TestOnlyWhatWasChecked(t *testing.T) {
 	}
 	huge := append(append([]byte{4, 0x60, 0, 0, 0, 1}, number(16384)...), 0, 17, 1, 0, 1)
 	// Mallory certifies a user ID of his own choice on the good key.
-	foreign := &packet.Signature{Version: 4, SigType: packet.SigTypePositiveCert, PubKeyAlgo: packet.PubKeyAlgoEdDSA, Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &other.PrimaryKey.KeyId}
+	foreign := &packet.Signature{Version: 4, SigType: packet.SigTypePositiveCert, PubKeyAlgo: packet.PubKeyAlgoEdDSA,
+		Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &other.PrimaryKey.KeyId}
 	if err := errors.Join(
 		other.Subkeys[0].PublicKey.Serialize(&mallorysSub), other.Subkeys[0].Sig.Serialize(&mallorysSub),
-		foreign.SignUserId("Seller <seller@example.org>", other.PrimaryKey, other.PrivateKey, nil), foreign.Serialize(&foreignSig),
+		foreign.SignUserId("Seller <seller@example.org>", other.PrimaryKey, other.PrivateKey, nil),
+		foreign.Serialize(&foreignSig),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +115,8 @@ func TestOnlyWhatWasChecked(t *testing.T) {
 	// A key that cannot be used leaves the others readable, and is told.
 	list, err := gpgcard.ParseCerts(slices.Concat(good.Bytes(), rawPacket(6, dsa), uid, public(t, other)))
 	var some *gpgcard.UnusableKeysError
-	if len(list) != 2 || !errors.As(err, &some) || len(some.Keys) != 1 || len(some.Keys[0].Fingerprint) != 40 || !errors.Is(err, gpgcard.ErrBadCert) {
+	if len(list) != 2 || !errors.As(err, &some) || len(some.Keys) != 1 || len(some.Keys[0].Fingerprint) != 40 ||
+		!errors.Is(err, gpgcard.ErrBadCert) {
 		t.Errorf("%d certificates, %v", len(list), err)
 	}
 }
@@ -122,7 +126,8 @@ func TestOnlyWhatWasChecked(t *testing.T) {
 func TestSignedUserIDsAreOneLine(t *testing.T) {
 	for _, id := range []string{"x\n[OK] all is well", "x\u2028y", "\x1b[2Jx", "-----BEGIN PGP SIGNATURE-----", "\xff"} {
 		e := stranger(t, "mallory")
-		s := &packet.Signature{Version: 4, SigType: packet.SigTypePositiveCert, PubKeyAlgo: packet.PubKeyAlgoEdDSA, Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &e.PrimaryKey.KeyId, FlagsValid: true, FlagSign: true}
+		s := &packet.Signature{Version: 4, SigType: packet.SigTypePositiveCert, PubKeyAlgo: packet.PubKeyAlgoEdDSA,
+			Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &e.PrimaryKey.KeyId, FlagsValid: true, FlagSign: true}
 		var b bytes.Buffer
 		b.Write(public(t, e))
 		b.Write(rawPacket(13, []byte(id)))
@@ -177,7 +182,8 @@ func TestUnhashedIsNotKept(t *testing.T) {
 func TestBackSignature(t *testing.T) {
 	good := keySet(t, gpgcard.Curve25519).Cert()
 	shop := good.Keys()[1].Fingerprint // a signing subkey, on the shop's card
-	if !good.SignsWith(shop) || !good.Holds(shop) || good.SignsWith(good.Fingerprint()) || !good.Holds(good.Fingerprint()) {
+	if !good.SignsWith(shop) || !good.Holds(shop) || good.SignsWith(good.Fingerprint()) ||
+		!good.Holds(good.Fingerprint()) {
 		t.Fatal("the key's own parts")
 	}
 	for _, k := range good.Keys()[2:] {
@@ -193,7 +199,9 @@ func TestBackSignature(t *testing.T) {
 	}
 	sub := p.(*packet.PublicKey)
 	for _, signs := range []bool{true, false} {
-		s := &packet.Signature{Version: 4, SigType: packet.SigTypeSubkeyBinding, PubKeyAlgo: packet.PubKeyAlgoEdDSA, Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &m.PrimaryKey.KeyId, FlagsValid: true, FlagSign: signs, FlagAuthenticate: !signs}
+		s := &packet.Signature{Version: 4, SigType: packet.SigTypeSubkeyBinding, PubKeyAlgo: packet.PubKeyAlgoEdDSA,
+			Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &m.PrimaryKey.KeyId, FlagsValid: true, FlagSign: signs,
+			FlagAuthenticate: !signs}
 		b := bytes.NewBuffer(public(t, m))
 		if err := errors.Join(s.SignKey(sub, m.PrivateKey, nil), sub.Serialize(b), s.Serialize(b)); err != nil {
 			t.Fatal(err)
@@ -219,7 +227,8 @@ func TestRevokedNeverCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := m.Subkeys[1].PrivateKey
-	s := &packet.Signature{Version: 4, SigType: packet.SigTypeBinary, PubKeyAlgo: k.PubKeyAlgo, Hash: crypto.SHA256, CreationTime: created, IssuerKeyId: &k.KeyId}
+	s := &packet.Signature{Version: 4, SigType: packet.SigTypeBinary, PubKeyAlgo: k.PubKeyAlgo, Hash: crypto.SHA256,
+		CreationTime: created, IssuerKeyId: &k.KeyId}
 	h, err := s.PrepareSign(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +350,8 @@ func TestGPGsKeysComeThrough(t *testing.T) {
 // TestCardsOwnCertificateIsUnchanged: what a card made goes through the door as it is.
 func TestCardsOwnCertificateIsUnchanged(t *testing.T) {
 	c := open(t, cardtest.New(cardtest.ZeitControl))
-	if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.RSA2048, Created: created}); err != nil {
+	if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.RSA2048,
+		Created: created}); err != nil {
 		t.Fatal(err)
 	}
 	cert, err := c.Certificate(t.Context(), jane, nil)
@@ -349,7 +359,8 @@ func TestCardsOwnCertificateIsUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := gpgcard.ParseCert(cert.Armored())
-	if err != nil || !bytes.Equal(again.Bytes(), cert.Bytes()) || len(cert.Keys()) != 3 || !cert.SignsWith(cert.Fingerprint()) {
+	if err != nil || !bytes.Equal(again.Bytes(), cert.Bytes()) || len(cert.Keys()) != 3 ||
+		!cert.SignsWith(cert.Fingerprint()) {
 		t.Fatal(err)
 	}
 }

@@ -113,7 +113,8 @@ type HalfSetError struct {
 }
 
 func (e *HalfSetError) Error() string {
-	return fmt.Sprintf("the new admin PIN is in force, the user PIN is as before: %v (putting the admin PIN back: %v)", e.Err, e.Back)
+	return fmt.Sprintf("the new admin PIN is in force, the user PIN is as before: %v (putting the admin PIN back: %v)",
+		e.Err, e.Back)
 }
 
 // Unwrap returns the user PIN's error.
@@ -148,7 +149,8 @@ type ClockError struct {
 }
 
 func (e *ClockError) Error() string {
-	return fmt.Sprintf("the clock says %s, which is before %s (%s)", e.Now.UTC().Format("2006-01-02 15:04"), e.Earliest.UTC().Format("2006-01-02 15:04"), e.Why)
+	return fmt.Sprintf("the clock says %s, which is before %s (%s)", e.Now.UTC().Format("2006-01-02 15:04"),
+		e.Earliest.UTC().Format("2006-01-02 15:04"), e.Why)
 }
 
 // A StatusError is a status word that the package has no better name for.

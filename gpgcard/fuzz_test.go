@@ -21,7 +21,9 @@ func unhex(s string) []byte {
 var seeds = [][]byte{
 	unhex("4f10d276000124010200fffef1420a7a00005f520a003184738001800590007381d0c00a75000020000000ff0100c10a162b06010401da470f01c20b122b060104019755010501c30a162b06010401da470f01c407007f7f7f020303"),
 	unhex("5f520a0031c573c001400590007f66080202053c0202053c7f7403810120"),
-	unhex("8101038201088304000186a084080102030405060708850801020304050607088608010203040506070887" + "20" + "00000000000000000000000000000000000000000000000000000000000000008820" + "0000000000000000000000000000000000000000000000000000000000000000"),
+	unhex("8101038201088304000186a084080102030405060708850801020304050607088608010203040506070887" + "20" +
+		"00000000000000000000000000000000000000000000000000000000000000008820" +
+		"0000000000000000000000000000000000000000000000000000000000000000"),
 	unhex("7f49228620f856d6dd452eebd746e078d1bdccecbe6b609216a8b129053f303a54aa4cd407"),
 	unhex("c106010800002000c109132a8648ce3d030107c20b122b060104019755010501c30a162b06010401da470f01"),
 	unhex("5b085374c3a4646c3c3c5f2d0264655f350139"),
@@ -70,7 +72,8 @@ func FuzzTLV(f *testing.F) {
 			for alg := range algorithmNames {
 				if k, err := parsePublicKey(s, alg, b); err == nil {
 					back, rest, err := parseBody(k.body(1))
-					if err != nil || len(rest) != 0 || back.alg != alg || !bytes.Equal(back.point, k.point) && alg != Curve25519 || !bytes.Equal(back.n, k.n) {
+					if err != nil || len(rest) != 0 || back.alg != alg || !bytes.Equal(back.point, k.point) && alg != Curve25519 ||
+						!bytes.Equal(back.n, k.n) {
 						t.Fatalf("%v %v: %+v became %+v, %v", s, alg, k, back, err)
 					}
 				}
@@ -120,7 +123,8 @@ func FuzzHostileCard(f *testing.F) {
 	}
 	ard := hex.EncodeToString(seeds[0]) + "9000"
 	f.Add(byte(0), script("9000", ard, "9000", ard))
-	f.Add(byte(1), script("9000", ard, "9000", "007f7f7f0203039000", "6982", "6983", "6983", "9000", "9000", "9000", ard, ard))
+	f.Add(byte(1), script("9000", ard, "9000", "007f7f7f0203039000", "6982", "6983", "6983", "9000", "9000", "9000", ard,
+		ard))
 	f.Add(byte(2), script("6285", "6985", "9000", "9000", ard))
 	f.Add(byte(3), script("9000", "6110", ard, "6c20", ard))
 	f.Fuzz(func(t *testing.T, what byte, b []byte) {

@@ -53,7 +53,8 @@ func scanHeap(t *testing.T, s *secret.Buffer) (n int, ok bool) {
 	at := int64(uintptr(unsafe.Pointer(&maps[0])))
 	for sc := bufio.NewScanner(bytes.NewReader(maps)); sc.Scan(); {
 		var from, to int64
-		if k, _ := fmt.Sscanf(sc.Text(), "%x-%x", &from, &to); k != 2 || to < at-near || from > at+near || !strings.Contains(sc.Text(), " rw") {
+		if k, _ := fmt.Sscanf(sc.Text(), "%x-%x", &from, &to); k != 2 || to < at-near || from > at+near ||
+			!strings.Contains(sc.Text(), " rw") {
 			continue
 		}
 		ok = ok || from <= at && at < to
@@ -154,7 +155,8 @@ func TestSecretsStayOffTheHeap(t *testing.T) {
 	}{
 		{"short", caps{chaining: true}, nil},
 		{"extended", caps{extended: true}, nil},
-		{"hashed", caps{chaining: true, kdf: true}, &kdf{hash: 0x08, n: 100003, salt: [3][]byte{[]byte("saltsalt"), []byte("saltsalt"), []byte("saltsalt")}}},
+		{"hashed", caps{chaining: true, kdf: true},
+			&kdf{hash: 0x08, n: 100003, salt: [3][]byte{[]byte("saltsalt"), []byte("saltsalt"), []byte("saltsalt")}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, l := range leaks(func(found *[]string) { handOver(t, c.caps, c.kdf, found) }) {
@@ -214,7 +216,8 @@ func TestBackupPassphraseStaysOffTheHeap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &packet.Config{DefaultCipher: packet.CipherAES256, S2KConfig: &s2k.Config{S2KMode: s2k.IteratedSaltedS2K, Hash: crypto.SHA256, S2KCount: 1024}}
+	cfg := &packet.Config{DefaultCipher: packet.CipherAES256,
+		S2KConfig: &s2k.Config{S2KMode: s2k.IteratedSaltedS2K, Hash: crypto.SHA256, S2KCount: 1024}}
 	if err := plain[1].EncryptWithConfig(pass.Bytes(), cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,8 @@ func (c *Card) importKey(ctx context.Context, k importKey, a attribute) error {
 		return err
 	}
 	defer list.Wipe()
-	if _, err := c.do(ctx, command{name: "importing a key", ins: insPutOdd, p1: 0x3f, p2: 0xff, data: list.Bytes()}); err != nil {
+	if _, err := c.do(ctx, command{name: "importing a key", ins: insPutOdd, p1: 0x3f, p2: 0xff,
+		data: list.Bytes()}); err != nil {
 		var st *StatusError
 		if errors.As(err, &st) && st.Unwrap() == nil {
 			return &AlgorithmError{Slot: k.pub.slot, Algorithm: k.pub.alg, Detail: "it refused the key", Err: err}

@@ -148,7 +148,8 @@ func (c *Card) readNames(ctx context.Context, in *Info) error {
 
 // keyInfo measures one slot: what is stored about the key, and whether it is true.
 func (c *Card) keyInfo(ctx context.Context, d *applicationData, s Slot) (KeyInfo, error) {
-	k := KeyInfo{Slot: s, Origin: map[byte]string{1: "generated", 2: "imported"}[d.origin[s]], Touch: touchName(d.touch[s])}
+	k := KeyInfo{Slot: s, Origin: map[byte]string{1: "generated", 2: "imported"}[d.origin[s]],
+		Touch: touchName(d.touch[s])}
 	alg, err := parseAttribute(s, d.attr[s])
 	if err != nil {
 		k.Algorithm = "unknown (" + hex.EncodeToString(d.attr[s]) + ")"

@@ -172,13 +172,15 @@ func (c *Card) EnableKDF(ctx context.Context) error {
 		defer both.Wipe()
 		copy(both.Bytes(), a.Bytes())
 		copy(both.Bytes()[a.Len():], ha.Bytes())
-		if _, err := c.do(ctx, command{name: "CHANGE REFERENCE DATA", ins: insChange, p2: refAdmin, data: both.Bytes()}); err != nil {
+		if _, err := c.do(ctx, command{name: "CHANGE REFERENCE DATA", ins: insChange, p2: refAdmin,
+			data: both.Bytes()}); err != nil {
 			return c.pinError(ctx, AdminPIN, err)
 		}
 		if err := c.Verify(ctx, AdminPIN, ha); err != nil {
 			return err
 		}
-		if _, err := c.do(ctx, command{name: "RESET RETRY COUNTER", ins: insUnblock, p1: 2, p2: refSign, data: hu.Bytes()}); err != nil {
+		if _, err := c.do(ctx, command{name: "RESET RETRY COUNTER", ins: insUnblock, p1: 2, p2: refSign,
+			data: hu.Bytes()}); err != nil {
 			return err
 		}
 		if err := c.putData(ctx, 0xd3, nil); err != nil {

@@ -49,7 +49,8 @@ func parsePublicKey(s Slot, alg Algorithm, b []byte) (*publicKey, error) {
 		k.point = k.point[1:]
 	}
 	if len(k.point) != alg.pointLen() || alg != Curve25519 && k.point[0] != 4 {
-		return nil, &AlgorithmError{Slot: s, Algorithm: alg, Detail: fmt.Sprintf("the key on the card has a point of %d bytes", len(k.point))}
+		return nil, &AlgorithmError{Slot: s, Algorithm: alg,
+			Detail: fmt.Sprintf("the key on the card has a point of %d bytes", len(k.point))}
 	}
 	return k, nil
 }
@@ -151,7 +152,8 @@ func (c *Card) setAttribute(ctx context.Context, s Slot, alg Algorithm, admin *s
 			return attribute{}, &AlgorithmError{Slot: s, Algorithm: alg, Err: err}
 		}
 		if got.Algorithm != alg {
-			return attribute{}, &AlgorithmError{Slot: s, Algorithm: alg, Detail: fmt.Sprintf("it took the order and stayed at %v", got.Algorithm)}
+			return attribute{}, &AlgorithmError{Slot: s, Algorithm: alg,
+				Detail: fmt.Sprintf("it took the order and stayed at %v", got.Algorithm)}
 		}
 		return got, nil
 	}
@@ -258,7 +260,8 @@ func (c *Card) GenerateKeys(ctx context.Context, o GenerateOptions) error {
 	for s := range slots {
 		var b []byte
 		err := c.asAdmin(ctx, o.Admin, func() (err error) {
-			b, err = c.do(ctx, command{name: "generating the " + s.String() + " key", ins: insGenerate, p1: 0x80, data: s.crt(), want: wantLong})
+			b, err = c.do(ctx, command{name: "generating the " + s.String() + " key", ins: insGenerate, p1: 0x80, data: s.crt(),
+				want: wantLong})
 			return err
 		})
 		if err != nil {

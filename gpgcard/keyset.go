@@ -110,7 +110,8 @@ func NewKeySet(alg Algorithm, id Identity, created time.Time) (*KeySet, error) {
 
 // preferences are what others may use to write to the owner, as GnuPG orders them.
 func preferences(sig *packet.Signature) {
-	sig.PreferredSymmetric, sig.PreferredHash, sig.PreferredCompression = []byte{9, 8, 7, 2}, []byte{10, 9, 8}, []byte{2, 3, 1}
+	sig.PreferredSymmetric, sig.PreferredHash, sig.PreferredCompression = []byte{9, 8, 7, 2}, []byte{10, 9, 8},
+		[]byte{2, 3, 1}
 	sig.SEIPDv1 = true
 	sig.KeyserverPrefsValid, sig.KeyserverPrefNoModify = true, true
 }

@@ -48,7 +48,8 @@ func TestBackupIsForGPG(t *testing.T) {
 			if err := os.WriteFile(in, []byte("hello"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			gpg(t, home, []byte("a long passphrase\n"), "--pinentry-mode", "loopback", "--passphrase-fd", "0", "-o", in+".sig", "--detach-sign", in)
+			gpg(t, home, []byte("a long passphrase\n"), "--pinentry-mode", "loopback", "--passphrase-fd", "0", "-o", in+".sig",
+				"--detach-sign", in)
 			sig, err := os.ReadFile(in + ".sig")
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +58,8 @@ func TestBackupIsForGPG(t *testing.T) {
 				t.Fatal(err)
 			}
 			gpg(t, home, nil, "--trust-model", "always", "-r", "jane@example.org", "-o", in+".gpg", "-e", in)
-			if out := gpg(t, home, []byte("a long passphrase\n"), "--pinentry-mode", "loopback", "--passphrase-fd", "0", "-d", in+".gpg"); !strings.Contains(out, "hello") {
+			if out := gpg(t, home, []byte("a long passphrase\n"), "--pinentry-mode", "loopback", "--passphrase-fd", "0", "-d",
+				in+".gpg"); !strings.Contains(out, "hello") {
 				t.Fatal(out)
 			}
 			rev, err := set.Revocation(created)
@@ -124,7 +126,8 @@ func TestImportGPGs(t *testing.T) {
 			for _, sub := range batch[1:] {
 				gpg(t, home, nil, append(append(loop, "--quick-add-key", fpr), strings.Fields(sub)...)...)
 			}
-			set, err := gpgcard.ParseKeySet([]byte(gpg(t, home, nil, append(loop, "--armor", "--export-secret-keys", fpr)...)), pin("pass"))
+			set, err := gpgcard.ParseKeySet([]byte(gpg(t, home, nil, append(loop, "--armor", "--export-secret-keys", fpr)...)),
+				pin("pass"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +135,8 @@ func TestImportGPGs(t *testing.T) {
 			testImported(t, cardtest.YubiKey, set, fpr)
 			// Without the primary's secret, as gpg exports subkeys alone.
 			if name != "primary signs" {
-				part, err := gpgcard.ParseKeySet([]byte(gpg(t, home, nil, append(loop, "--armor", "--export-secret-subkeys", fpr)...)), pin("pass"))
+				part, err := gpgcard.ParseKeySet([]byte(gpg(t, home, nil,
+					append(loop, "--armor", "--export-secret-subkeys", fpr)...)), pin("pass"))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -30,15 +30,17 @@ type kept struct {
 // lives are the emulated makes' whole lives, by the directory below testdata/apdu: every key
 // that docs/card.md lists.
 var lives = map[string]kept{
-	"zeitcontrol-3.4":       {cardtest.ZeitControl, "", usbid.ID{}},
-	"nitrokey-pro2-0.15":    {cardtest.ZeitControl, "Nitrokey Nitrokey Pro", usbid.ID{Vendor: 0x20a0, Product: 0x4108}},
-	"nitrokey-storage-0.57": {cardtest.ZeitControl, "Nitrokey Nitrokey Storage", usbid.ID{Vendor: 0x20a0, Product: 0x4109}},
+	"zeitcontrol-3.4":    {cardtest.ZeitControl, "", usbid.ID{}},
+	"nitrokey-pro2-0.15": {cardtest.ZeitControl, "Nitrokey Nitrokey Pro", usbid.ID{Vendor: 0x20a0, Product: 0x4108}},
+	"nitrokey-storage-0.57": {cardtest.ZeitControl, "Nitrokey Nitrokey Storage",
+		usbid.ID{Vendor: 0x20a0, Product: 0x4109}},
 	"librem-key-0.11":       {cardtest.ZeitControl, "Purism, SPC Librem Key", usbid.ID{Vendor: 0x316d, Product: 0x4c4b}},
 	"nitrokey3-1.8":         {cardtest.Nitrokey3, "Nitrokey Nitrokey 3", usbid.ID{Vendor: 0x20a0, Product: 0x42b2}},
 	"nitrokey-start-1.2.15": {start(), "Nitrokey Nitrokey Start", usbid.ID{Vendor: 0x20a0, Product: 0x4211}},
 	"gnuk-1.2.19":           {cardtest.Gnuk, "Free Software Initiative of Japan Gnuk", usbid.ID{Vendor: 0x234b}},
 	"yubikey-5.4.3":         {cardtest.YubiKey, "Yubico YubiKey CCID", usbid.ID{Vendor: 0x1050, Product: 0x0404}},
-	"canokey-core-2022":     {cardtest.CanoKey, "canokeys.org OpenPGP PIV OATH", usbid.ID{Vendor: 0x20a0, Product: 0x42d4}},
+	"canokey-core-2022": {cardtest.CanoKey, "canokeys.org OpenPGP PIV OATH",
+		usbid.ID{Vendor: 0x20a0, Product: 0x42d4}},
 }
 
 // start is a Gnuk that wants 14 characters.
@@ -150,7 +152,8 @@ func TestLives(t *testing.T) {
 			if *update {
 				var out bytes.Buffer
 				fmt.Fprintf(&out, "# EMULATED: the make %s of gpgcard/cardtest, not a real card. Keys of %s, by gpgcard's TestLives.\n", p.card.Name, gpgcard.P256)
-				if _, _, _, err := life(t.Context(), gpgcard.Record(&out, asToken{cardtest.NewBus(cardtest.New(p.card)), p.reader()})[0]); err != nil {
+				if _, _, _, err := life(t.Context(),
+					gpgcard.Record(&out, asToken{cardtest.NewBus(cardtest.New(p.card)), p.reader()})[0]); err != nil {
 					t.Fatal(err)
 				}
 				if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, out.Bytes(), 0o644)); err != nil {
@@ -177,7 +180,8 @@ func TestLives(t *testing.T) {
 			if _, err := gpgcard.VerifyDetached(cert, sig, []byte("kexec_hashes.txt")); err != nil {
 				t.Error(err)
 			}
-			if last.Name != "Jane Doe" || last.Login != "jane@example.org" || last.User.Left != 3 || last.Admin.Left != 3 || last.Keys[0].Fingerprint != cert.Fingerprint() {
+			if last.Name != "Jane Doe" || last.Login != "jane@example.org" || last.User.Left != 3 || last.Admin.Left != 3 ||
+				last.Keys[0].Fingerprint != cert.Fingerprint() {
 				t.Errorf("%+v", last)
 			}
 		})
@@ -191,7 +195,8 @@ func TestLivesAreAll(t *testing.T) {
 	for _, k := range lives {
 		have[k.id] = true
 	}
-	for _, id := range []usbid.ID{usbid.NitrokeyPro, usbid.NitrokeyStorage, usbid.NitrokeyStart, usbid.Nitrokey3, usbid.LibremKey, usbid.Gnuk} {
+	for _, id := range []usbid.ID{usbid.NitrokeyPro, usbid.NitrokeyStorage, usbid.NitrokeyStart, usbid.Nitrokey3,
+		usbid.LibremKey, usbid.Gnuk} {
 		if !have[id] {
 			t.Errorf("%04x:%04x has no life", id.Vendor, id.Product)
 		}
@@ -256,7 +261,8 @@ func TestARecordingHasNoSecrets(t *testing.T) {
 		}
 	}
 	// What a write says stops nothing: who gave the writer looks at it.
-	if _, err := gpgcard.Open(t.Context(), gpgcard.Selector{}, gpgcard.Record(broken{}, cardtest.NewBus(cardtest.New(cardtest.Gnuk)))[0]); err != nil {
+	if _, err := gpgcard.Open(t.Context(), gpgcard.Selector{},
+		gpgcard.Record(broken{}, cardtest.NewBus(cardtest.New(cardtest.Gnuk)))[0]); err != nil {
 		t.Error(err)
 	}
 }

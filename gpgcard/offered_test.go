@@ -15,7 +15,8 @@ func TestAlgorithmsOfYubiKey543(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []gpgcard.Algorithm{gpgcard.RSA4096, gpgcard.P256, gpgcard.Curve25519, gpgcard.RSA3072, gpgcard.RSA2048, gpgcard.P384, gpgcard.P521}
+	want := []gpgcard.Algorithm{gpgcard.RSA4096, gpgcard.P256, gpgcard.Curve25519, gpgcard.RSA3072, gpgcard.RSA2048,
+		gpgcard.P384, gpgcard.P521}
 	if !slices.Equal(info.Algorithms, want) {
 		t.Errorf("offers %v, want %v", info.Algorithms, want)
 	}

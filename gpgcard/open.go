@@ -22,7 +22,8 @@ type Selector struct {
 
 func (s Selector) matchesReader(r Reader) bool {
 	bus, name, named := strings.Cut(s.Reader, ":")
-	if s.Reader == "" || bus == r.Bus && (!named || name == r.Name || strings.HasPrefix(r.Name, name+".")) { // a slot of it
+	if s.Reader == "" || bus == r.Bus && (!named || name == r.Name ||
+		strings.HasPrefix(r.Name, name+".")) { // a slot of it
 		return true
 	}
 	return bus == r.Bus && r.Bus == "pcsc" && strings.Contains(strings.ToLower(r.Name), strings.ToLower(name))
@@ -123,7 +124,8 @@ func openNow(ctx context.Context, sel Selector, buses []Bus) (*Card, error) {
 		case match != nil && !c.terminated && match.serial == c.serial:
 			return false, nil // the same token over another bus
 		case match != nil:
-			return false, fmt.Errorf("%w: %v in %v and %v in %v", ErrSeveralCards, match.serial, match.reader, c.serial, c.reader)
+			return false, fmt.Errorf("%w: %v in %v and %v in %v", ErrSeveralCards, match.serial, match.reader, c.serial,
+				c.reader)
 		default:
 			match = c
 		}
@@ -158,7 +160,8 @@ func openNow(ctx context.Context, sel Selector, buses []Bus) (*Card, error) {
 // each opens the card in every reader that matches and gives it to use, which says
 // whether it keeps it. Readers that cannot be used are given to skip. It returns
 // the number of readers.
-func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep bool, err error), skip func(Reader, error)) (int, error) {
+func each(ctx context.Context, buses []Bus, sel Selector, use func(*Card) (keep bool, err error),
+	skip func(Reader, error)) (int, error) {
 	n := 0
 	for _, b := range buses {
 		readers, err := b.Readers(ctx)

@@ -62,7 +62,8 @@ func TestOtherOperations(t *testing.T) {
 				e, _ := mpi(b)
 				return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
 			}
-			info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}, digest[:]...)
+			info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+				0x00, 0x04, 0x20}, digest[:]...)
 			sig, err := c.Authenticate(ctx, user, info)
 			if err != nil {
 				t.Fatal(err)
@@ -132,7 +133,8 @@ func TestResetCode(t *testing.T) {
 	}
 	card.SetTries(0, 3)
 	var wrong *gpgcard.PINError
-	if err := c.UnblockWithCode(ctx, pin("another code"), pin("new user")); !errors.As(err, &wrong) || wrong.Which != gpgcard.ResetCode || wrong.Left != 2 {
+	if err := c.UnblockWithCode(ctx, pin("another code"), pin("new user")); !errors.As(err, &wrong) ||
+		wrong.Which != gpgcard.ResetCode || wrong.Left != 2 {
 		t.Fatalf("got %v", err)
 	}
 	if err := c.UnblockWithCode(ctx, code, pin("new user")); err != nil {
@@ -218,7 +220,8 @@ func TestNothingIsGuessed(t *testing.T) {
 	}
 	// Another card's certificate is told before a PIN is used.
 	card.SetTries(3, 3)
-	if _, err := c.SignDetached(ctx, keySet(t, gpgcard.Curve25519).Cert(), wrong, nil); !errors.Is(err, gpgcard.ErrWrongCard) {
+	if _, err := c.SignDetached(ctx, keySet(t, gpgcard.Curve25519).Cert(), wrong, nil); !errors.Is(err,
+		gpgcard.ErrWrongCard) {
 		t.Errorf("wrong card: %v", err)
 	}
 	if u, _ := card.Tries(); u != 3 {
@@ -263,7 +266,8 @@ func TestBusy(t *testing.T) {
 }
 
 func TestBadIdentity(t *testing.T) {
-	for _, id := range []gpgcard.Identity{{}, {Name: "a<b"}, {Name: "a\nb"}, {Name: "ok", Email: "x@y>"}, {Name: "a\xff"}, {Name: strings.Repeat("x", 2000)}} {
+	for _, id := range []gpgcard.Identity{{}, {Name: "a<b"}, {Name: "a\nb"}, {Name: "ok", Email: "x@y>"}, {Name: "a\xff"},
+		{Name: strings.Repeat("x", 2000)}} {
 		if err := id.Check(); !errors.Is(err, gpgcard.ErrBadIdentity) {
 			t.Errorf("%q: %v", id, err)
 		}

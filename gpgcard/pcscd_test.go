@@ -39,7 +39,8 @@ func daemon(t testing.TB, cards ...*cardtest.Card) (*pcscdtest.Daemon, *pcscdtes
 // must runs gpg in a home with the card.
 func must(t testing.TB, g *pcscdtest.GPG, stdin []byte, args ...string) string {
 	t.Helper()
-	out, err := g.Run(stdin, "gpg", append([]string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"}, args...)...)
+	out, err := g.Run(stdin, "gpg", append([]string{"--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0"},
+		args...)...)
 	if err != nil {
 		t.Fatalf("gpg %v: %v\n%s", args, err, out)
 	}
@@ -53,7 +54,8 @@ func TestOursThenGPG(t *testing.T) {
 		p   cardtest.Profile
 		alg gpgcard.Algorithm
 	}{
-		{cardtest.ZeitControl, gpgcard.RSA2048}, {cardtest.ZeitControl, gpgcard.RSA3072}, {cardtest.ZeitControl, gpgcard.P256},
+		{cardtest.ZeitControl, gpgcard.RSA2048}, {cardtest.ZeitControl, gpgcard.RSA3072},
+		{cardtest.ZeitControl, gpgcard.P256},
 		{cardtest.Nitrokey3, gpgcard.P256}, {cardtest.Nitrokey3, gpgcard.Curve25519},
 		{cardtest.Gnuk, gpgcard.RSA2048}, {cardtest.Gnuk, gpgcard.Curve25519},
 		{cardtest.YubiKey, gpgcard.P384}, {cardtest.YubiKey, gpgcard.Curve25519},

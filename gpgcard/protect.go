@@ -87,7 +87,8 @@ func protect(p []byte, passphrase *secret.Buffer) ([]byte, error) {
 // same way; ok is false for other packets. The caller wipes the result.
 func unprotect(p []byte, passphrase *secret.Buffer) (plain *secret.Buffer, ok bool, err error) {
 	tag, pub, rest, err := secretPart(p)
-	if err != nil || len(rest) < protectedLen+sha1.Size || rest[0] != usageSHA1 || rest[1] != cipherAES256 || rest[2] != s2kIterated || rest[3] != hashSHA256 {
+	if err != nil || len(rest) < protectedLen+sha1.Size || rest[0] != usageSHA1 || rest[1] != cipherAES256 ||
+		rest[2] != s2kIterated || rest[3] != hashSHA256 {
 		return nil, false, nil // go-crypto says what is wrong with it
 	}
 	salt, count, iv, enc := rest[4:12], rest[12], rest[13:protectedLen], rest[protectedLen:]
@@ -117,7 +118,8 @@ func unprotect(p []byte, passphrase *secret.Buffer) (plain *secret.Buffer, ok bo
 }
 
 // s2kStream derives the key from a passphrase and makes a cipher of it.
-func s2kStream(passphrase *secret.Buffer, salt []byte, count byte, iv []byte, mode func(cipher.Block, []byte) cipher.Stream) (cipher.Stream, error) {
+func s2kStream(passphrase *secret.Buffer, salt []byte, count byte, iv []byte,
+	mode func(cipher.Block, []byte) cipher.Stream) (cipher.Stream, error) {
 	k := &kdf{hash: hashSHA256, n: s2kBytes(count)}
 	k.salt[UserPIN.index()] = salt
 	key := k.derive(UserPIN, passphrase.Bytes())

@@ -55,9 +55,10 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.usb(usbid.NitrokeyStorage) },
 	},
 	{
-		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: startMin, NotWithKDF: true,
-		Link:    "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
-		applies: (*Card).start,
+		ID: "RQ003", Text: "Nitrokey Start wants at least 14 characters unless PINs are hashed (KDF)", MinPIN: startMin,
+		NotWithKDF: true,
+		Link:       "https://github.com/Nitrokey/nitrokey-start-firmware/issues/29",
+		applies:    (*Card).start,
 	},
 	{
 		ID: "RQ004", Text: "Gnuk: a user PIN changed before the admin PIN becomes the admin PIN; RSA takes minutes and RSA 4096 cannot be made", KDFByPut: true, KeysFirst: true, Prefer: Curve25519, Without: []Algorithm{RSA4096},
@@ -65,7 +66,8 @@ var quirks = []Quirk{
 		applies: (*Card).gnuk,
 	},
 	{
-		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs", KeepUIFLast: true, KDFByPut: true, Prefer: RSA4096,
+		ID: "RQ005", Text: "YubiKey: a new key resets the touch policy; the KDF object itself sets the PINs",
+		KeepUIFLast: true, KDFByPut: true, Prefer: RSA4096,
 		Link:    "https://github.com/Yubico/yubikey-manager/issues/693",
 		applies: func(c *Card) bool { return c.make(0x0006) },
 	},
@@ -75,7 +77,8 @@ var quirks = []Quirk{
 		applies: func(c *Card) bool { return c.make(0x000f) && !c.start() },
 	},
 	{
-		ID: "RQ008", Text: "CanoKey of 2022 makes no RSA keys above 2048 bits", OlderMakes: true, Prefer: RSA2048, Without: []Algorithm{RSA3072, RSA4096},
+		ID: "RQ008", Text: "CanoKey of 2022 makes no RSA keys above 2048 bits", OlderMakes: true, Prefer: RSA2048,
+		Without: []Algorithm{RSA3072, RSA4096},
 		Link:    "https://github.com/linuxboot/heads/blob/master/initrd/bin/oem-factory-reset.sh",
 		applies: func(c *Card) bool { return c.make(0xf1d0) },
 	},

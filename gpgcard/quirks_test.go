@@ -12,7 +12,8 @@ import (
 // plan is what a card behind a reader of any name is going to refuse, with an admin PIN.
 func plan(t *testing.T, p cardtest.Profile, admin string) []error {
 	t.Helper()
-	c, err := gpgcard.Open(t.Context(), gpgcard.Selector{}, asToken{cardtest.NewBus(cardtest.New(p)), gpgcard.Reader{Bus: "pcsc", Name: "Virtual PCD 00 00", Present: true}})
+	c, err := gpgcard.Open(t.Context(), gpgcard.Selector{},
+		asToken{cardtest.NewBus(cardtest.New(p)), gpgcard.Reader{Bus: "pcsc", Name: "Virtual PCD 00 00", Present: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,10 +40,13 @@ func TestMakesByEveryWay(t *testing.T) {
 		min, max int      // of an admin PIN after a reset
 	}{
 		{"Nitrokey Nitrokey Pro", 0x20a0, 0x4108, cardtest.ZeitControl, []string{"RQ001", "RQ007"}, []string{"RQ001"}, 8, 25},
-		{"Nitrokey Nitrokey Storage", 0x20a0, 0x4109, cardtest.ZeitControl, []string{"RQ002", "RQ007"}, []string{"RQ001"}, 8, 20},
-		{"Purism, SPC Librem Key", 0x316d, 0x4c4b, cardtest.ZeitControl, []string{"RQ001", "RQ007"}, []string{"RQ001"}, 8, 25},
+		{"Nitrokey Nitrokey Storage", 0x20a0, 0x4109, cardtest.ZeitControl, []string{"RQ002", "RQ007"}, []string{"RQ001"}, 8,
+			20},
+		{"Purism, SPC Librem Key", 0x316d, 0x4c4b, cardtest.ZeitControl, []string{"RQ001", "RQ007"}, []string{"RQ001"}, 8,
+			25},
 		{"Nitrokey Nitrokey 3", 0x20a0, 0x42b2, cardtest.Nitrokey3, []string{"RQ006"}, []string{"RQ006"}, 8, 127},
-		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, lives["nitrokey-start-1.2.15"].card, []string{"RQ003", "RQ004"}, []string{"RQ004"}, 14, 127},
+		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, lives["nitrokey-start-1.2.15"].card, []string{"RQ003", "RQ004"},
+			[]string{"RQ004"}, 14, 127},
 		{"Nitrokey Nitrokey Start", 0x20a0, 0x4211, start, []string{"RQ003", "RQ004"}, []string{"RQ003", "RQ004"}, 14, 127},
 		{"Free Software Initiative of Japan Gnuk", 0x234b, 0, cardtest.Gnuk, []string{"RQ004"}, []string{"RQ004"}, 8, 127},
 		{"Yubico YubiKey OTP+FIDO+CCID", 0x1050, 0x0407, cardtest.YubiKey, []string{"RQ005"}, []string{"RQ005"}, 8, 127},

@@ -96,7 +96,8 @@ func (c *Card) rehearseImport(ctx context.Context, d *applicationData, alg Algor
 		if have.Algorithm != alg {
 			have = c.candidates(ctx, s, alg, have)[0]
 		}
-		parts, err := c.encode(command{name: "importing a key", ins: insPutOdd, p1: 0x3f, p2: 0xff, data: make([]byte, importSize(s, have))})
+		parts, err := c.encode(command{name: "importing a key", ins: insPutOdd, p1: 0x3f, p2: 0xff,
+			data: make([]byte, importSize(s, have))})
 		for _, p := range parts {
 			p.mem.Wipe()
 		}

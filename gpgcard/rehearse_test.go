@@ -91,21 +91,27 @@ func TestRehearsalNames(t *testing.T) {
 		is     error
 		as     any
 	}{
-		{"a Nitrokey Start behind pcscd", "Nitrokey Nitrokey Start (FSIJ-1.2.15-43204556) 00 00", cardtest.Gnuk, gpgcard.Plan{User: pin("12345678")}, nil, &length},
-		{"a Gnuk of which nothing is known", "Virtual PCD 00 00", cardtest.Gnuk, gpgcard.Plan{Admin: pin("123456789")}, nil, &length},
-		{"a Nitrokey Pro behind pcscd", "Nitrokey Nitrokey Pro (0000) 00 00", cardtest.ZeitControl, gpgcard.Plan{User: pin("12345678901234567890123456")}, nil, &length},
-		{"a CanoKey of 2022", "Canokeys Canokey 00 00", cardtest.CanoKey, gpgcard.Plan{Algorithm: gpgcard.RSA4096}, nil, &alg},
+		{"a Nitrokey Start behind pcscd", "Nitrokey Nitrokey Start (FSIJ-1.2.15-43204556) 00 00", cardtest.Gnuk,
+			gpgcard.Plan{User: pin("12345678")}, nil, &length},
+		{"a Gnuk of which nothing is known", "Virtual PCD 00 00", cardtest.Gnuk, gpgcard.Plan{Admin: pin("123456789")}, nil,
+			&length},
+		{"a Nitrokey Pro behind pcscd", "Nitrokey Nitrokey Pro (0000) 00 00", cardtest.ZeitControl,
+			gpgcard.Plan{User: pin("12345678901234567890123456")}, nil, &length},
+		{"a CanoKey of 2022", "Canokeys Canokey 00 00", cardtest.CanoKey, gpgcard.Plan{Algorithm: gpgcard.RSA4096}, nil,
+			&alg},
 		{"no hashed PINs", "Canokeys Canokey 00 00", cardtest.CanoKey, gpgcard.Plan{KDF: true}, gpgcard.ErrNoKDF, nil},
 		{"no reset", "x", old, gpgcard.Plan{}, gpgcard.ErrNoReset, nil},
 	} {
 		c := named(t, cardtest.New(tc.p), tc.reader)
 		problems, err := c.Rehearse(t.Context(), tc.plan)
-		if err != nil || len(problems) != 1 || tc.is != nil && !errors.Is(problems[0], tc.is) || tc.as != nil && !errors.As(problems[0], tc.as) {
+		if err != nil || len(problems) != 1 || tc.is != nil && !errors.Is(problems[0], tc.is) || tc.as != nil &&
+			!errors.As(problems[0], tc.as) {
 			t.Errorf("%s: %v, %v", tc.name, problems, err)
 		}
 	}
 	c := named(t, cardtest.New(cardtest.Gnuk), "Free Software Initiative of Japan Gnuk (FSIJ-1.2.19-01234567) 00 00")
-	if p, err := c.Rehearse(t.Context(), gpgcard.Plan{User: pin("1234567"), Admin: pin("12345678"), Algorithm: gpgcard.Curve25519}); err != nil || len(p) != 0 {
+	if p, err := c.Rehearse(t.Context(), gpgcard.Plan{User: pin("1234567"), Admin: pin("12345678"),
+		Algorithm: gpgcard.Curve25519}); err != nil || len(p) != 0 {
 		t.Errorf("a Gnuk that says so: %v %v", p, err)
 	}
 	// Newer firmware of CanoKey makes what it lists.
@@ -135,7 +141,8 @@ func TestTwoPINsAreOneAct(t *testing.T) {
 	// A card whose user PIN is another's: the admin PIN is put back.
 	for _, p := range cardtest.Profiles {
 		c := named(t, cardtest.New(p), "FSIJ Gnuk 00 00")
-		if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
+		if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.P256,
+			Created: created}); err != nil {
 			t.Fatal(err)
 		}
 		// A Gnuk whose admin PIN was never set would take the user PIN for it.
@@ -143,7 +150,8 @@ func TestTwoPINsAreOneAct(t *testing.T) {
 			if err := c.ChangePIN(t.Context(), gpgcard.UserPIN, pin("123456"), pin("somebody else's")); err != nil {
 				t.Fatal(p.Name, err)
 			}
-		} else if err := errors.Join(c.ChangePIN(t.Context(), gpgcard.AdminPIN, pin("12345678"), admin), c.ChangePIN(t.Context(), gpgcard.UserPIN, pin("123456"), pin("somebody else's")),
+		} else if err := errors.Join(c.ChangePIN(t.Context(), gpgcard.AdminPIN, pin("12345678"), admin),
+			c.ChangePIN(t.Context(), gpgcard.UserPIN, pin("123456"), pin("somebody else's")),
 			c.ChangePIN(t.Context(), gpgcard.AdminPIN, admin, pin("12345678"))); err != nil {
 			t.Fatal(p.Name, err)
 		}

@@ -243,11 +243,13 @@ func TestTouch(t *testing.T) {
 			t.Fatal(err)
 		}
 		// No PIN is blocked by it, whatever the card's word is.
-		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOff); !errors.Is(err, gpgcard.ErrTouchFixed) || errors.Is(err, gpgcard.ErrBlocked) {
+		if err := c.SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOff); !errors.Is(err, gpgcard.ErrTouchFixed) ||
+			errors.Is(err, gpgcard.ErrBlocked) {
 			t.Fatalf("%s, fixed: %v", p.Name, err)
 		}
 	}
-	if err := open(t, cardtest.New(cardtest.ZeitControl)).SetTouch(ctx, nil, gpgcard.Signature, gpgcard.TouchOn); !errors.Is(err, gpgcard.ErrNoTouch) {
+	if err := open(t, cardtest.New(cardtest.ZeitControl)).SetTouch(ctx, nil, gpgcard.Signature,
+		gpgcard.TouchOn); !errors.Is(err, gpgcard.ErrNoTouch) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -307,7 +309,8 @@ func TestAlgorithmNotOffered(t *testing.T) {
 	for _, tc := range []struct {
 		p   cardtest.Profile
 		alg gpgcard.Algorithm
-	}{{cardtest.ZeitControl, gpgcard.Curve25519}, {cardtest.Gnuk, gpgcard.RSA3072}, {cardtest.CanoKey, gpgcard.P521}, {cardtest.CanoKey, gpgcard.RSA4096}} {
+	}{{cardtest.ZeitControl, gpgcard.Curve25519}, {cardtest.Gnuk, gpgcard.RSA3072}, {cardtest.CanoKey, gpgcard.P521},
+		{cardtest.CanoKey, gpgcard.RSA4096}} {
 		c := open(t, cardtest.New(tc.p))
 		err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: tc.alg, Created: created})
 		var a *gpgcard.AlgorithmError
@@ -322,7 +325,8 @@ func TestAlgorithmNotOffered(t *testing.T) {
 func TestIgnoredAttribute(t *testing.T) {
 	p := cardtest.ZeitControl
 	p.Odd.IgnoresAttribute = true
-	err := open(t, cardtest.New(p)).GenerateKeys(context.Background(), gpgcard.GenerateOptions{Algorithm: gpgcard.RSA3072, Created: created})
+	err := open(t, cardtest.New(p)).GenerateKeys(context.Background(),
+		gpgcard.GenerateOptions{Algorithm: gpgcard.RSA3072, Created: created})
 	var a *gpgcard.AlgorithmError
 	if !errors.As(err, &a) || a.Algorithm != gpgcard.RSA3072 {
 		t.Fatalf("got %v", err)
@@ -368,7 +372,8 @@ func TestClock(t *testing.T) {
 	ctx := context.Background()
 	c := open(t, cardtest.New(cardtest.Nitrokey3))
 	var clock *gpgcard.ClockError
-	if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: time.Unix(0, 0)}); !errors.As(err, &clock) {
+	if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256,
+		Created: time.Unix(0, 0)}); !errors.As(err, &clock) {
 		t.Fatalf("got %v", err)
 	}
 	if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
@@ -403,10 +408,13 @@ func TestGnukOrder(t *testing.T) {
 // TestOddCards takes the wizard's flow to cards with properties that no make in
 // this package has.
 func TestOddCards(t *testing.T) {
-	every := cardtest.Odd{AttributeEndsPIN: true, KeyEndsPIN: true, ObjectsApart: true, PublicAtImport: true, MaxVerify: 20, SelectFCI: true, LongDO: 400}
+	every := cardtest.Odd{AttributeEndsPIN: true, KeyEndsPIN: true, ObjectsApart: true, PublicAtImport: true,
+		MaxVerify: 20, SelectFCI: true, LongDO: 400}
 	for name, odd := range map[string]cardtest.Odd{
-		"attribute ends PIN": {AttributeEndsPIN: true}, "key ends PIN": {KeyEndsPIN: true}, "objects apart": {ObjectsApart: true},
-		"public at import": {PublicAtImport: true}, "short VERIFY": {MaxVerify: 20}, "FCI": {SelectFCI: true}, "long 6E": {LongDO: 400}, "everything": every,
+		"attribute ends PIN": {AttributeEndsPIN: true}, "key ends PIN": {KeyEndsPIN: true},
+		"objects apart":    {ObjectsApart: true},
+		"public at import": {PublicAtImport: true}, "short VERIFY": {MaxVerify: 20}, "FCI": {SelectFCI: true},
+		"long 6E": {LongDO: 400}, "everything": every,
 	} {
 		for _, p := range []cardtest.Profile{cardtest.ZeitControl, cardtest.Nitrokey3, cardtest.Gnuk, cardtest.YubiKey} {
 			t.Run(name+"/"+p.Name, func(t *testing.T) {

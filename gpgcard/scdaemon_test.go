@@ -80,7 +80,8 @@ func TestGPGOwnsTheEmulator(t *testing.T) {
 				edit(t, g, []string{"admin", "key-attr"}, k.answer, "12345678", "12345678", "12345678")
 			}
 			gen := map[string]string{
-				"cardedit.genkeys.backup_enc": "n", "keygen.valid": "0", "keygen.name": "Jane Doe", "keygen.email": "jane@example.org", "keygen.comment": "",
+				"cardedit.genkeys.backup_enc": "n", "keygen.valid": "0", "keygen.name": "Jane Doe",
+				"keygen.email": "jane@example.org", "keygen.comment": "",
 				"keygen.valid.okay": "y", "keygen.userid.cmd": "O",
 			}
 			edit(t, g, []string{"admin", "generate"}, gen, "12345678", "123456")
@@ -128,7 +129,8 @@ func TestGPGOwnsTheEmulator(t *testing.T) {
 			edit(t, g, []string{"admin", "passwd"}, map[string]string{"cardutil.change_pin.menu": "3|1|q"},
 				"12345678", "new admin pin", "new admin pin", "123456", "new user pin", "new user pin")
 			edit(t, g, []string{"admin", "name", "login", "lang", "quit"}, map[string]string{
-				"keygen.smartcard.surname": "Doe", "keygen.smartcard.givenname": "Jane", "cardedit.change_login": "jane", "cardedit.change_lang": "de"}, "new admin pin")
+				"keygen.smartcard.surname": "Doe", "keygen.smartcard.givenname": "Jane", "cardedit.change_login": "jane",
+				"cardedit.change_lang": "de"}, "new admin pin")
 			g.Kill()
 			c, err = gpgcard.Open(ctx, gpgcard.Selector{}, pcsc.Bus{Socket: d.Socket})
 			if err != nil {
@@ -157,8 +159,10 @@ func TestGPGOwnsTheEmulator(t *testing.T) {
 
 			// gpg's own reset, on a card with a blocked PIN.
 			card.SetTries(0, 1)
-			edit(t, g, []string{"admin", "factory-reset"}, map[string]string{"cardedit.factory-reset.proceed": "y", "cardedit.factory-reset.really": "yes"})
-			if out := must(t, g, nil, "--card-status"); !strings.Contains(out, "PIN retry counter : 3 0 3") || !strings.Contains(out, "Signature key ....: [none]") {
+			edit(t, g, []string{"admin", "factory-reset"},
+				map[string]string{"cardedit.factory-reset.proceed": "y", "cardedit.factory-reset.really": "yes"})
+			if out := must(t, g, nil, "--card-status"); !strings.Contains(out, "PIN retry counter : 3 0 3") ||
+				!strings.Contains(out, "Signature key ....: [none]") {
 				t.Fatalf("after factory-reset:\n%s", out)
 			}
 		})

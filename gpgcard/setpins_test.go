@@ -16,7 +16,8 @@ func TestSetPINsAgain(t *testing.T) {
 		t.Run(p.Name, func(t *testing.T) {
 			card := cardtest.New(p)
 			c := open(t, card)
-			if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
+			if err := c.GenerateKeys(t.Context(),
+				gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
 				t.Fatal(err)
 			}
 			set := func(want error) {
@@ -56,7 +57,8 @@ func TestSetPINsWithFactoryPINsAndTwoTries(t *testing.T) {
 	c := open(t, card)
 	card.SetTries(3, 2)
 	var wrong *gpgcard.PINError
-	if err := c.SetPINs(t.Context(), pin("correct horse 1"), pin("battery staple 1")); !errors.As(err, &wrong) || wrong.Left != 1 {
+	if err := c.SetPINs(t.Context(), pin("correct horse 1"), pin("battery staple 1")); !errors.As(err, &wrong) ||
+		wrong.Left != 1 {
 		t.Fatal(err)
 	}
 	card.SetTries(3, 2)

@@ -17,15 +17,19 @@ import (
 // digestInfo is the DER prefix that turns a digest into the input of an RSA
 // signature (PKCS #1 v1.5, RFC 8017, 9.2); cards pad, but do not build it.
 var digestInfo = map[crypto.Hash][]byte{
-	crypto.SHA256: {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20},
-	crypto.SHA384: {0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04, 0x30},
-	crypto.SHA512: {0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04, 0x40},
+	crypto.SHA256: {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+		0x04, 0x20},
+	crypto.SHA384: {0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00,
+		0x04, 0x30},
+	crypto.SHA512: {0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00,
+		0x04, 0x40},
 }
 
 // computeSignature is PSO: COMPUTE DIGITAL SIGNATURE (clause 7.2.10) over a digest.
 // The user PIN is verified each time: the card may forget it after one signature.
 // RSA gives the signature, curves give two numbers of equal length side by side.
-func (c *Card) computeSignature(ctx context.Context, pin *secret.Buffer, alg Algorithm, h crypto.Hash, digest []byte) ([]byte, error) {
+func (c *Card) computeSignature(ctx context.Context, pin *secret.Buffer, alg Algorithm, h crypto.Hash,
+	digest []byte) ([]byte, error) {
 	if len(digest) != h.Size() {
 		return nil, fmt.Errorf("digest of %d bytes for %v", len(digest), h)
 	}
@@ -36,7 +40,8 @@ func (c *Card) computeSignature(ctx context.Context, pin *secret.Buffer, alg Alg
 	if err := c.verify(ctx, UserPIN, refSign, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.withKey(ctx, Signature, command{name: "signing", ins: insPSO, p1: 0x9e, p2: 0x9a, data: in, want: wantLong})
+	out, err := c.withKey(ctx, Signature, command{name: "signing", ins: insPSO, p1: 0x9e, p2: 0x9a, data: in,
+		want: wantLong})
 	switch {
 	case isStatus(err, swRefNotFound):
 		return nil, fmt.Errorf("%v: %w: %w", Signature, ErrNoKey, err)
@@ -65,7 +70,8 @@ func (c *Card) Authenticate(ctx context.Context, pin *secret.Buffer, input []byt
 	if err := c.Verify(ctx, UserPIN, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.withKey(ctx, Authentication, command{name: "INTERNAL AUTHENTICATE", ins: insAuth, data: input, want: wantLong})
+	out, err := c.withKey(ctx, Authentication,
+		command{name: "INTERNAL AUTHENTICATE", ins: insAuth, data: input, want: wantLong})
 	if isStatus(err, swRefNotFound) {
 		return nil, fmt.Errorf("%v: %w: %w", Authentication, ErrNoKey, err)
 	}
@@ -92,7 +98,8 @@ func (c *Card) Decipher(ctx context.Context, pin *secret.Buffer, input []byte) (
 	if err := c.Verify(ctx, UserPIN, pin); err != nil {
 		return nil, err
 	}
-	out, err := c.withKey(ctx, Decryption, command{name: "decrypting", ins: insPSO, p1: 0x80, p2: 0x86, data: data, want: wantLong})
+	out, err := c.withKey(ctx, Decryption, command{name: "decrypting", ins: insPSO, p1: 0x80, p2: 0x86, data: data,
+		want: wantLong})
 	if isStatus(err, swRefNotFound) {
 		return nil, fmt.Errorf("%v: %w: %w", Decryption, ErrNoKey, err)
 	}

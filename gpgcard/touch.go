@@ -23,7 +23,8 @@ const (
 	TouchCachedFixed TouchPolicy = 4
 )
 
-var touchNames = map[TouchPolicy]string{TouchOff: "off", TouchOn: "on", TouchFixed: "fixed", TouchCached: "cached", TouchCachedFixed: "cached-fixed"}
+var touchNames = map[TouchPolicy]string{TouchOff: "off", TouchOn: "on", TouchFixed: "fixed", TouchCached: "cached",
+	TouchCachedFixed: "cached-fixed"}
 
 func (p TouchPolicy) String() string {
 	if s := touchNames[p]; s != "" {

@@ -43,8 +43,9 @@ type Limiter interface {
 
 // A Reader is a slot that may hold a card, as a Bus lists it.
 type Reader struct {
-	Bus     string // "pcsc", "usb"
-	Name    string // unique on its Bus: the PC/SC reader's name, or BUS-DEV, with .INTERFACE.SLOT after it where there are more
+	Bus string // "pcsc", "usb"
+	// unique on its Bus: the PC/SC reader's name, or BUS-DEV, with .INTERFACE.SLOT after it where there are more
+	Name    string
 	Product string // for people: what the device calls itself; may be empty
 	Present bool   // a card is in the slot
 	ATR     []byte // answer to reset, when the Bus knows it without powering the card

@@ -56,7 +56,8 @@ func VerifyDetached(cert *Cert, sig, data []byte) (*SignatureInfo, error) {
 			err = errors.Join(k.maySign(s.CreationTime), cert.keys[0].maySign(s.CreationTime))
 		}
 		if err == nil {
-			return &SignatureInfo{Fingerprint: cert.keys[i].fingerprint(), Created: s.CreationTime.UTC(), Hash: s.Hash.String()}, nil
+			return &SignatureInfo{Fingerprint: cert.keys[i].fingerprint(), Created: s.CreationTime.UTC(), Hash: s.Hash.String()},
+				nil
 		}
 		why = err
 	}

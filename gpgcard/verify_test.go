@@ -59,7 +59,8 @@ func TestVerifyIsStrict(t *testing.T) {
 		if err != nil || info.Fingerprint != mine.Keys()[1].Fingerprint {
 			t.Errorf("%s: %+v, %v", name, info, err)
 		}
-		if _, err := gpgcard.VerifyDetached(mine, sig, append(bytes.Clone(data), '\n')); !errors.Is(err, gpgcard.ErrBadSignature) {
+		if _, err := gpgcard.VerifyDetached(mine, sig, append(bytes.Clone(data), '\n')); !errors.Is(err,
+			gpgcard.ErrBadSignature) {
 			t.Errorf("%s over other data: %v", name, err)
 		}
 		if _, err := gpgcard.VerifyDetached(other, sig, data); !errors.Is(err, gpgcard.ErrBadSignature) {
@@ -68,13 +69,14 @@ func TestVerifyIsStrict(t *testing.T) {
 	}
 	good := sign("-u", u, "--detach-sign")
 	for name, sig := range map[string][]byte{
-		"empty":              nil,
-		"text document":      sign("-u", u, "--textmode", "--detach-sign"),
-		"SHA-1":              sign("-u", u, "--digest-algo", "SHA1", "--weak-digest", "MD5", "--detach-sign"),
-		"two signatures":     append(bytes.Clone(good), good...),
-		"whole message":      sign("-u", u, "--compress-algo", "none", "--sign"),
-		"a certificate":      mine.Bytes(),
-		"expired":            sign("-u", u, "--faked-system-time", "20261121T000000!", "--default-sig-expire", "1d", "--detach-sign"),
+		"empty":          nil,
+		"text document":  sign("-u", u, "--textmode", "--detach-sign"),
+		"SHA-1":          sign("-u", u, "--digest-algo", "SHA1", "--weak-digest", "MD5", "--detach-sign"),
+		"two signatures": append(bytes.Clone(good), good...),
+		"whole message":  sign("-u", u, "--compress-algo", "none", "--sign"),
+		"a certificate":  mine.Bytes(),
+		"expired": sign("-u", u, "--faked-system-time", "20261121T000000!", "--default-sig-expire", "1d",
+			"--detach-sign"),
 		"trailing bytes":     append(bytes.Clone(good), 0),
 		"without its armour": []byte("iQEzBAABCAAdFiEE"),
 	} {
@@ -209,7 +211,8 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range []string{`"reader":"test:0"`, `"tries_left":3`, `"min_length":6`, `"slot":"signature"`, `"resettable":true`, `"algorithms":["`} {
+		for _, k := range []string{`"reader":"test:0"`, `"tries_left":3`, `"min_length":6`, `"slot":"signature"`,
+			`"resettable":true`, `"algorithms":["`} {
 			if !strings.Contains(string(b), k) {
 				t.Errorf("no %s in %s", k, b)
 			}
@@ -218,7 +221,8 @@ func TestNames(t *testing.T) {
 }
 
 func TestAlgorithmNames(t *testing.T) {
-	for name, want := range map[string]string{"rsa3072": "rsa3072", "nistp256": "p256", "p384": "p384", "ed25519": "25519", "cv25519": "25519"} {
+	for name, want := range map[string]string{"rsa3072": "rsa3072", "nistp256": "p256", "p384": "p384", "ed25519": "25519",
+		"cv25519": "25519"} {
 		a, err := gpgcard.ParseAlgorithm(name)
 		if err != nil || a.String() != want {
 			t.Errorf("%s: %v %v", name, a, err)
@@ -227,7 +231,8 @@ func TestAlgorithmNames(t *testing.T) {
 	if _, err := gpgcard.ParseAlgorithm("dsa1024"); err == nil {
 		t.Error("dsa1024 is an algorithm")
 	}
-	if e := (&gpgcard.ClockError{Now: time.Unix(0, 0), Earliest: created, Why: "w"}).Error(); !strings.Contains(e, "1970") || !strings.Contains(e, "2026") {
+	if e := (&gpgcard.ClockError{Now: time.Unix(0, 0), Earliest: created, Why: "w"}).Error(); !strings.Contains(e,
+		"1970") || !strings.Contains(e, "2026") {
 		t.Error(e)
 	}
 }

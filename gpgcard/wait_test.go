@@ -15,7 +15,9 @@ import (
 func TestSilenceIsSeen(t *testing.T) {
 	for name, link := range map[string]func(*cardtest.Card) gpgcard.Link{
 		"a reader that tells of more time": func(c *cardtest.Card) gpgcard.Link { return cardtest.NewLink(c) },
-		"a silent reader":                  func(c *cardtest.Card) gpgcard.Link { return struct{ gpgcard.Link }{cardtest.NewLink(c)} },
+		"a silent reader": func(c *cardtest.Card) gpgcard.Link {
+			return struct{ gpgcard.Link }{cardtest.NewLink(c)}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -26,7 +28,8 @@ func TestSilenceIsSeen(t *testing.T) {
 				}
 				defer c.Close()
 				c.Now = func() time.Time { return created.Add(time.Hour) }
-				if err := c.GenerateKeys(t.Context(), gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
+				if err := c.GenerateKeys(t.Context(),
+					gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: created}); err != nil {
 					t.Fatal(err)
 				}
 				cert, err := c.Certificate(t.Context(), jane, nil)
@@ -46,7 +49,8 @@ func TestSilenceIsSeen(t *testing.T) {
 				heard = nil
 				card.SetTouchTimeout(time.Minute)
 				time.AfterFunc(12*time.Second, card.Touch)
-				if _, err := c.SignDetached(t.Context(), cert, nil, []byte("x")); err != nil || len(heard) < 3 || slices.Contains(heard, false) {
+				if _, err := c.SignDetached(t.Context(), cert, nil, []byte("x")); err != nil || len(heard) < 3 ||
+					slices.Contains(heard, false) {
 					t.Errorf("with a policy: %v, heard %v", err, heard)
 				}
 				n := len(heard)

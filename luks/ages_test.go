@@ -29,10 +29,12 @@ func TestHeadersOfOtherAges(t *testing.T) {
 		usable         bool // by the other keyslot
 	}{
 		{"an unknown key derivation", firstKDF(rest), `"kdf":{"type":"balloon","cost":3}`, true},
-		{"an unknown digest beside", digest, strings.Replace(digest[:len(digest)-1], `"keyslots":["0","1"]`, `"keyslots":["1"]`, 1) + `,"1":{"type":"x","keyslots":["0"],"segments":[]}}`, true},
+		{"an unknown digest beside", digest, strings.Replace(digest[:len(digest)-1], `"keyslots":["0","1"]`,
+			`"keyslots":["1"]`, 1) + `,"1":{"type":"x","keyslots":["0"],"segments":[]}}`, true},
 		{"a keyslot in no digest", `"keyslots":["0","1"]`, `"keyslots":["1"]`, false},
 		{"no digest", digest, `"digests":{}`, false},
-		{"a flag without a description", `"config":{`, `"config":{"requirements":{"mandatory":["online-reencrypt-v2"]},`, false},
+		{"a flag without a description", `"config":{`, `"config":{"requirements":{"mandatory":["online-reencrypt-v2"]},`,
+			false},
 		{"requirements that are a list", `"config":{`, `"config":{"requirements":["opal"],`, false},
 	} {
 		img := luks.EditJSON(t, good, c.from, c.to)
@@ -81,7 +83,8 @@ func TestOtherModesOfCryptsetup(t *testing.T) {
 	key := p.Write("key", []byte("first"))
 	plain := lukstest.Random(24<<20, 1)
 	img := p.Write("img", append(bytes.Clone(plain), make([]byte, 8<<20)...))
-	p.Run("reencrypt", "--batch-mode", "--force-offline-reencrypt", "--encrypt", "--init-only", "--type", "luks2", "--reduce-device-size", "8M",
+	p.Run("reencrypt", "--batch-mode", "--force-offline-reencrypt", "--encrypt", "--init-only", "--type", "luks2",
+		"--reduce-device-size", "8M",
 		"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", key, img)
 	refused := func(mode string, want error) {
 		t.Helper()
@@ -95,14 +98,16 @@ func TestOtherModesOfCryptsetup(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for name, err := range map[string]error{
-			"passwd": v.SetPassphrase(ctx, pass("first"), pass("mine")), "resume": v.Resume(ctx, pass("first"), luks.ReencryptOptions{}),
+			"passwd":    v.SetPassphrase(ctx, pass("first"), pass("mine")),
+			"resume":    v.Resume(ctx, pass("first"), luks.ReencryptOptions{}),
 			"reencrypt": v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{}),
 		} {
 			if !errors.Is(err, want) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if r, err := v.Rehearse(ctx, luks.ReencryptOptions{}, true); err != nil || len(r.Problems) != 1 || !errors.Is(r.Problems[0], want) {
+		if r, err := v.Rehearse(ctx, luks.ReencryptOptions{}, true); err != nil || len(r.Problems) != 1 ||
+			!errors.Is(r.Problems[0], want) {
 			t.Errorf("rehearsed: %+v %v", r, err)
 		}
 		if !bytes.Equal(before, p.Read("img")) {

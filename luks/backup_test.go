@@ -54,7 +54,8 @@ func TestHeaderBackup(t *testing.T) {
 
 	// Another volume's.
 	other := format(t, shape{size: 1 << 20, sector: 512})
-	if err := luks.RestoreHeader(ctx, other.img, bytes.NewReader(f.Read("backup")), false, luks.Options{}); !errors.Is(err, luks.ErrForeign) {
+	if err := luks.RestoreHeader(ctx, other.img, bytes.NewReader(f.Read("backup")), false, luks.Options{}); !errors.Is(err,
+		luks.ErrForeign) {
 		t.Errorf("a backup of another volume: %v", err)
 	}
 	for _, cut := range []int{0, 100, 4096, 32768, f.offset - 4096} {
@@ -91,7 +92,8 @@ func TestNoBackupDuringReencryption(t *testing.T) {
 	if err := v.SetPassphrase(context.Background(), pass("other"), pass("first")); err != nil {
 		t.Errorf("the passphrase that is already the only one: %v", err)
 	}
-	if err := v.Resume(context.Background(), pass("wrong"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrWrongPassphrase) {
+	if err := v.Resume(context.Background(), pass("wrong"), luks.ReencryptOptions{}); !errors.Is(err,
+		luks.ErrWrongPassphrase) {
 		t.Errorf("resume with a wrong passphrase: %v", err)
 	}
 	if err := v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{}); err != nil {

@@ -20,7 +20,8 @@ type BadSectorsError struct {
 }
 
 func (e *BadSectorsError) Error() string {
-	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), places(e.Ranges), e.Err)
+	return fmt.Sprintf("%d bytes of the decrypted volume cannot be read, at %s: %v", size(e.Ranges), places(e.Ranges),
+		e.Err)
 }
 
 // places is ranges as `--lose` takes them, if they are not too many to show.

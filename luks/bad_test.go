@@ -62,13 +62,15 @@ func TestBadSectors(t *testing.T) {
 		{"512", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{Hotzone: 256 << 10}, 512, 512},
 		{"4096", shape{size: 2 << 20, sector: 4096, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10}, 4096, 4096},
 		{"512 to 4096", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{SectorSize: 4096}, 4096, 512},
-		{"journal", shape{size: 1 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Resilience: luks.Journal, Hotzone: 256 << 10}, 512, 512},
+		{"journal", shape{size: 1 << 20, sector: 512, sparse: true},
+			luks.ReencryptOptions{Resilience: luks.Journal, Hotzone: 256 << 10}, 512, 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := format(t, c.shape)
 			d := lukstest.NewDisk(f.image(), 512)
 			// Two in one zone, of which one is not a whole step, and one in another.
-			bad := []luks.Range{{Offset: 2*64<<10 + 1024, Length: 512}, {Offset: 2*64<<10 + 8192, Length: 8192}, {Offset: 13*64<<10 + 4096, Length: 512}}
+			bad := []luks.Range{{Offset: 2*64<<10 + 1024, Length: 512}, {Offset: 2*64<<10 + 8192, Length: 8192},
+				{Offset: 13*64<<10 + 4096, Length: 512}}
 			want := []luks.Range{}
 			for _, r := range bad {
 				off := r.Offset / c.step * c.step
@@ -174,7 +176,8 @@ func TestBadSectorInHotzone(t *testing.T) {
 					t.Errorf("after %d operations, %v: %v; changed: %v", k, r, err, !bytes.Equal(d.Bytes(), img))
 				}
 				var result luks.Result
-				err = v.Resume(ctx, pass("first"), luks.ReencryptOptions{Result: &result, Lose: func(rs []luks.Range) bool { return covered(rs[0], []luks.Range{r}) }})
+				err = v.Resume(ctx, pass("first"), luks.ReencryptOptions{Result: &result,
+					Lose: func(rs []luks.Range) bool { return covered(rs[0], []luks.Range{r}) }})
 				if err == nil {
 					err = f.lostOnly(d.Bytes(), 512, r)
 				}
@@ -245,7 +248,8 @@ func TestDamagedBlockInHotzone(t *testing.T) {
 		}
 		o := luks.ReencryptOptions{Lose: func([]luks.Range) bool { return true }}
 		var e *luks.DoubtError
-		if err := v.Resume(ctx, pass("first"), o); !errors.As(err, &e) || !errors.Is(err, luks.ErrInDoubt) || !reflect.DeepEqual(e.Ranges, []luks.Range{block}) || !bytes.Equal(d.Bytes(), b) {
+		if err := v.Resume(ctx, pass("first"), o); !errors.As(err, &e) || !errors.Is(err, luks.ErrInDoubt) ||
+			!reflect.DeepEqual(e.Ranges, []luks.Range{block}) || !bytes.Equal(d.Bytes(), b) {
 			t.Errorf("%s: %v; changed: %v", what, err, !bytes.Equal(d.Bytes(), b))
 		}
 		var result luks.Result

@@ -67,7 +67,8 @@ func newBenchImage(b *testing.B, size int64, sector int) *benchImage {
 	if err := f.Sync(); err != nil {
 		b.Fatal(err)
 	}
-	m := &benchImage{b, img, []string{"--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", key, img}}
+	m := &benchImage{b, img, []string{"--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+		"--key-file", key, img}}
 	m.peer("luksFormat", "--type", "luks2", "--sector-size", strconv.Itoa(sector))
 	return m
 }

@@ -210,11 +210,15 @@ func TestCrashEnumeration(t *testing.T) {
 	}{
 		{"checksum 512", shape{size: 512 << 10, sector: 512, slots: 1}, luks.ReencryptOptions{Hotzone: 64 << 10}, 512},
 		{"checksum 4096", shape{size: 512 << 10, sector: 4096}, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096},
-		{"checksum 512 to 4096", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 4096},
-		{"detached header", shape{size: 512 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 4096},
+		{"checksum 512 to 4096", shape{size: 512 << 10, sector: 512},
+			luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 4096},
+		{"detached header", shape{size: 512 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10},
+			4096},
 		{"sparse", shape{size: 2 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10}, 512},
-		{"sparse journal", shape{size: 2 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 128 << 10, Resilience: luks.Journal}, 512},
-		{"journal 512", shape{size: 512 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 512},
+		{"sparse journal", shape{size: 2 << 20, sector: 512, sparse: true},
+			luks.ReencryptOptions{Hotzone: 128 << 10, Resilience: luks.Journal}, 512},
+		{"journal 512", shape{size: 512 << 10, sector: 512},
+			luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := format(t, c.shape)
@@ -232,9 +236,12 @@ var faultShapes = []struct {
 	block int
 }{
 	{"512", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10}, 29, 512},
-	{"512 to 4096", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 47, 4096},
-	{"journal", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal}, 47, 512},
-	{"detached header", shape{size: 256 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 47, 4096},
+	{"512 to 4096", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, SectorSize: 4096}, 47,
+		4096},
+	{"journal", shape{size: 256 << 10, sector: 512}, luks.ReencryptOptions{Hotzone: 64 << 10, Resilience: luks.Journal},
+		47, 512},
+	{"detached header", shape{size: 256 << 10, sector: 4096, detached: true}, luks.ReencryptOptions{Hotzone: 64 << 10}, 47,
+		4096},
 }
 
 // Every write and flush fails once, or the disk dies there: the error must be

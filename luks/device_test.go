@@ -107,13 +107,15 @@ func TestLocks(t *testing.T) {
 			return
 		}
 		checked = true
-		if out, err := f.Try("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", f.key, f.img); err == nil {
+		if out, err := f.Try("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", f.key,
+			f.img); err == nil {
 			t.Errorf("cryptsetup took part: %s", out)
 		}
 		if err := open(t, f.img).Resume(ctx, pass("first"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrInUse) {
 			t.Errorf("a second run of ours: %v", err)
 		}
-		if err := luks.RestoreHeader(ctx, f.img, bytes.NewReader(backup.Bytes()), true, luks.Options{}); !errors.Is(err, luks.ErrInUse) {
+		if err := luks.RestoreHeader(ctx, f.img, bytes.NewReader(backup.Bytes()), true, luks.Options{}); !errors.Is(err,
+			luks.ErrInUse) {
 			t.Errorf("a header written back under a run: %v", err)
 		}
 	}})
@@ -158,13 +160,17 @@ func TestRefusals(t *testing.T) {
 	})
 	try("not LUKS", make([]byte, 1<<20), is(luks.ErrNotLUKS), reencrypt)
 	try("both copies torn", change(func(b []byte) { b[5000]++; b[16384+5000]++ }), is(luks.ErrDamaged), reencrypt)
-	try("a file system over the primary", change(func(b []byte) { copy(b, "\xeb\x58\x90mkfs.fat") }), is(luks.ErrForeign), reencrypt)
+	try("a file system over the primary", change(func(b []byte) { copy(b, "\xeb\x58\x90mkfs.fat") }), is(luks.ErrForeign),
+		reencrypt)
 	try("truncated header", good[:500<<10], is(luks.ErrTooSmall), reencrypt)
 	try("truncated data", good[:1<<20], is(luks.ErrTooSmall), reencrypt)
-	try("last slot", good, is(luks.ErrLastSlot), func(v *luks.Volume) error { return v.KillKeyslot(ctx, 0, pass("first")) })
-	try("no such slot", good, is(luks.ErrNoSuchSlot), func(v *luks.Volume) error { return v.KillKeyslot(ctx, 5, pass("first")) })
+	try("last slot", good, is(luks.ErrLastSlot),
+		func(v *luks.Volume) error { return v.KillKeyslot(ctx, 0, pass("first")) })
+	try("no such slot", good, is(luks.ErrNoSuchSlot),
+		func(v *luks.Volume) error { return v.KillKeyslot(ctx, 5, pass("first")) })
 	unsupported := func(err error) bool { var e *luks.UnsupportedError; return errors.As(err, &e) }
-	for _, o := range []luks.ReencryptOptions{{SectorSize: 1000}, {SectorSize: 8192}, {Cipher: "rot13-xts-plain64"}, {KeyBits: 200}, {Resilience: "hope"}} {
+	for _, o := range []luks.ReencryptOptions{{SectorSize: 1000}, {SectorSize: 8192}, {Cipher: "rot13-xts-plain64"},
+		{KeyBits: 200}, {Resilience: "hope"}} {
 		try("impossible target", good, unsupported, func(v *luks.Volume) error { return v.Reencrypt(ctx, pass("first"), o) })
 	}
 	try("rescue of a volume at rest", good, is(luks.ErrNoRescue), func(v *luks.Volume) error {
@@ -185,7 +191,8 @@ func TestRefusals(t *testing.T) {
 		return errors.As(err, &e) && e.Names[0] == "quantum-v9"
 	}, reencrypt)
 	// Argon2 with more memory than the machine has.
-	huge := luks.EditJSON(t, good, `"type":"pbkdf2","hash":"sha256","iterations":1000,"salt":"`, `"type":"argon2id","time":4,"memory":2097152,"cpus":4,"salt":"`)
+	huge := luks.EditJSON(t, good, `"type":"pbkdf2","hash":"sha256","iterations":1000,"salt":"`,
+		`"type":"argon2id","time":4,"memory":2097152,"cpus":4,"salt":"`)
 	try("memory", huge, func(err error) bool {
 		var e *luks.MemoryError
 		return errors.As(err, &e) && e.Need == 2<<30 && e.Have == 1<<30
@@ -199,7 +206,8 @@ func TestRefusals(t *testing.T) {
 func TestOneBadHeaderCopy(t *testing.T) {
 	f := format(t, shape{size: 1 << 20, sector: 512})
 	good := f.Read("img")
-	for name, at := range map[string][2]int{"primary torn": {0, 9000}, "primary gone": {0, 0}, "secondary torn": {16384, 9000}, "secondary gone": {16384, 0}} {
+	for name, at := range map[string][2]int{"primary torn": {0, 9000}, "primary gone": {0, 0},
+		"secondary torn": {16384, 9000}, "secondary gone": {16384, 0}} {
 		t.Run(name, func(t *testing.T) {
 			img := bytes.Clone(good)
 			if at[1] == 0 {

@@ -107,7 +107,8 @@ func TestDamagedChecksums(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Resume(context.Background(), pass("second"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrInDoubt) || !bytes.Equal(d.Bytes(), img) {
+	if err := v.Resume(context.Background(), pass("second"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrInDoubt) ||
+		!bytes.Equal(d.Bytes(), img) {
 		t.Errorf("%v; changed: %v", err, !bytes.Equal(d.Bytes(), img))
 	}
 }

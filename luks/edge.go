@@ -64,16 +64,19 @@ func (s *search) position(ctx context.Context) (Rescue, error) {
 	found := Rescue{Position: min(e.lastNew, e.firstOld), Mixed: max(0, e.lastNew-e.firstOld), Total: s.r.total}
 	switch {
 	case e.twice > 0:
-		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice, e.twice, e.firstTwice)
+		return found, fmt.Errorf("%w: %d bytes, the first at byte %d of the data; both keys are needed to undo it", ErrTwice,
+			e.twice, e.firstTwice)
 	case s.r.finished && e.firstOld < s.r.total:
-		return found, fmt.Errorf("%w: the header calls all data done, and byte %d is under the old key", ErrLeftBehind, e.firstOld)
+		return found, fmt.Errorf("%w: the header calls all data done, and byte %d is under the old key", ErrLeftBehind,
+			e.firstOld)
 	case s.r.finished:
 		// The header says that all is new. A run that cryptsetup began again from here, by
 		// mistake, would be seen above.
 		found.Position, found.Mixed = s.r.total, 0
 		return found, nil
 	case found.Mixed > inFlight:
-		return found, fmt.Errorf("%w: old and new data are mixed over %d bytes, from byte %d", ErrUnproven, found.Mixed, e.firstOld)
+		return found, fmt.Errorf("%w: old and new data are mixed over %d bytes, from byte %d", ErrUnproven, found.Mixed,
+			e.firstOld)
 	}
 	if e.firstOld > e.lastNew {
 		if err := s.narrow(ctx, &e); err != nil {
@@ -143,16 +146,17 @@ func (s *search) surroundings(ctx context.Context, first, last int64, mixed bool
 	}
 	run := int64(0)
 	var doubt Range
-	err := s.each(ctx, roundDown(max(s.r.offset, first-s.around), s.unit), min(s.r.total, last+s.around), false, func(pos int64, x verdict) {
-		if x != silent && x != isLost {
-			run = 0
-			return
-		}
-		run += s.unit
-		if inside := mixed && pos >= first && pos < last; inside || run >= s.small && !s.o.InOrder {
-			doubt = hull(doubt, Range{pos + s.unit - run, run})
-		}
-	})
+	err := s.each(ctx, roundDown(max(s.r.offset, first-s.around), s.unit), min(s.r.total, last+s.around), false,
+		func(pos int64, x verdict) {
+			if x != silent && x != isLost {
+				run = 0
+				return
+			}
+			run += s.unit
+			if inside := mixed && pos >= first && pos < last; inside || run >= s.small && !s.o.InOrder {
+				doubt = hull(doubt, Range{pos + s.unit - run, run})
+			}
+		})
 	return doubt, err
 }
 

@@ -39,7 +39,8 @@ func Plaintext(v *Volume, pass *secret.Buffer) ([]byte, error) {
 // cipher, hash or header: what the disk allows.
 func RawPass(v *Volume) error {
 	s := v.h.meta.segments0()
-	u := &run{v: v, o: ReencryptOptions{Fill: true}, prev: *s, final: *s, zoneSize: defaultHotzone / 2, reads: newReads(), r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
+	u := &run{v: v, o: ReencryptOptions{Fill: true}, prev: *s, final: *s, zoneSize: defaultHotzone / 2, reads: newReads(),
+		r: &reencryption{prev: s, final: s, total: v.segmentSize(s), slot: &keyslot{area: area{typ: "raw"}}}}
 	defer u.close()
 	var err error
 	if u.pool, err = newPool(2, u.zoneSize); err != nil {

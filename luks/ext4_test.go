@@ -26,7 +26,8 @@ func packed(t *testing.T, n int, seed byte) []byte {
 	r := rand.New(rand.NewPCG(uint64(seed), 3))
 	for b.Len() < n {
 		for range 1000 {
-			if _, err := fmt.Fprintf(z, "%d all work %x and no play %c\n", r.Uint32(), r.Uint64(), 'a'+rune(r.IntN(26))); err != nil {
+			if _, err := fmt.Fprintf(z, "%d all work %x and no play %c\n", r.Uint32(), r.Uint64(), 'a'+
+				rune(r.IntN(26))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -66,7 +67,8 @@ func ext4(t *testing.T, size int) []byte {
 }
 
 // TestKilledOnExt4: cryptsetup as Heads starts it is killed after each of its hotzones, which are one write
-// each, on a file system with compressed files. Each volume is rescued, or one stretch of at most a hotzone is named; nothing is claimed
+// each, on a file system with compressed files. Each volume is rescued, or one stretch of at most a hotzone is named;
+// nothing is claimed
 // that is not so.
 func TestKilledOnExt4(t *testing.T) {
 	size := 44 << 20

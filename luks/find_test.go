@@ -120,7 +120,8 @@ func TestFind(t *testing.T) {
 		{"random", lukstest.Random(1<<20, 3), luks.None, nil},
 		{"empty", nil, luks.None, nil},
 		{"six zeros over the first magic", change(good, func(b []byte) { clear(b[:6]) }), luks.Torn, nil},
-		{"six zeros over both", change(good, func(b []byte) { clear(b[:6]); clear(b[16384:16390]) }), luks.Ambiguous, luks.ErrDamaged},
+		{"six zeros over both", change(good, func(b []byte) { clear(b[:6]); clear(b[16384:16390]) }), luks.Ambiguous,
+			luks.ErrDamaged},
 		{"six zeros over LUKS1's", change(f1.Read("img"), func(b []byte) { clear(b[:6]) }), luks.Ambiguous, luks.ErrDamaged},
 		{"first block zero", change(good, func(b []byte) { clear(b[:4096]) }), luks.Torn, nil},
 		{"second copy gone", change(good, func(b []byte) { clear(b[16384:32768]) }), luks.Torn, nil},
@@ -131,9 +132,11 @@ func TestFind(t *testing.T) {
 		{"second copy newer by two", mix(good, two), luks.Ambiguous, luks.ErrDisagree},
 		{"the second copy is another volume's", mix(good, other), luks.Ambiguous, luks.ErrTwoHeaders},
 		{"LUKS1 before another volume", mix(f1.Read("img"), good), luks.Ambiguous, luks.ErrTwoHeaders},
-		{"torn first copy of another volume", change(mix(other, good), func(b []byte) { b[5000]++ }), luks.Ambiguous, luks.ErrForeign},
+		{"torn first copy of another volume", change(mix(other, good), func(b []byte) { b[5000]++ }), luks.Ambiguous,
+			luks.ErrForeign},
 		{"both copies torn", change(good, func(b []byte) { b[5000]++; b[16384+5000]++ }), luks.Ambiguous, luks.ErrDamaged},
-		{"set aside", change(f1.Read("img"), func(b []byte) { copy(b, "LUKS\xde\xad") }), luks.Ambiguous, luks.ErrLUKS1Interrupted},
+		{"set aside", change(f1.Read("img"), func(b []byte) { copy(b, "LUKS\xde\xad") }), luks.Ambiguous,
+			luks.ErrLUKS1Interrupted},
 		{"header cut off", good[:512<<10], luks.Ambiguous, luks.ErrTooSmall},
 	} {
 		t.Run(c.name, func(t *testing.T) { found(t, f.Write("x", c.img), c.want, c.reason) })
@@ -155,7 +158,8 @@ func TestFindUnderAFileSystem(t *testing.T) {
 			f := format(t, shape{size: 8 << 20, sector: 512})
 			tool(t, "", name, append(args, f.img)...)
 			got := luks.Find(context.Background(), f.img, luks.Options{})
-			if second := string(f.Read("img")[16384:16390]) == "SKUL\xba\xbe"; second && got.Kind != luks.Ambiguous || !second && got.Kind != luks.None {
+			if second := string(f.Read("img")[16384:16390]) == "SKUL\xba\xbe"; second && got.Kind != luks.Ambiguous || !second &&
+				got.Kind != luks.None {
 				t.Errorf("the second magic is there: %v; %v: %v", second, got.Kind, got.Err)
 			}
 		})
@@ -175,10 +179,12 @@ func TestFindInAMirror(t *testing.T) {
 	twin := f.Write("twin", f.Read("img"))
 	third := format(t, shape{size: 1 << 20, sector: 512})
 	all := luks.FindAll(context.Background(), []string{f.img, third.img, twin}, luks.Options{})
-	if all[0].Kind != luks.Ambiguous || !errors.Is(all[0].Err, luks.ErrTwin) || !errors.Is(all[2].Err, luks.ErrTwin) || all[1].Kind != luks.Container {
+	if all[0].Kind != luks.Ambiguous || !errors.Is(all[0].Err, luks.ErrTwin) || !errors.Is(all[2].Err, luks.ErrTwin) ||
+		all[1].Kind != luks.Container {
 		t.Errorf("%+v", all)
 	}
-	if f := luks.Find(context.Background(), filepath.Join(t.TempDir(), "none"), luks.Options{}); f.Kind != luks.Unreadable {
+	if f := luks.Find(context.Background(), filepath.Join(t.TempDir(), "none"),
+		luks.Options{}); f.Kind != luks.Unreadable {
 		t.Errorf("a device that is not there: %v", f.Kind)
 	}
 }

@@ -40,7 +40,8 @@ func TestRescueOfFinishedRun(t *testing.T) {
 		}
 		found = true
 		f.put(img)
-		again := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--resilience", "none", "--key-file", f.key)...)
+		again := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--resilience",
+			"none", "--key-file", f.key)...)
 		cut := 0
 		for i, op := range again {
 			if cut == 0 && op.Off >= int64(f.offset) && len(op.Data) > 0 {

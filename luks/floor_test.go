@@ -21,10 +21,13 @@ func sellers(t *testing.T) *fixture {
 	t.Helper()
 	p := lukstest.NewPeer(t)
 	f := &fixture{Peer: p, offset: 2 << 20, key: p.Write("key", []byte("first")), img: p.Write("img", make([]byte, 4<<20))}
-	weak := []string{"--batch-mode", "--pbkdf", "pbkdf2", "--hash", "sha1", "--pbkdf-force-iterations", "1000", "--key-file", f.key}
-	p.Run(append([]string{"luksFormat", "--type", "luks2", "--offset", "4096", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", "1984k",
+	weak := []string{"--batch-mode", "--pbkdf", "pbkdf2", "--hash", "sha1", "--pbkdf-force-iterations", "1000",
+		"--key-file", f.key}
+	p.Run(append([]string{"luksFormat", "--type", "luks2", "--offset", "4096", "--luks2-metadata-size", "16k",
+		"--luks2-keyslots-size", "1984k",
 		"--cipher", "aes-cbc-plain", "--key-size", "128", f.img}, weak...)...)
-	p.Run(append(append([]string{"luksAddKey"}, weak...), "--unbound", "--key-size", "256", f.img, p.Write("own", []byte("unbound")))...)
+	p.Run(append(append([]string{"luksAddKey"}, weak...), "--unbound", "--key-size", "256", f.img,
+		p.Write("own", []byte("unbound")))...)
 	p.Run("token", "add", "--key-description", "seller", "--key-slot", "0", f.img)
 	f.put(luks.EditJSON(t, f.Read("img"), `"config":{`, `"config":{"flags":["allow-discards"],`))
 	return f
@@ -52,8 +55,10 @@ func TestSellersChoicesEnd(t *testing.T) {
 	}
 	v.Close()
 	dump := f.Run("luksDump", f.img)
-	for _, want := range []string{`cipher: aes-xts-plain64`, `Cipher key: +512 bits`, `PBKDF: +argon2id`, `Flags:\s+\(no flags\)`, `AF hash: +sha256`,
-		`Digests:\s+0: pbkdf2\s+Hash: +sha256`, `Tokens:\nDigests:`, `Keyslots:\n  0: luks2\n\tKey: +512 bits\n\tPriority: +normal`} {
+	for _, want := range []string{`cipher: aes-xts-plain64`, `Cipher key: +512 bits`, `PBKDF: +argon2id`,
+		`Flags:\s+\(no flags\)`, `AF hash: +sha256`,
+		`Digests:\s+0: pbkdf2\s+Hash: +sha256`, `Tokens:\nDigests:`,
+		`Keyslots:\n  0: luks2\n\tKey: +512 bits\n\tPriority: +normal`} {
 		if !regexp.MustCompile(want).MatchString(dump) {
 			t.Errorf("no %q in\n%s", want, dump)
 		}
@@ -85,7 +90,8 @@ func TestSellersChoicesEnd(t *testing.T) {
 func TestFloorForOldBootLoaders(t *testing.T) {
 	luks.AtTheFloor(t)
 	ctx := context.Background()
-	for name, f := range map[string]*fixture{"GRUB": format(t, shape{size: 1 << 20, sector: 512}), "LUKS1": format1(t, 1<<20, 1)} {
+	for name, f := range map[string]*fixture{"GRUB": format(t, shape{size: 1 << 20, sector: 512}),
+		"LUKS1": format1(t, 1<<20, 1)} {
 		v, err := luks.Open(ctx, f.img, luks.Options{KDF: luks.KDFPBKDF2})
 		if err != nil {
 			t.Fatal(err)
@@ -152,7 +158,8 @@ func TestSlowKDF(t *testing.T) {
 func TestSamePassphraseAtTheFloor(t *testing.T) {
 	luks.AtTheFloor(t)
 	ctx := context.Background()
-	for name, f := range map[string]*fixture{"LUKS2": format(t, shape{size: 1 << 20, sector: 512, slots: 1}), "LUKS1": format1(t, 1<<20, 1)} {
+	for name, f := range map[string]*fixture{"LUKS2": format(t, shape{size: 1 << 20, sector: 512, slots: 1}),
+		"LUKS1": format1(t, 1<<20, 1)} {
 		v := open(t, f.img)
 		v.SetKDF(luks.KDFPBKDF2)
 		var before []byte

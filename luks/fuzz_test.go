@@ -55,13 +55,15 @@ func FuzzJSON(f *testing.F) {
 				t.Fatalf("without keyslot %d: %v\n%s", n, err, root.text())
 			}
 		}
-		v := &Volume{h: &header2{root: root, meta: m, size: minHeaderSize}, state: &loaded{}, hdr: backupDevice(nil), data: backupDevice(make([]byte, 1<<20))}
+		v := &Volume{h: &header2{root: root, meta: m, size: minHeaderSize}, state: &loaded{}, hdr: backupDevice(nil),
+			data: backupDevice(make([]byte, 1<<20))}
 		if r, err := v.reencryption(); err == nil && r != nil {
 			if r.offset < 0 || r.length < 0 || r.offset+r.length > r.total || r.total > 1<<61 {
 				t.Fatalf("re-encryption at %d+%d of %d", r.offset, r.length, r.total)
 			}
 			u := &run{v: v, r: r}
-			if n := r.maxHotzone(r.slot.area.size); n < 0 || n > 0 && r.slot.area.typ == "checksum" && u.checksumLen(n) > r.slot.area.size {
+			if n := r.maxHotzone(r.slot.area.size); n < 0 || n > 0 && r.slot.area.typ == "checksum" &&
+				u.checksumLen(n) > r.slot.area.size {
 				t.Fatalf("a hotzone of %d bytes for an area of %d", n, r.slot.area.size)
 			}
 			edited := root.clone()
@@ -174,9 +176,12 @@ func TestParseLog1(t *testing.T) {
 		t.Fatal(l, err)
 	}
 	for _, c := range [][2]string{
-		{"offset = 2097152", "offset = -512"}, {"offset = 2097152", "offset = 513"}, {"offset = 2097152", "offset = 18446744073709551615"},
-		{"offset = 2097152", "offset = 512\noffset = 1024"}, {"mode = 0\n", ""}, {"# EOF\n", ""}, {"shift = 0\n# EOF\n", "shi"}, {"version = 2", "version = 3"},
-		{"direction = 0", "direction = 1"}, {"mode = 0", "mode = 1"}, {"shift = 0", "shift = 512"}, {"UUID = b2ad317e", "UUID = "}, {"mode = 0", "mode = 0\nnew = 1"},
+		{"offset = 2097152", "offset = -512"}, {"offset = 2097152", "offset = 513"},
+		{"offset = 2097152", "offset = 18446744073709551615"},
+		{"offset = 2097152", "offset = 512\noffset = 1024"}, {"mode = 0\n", ""}, {"# EOF\n", ""},
+		{"shift = 0\n# EOF\n", "shi"}, {"version = 2", "version = 3"},
+		{"direction = 0", "direction = 1"}, {"mode = 0", "mode = 1"}, {"shift = 0", "shift = 512"},
+		{"UUID = b2ad317e", "UUID = "}, {"mode = 0", "mode = 0\nnew = 1"},
 	} {
 		if l, err := parseLog1(pad(strings.Replace(good, c[0], c[1], 1))); err == nil {
 			t.Errorf("%q was accepted: %+v", c[1], l)

@@ -172,7 +172,8 @@ func headerChecksum(raw []byte) ([]byte, error) {
 func (h *header2) encode(offset int64) ([]byte, error) {
 	text := h.root.text()
 	if int64(len(text)) >= h.size-binHeaderSize {
-		return nil, fmt.Errorf("%w: the JSON area holds %d bytes, %d are needed", ErrNoSpace, h.size-binHeaderSize-1, len(text))
+		return nil, fmt.Errorf("%w: the JSON area holds %d bytes, %d are needed", ErrNoSpace, h.size-binHeaderSize-1,
+			len(text))
 	}
 	raw := make([]byte, h.size)
 	copy(raw, h.bin)

@@ -70,7 +70,8 @@ func TestHostileHeaders(t *testing.T) {
 		{"the last sequence number", seqid(rest, 1<<64-1), header},
 		{"the last sequence number in a run", seqid(half, 1<<64-2), header},
 		{"copies that disagree", disagree, func(err error) bool { return errors.Is(err, luks.ErrDisagree) }},
-		{"data beyond the device", luks.EditJSON(t, rest, `"size":"dynamic"`, `"size":"1052672"`), func(err error) bool { return errors.Is(err, luks.ErrTooSmall) }},
+		{"data beyond the device", luks.EditJSON(t, rest, `"size":"dynamic"`, `"size":"1052672"`),
+			func(err error) bool { return errors.Is(err, luks.ErrTooSmall) }},
 	} {
 		d := lukstest.NewDisk(bytes.Clone(c.img), 512)
 		v, err := luks.OpenDevice("disk", d, nil)
@@ -91,7 +92,8 @@ func TestHostileHeaders(t *testing.T) {
 func TestLongNamesInARun(t *testing.T) {
 	f := format(t, shape{size: 1 << 20, sector: 512})
 	half := f.stopped(t)
-	img := luks.ReplaceJSON(t, half, `"encryption":"aes-xts-plain64","sector_size":512`, `"encryption":"`+strings.Repeat("a", 2100)+`","sector_size":512`)
+	img := luks.ReplaceJSON(t, half, `"encryption":"aes-xts-plain64","sector_size":512`, `"encryption":"`+
+		strings.Repeat("a", 2100)+`","sector_size":512`)
 	d := lukstest.NewDisk(bytes.Clone(img), 512)
 	v, err := luks.OpenDevice("disk", d, nil)
 	if err == nil {

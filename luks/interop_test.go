@@ -53,7 +53,8 @@ func (f *fixture) on(args ...string) []string {
 // open opens a volume whose image() is in memory.
 func (f *fixture) open(d *lukstest.Disk) (*luks.Volume, error) {
 	if f.hdr != "" {
-		return luks.OpenDevice("disk", d.Window(1, int64(f.offset), d.Size()-int64(f.offset)), d.Window(0, 0, int64(f.offset)))
+		return luks.OpenDevice("disk", d.Window(1, int64(f.offset), d.Size()-int64(f.offset)),
+			d.Window(0, 0, int64(f.offset)))
 	}
 	return luks.OpenDevice("disk", d, nil)
 }
@@ -93,12 +94,14 @@ func format(t testing.TB, s shape) *fixture {
 		f.hdr = p.Write("hdr", make([]byte, f.offset))
 	}
 	f.img = p.Write("img", make([]byte, start+s.size))
-	p.Run(f.on("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", s.keyslots,
+	p.Run(f.on("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size",
+		s.keyslots,
 		"--offset", strconv.Itoa(start/512), "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
 		"--sector-size", strconv.Itoa(s.sector), "--key-size", strconv.Itoa(s.keyBits), "--key-file", f.key)...)
 	for i := 1; i <= s.slots; i++ {
 		k := p.Write("key"+strconv.Itoa(i), []byte("slot"+strconv.Itoa(i)))
-		p.Run(append(f.on("luksAddKey", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", f.key), k)...)
+		p.Run(append(f.on("luksAddKey", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file",
+			f.key), k)...)
 	}
 	var err error
 	if f.oldKey, err = f.volumeKey(f.key); err != nil {
@@ -162,7 +165,8 @@ func (f *fixture) same(plain, raw []byte) bool {
 	}
 	zero := make([]byte, 512)
 	for i := 0; i < len(plain); i += 512 {
-		if !bytes.Equal(plain[i:i+512], f.plain[i:i+512]) && !(bytes.Equal(f.raw[i:i+512], zero) && bytes.Equal(raw[i:i+512], zero)) {
+		if !bytes.Equal(plain[i:i+512], f.plain[i:i+512]) &&
+			!(bytes.Equal(f.raw[i:i+512], zero) && bytes.Equal(raw[i:i+512], zero)) {
 			return false
 		}
 	}
@@ -219,7 +223,8 @@ func TestReencryptJudgedByCryptsetup(t *testing.T) {
 	}{
 		{"512", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{Hotzone: 512 << 10}, 512, 64},
 		{"4096", shape{size: 2 << 20, sector: 4096}, luks.ReencryptOptions{Hotzone: 768 << 10}, 4096, 64},
-		{"512 to 4096", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{Hotzone: 1 << 20, SectorSize: 4096}, 4096, 64},
+		{"512 to 4096", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{Hotzone: 1 << 20, SectorSize: 4096}, 4096,
+			64},
 		{"256 to 512 bit", shape{size: 2 << 20, sector: 512, keyBits: 256}, luks.ReencryptOptions{KeyBits: 512}, 512, 64},
 		{"512 to 256 bit", shape{size: 2 << 20, sector: 512}, luks.ReencryptOptions{KeyBits: 256}, 512, 32},
 		{"journal", shape{size: 3 << 20, sector: 512}, luks.ReencryptOptions{Resilience: luks.Journal}, 512, 64},

@@ -75,7 +75,8 @@ func pbkdf2(ctx context.Context, hashName string, pass, salt []byte, iterations,
 
 // rawPBKDF2 ends early, with a useless result, when ctx is cancelled. The standard
 // library's takes the password as a string, which could not be wiped.
-func rawPBKDF2(ctx context.Context, newHash func() hash.Hash, pass, salt []byte, iterations, length int) *secret.Buffer {
+func rawPBKDF2(ctx context.Context, newHash func() hash.Hash, pass, salt []byte, iterations,
+	length int) *secret.Buffer {
 	mac := hmac.New(newHash, pass)
 	size := mac.Size()
 	out := secret.New((length + size - 1) / size * size)
@@ -110,7 +111,8 @@ var argon = make(chan struct{}, 1)
 
 // derive turns a passphrase into a keyslot key of length bytes. free tells how much
 // memory Argon2 may take, in bytes; 0 if nobody knows.
-func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int, free func() int64) (*secret.Buffer, error) {
+func (k *kdf) derive(ctx context.Context, slot int, pass *secret.Buffer, length int, free func() int64) (*secret.Buffer,
+	error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -259,7 +259,8 @@ func (st *style) object(keySize int, salt []byte, off, size int64) *object {
 		o = st.model.clone()
 	} else {
 		o.set("af", newObject().set("type", str("luks1")).set("hash", str(st.af.hash)).set("stripes", num(st.af.stripes)))
-		o.set("area", newObject().set("type", str("raw")).set("encryption", str(st.encryption)).set("key_size", num(st.keySize)))
+		o.set("area", newObject().set("type", str("raw")).set("encryption", str(st.encryption)).set("key_size",
+			num(st.keySize)))
 		o.set("kdf", st.kdf.object())
 	}
 	o.set("key_size", num(keySize))

@@ -37,7 +37,8 @@ func TestKeyslotsOfEveryKind(t *testing.T) {
 			p := lukstest.NewPeer(t)
 			img := p.Write("img", make([]byte, 2<<20))
 			key, second := p.Write("key", []byte("first")), p.Write("second", []byte("second"))
-			args := append([]string{"luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", "992k", "--offset", "2048", "--key-file", key, img}, strings.Fields(c.args)...)
+			args := append([]string{"luksFormat", "--batch-mode", "--type", "luks2", "--luks2-metadata-size", "16k",
+				"--luks2-keyslots-size", "992k", "--offset", "2048", "--key-file", key, img}, strings.Fields(c.args)...)
 			if out, err := p.Try(args...); err != nil {
 				if c.must {
 					t.Fatal(err)
@@ -115,7 +116,8 @@ func TestUnreadableSector(t *testing.T) {
 	}
 	o := luks.ReencryptOptions{Hotzone: 128 << 10}
 	var ioErr *luks.IOError
-	if err := v.Reencrypt(context.Background(), pass("first"), o); !errors.As(err, &ioErr) || !errors.Is(err, lukstest.ErrFault) {
+	if err := v.Reencrypt(context.Background(), pass("first"), o); !errors.As(err, &ioErr) ||
+		!errors.Is(err, lukstest.ErrFault) {
 		t.Fatalf("%v", err)
 	}
 	re := v.Info().Reencryption

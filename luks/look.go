@@ -27,7 +27,8 @@ const (
 
 // Look decrypts the beginning of a volume by the key that it is under there and that pass opens, and
 // returns ErrNoise if nothing of it is anything but noise, and ErrUnseen with the device's error if what
-// could tell cannot be read. What was never written is passed over, and a volume without anything else is fine. A file system or LVM shows in its first megabyte, and a
+// could tell cannot be read. What was never written is passed over, and a volume without anything else is fine. A
+// file system or LVM shows in its first megabyte, and a
 // run that has begun has written more than that. In the zone that a re-encryption was cut in, each sector
 // is under one of two keys, and either will do. Nothing is written.
 func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
@@ -41,7 +42,8 @@ func (v *Volume) Look(ctx context.Context, pass *secret.Buffer) error {
 	var found error
 	for _, u := range all {
 		switch err := v.lookBy(ctx, pass, start, u); {
-		case errors.Is(err, ErrUnseen), errors.Is(err, ErrNoise) && !errors.Is(found, ErrUnseen), errors.Is(err, ErrWrongPassphrase) && found == nil:
+		case errors.Is(err, ErrUnseen), errors.Is(err, ErrNoise) && !errors.Is(found, ErrUnseen),
+			errors.Is(err, ErrWrongPassphrase) && found == nil:
 			found = err
 		case !errors.Is(err, ErrWrongPassphrase) && !errors.Is(err, ErrNoise):
 			return err

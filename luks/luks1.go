@@ -87,11 +87,13 @@ func parse1(raw []byte, size int64) (*header2, error) {
 			return nil, badHeader("keyslot %d is neither active nor idle: %#x", n, state)
 		}
 		kdf := newObject().set("type", str("pbkdf2")).set("hash", str(hash))
-		kdf.set("iterations", num(int(binary.BigEndian.Uint32(e[4:])))).set("salt", str(base64.StdEncoding.EncodeToString(e[8:40])))
+		kdf.set("iterations", num(int(binary.BigEndian.Uint32(e[4:])))).set("salt",
+			str(base64.StdEncoding.EncodeToString(e[8:40])))
 		af := newObject().set("type", str("luks1")).set("hash", str(hash)).set("stripes", num(stripes1))
 		area := newObject().set("type", str("raw")).set("encryption", str(encryption)).set("key_size", num(p.keySize()))
 		area.set("offset", dec(off)).set("size", dec(afSize(p.keySize(), stripes1)))
-		slots.set(id(n), newObject().set("type", str(slotLUKS2)).set("key_size", num(p.keySize())).set("kdf", kdf).set("af", af).set("area", area))
+		slots.set(id(n), newObject().set("type", str(slotLUKS2)).set("key_size", num(p.keySize())).set("kdf", kdf).set("af",
+			af).set("area", area))
 		ids.items = append(ids.items, str(id(n)))
 	}
 	for i, a := range p.pool {
@@ -102,7 +104,8 @@ func parse1(raw []byte, size int64) (*header2, error) {
 		}
 	}
 	digest := newObject().set("type", str("pbkdf2")).set("keyslots", ids).set("segments", strs("0")).set("hash", str(hash))
-	digest.set("salt", str(base64.StdEncoding.EncodeToString(raw[132:164]))).set("digest", str(base64.StdEncoding.EncodeToString(raw[112:132])))
+	digest.set("salt", str(base64.StdEncoding.EncodeToString(raw[132:164]))).set("digest",
+		str(base64.StdEncoding.EncodeToString(raw[112:132])))
 	digest.set("iterations", num(int(binary.BigEndian.Uint32(raw[164:]))))
 	segment := newObject().set("type", str("crypt")).set("offset", dec(p.payload())).set("iv_tweak", dec(0))
 	segment.set("size", str("dynamic")).set("encryption", str(encryption)).set("sector_size", num(512))

@@ -29,7 +29,8 @@ func TestLUKS1HighSlots(t *testing.T) {
 	numbers := func(when, img string) {
 		t.Helper()
 		for slot := 6; slot < 8; slot++ {
-			f.Run("open", "--test-passphrase", "--key-slot", fmt.Sprint(slot), "--key-file", f.Path(fmt.Sprintf("key%d", slot)), img)
+			f.Run("open", "--test-passphrase", "--key-slot", fmt.Sprint(slot), "--key-file", f.Path(fmt.Sprintf("key%d", slot)),
+				img)
 		}
 		if got := f.tries("key", "key5", "key6", "key7"); got != "key6 key7" {
 			t.Errorf("%s: opens with %q", when, got)
@@ -76,7 +77,8 @@ func TestLUKS1HighSlots(t *testing.T) {
 	if vk := f.judge(t, f.Path("key7"), 512); bytes.Equal(vk, f.oldKey) {
 		t.Error("the old volume key")
 	}
-	if out := f.Run("luksDump", f.img); !strings.Contains(out, "Key Slot 7: ENABLED") || strings.Count(out, "ENABLED") != 1 {
+	if out := f.Run("luksDump", f.img); !strings.Contains(out, "Key Slot 7: ENABLED") ||
+		strings.Count(out, "ENABLED") != 1 {
 		t.Errorf("not LUKS1 with only slot 7:\n%s", out)
 	}
 }

@@ -21,7 +21,8 @@ func format1(t testing.TB, data, slots int, args ...string) *fixture {
 	f := &fixture{Peer: p, offset: 2 << 20}
 	f.key = p.Write("key", []byte("first"))
 	f.img = p.Write("img", make([]byte, f.offset+data))
-	p.Run(append([]string{"luksFormat", "--batch-mode", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", f.key, f.img}, args...)...)
+	p.Run(append([]string{"luksFormat", "--batch-mode", "--type", "luks1", "--pbkdf-force-iterations", "1000",
+		"--key-file", f.key, f.img}, args...)...)
 	for i := 1; i <= slots; i++ {
 		k := p.Write(fmt.Sprintf("key%d", i), []byte(fmt.Sprintf("slot%d", i)))
 		p.Run("luksAddKey", "--batch-mode", "--pbkdf-force-iterations", "1000", "--key-file", f.key, f.img, k)
@@ -51,7 +52,8 @@ func TestLUKS1Keyslots(t *testing.T) {
 	ctx := context.Background()
 	v := open(t, f.img)
 	in := v.Info()
-	if in.Version != 1 || len(in.Keyslots) != 8 || in.KeyBits != 512 && in.KeyBits != 256 || in.DataOffset != int64(f.offset) {
+	if in.Version != 1 || len(in.Keyslots) != 8 || in.KeyBits != 512 && in.KeyBits != 256 ||
+		in.DataOffset != int64(f.offset) {
 		t.Errorf("%+v", in)
 	}
 	for slot, p := range map[int]string{0: "first", 5: "slot5", 6: "slot6", 7: "slot7"} {
@@ -157,14 +159,16 @@ func TestConvertJudgedByCryptsetup(t *testing.T) {
 func TestReencryptLUKS1(t *testing.T) {
 	f := format1(t, 1<<20, 2)
 	v := open(t, f.img)
-	if err := v.Reencrypt(context.Background(), pass("slot1"), luks.ReencryptOptions{Hotzone: 256 << 10, BackToLUKS1: true}); err != nil {
+	if err := v.Reencrypt(context.Background(), pass("slot1"),
+		luks.ReencryptOptions{Hotzone: 256 << 10, BackToLUKS1: true}); err != nil {
 		t.Fatal(err)
 	}
 	vk := f.judge(t, f.Path("key1"), 512)
 	if bytes.Equal(vk, f.oldKey) {
 		t.Error("the volume key is the old one")
 	}
-	if out := f.Run("luksDump", f.img); !strings.Contains(out, "Key Slot 1: ENABLED") || strings.Count(out, "ENABLED") != 1 {
+	if out := f.Run("luksDump", f.img); !strings.Contains(out, "Key Slot 1: ENABLED") ||
+		strings.Count(out, "ENABLED") != 1 {
 		t.Errorf("not LUKS1 with only slot 1:\n%s", out)
 	}
 	if got := f.tries("key", "key1", "key2"); got != "key1" {

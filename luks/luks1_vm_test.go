@@ -81,8 +81,10 @@ func reencrypted1(t *testing.T, p *lukstest.Peer, plain []byte, cases []string) 
 		t.Fatal(err)
 	}
 	a := initrd.NewArchive()
-	err = errors.Join(a.Copy("bin/busybox", busybox), a.AddProgram(ctx, "sbin/cryptsetup", "/usr/sbin/cryptsetup"), a.AddProgram(ctx, "sbin/dmsetup", "/usr/sbin/dmsetup"),
-		a.AddModules(strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-"), "virtio_pci", "virtio_blk", "dm_crypt", "xts", "ecb", "af_alg", "algif_skcipher", "algif_hash", "aesni_intel"))
+	err = errors.Join(a.Copy("bin/busybox", busybox), a.AddProgram(ctx, "sbin/cryptsetup", "/usr/sbin/cryptsetup"),
+		a.AddProgram(ctx, "sbin/dmsetup", "/usr/sbin/dmsetup"),
+		a.AddModules(strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-"), "virtio_pci", "virtio_blk", "dm_crypt", "xts",
+			"ecb", "af_alg", "algif_skcipher", "algif_hash", "aesni_intel"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,8 @@ func reencrypted1(t *testing.T, p *lukstest.Peer, plain []byte, cases []string) 
 	if err := a.Save(rd); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-accel", "tcg", "-machine", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+	args := []string{"-accel", "tcg", "-machine", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-no-user-config",
+		"-display", "none", "-no-reboot",
 		"-kernel", kernels[0], "-initrd", rd, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio"}
 	var out []left1
 	for i := range len(cases) + 1 {
@@ -108,7 +111,8 @@ func reencrypted1(t *testing.T, p *lukstest.Peer, plain []byte, cases []string) 
 		if err := os.Truncate(name, size); err != nil {
 			t.Fatal(err)
 		}
-		args = append(args, "-drive", fmt.Sprintf("if=none,id=d%d,format=raw,file=%s", i, name), "-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=d%d,format=raw,file=%s", i, name), "-device",
+			fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
 		if i < len(cases) {
 			out = append(out, left1{name, map[string][]byte{}})
 		}
@@ -261,7 +265,8 @@ func TestRescueWithLUKS1Files(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Write("img", half.Bytes())
-		p.Run("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", p.Path("key"), p.Path("img"))
+		p.Run("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", p.Path("key"),
+			p.Path("img"))
 		if err := judge(p.Read("img")); err != nil {
 			t.Errorf("%s, finished by cryptsetup: %v", cases[i], err)
 		}
@@ -285,7 +290,8 @@ func TestRescueWithLUKS1Files(t *testing.T) {
 		same("no new header", luks.ErrLUKS1Files, again(".new", nil), img, o)
 		same("new header torn", luks.ErrLUKS1Files, again(".new", []byte("LUKS")), img, o)
 		same("old header in place of the new", luks.ErrWrongPassphrase, again(".new", wrongKey(p, base+".new")), img, o)
-		same("another volume's log", luks.ErrLUKS1Files, again(".log", bytes.Replace(text, []byte("UUID = "), []byte("UUID = 0"), 1)[:512]), img, o)
+		same("another volume's log", luks.ErrLUKS1Files,
+			again(".log", bytes.Replace(text, []byte("UUID = "), []byte("UUID = 0"), 1)[:512]), img, o)
 		// Nothing is known of the data where it stopped.
 		at := found.Position
 		unclear := bytes.Clone(img)

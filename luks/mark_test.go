@@ -46,7 +46,8 @@ func TestMark(t *testing.T) {
 	refused := errors.New("not now")
 	o.Begin = func(string, func([]byte) (luks.Mark, error)) error { return refused }
 	before := v.Info().KeyDigest
-	if err := v.Reencrypt(stop, pass("mine"), o); !errors.Is(err, refused) || v.Info().Reencryption.Active || v.Info().KeyDigest != before {
+	if err := v.Reencrypt(stop, pass("mine"), o); !errors.Is(err, refused) || v.Info().Reencryption.Active ||
+		v.Info().KeyDigest != before {
 		t.Fatalf("refused, and %v", err)
 	}
 	o.Begin = func(d string, mark func([]byte) (luks.Mark, error)) (err error) {
@@ -99,7 +100,8 @@ func TestOpensNothing(t *testing.T) {
 	opens(1, "slot1")
 	f.Run("config", "--priority", "ignore", "--key-slot", "1", f.img)
 	opens(1, "slot1")
-	f.Run("luksAddKey", "--batch-mode", "--unbound", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-slot", "3", "--key-file", f.key, f.img, f.Write("own", []byte("own")))
+	f.Run("luksAddKey", "--batch-mode", "--unbound", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations",
+		"1000", "--key-slot", "3", "--key-file", f.key, f.img, f.Write("own", []byte("own")))
 	opens(3, "own")
 	// The digest stays through what opens nothing, and changes with what does.
 	if got, _ := v.OpensNothing(ctx, pass("never")); got == digest {

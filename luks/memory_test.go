@@ -38,7 +38,8 @@ func TestPeakMemory(t *testing.T) {
 	if err := os.Truncate(img, 272<<20); err != nil {
 		t.Fatal(err)
 	}
-	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", key, img)
+	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2",
+		"--pbkdf-force-iterations", "1000", "--key-file", key, img)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPeakMemory$")
 	cmd.Env = append(os.Environ(), "REOWN_TEST_IMAGE="+img)
 	out, err := cmd.CombinedOutput()

@@ -66,9 +66,10 @@ func (m *meta) bound() error {
 	for _, k := range m.keyslots {
 		described = described || k.typ == slotReencrypt
 	}
-	if online := []string{reqReencrypt, reqReencryptV1, reqReencryptV3}; !described && slices.ContainsFunc(m.requirements, func(r string) bool {
-		return slices.Contains(online, r)
-	}) {
+	if online := []string{reqReencrypt, reqReencryptV1, reqReencryptV3}; !described &&
+		slices.ContainsFunc(m.requirements, func(r string) bool {
+			return slices.Contains(online, r)
+		}) {
 		return badHeader("a re-encryption is flagged and not described")
 	}
 	return nil

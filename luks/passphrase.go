@@ -88,7 +88,8 @@ func (v *Volume) belowFloor(slot int) bool {
 	case v.h.v1 != nil:
 		strong = k.kdf.iterations >= leastRounds
 	case v.kdf == KDFPBKDF2:
-		strong = strong || k.kdf.typ == "pbkdf2" && k.kdf.hash != "sha1" && k.kdf.iterations >= leastRounds && k.af.stripes >= stripes1
+		strong = strong || k.kdf.typ == "pbkdf2" && k.kdf.hash != "sha1" && k.kdf.iterations >= leastRounds &&
+			k.af.stripes >= stripes1
 	}
 	return !strong
 }

@@ -39,7 +39,8 @@ func matrix() (all []interop) {
 			if !lukstest.Soak() && k+i != 0 && k != 1+i && k != 7-i {
 				continue
 			}
-			c := interop{name: s.name, shape: shape{size: 1 << 20, sector: s.from, detached: detached, keyBits: 512}, sector: s.to}
+			c := interop{name: s.name, shape: shape{size: 1 << 20, sector: s.from, detached: detached, keyBits: 512},
+				sector: s.to}
 			if s.from != s.to {
 				c.args, c.o.SectorSize = []string{"--sector-size", strconv.Itoa(s.to)}, s.to
 			}
@@ -65,16 +66,20 @@ func matrix() (all []interop) {
 		all = append(all, c)
 	}
 	return append(all,
-		interop{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"}, luks.ReencryptOptions{}, 512, true},
-		interop{"large hotzones", shape{size: 8 << 20, sector: 512}, []string{"--hotzone-size", "4M"}, luks.ReencryptOptions{}, 512, true},
-		interop{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"}, luks.ReencryptOptions{}, 512, true})
+		interop{"sha512 checksums", shape{size: 1 << 20, sector: 512}, []string{"--resilience-hash", "sha512"},
+			luks.ReencryptOptions{}, 512, true},
+		interop{"large hotzones", shape{size: 8 << 20, sector: 512}, []string{"--hotzone-size", "4M"},
+			luks.ReencryptOptions{}, 512, true},
+		interop{"two passphrases", shape{size: 1 << 20, sector: 512, slots: 1}, []string{"--key-slot", "0"},
+			luks.ReencryptOptions{}, 512, true})
 }
 
 const peerHotzone = 256 << 10
 
 // peerReencrypt is cryptsetup's command line for a re-encryption.
 func (f *fixture) peerReencrypt(args ...string) []string {
-	return f.on(append([]string{"reencrypt", "--force-offline-reencrypt", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+	return f.on(append([]string{"reencrypt", "--force-offline-reencrypt", "--batch-mode", "--pbkdf", "pbkdf2",
+		"--pbkdf-force-iterations", "1000",
 		"--hotzone-size", strconv.Itoa(peerHotzone>>10) + "k", "--key-file", f.key}, args...)...)
 }
 
@@ -130,7 +135,8 @@ func (f *fixture) peerResume(img []byte) ([]byte, error) {
 		}
 	}
 	if strings.Contains(state, "online-reencrypt") {
-		if _, err := f.Try(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file", f.key)...); err != nil {
+		if _, err := f.Try(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--key-file",
+			f.key)...); err != nil {
 			return nil, err
 		}
 	}
@@ -252,7 +258,8 @@ func TestCryptsetupFinishesWhatWeLeft(t *testing.T) {
 					t.Errorf("point %d, %s after %d of %d operations: %v", i, p.kind, p.k, len(log), err)
 				}
 				if n := count[p.kind]; n%100 == 0 || i+1 == len(points) {
-					t.Logf("our run, finished by cryptsetup: power loss, lost %d of %d; killed, lost %d of %d", lost[power], count[power], lost[killed], count[killed])
+					t.Logf("our run, finished by cryptsetup: power loss, lost %d of %d; killed, lost %d of %d", lost[power],
+						count[power], lost[killed], count[killed])
 				}
 			}
 		})

@@ -142,7 +142,8 @@ func (v *Volume) justAnnounced(r *reencryption) bool {
 	before := *v
 	before.h = s
 	was, err := before.reencryption()
-	return err == nil && was != nil && !was.crash && !was.finished && was.offset == r.offset && was.slot.area == r.slot.area
+	return err == nil && was != nil && !was.crash && !was.finished && was.offset == r.offset &&
+		was.slot.area == r.slot.area
 }
 
 // classify reads the hotzone's data at at into b, and says of each block which key

@@ -282,7 +282,8 @@ func (v *Volume) target(o ReencryptOptions) (seg, next *segment, keySize int, er
 }
 
 // startWith writes the header that begins the run.
-func (v *Volume) startWith(ctx context.Context, pass *secret.Buffer, known *keyPair, seg, next *segment, o ReencryptOptions) error {
+func (v *Volume) startWith(ctx context.Context, pass *secret.Buffer, known *keyPair, seg, next *segment,
+	o ReencryptOptions) error {
 	inherit := o.Inherit || choosesNothing
 	if err := v.endChoices(ctx, inherit); err != nil {
 		return err
@@ -327,7 +328,8 @@ func (v *Volume) startWith(ctx context.Context, pass *secret.Buffer, known *keyP
 }
 
 // announce tells of the new key before anything says that it is used.
-func (v *Volume) announce(root *object, id int, key *secret.Buffer, begin func(string, func([]byte) (Mark, error)) error) error {
+func (v *Volume) announce(root *object, id int, key *secret.Buffer,
+	begin func(string, func([]byte) (Mark, error)) error) error {
 	if begin == nil {
 		return nil
 	}
@@ -357,7 +359,8 @@ func (v *Volume) checkTarget(old, next *segment) error {
 
 // describe adds to root the new digest, the re-encryption keyslot with its digest,
 // the backup segments and the flag.
-func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, slot int, known *keyPair, res Resilience, inherit bool) error {
+func (v *Volume) describe(ctx context.Context, root *object, r *reencryption, slot int, known *keyPair, res Resilience,
+	inherit bool) error {
 	if res == "" {
 		res = Checksum
 	}

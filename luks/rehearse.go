@@ -102,7 +102,8 @@ func (v *Volume) Rehearse(ctx context.Context, o ReencryptOptions, passphrase bo
 }
 
 // rehearse runs on a copy.
-func (v *Volume) rehearse(ctx context.Context, newPass *secret.Buffer, o ReencryptOptions, passphrase bool, r *Rehearsal) error {
+func (v *Volume) rehearse(ctx context.Context, newPass *secret.Buffer, o ReencryptOptions, passphrase bool,
+	r *Rehearsal) error {
 	if err := v.begin(ctx); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ import (
 
 // kind is the exported error that another one wraps.
 func kind(err error) string {
-	for _, s := range []error{luks.ErrNoSpace, luks.ErrTooSmall, luks.ErrPartitioned, luks.ErrDisagree, luks.ErrForeign, luks.ErrMember, luks.ErrEncrypting,
+	for _, s := range []error{luks.ErrNoSpace, luks.ErrTooSmall, luks.ErrPartitioned, luks.ErrDisagree, luks.ErrForeign,
+		luks.ErrMember, luks.ErrEncrypting,
 		luks.ErrUnproven, luks.ErrDecrypting, luks.ErrTwoHeaders, luks.ErrReencrypting} {
 		if errors.Is(err, s) {
 			return s.Error()
@@ -56,20 +57,28 @@ func TestRehearsalTellsTheTruth(t *testing.T) {
 		{"journal", good, luks.ReencryptOptions{Resilience: luks.Journal}, "first", true},
 		{"no room", full.image(), luks.ReencryptOptions{}, "first", false},
 		{"no room for the journal", full.image(), luks.ReencryptOptions{Resilience: luks.Journal}, "first", true},
-		{"serpent", edit(`"encryption":"aes-xts-plain64","sector_size"`, `"encryption":"serpent-xts-plain64","sector_size"`), luks.ReencryptOptions{}, "first", false},
-		{"a requirement of the future", edit(`"config":{`, `"config":{"requirements":{"mandatory":["quantum-v9"]},`), luks.ReencryptOptions{}, "first", false},
-		{"integrity", edit(`"sector_size":512}`, `"sector_size":512,"integrity":{"type":"hmac(sha256)","journal_encryption":"none","journal_integrity":"none"}}`), luks.ReencryptOptions{}, "first", false},
+		{"serpent", edit(`"encryption":"aes-xts-plain64","sector_size"`, `"encryption":"serpent-xts-plain64","sector_size"`),
+			luks.ReencryptOptions{}, "first", false},
+		{"a requirement of the future", edit(`"config":{`, `"config":{"requirements":{"mandatory":["quantum-v9"]},`),
+			luks.ReencryptOptions{}, "first", false},
+		{"integrity", edit(`"sector_size":512}`,
+			`"sector_size":512,"integrity":{"type":"hmac(sha256)","journal_encryption":"none","journal_integrity":"none"}}`),
+			luks.ReencryptOptions{}, "first", false},
 		{"data of a fixed size", edit(`"size":"dynamic"`, `"size":"1048576"`), luks.ReencryptOptions{}, "first", false},
 		{"data beyond the device", edit(`"size":"dynamic"`, `"size":"1052672"`), luks.ReencryptOptions{}, "first", true},
-		{"Argon2 for ever", lone(`"type":"argon2id","time":2147483647,"memory":65536,"cpus":1,`), luks.ReencryptOptions{}, "first", false},
-		{"Argon2 of 4 GiB", lone(`"type":"argon2id","time":4,"memory":4194304,"cpus":4,`), luks.ReencryptOptions{}, "first", false},
+		{"Argon2 for ever", lone(`"type":"argon2id","time":2147483647,"memory":65536,"cpus":1,`), luks.ReencryptOptions{},
+			"first", false},
+		{"Argon2 of 4 GiB", lone(`"type":"argon2id","time":4,"memory":4194304,"cpus":4,`), luks.ReencryptOptions{}, "first",
+			false},
 		{"an unknown key derivation", lone(`"type":"balloon",`), luks.ReencryptOptions{}, "first", false},
 		{"an interrupted run", stopped, luks.ReencryptOptions{}, "first", false},
 		{"LUKS1", format1(t, 1<<20, 1).image(), luks.ReencryptOptions{BackToLUKS1: true}, "first", true},
 		{"LUKS1 with all keyslots", format1(t, 1<<20, 7).image(), luks.ReencryptOptions{}, "first", false},
 		{"LUKS1 without room for a longer key", narrow.image(), luks.ReencryptOptions{BackToLUKS1: true}, "first", true},
-		{"LUKS1 without room, key kept", narrow.image(), luks.ReencryptOptions{BackToLUKS1: true, KeyBits: 256}, "first", false},
-		{"a second copy of other times", append(bytes.Clone(good[:16384]), one[16384:]...), luks.ReencryptOptions{}, "first", true},
+		{"LUKS1 without room, key kept", narrow.image(), luks.ReencryptOptions{BackToLUKS1: true, KeyBits: 256}, "first",
+			false},
+		{"a second copy of other times", append(bytes.Clone(good[:16384]), one[16384:]...), luks.ReencryptOptions{}, "first",
+			true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.alike && !lukstest.Soak() {
@@ -166,7 +175,8 @@ func TestErrorsCountWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	var w *luks.WroteError
-	if err := v.SetPassphrase(ctx, pass("wrong"), pass("mine")); errors.As(err, &w) || !errors.Is(err, luks.ErrWrongPassphrase) {
+	if err := v.SetPassphrase(ctx, pass("wrong"), pass("mine")); errors.As(err, &w) ||
+		!errors.Is(err, luks.ErrWrongPassphrase) {
 		t.Error(err)
 	}
 	if err := v.SetPassphrase(ctx, pass("first"), pass("")); !errors.Is(err, luks.ErrEmptyPassphrase) {

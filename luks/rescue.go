@@ -165,7 +165,8 @@ func (v *Volume) adopt(ctx context.Context, s *search, found Rescue, oldKey, new
 // enter puts what was found into root: checksum resilience, and the position. Mixed
 // data becomes an interrupted hotzone whose checksums, written here, match just the
 // units that are old, so that recovery, by either program, renews those.
-func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescue, oldKey, newKey *secret.Buffer) error {
+func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescue, oldKey,
+	newKey *secret.Buffer) error {
 	m, err := readMeta(root, v.h.size)
 	if err != nil {
 		return err
@@ -176,7 +177,8 @@ func (v *Volume) enter(ctx context.Context, root *object, s *search, found Rescu
 		found.Position, found.Mixed = r.total-last, last
 	}
 	gap := m.largestGap(r.slot.id)
-	r.slot.area = area{typ: "checksum", offset: gap.offset, size: roundDown(gap.size, 4096), hash: "sha256", sectorSize: int(s.unit)}
+	r.slot.area = area{typ: "checksum", offset: gap.offset, size: roundDown(gap.size, 4096), hash: "sha256",
+		sectorSize: int(s.unit)}
 	if n := r.maxHotzone(r.slot.area.size); n == 0 || found.Mixed > n {
 		return fmt.Errorf("%w: %d bytes are left for the re-encryption", ErrNoSpace, gap.size)
 	}

@@ -45,7 +45,8 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 	}
 	defer key.Wipe()
 	total := v.segmentSize(seg)
-	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize), around: inFlight, small: smallRequest}
+	s := &search{v: v, r: &reencryption{prev: seg, final: seg, total: total}, o: o, unit: int64(seg.sectorSize),
+		around: inFlight, small: smallRequest}
 	if s.oldC, err = newSectorCipher(seg.encryption, key.Bytes()); err != nil {
 		return Rescue{}, err
 	}
@@ -64,7 +65,8 @@ func (v *Volume) rescue1(ctx context.Context, pass *secret.Buffer, o RescueOptio
 	}
 	found := Rescue{Total: total}
 	if firstOld > 0 {
-		return found, fmt.Errorf("%w: %d bytes at the start of the data look random under the key that is on the disk", ErrLUKS1Interrupted, firstOld)
+		return found, fmt.Errorf("%w: %d bytes at the start of the data look random under the key that is on the disk",
+			ErrLUKS1Interrupted, firstOld)
 	}
 	doubt, err := s.surroundings(ctx, 0, 0, false)
 	if err == nil && doubt.Length > 0 {

@@ -75,7 +75,8 @@ func TestRescueUnprotectedRun(t *testing.T) {
 						continue
 					}
 					tried++
-					if err := v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{}); !errors.Is(err, luks.ErrUnproven) {
+					if err := v.Resume(context.Background(), pass("first"), luks.ReencryptOptions{}); !errors.Is(err,
+						luks.ErrUnproven) {
 						t.Fatalf("%s after %d: resumed without proof: %v", how, k, err)
 					}
 					out, found, err := rescue(img, luks.RescueOptions{})
@@ -175,11 +176,13 @@ func TestRescueKeepsWhatWasEncryptedTwice(t *testing.T) {
 		return nil
 	}
 	img := lukstest.Replay(base, hotzones(f.record(f.peerReencrypt("--resilience", "none")...), 3))
-	if _, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true, DryRun: true}); err != nil || found.Position != 3*peerHotzone {
+	if _, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true, DryRun: true}); err != nil ||
+		found.Position != 3*peerHotzone {
 		t.Fatalf("%+v, %v", found, err)
 	}
 	f.put(img)
-	img = lukstest.Replay(img, hotzones(f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode",
+	img = lukstest.Replay(img, hotzones(f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt",
+		"--batch-mode",
 		"--resilience", "none", "--hotzone-size", "256k", "--key-file", f.key)...), 1))
 	out, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true})
 	if !errors.Is(err, luks.ErrTwice) || !bytes.Equal(out, img) {
@@ -273,7 +276,8 @@ func TestFaultInRescue(t *testing.T) {
 					survive(what, d.Bytes())
 				}
 				points++
-				survive(fmt.Sprintf("the power fails at %d (%v)", k, ops[k]), lukstest.Replay(img, lukstest.PowerLoss(ops, k, 512, 0.5, r)))
+				survive(fmt.Sprintf("the power fails at %d (%v)", k, ops[k]),
+					lukstest.Replay(img, lukstest.PowerLoss(ops, k, 512, 0.5, r)))
 			}
 			// A sector that cannot be read: no guess without it.
 			for i := range reads {

@@ -134,7 +134,8 @@ func (v *Volume) header1(raw []byte, what string) (*Volume, error) {
 	if l.hdr.v1 == nil || l.hdr.uuid != v.h.uuid || l.hdr.v1.payload() != v.h.v1.payload() {
 		return nil, fmt.Errorf("%w: the %s header is of another version, UUID or data offset", ErrLUKS1Files, what)
 	}
-	return &Volume{hdr: backupDevice(raw), data: v.data, readOnly: true, noLocks: true, free: v.free, account: v.account, h: l.hdr, state: l}, nil
+	return &Volume{hdr: backupDevice(raw), data: v.data, readOnly: true, noLocks: true, free: v.free, account: v.account,
+		h: l.hdr, state: l}, nil
 }
 
 // rescueLog goes on with what cryptsetup's LUKS1 re-encryption left, with the files
@@ -208,7 +209,8 @@ func (s *search) positionAfter(ctx context.Context, done int64) (Rescue, error) 
 	case errors.Is(err, ErrUnproven):
 		return found, fmt.Errorf("%w: %v", ErrUnproven1, err)
 	case err == nil && s.o.InOrder && found.Position < done:
-		return found, fmt.Errorf("%w: the log says that %d bytes are done, the data from byte %d on says that it is not", ErrUnproven1, done, found.Position)
+		return found, fmt.Errorf("%w: the log says that %d bytes are done, the data from byte %d on says that it is not",
+			ErrUnproven1, done, found.Position)
 	}
 	return found, err
 }
@@ -295,7 +297,8 @@ func (v *Volume) luks2From(ctx context.Context, s *search, x *headers1, found Re
 	copy(h.bin[72:104], "sha256")
 	copy(h.bin[168:208], v.h.uuid)
 	copy(h.bin[split1:phdrSize], v.h.v1.raw[split1:])
-	w := &upgrade{&Volume{path: v.path, hdr: v.hdr, data: v.data, noLocks: v.noLocks, free: v.free, account: v.account, h: h}, oldSlot, 0}
+	w := &upgrade{&Volume{path: v.path, hdr: v.hdr, data: v.data, noLocks: v.noLocks, free: v.free, account: v.account,
+		h: h}, oldSlot, 0}
 	if oldSlot == 0 {
 		w.new = 1
 	}

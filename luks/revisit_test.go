@@ -157,7 +157,8 @@ func TestRescueAfterCryptsetupsRepair(t *testing.T) {
 		ops := slices.DeleteFunc(slices.Clone(log), func(op lukstest.Op) bool { return op.Off >= int64(f.offset) })
 		left := lukstest.Replay(runs[1], ops)
 		f.put(left)
-		on := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--hotzone-size", "256k", "--key-file", f.key)...)
+		on := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--hotzone-size",
+			"256k", "--key-file", f.key)...)
 		for k, op := range on {
 			if op.Off >= int64(f.offset)+2*peerHotzone { // data, its flush, and the header twice with theirs
 				on = on[:k+10]
@@ -174,7 +175,8 @@ func TestRescueAfterCryptsetupsRepair(t *testing.T) {
 				t.Errorf("%s: %+v, %v", c.name, found, err)
 			case o.DryRun && !bytes.Equal(out, img):
 				t.Errorf("%s: a dry run wrote", c.name)
-			case c.name == "text" && (found.Mixed == 0 || found.Position < peerHotzone || found.Position+found.Mixed != 3*peerHotzone):
+			case c.name == "text" && (found.Mixed == 0 || found.Position < peerHotzone || found.Position+
+				found.Mixed != 3*peerHotzone):
 				t.Errorf("%s: %+v", c.name, found)
 			}
 			if c.name == "text" && !o.DryRun {
@@ -203,7 +205,8 @@ func TestRescueAfterCryptsetupsRepair(t *testing.T) {
 		}
 		v.Close()
 		img = f.image()
-		if out, found, err := rescueOnly(img, luks.RescueOptions{}); err != nil || found.Mixed != 0 || !bytes.Equal(out, img) {
+		if out, found, err := rescueOnly(img, luks.RescueOptions{}); err != nil || found.Mixed != 0 ||
+			!bytes.Equal(out, img) {
 			t.Errorf("%s, no failure: %+v, %v; changed: %v", c.name, found, err, !bytes.Equal(out, img))
 		}
 		f.put(fresh)

@@ -38,7 +38,8 @@ type half struct {
 }
 
 // newRun unlocks both keys and checks the description.
-func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, known *keyPair, o ReencryptOptions) (*run, error) {
+func (v *Volume) newRun(ctx context.Context, r *reencryption, pass *secret.Buffer, known *keyPair,
+	o ReencryptOptions) (*run, error) {
 	u := &run{v: v, r: r, prev: *r.prev, final: *r.final, o: o, oldSlot: -1, reads: newReads()}
 	var err error
 	if known == nil {

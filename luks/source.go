@@ -90,7 +90,8 @@ type source struct {
 
 // newSource begins to read from off on.
 func (u *run) newSource(off int64) *source {
-	s := &source{u: u, off: off, idle: make(chan *zone, len(u.zones)), begun: make(chan *zone, len(u.zones)), quit: make(chan struct{})}
+	s := &source{u: u, off: off, idle: make(chan *zone, len(u.zones)), begun: make(chan *zone, len(u.zones)),
+		quit: make(chan struct{})}
 	for _, z := range u.zones {
 		s.idle <- z
 	}

@@ -24,9 +24,11 @@ func TestSparse(t *testing.T) {
 		sector int
 	}{
 		{"512", shape{size: 6 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10}, 512},
-		{"512 to 4096", shape{size: 6 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10, SectorSize: 4096}, 4096},
+		{"512 to 4096", shape{size: 6 << 20, sector: 512, sparse: true},
+			luks.ReencryptOptions{Hotzone: 256 << 10, SectorSize: 4096}, 4096},
 		{"one zone", shape{size: 6<<20 + 4096, sector: 4096, sparse: true}, luks.ReencryptOptions{}, 4096},
-		{"journal", shape{size: 6 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 128 << 10, Resilience: luks.Journal}, 512},
+		{"journal", shape{size: 6 << 20, sector: 512, sparse: true},
+			luks.ReencryptOptions{Hotzone: 128 << 10, Resilience: luks.Journal}, 512},
 		{"fill", shape{size: 6 << 20, sector: 512, sparse: true}, luks.ReencryptOptions{Hotzone: 256 << 10, Fill: true}, 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -121,7 +123,8 @@ func TestHoles(t *testing.T) {
 	const piece = 64 << 10
 	for at := int64(0); at < int64(len(f.raw)); at += piece {
 		if empty(f.raw[at:at+piece]) > 0 {
-			if err := unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(f.offset)+at, piece); err != nil {
+			if err := unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(f.offset)+at,
+				piece); err != nil {
 				t.Skip(err)
 			}
 		}
@@ -139,19 +142,21 @@ func TestHoles(t *testing.T) {
 	before := blocks()
 	v := open(t, f.img)
 	s, err := v.Survey(context.Background(), nil)
-	if want := int64(len(f.raw) - empty(f.raw)); err != nil || s.Read != s.Total || s.Total != int64(len(f.raw)) || s.Written != want {
+	if want := int64(len(f.raw) - empty(f.raw)); err != nil || s.Read != s.Total || s.Total != int64(len(f.raw)) ||
+		s.Written != want {
 		t.Fatalf("%+v, %v; written are %d bytes", s, err, want)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var last int64
-	if err := v.Reencrypt(ctx, pass("first"), luks.ReencryptOptions{Hotzone: 512 << 10, Survey: &s, Progress: func(done, total int64) {
-		if done < last || done > total {
-			t.Errorf("progress from %d to %d of %d", last, done, total)
-		}
-		if last = done; done == total {
-			cancel()
-		}
-	}}); err != nil {
+	if err := v.Reencrypt(ctx, pass("first"),
+		luks.ReencryptOptions{Hotzone: 512 << 10, Survey: &s, Progress: func(done, total int64) {
+			if done < last || done > total {
+				t.Errorf("progress from %d to %d of %d", last, done, total)
+			}
+			if last = done; done == total {
+				cancel()
+			}
+		}}); err != nil {
 		t.Fatal(err)
 	}
 	if after := blocks(); after > before {

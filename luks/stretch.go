@@ -86,7 +86,8 @@ func (v *Volume) writeStretch(ctx context.Context, f *os.File, s *search, part R
 }
 
 // stretchHeader is the header of the saved stretch, with its description.
-func (v *Volume) stretchHeader(ctx context.Context, s *search, part Range, keys *keyPair) (*header2, *reencryption, error) {
+func (v *Volume) stretchHeader(ctx context.Context, s *search, part Range, keys *keyPair) (*header2, *reencryption,
+	error) {
 	r := *s.r
 	prev, final := *r.prev, *r.final
 	r.prev, r.final, r.total = &prev, &final, part.Length

@@ -68,7 +68,8 @@ func TestStretchInDoubt(t *testing.T) {
 
 	// The wrong place loses no more than the stretch, and that is in the file.
 	wrong := int64(stop - 512)
-	if _, _, err := rescue(img, luks.RescueOptions{InOrder: true, AcceptLoss: file, At: &wrong}); !errors.Is(err, os.ErrExist) {
+	if _, _, err := rescue(img, luks.RescueOptions{InOrder: true, AcceptLoss: file, At: &wrong}); !errors.Is(err,
+		os.ErrExist) {
 		t.Errorf("a file that exists: %v", err)
 	}
 	file = filepath.Join(t.TempDir(), "stretch")

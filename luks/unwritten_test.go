@@ -65,7 +65,8 @@ func TestRescueInUnwrittenSpace(t *testing.T) {
 	}
 	img := lukstest.Replay(base, log[:last])
 	f.put(img)
-	again := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--resilience", "none",
+	again := f.record(f.on("reencrypt", "--resume-only", "--force-offline-reencrypt", "--batch-mode", "--resilience",
+		"none",
 		"--hotzone-size", "256k", "--key-file", f.key)...)
 	for k, op := range again {
 		if op.Off >= int64(f.offset) && len(op.Data) > 0 {
@@ -73,7 +74,8 @@ func TestRescueInUnwrittenSpace(t *testing.T) {
 			break
 		}
 	}
-	if out, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true}); !errors.Is(err, luks.ErrTwice) || !bytes.Equal(out, img) {
+	if out, found, err := rescueOnly(img, luks.RescueOptions{InOrder: true}); !errors.Is(err, luks.ErrTwice) ||
+		!bytes.Equal(out, img) {
 		t.Errorf("begun again: %+v, %v; changed %v", found, err, !bytes.Equal(out, img))
 	}
 }

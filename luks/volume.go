@@ -410,7 +410,8 @@ func (v *Volume) Info() Info {
 	target := m.segments0()
 	if r, err := v.reencryption(); err == nil && r != nil {
 		target = r.final
-		in.Reencryption = ReencryptionInfo{Active: true, Crash: r.crash, Finished: r.finished, Resilience: r.slot.area.typ, Done: r.offset, Total: r.total}
+		in.Reencryption = ReencryptionInfo{Active: true, Crash: r.crash, Finished: r.finished, Resilience: r.slot.area.typ,
+			Done: r.offset, Total: r.total}
 		names[r.oldDigest.id], names[r.newDigest.id] = "old", "new"
 	} else if len(m.requirements) > 0 {
 		in.Reencryption.Active = slices.ContainsFunc(m.requirements, func(s string) bool {
@@ -439,7 +440,8 @@ func (v *Volume) Info() Info {
 	for _, i := range sortedIDs(m.keyslots) {
 		k := m.keyslots[i]
 		ki := KeyslotInfo{ID: i, Type: k.typ, KeyBits: k.keySize * 8, Priority: k.priority, Key: "other",
-			KDF: k.kdf.typ, Hash: k.kdf.hash, Iterations: k.kdf.iterations, Time: k.kdf.time, Memory: int64(k.kdf.memory) << 10, CPUs: k.kdf.cpus}
+			KDF: k.kdf.typ, Hash: k.kdf.hash, Iterations: k.kdf.iterations, Time: k.kdf.time, Memory: int64(k.kdf.memory) << 10,
+			CPUs: k.kdf.cpus}
 		if v.h.v1 != nil {
 			ki.Type = "luks1"
 		}

@@ -27,21 +27,22 @@ func TestClear(t *testing.T) {
 			must(p.CreateCounter(ctx, buf(ownerPass)))(t)
 			owned := filepath.Join(filepath.Dir(s.Socket), "owned")
 			check(t, s.Snapshot(owned))
-			everyCut(t, s, func() { check(t, s.Restore(owned)) }, func(p *TPM) error { return p.Clear(ctx) }, func(t *testing.T) {
-				p := mustOpen(t, s.Socket)
-				restarting(t, s, func() error { return p.Clear(ctx) })
-				check(t, s.PowerCycle())
-				i := must(p.Info(ctx))(t)
-				if i.Owned || i.SetUp || i.PrimaryName != "" || i.HasOTP || i.HasDUK || len(i.Counters) != 0 || !i.CanReset {
-					t.Errorf("%+v", i)
-				}
-				_, err := p.UnsealOTP(ctx)
-				if !errors.Is(err, ErrNotSealed) && !errors.Is(err, ErrNotSetUp) {
-					t.Errorf("unsealing: %v", err)
-				}
-				check(t, p.Reset(ctx, buf("the next owner's"), ResetOptions{PrimaryAlg: ECC}))
-				check(t, p.CheckOwner(ctx, buf("the next owner's")))
-			})
+			everyCut(t, s, func() { check(t, s.Restore(owned)) }, func(p *TPM) error { return p.Clear(ctx) },
+				func(t *testing.T) {
+					p := mustOpen(t, s.Socket)
+					restarting(t, s, func() error { return p.Clear(ctx) })
+					check(t, s.PowerCycle())
+					i := must(p.Info(ctx))(t)
+					if i.Owned || i.SetUp || i.PrimaryName != "" || i.HasOTP || i.HasDUK || len(i.Counters) != 0 || !i.CanReset {
+						t.Errorf("%+v", i)
+					}
+					_, err := p.UnsealOTP(ctx)
+					if !errors.Is(err, ErrNotSealed) && !errors.Is(err, ErrNotSetUp) {
+						t.Errorf("unsealing: %v", err)
+					}
+					check(t, p.Reset(ctx, buf("the next owner's"), ResetOptions{PrimaryAlg: ECC}))
+					check(t, p.CheckOwner(ctx, buf("the next owner's")))
+				})
 		})
 	}
 }
@@ -61,7 +62,8 @@ func TestClearedForTPM2Tools(t *testing.T) {
 	}
 	out := string(must(h.Tool("getcap", "properties-variable"))(t))
 	for _, auth := range []string{"ownerAuthSet", "endorsementAuthSet", "lockoutAuthSet", "disableClear"} {
-		if i := strings.Index(out, auth+":"); i < 0 || strings.TrimSpace(strings.SplitN(out[i+len(auth)+1:], "\n", 2)[0]) != "0" {
+		if i := strings.Index(out, auth+":"); i < 0 ||
+			strings.TrimSpace(strings.SplitN(out[i+len(auth)+1:], "\n", 2)[0]) != "0" {
 			t.Errorf("%s is not 0:\n%s", auth, out)
 		}
 	}

@@ -74,7 +74,8 @@ func openFile(path string) (Device, error) {
 
 func pathError(doing, path string, err error) error {
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ECONNREFUSED):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV),
+		errors.Is(err, unix.ECONNREFUSED):
 		err = fmt.Errorf("%w (%w)", ErrNoTPM, err)
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w (%w)", ErrBusy, err)

@@ -25,9 +25,11 @@ func TestEndorsementKey(t *testing.T) {
 	ours := must(p.EndorsementKey(ctx))(t)
 
 	dir := t.TempDir()
-	must(h.Tool("createek", "-G", "ecc", "-P", ownerPass, "-c", filepath.Join(dir, "ek.ctx"), "-u", filepath.Join(dir, "ek.pub")))(t)
+	must(h.Tool("createek", "-G", "ecc", "-P", ownerPass, "-c", filepath.Join(dir, "ek.ctx"), "-u",
+		filepath.Join(dir, "ek.pub")))(t)
 	must(h.Tool("flushcontext", "-t"))(t)
-	must(h.Tool("readpublic", "-c", "0x81010001", "-n", filepath.Join(dir, "name"), "-o", filepath.Join(dir, "kept.pub")))(t)
+	must(h.Tool("readpublic", "-c", "0x81010001", "-n", filepath.Join(dir, "name"), "-o",
+		filepath.Join(dir, "kept.pub")))(t)
 	name, err := os.ReadFile(filepath.Join(dir, "name"))
 	check(t, err)
 	made, err := os.ReadFile(filepath.Join(dir, "ek.pub"))
@@ -47,7 +49,8 @@ func TestEndorsementKey(t *testing.T) {
 	}
 	other := mustOpen(t, startSim(t, tpmtest.V20).Socket)
 	check(t, other.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}))
-	if theirs := must(other.EndorsementKey(ctx))(t); theirs == ours || strings.Trim(theirs, "0123456789abcdef") != "" || len(theirs) != 64 {
+	if theirs := must(other.EndorsementKey(ctx))(t); theirs == ours || strings.Trim(theirs, "0123456789abcdef") != "" ||
+		len(theirs) != 64 {
 		t.Errorf("another TPM has %s, this one %s", theirs, ours)
 	}
 }

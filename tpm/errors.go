@@ -51,7 +51,8 @@ func (e *LockoutError) Error() string {
 	if e.Wait == 0 {
 		return "the TPM is locked against guessing"
 	}
-	return fmt.Sprintf("the TPM is locked against guessing: %d of %d tries used, one more in at most %v", e.Tries, e.Max, e.Wait)
+	return fmt.Sprintf("the TPM is locked against guessing: %d of %d tries used, one more in at most %v", e.Tries, e.Max,
+		e.Wait)
 }
 
 // CommandError is a command that the TPM refused.

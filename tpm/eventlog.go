@@ -106,7 +106,8 @@ func ParseEventLog(b []byte) (*EventLog, error) {
 			continue
 		}
 		// TCG PC Client firmware profile, 10.4.5.3: once, before anything in PCR 0.
-		early := !slices.ContainsFunc(l.Events[:i], func(e Event) bool { return e.PCR == 0 && e.Type != eventNoAction || e.locality != nil })
+		early := !slices.ContainsFunc(l.Events[:i],
+			func(e Event) bool { return e.PCR == 0 && e.Type != eventNoAction || e.locality != nil })
 		if v := *e.locality; !early || v != 0 && v != 3 && v != 4 {
 			return nil, badLog("event %d: StartupLocality %d", i+1, v)
 		}

@@ -46,7 +46,8 @@ func table(agile bool, slots int) []byte {
 	vendor := le(uint8(0), uint8(1), uint8(0), []byte(magic), uint16(slots), uint16(len(measured)), uint32(size))
 	spec := le(padded(sig, 16), uint32(0), uint8(2), uint8(1), uint8(1), uint8(0))
 	if agile {
-		spec = le(padded(sig, 16), uint32(0), uint8(0), uint8(2), uint8(0), uint8(2), uint32(1), uint16(algSHA256), uint16(32))
+		spec = le(padded(sig, 16), uint32(0), uint8(0), uint8(2), uint8(0), uint8(2), uint32(1), uint16(algSHA256),
+			uint16(32))
 	}
 	spec = append(spec, le(uint8(len(vendor)), vendor)...)
 	b := le(uint32(0), uint32(3), make([]byte, 20), uint32(len(spec)), spec)
@@ -86,7 +87,8 @@ func text(kind string) []byte {
 		case "TPM2":
 			fmt.Fprintf(&b, "TPM2 log entry %d:\n\tPCR: %d\n\tEvent type: Action\n\tDigests:\n\t\t SHA256: %x\n\t\t SHA1: %x\n\tEvent data: %s\n", i+1, m.pcr, s2, s1, m.name)
 		case "TCPA":
-			fmt.Fprintf(&b, "TCPA log entry %d:\n\tPCR: %d\n\tEvent type: Action\n\tDigest: %x\n\tEvent data: %s\n", i+1, m.pcr, s1, m.name)
+			fmt.Fprintf(&b, "TCPA log entry %d:\n\tPCR: %d\n\tEvent type: Action\n\tDigest: %x\n\tEvent data: %s\n", i+1, m.pcr,
+				s1, m.name)
 		default:
 			fmt.Fprintf(&b, " PCR-%d %x SHA1 [%s]\n", m.pcr, s1, m.name)
 		}

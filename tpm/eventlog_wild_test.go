@@ -38,7 +38,8 @@ func TestPlainLog12(t *testing.T) {
 func startupLog(events ...[]byte) []byte {
 	spec := append(append([]byte("Spec ID Event03\x00"), le(uint32(0))...), 0, 2, 0, 2)
 	spec = append(append(spec, le(uint32(1), uint16(algSHA256), uint16(32))...), 0)
-	b := append(append(le(uint32(0), uint32(eventNoAction)), make([]byte, 20)...), append(le(uint32(len(spec))), spec...)...)
+	b := append(append(le(uint32(0), uint32(eventNoAction)), make([]byte, 20)...),
+		append(le(uint32(len(spec))), spec...)...)
 	return append(b, bytes.Join(events, nil)...)
 }
 

@@ -81,7 +81,8 @@ func TestTampering20(t *testing.T) {
 		{"TPM2_EvictControl", 1, func(p *TPM) error { return p.SealOTP(ctx, buf(ownerPass), buf(otpText), pcrs) }},
 		{"TPM2_PolicySecret", 1, func(p *TPM) error { return p.CheckOwner(ctx, buf(ownerPass)) }},
 		{"TPM2_ReadPublic", 40, func(p *TPM) error { _, err := p.PrimaryHandleFile(ctx); return err }},
-		{"TPM2_DictionaryAttackParameters", 1, func(p *TPM) error { return p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}) }},
+		{"TPM2_DictionaryAttackParameters", 1,
+			func(p *TPM) error { return p.Reset(ctx, buf(ownerPass), ResetOptions{PrimaryAlg: ECC}) }},
 	} {
 		t.Run(fmt.Sprintf("%s-%d", c.name, c.fromEnd), func(t *testing.T) {
 			hit := false
@@ -117,7 +118,8 @@ func TestPrimaryIsGone(t *testing.T) {
 	s, _, _ := setUp20(t)
 	hide := false
 	p := tampered(t, s, func(cmd, _ []byte) []byte {
-		if !hide || CommandName(cmd) != "TPM2_ReadPublic" || binary.BigEndian.Uint32(cmd[headerLen:]) != uint32(primaryHandle) {
+		if !hide || CommandName(cmd) != "TPM2_ReadPublic" ||
+			binary.BigEndian.Uint32(cmd[headerLen:]) != uint32(primaryHandle) {
 			return nil
 		}
 		return []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x8b}
@@ -283,7 +285,8 @@ func TestFullNV20(t *testing.T) {
 	next := 0
 	fill := func(args ...string) {
 		for ; next < 500; next++ {
-			args := append([]string{"nvdefine", "-Q", "-C", "o", fmt.Sprintf("0x15%05x", next), "-P", "str:" + ownerPass}, args...)
+			args := append([]string{"nvdefine", "-Q", "-C", "o", fmt.Sprintf("0x15%05x", next), "-P", "str:" + ownerPass},
+				args...)
 			if _, err := h.Tool(args...); err != nil {
 				return
 			}
@@ -367,7 +370,8 @@ func TestRetry(t *testing.T) {
 	for name, c := range map[string]struct {
 		v    tpmtest.Version
 		code uint32
-	}{"2.0 retry": {tpmtest.V20, v2Retry}, "2.0 testing": {tpmtest.V20, v2Testing}, "1.2 retry": {tpmtest.V12, v1Retry}, "1.2 self test": {tpmtest.V12, v1NeedsSelfTest}} {
+	}{"2.0 retry": {tpmtest.V20, v2Retry}, "2.0 testing": {tpmtest.V20, v2Testing}, "1.2 retry": {tpmtest.V12, v1Retry},
+		"1.2 self test": {tpmtest.V12, v1NeedsSelfTest}} {
 		t.Run(name, func(t *testing.T) {
 			s := startSim(t, c.v)
 			asked, count := map[string]int{}, 0
@@ -457,7 +461,8 @@ func FuzzReplies(f *testing.F) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		if c := binary.BigEndian.Uint32(reply[6:]); c == v2Retry || c == v2Testing || c == v2Yielded || c == v2NVRate || c == v1Retry || c == v1NeedsSelfTest || c == v1DoingSelfTest {
+		if c := binary.BigEndian.Uint32(reply[6:]); c == v2Retry || c == v2Testing || c == v2Yielded || c == v2NVRate ||
+			c == v1Retry || c == v1NeedsSelfTest || c == v1DoingSelfTest {
 			return // would wait
 		}
 		switch op % 6 {

@@ -14,7 +14,8 @@ var v2Names = map[uint32]string{
 	0x153: "TPM2_Create", 0x157: "TPM2_Load", 0x15e: "TPM2_Unseal", 0x165: "TPM2_FlushContext",
 	0x169: "TPM2_NV_ReadPublic", 0x16b: "TPM2_PolicyAuthValue", 0x173: "TPM2_ReadPublic",
 	0x144: "TPM2_Startup", 0x145: "TPM2_Shutdown", 0x176: "TPM2_StartAuthSession",
-	0x17a: "TPM2_GetCapability", 0x17b: "TPM2_GetRandom", 0x18a: "TPM2_TestParms", 0x138: "TPM2_NV_WriteLock", 0x17e: "TPM2_PCR_Read",
+	0x17a: "TPM2_GetCapability", 0x17b: "TPM2_GetRandom", 0x18a: "TPM2_TestParms", 0x138: "TPM2_NV_WriteLock",
+	0x17e: "TPM2_PCR_Read",
 	0x17f: "TPM2_PolicyPCR", 0x182: "TPM2_PCR_Extend", 0x13c: "TPM2_PCR_Event",
 }
 

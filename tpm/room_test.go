@@ -37,7 +37,8 @@ func TestNoRoom(t *testing.T) {
 	fill := func() {
 		for _, size := range []string{"2048", "512", "64", "34", "8"} {
 			for err := error(nil); err == nil; n++ {
-				_, err = h.Tool("nvdefine", "-C", "p", "-s", size, "-a", "ppwrite|ppread|platformcreate", fmt.Sprintf("%#x", 0x1400000+n))
+				_, err = h.Tool("nvdefine", "-C", "p", "-s", size, "-a", "ppwrite|ppread|platformcreate",
+					fmt.Sprintf("%#x", 0x1400000+n))
 			}
 		}
 	}

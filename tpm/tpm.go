@@ -291,7 +291,8 @@ func (t *TPM) Clear(ctx context.Context) error {
 // is not. With TPM 2.0 a wrong one does not count toward the lockout; with TPM 1.2
 // it may, after the maker's rule.
 func (t *TPM) CheckOwner(ctx context.Context, owner *secret.Buffer) error {
-	return wrap("checking the TPM owner passphrase", t.with(ctx, func(c *conn) error { return t.impl.checkOwner(c, owner) }, owner))
+	return wrap("checking the TPM owner passphrase",
+		t.with(ctx, func(c *conn) error { return t.impl.checkOwner(c, owner) }, owner))
 }
 
 // SealOTP seals the TOTP/HOTP secret (20 bytes in Heads, 128 at most) to the
@@ -315,7 +316,8 @@ func (t *TPM) SealDUK(ctx context.Context, owner, key, pass *secret.Buffer, pcrs
 // RemoveDUK removes what SealDUK has sealed. It may be repeated. TPM 1.2 asks for no
 // owner: it is the area's content that goes. Error: ErrWrongOwner.
 func (t *TPM) RemoveDUK(ctx context.Context, owner *secret.Buffer) error {
-	return wrap("removing the "+dukSlot.what, t.with(ctx, func(c *conn) error { return t.impl.remove(c, dukSlot, owner) }, owner))
+	return wrap("removing the "+dukSlot.what,
+		t.with(ctx, func(c *conn) error { return t.impl.remove(c, dukSlot, owner) }, owner))
 }
 
 // maxSealed is what a TPM 2.0 seals at most (MAX_SYM_DATA), in bytes.
@@ -325,7 +327,8 @@ func (t *TPM) seal(ctx context.Context, s slot, owner, data, pass *secret.Buffer
 	if data.Len() == 0 || data.Len() > maxSealed {
 		return fmt.Errorf("%w: 1 to %d bytes, not %d", ErrTooLarge, maxSealed, data.Len())
 	}
-	return wrap("sealing the "+s.what, t.with(ctx, func(c *conn) error { return t.impl.seal(c, s, owner, data, pass, pcrs) }, owner, data, pass))
+	return wrap("sealing the "+s.what, t.with(ctx,
+		func(c *conn) error { return t.impl.seal(c, s, owner, data, pass, pcrs) }, owner, data, pass))
 }
 
 // OTPSealedTo says whether a secret is sealed for TOTP/HOTP, and to exactly these

@@ -216,7 +216,8 @@ func (v *v1) showRoot(c *conn, owner digest) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.authorised(v1SetCapability, s, nil, pack(uint32(v1SetPermFlags), sized(pack(uint32(v1FlagReadSRKPub))), sized([]byte{1})))
+	_, err = c.authorised(v1SetCapability, s, nil,
+		pack(uint32(v1SetPermFlags), sized(pack(uint32(v1FlagReadSRKPub))), sized([]byte{1})))
 	var refused *CommandError
 	if errors.As(err, &refused) && c.io == nil {
 		return nil

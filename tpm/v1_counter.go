@@ -51,7 +51,8 @@ func v1Counter(id uint32, p *parser) (Counter, error) {
 		return Counter{}, ErrProtocol
 	}
 	q := parser{b: raw[6:]}
-	return Counter{ID: strconv.FormatUint(uint64(id), 10), Line: fmt.Sprintf("%d: %x", id, raw), Value: uint64(q.u32())}, nil
+	return Counter{ID: strconv.FormatUint(uint64(id), 10), Line: fmt.Sprintf("%d: %x", id, raw), Value: uint64(q.u32())},
+		nil
 }
 
 func (v *v1) increment(c *conn, id uint32) (Counter, error) {

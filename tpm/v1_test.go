@@ -79,7 +79,8 @@ func TestLife12(t *testing.T) {
 	_, err = p.ReadCounter(ctx, "x")
 	wantErr(t, err, ErrNoCounter)
 	check(t, p.ExtendPCR(ctx, 4, []byte("recovery")))
-	if got, want := must(p.ReadPCRs(ctx, 4))(t)[4], Extend(make([]byte, 20), Hash(20, []byte("recovery"))); !bytes.Equal(got, want) {
+	if got, want := must(p.ReadPCRs(ctx, 4))(t)[4],
+		Extend(make([]byte, 20), Hash(20, []byte("recovery"))); !bytes.Equal(got, want) {
 		t.Errorf("PCR 4: %x, want %x", got, want)
 	}
 	_, err = p.UnsealOTP(ctx)
@@ -257,7 +258,8 @@ func TestHeads12State(t *testing.T) {
 }
 
 func FuzzParseBlob(f *testing.F) {
-	f.Add(pack(uint32(v1Version11), sized(pack(uint16(2), []byte{0x9f, 0}, digest{1}, digest{})), sized(make([]byte, 256))))
+	f.Add(pack(uint32(v1Version11), sized(pack(uint16(2), []byte{0x9f, 0}, digest{1}, digest{})),
+		sized(make([]byte, 256))))
 	f.Add(make([]byte, v1BlobSize))
 	f.Fuzz(func(t *testing.T, area []byte) {
 		b, err := parseBlob(area)

@@ -79,8 +79,9 @@ var v1Names = map[uint32]string{
 	v1OIAP: "TPM_OIAP", v1OSAP: "TPM_OSAP", v1TakeOwnership: "TPM_TakeOwnership", v1Extend: "TPM_Extend",
 	v1PCRRead: "TPM_PCRRead", v1Seal: "TPM_Seal", v1Unseal: "TPM_Unseal", v1ContinueSelfTest: "TPM_ContinueSelfTest",
 	v1ForceClear: "TPM_ForceClear", v1GetCapability: "TPM_GetCapability", v1PhysicalEnable: "TPM_PhysicalEnable",
-	v1SetDeactivated: "TPM_PhysicalSetDeactivated", v1ReadPubEK: "TPM_ReadPubek", v1OwnerReadPub: "TPM_OwnerReadInternalPub",
-	v1GetPubKey: "TPM_GetPubKey", v1SetCapability: "TPM_SetCapability",
+	v1SetDeactivated: "TPM_PhysicalSetDeactivated", v1ReadPubEK: "TPM_ReadPubek",
+	v1OwnerReadPub: "TPM_OwnerReadInternalPub",
+	v1GetPubKey:    "TPM_GetPubKey", v1SetCapability: "TPM_SetCapability",
 	v1FlushSpecific: "TPM_FlushSpecific", v1NVDefine: "TPM_NV_DefineSpace", v1NVWrite: "TPM_NV_WriteValue",
 	v1NVRead: "TPM_NV_ReadValue", v1CreateCounter: "TPM_CreateCounter", v1IncrementCounter: "TPM_IncrementCounter",
 	v1ReadCounter: "TPM_ReadCounter", v1PhysicalPresence: "TSC_PhysicalPresence", 0x99: "TPM_Startup",
@@ -191,7 +192,8 @@ func (c *conn) v1Refused() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", bad, &LockoutError{})
 		}
-		return fmt.Errorf("%s: %w", bad, &LockoutError{Tries: l.Tries, Max: l.Max, Wait: time.Duration(l.Interval) * time.Second})
+		return fmt.Errorf("%s: %w", bad, &LockoutError{Tries: l.Tries, Max: l.Max,
+			Wait: time.Duration(l.Interval) * time.Second})
 	}
 	return &CommandError{c.last, c.code}
 }

@@ -194,7 +194,8 @@ func primaryTemplate(alg PrimaryAlg) tpm2.TPMTPublic {
 	}
 	if alg == ECC {
 		pub.Type = tpm2.TPMAlgECC
-		pub.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{Symmetric: sym, CurveID: tpm2.TPMECCNistP256})
+		pub.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC,
+			&tpm2.TPMSECCParms{Symmetric: sym, CurveID: tpm2.TPMECCNistP256})
 		return pub
 	}
 	pub.Type = tpm2.TPMAlgRSA
@@ -334,7 +335,8 @@ func platformLocked(err error) error {
 	if refused(err, v2Presence) {
 		return fmt.Errorf("%w (%w)", ErrPresence, err)
 	}
-	if refused(err, v2BadAuth) || refused(err, v2AuthFail) || refused(err, v2HierarchyDown) || refused(err, v2AuthUnavail) {
+	if refused(err, v2BadAuth) || refused(err, v2AuthFail) || refused(err, v2HierarchyDown) ||
+		refused(err, v2AuthUnavail) {
 		return fmt.Errorf("%w (%w)", ErrPlatformLocked, err)
 	}
 	return err

@@ -156,7 +156,8 @@ func TestHeadsUsesOurs(t *testing.T) {
 				t.Errorf("primary.handle:\n got %x\nwant %x", ours, handle)
 			}
 			sum := sha256.Sum256(handle)
-			if got, want := string(must(p.PrimaryHashFile(ctx))(t)), fmt.Sprintf("%x  /tmp/secret/primary.handle\n", sum); got != want {
+			if got, want := string(must(p.PrimaryHashFile(ctx))(t)),
+				fmt.Sprintf("%x  /tmp/secret/primary.handle\n", sum); got != want {
 				t.Errorf("kexec_primhdl_hash.txt: got %q, want %q", got, want)
 			}
 			if got := must(h.Unseal("4d47", otpList, ""))(t); string(got) != otpText {
@@ -169,7 +170,8 @@ func TestHeadsUsesOurs(t *testing.T) {
 				t.Errorf("Heads unsealed with a wrong passphrase: %x", got)
 			}
 			text := must(h.CounterRead(n.ID))(t)
-			if want := fmt.Sprintf("%x  /tmp/counter-%s\n", sha256.Sum256([]byte(text)), n.ID); string(n.RollbackFile()) != want {
+			if want := fmt.Sprintf("%x  /tmp/counter-%s\n", sha256.Sum256([]byte(text)),
+				n.ID); string(n.RollbackFile()) != want {
 				t.Errorf("kexec_rollback.txt: got %q, want %q", n.RollbackFile(), want)
 			}
 			text = must(h.CounterIncrement(n.ID))(t)
@@ -261,7 +263,8 @@ func TestWeUseHeads(t *testing.T) {
 func noCounts(s string) string {
 	var keep []string
 	for _, l := range strings.Split(s, "\n") {
-		if !strings.Contains(l, "TPM2_PT_HR_") && !strings.Contains(l, "TPM2_PT_NV_COUNTERS") && !strings.Contains(l, "TPM2_PT_AUDIT") {
+		if !strings.Contains(l, "TPM2_PT_HR_") && !strings.Contains(l, "TPM2_PT_NV_COUNTERS") &&
+			!strings.Contains(l, "TPM2_PT_AUDIT") {
 			keep = append(keep, l)
 		}
 	}
@@ -352,7 +355,8 @@ func TestSealForTheNextStart(t *testing.T) {
 	start("the seller's keyring")
 	check(t, h.Extend(4, hash("usb"))) // the wizard needed the USB token
 	now := must(p.ReadPCRs(ctx, OTPPCRs()...))(t)
-	seven := Extend(Extend(make([]byte, 32), Hash(32, []byte("/.gnupg/pubring.kbx"))), Hash(32, []byte("the owner's keyring")))
+	seven := Extend(Extend(make([]byte, 32), Hash(32, []byte("/.gnupg/pubring.kbx"))),
+		Hash(32, []byte("the owner's keyring")))
 	next := must(PredictOTP(now, log, seven))(t)
 	check(t, p.SealOTP(ctx, buf(ownerPass), buf(otpText), next))
 	if !must(p.OTPSealedTo(ctx, next))(t) {

@@ -153,7 +153,8 @@ func (r *Receipt) here(t *TPMInfo, disks []DiskInfo) bool {
 
 // signReceipt gives a receipt the number of the signature that it gets, has it signed, and finds
 // out whether the card counts.
-func signReceipt(ctx context.Context, card Card, cert []byte, userPIN *secret.Buffer, r *Receipt, marshal func(*Receipt) ([]byte, error)) ([]byte, error) {
+func signReceipt(ctx context.Context, card Card, cert []byte, userPIN *secret.Buffer, r *Receipt,
+	marshal func(*Receipt) ([]byte, error)) ([]byte, error) {
 	before, err := card.Info(ctx)
 	if err != nil {
 		return nil, err

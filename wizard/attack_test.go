@@ -58,19 +58,30 @@ func TestTheEvilMaid(t *testing.T) {
 		does func(*wizardtest.World)
 		want error
 	}{
-		"touches oem":        {func(*wizardtest.World) {}, wizard.ErrTampering},
-		"changes the kernel": {func(w *wizardtest.World) { w.Files = "evil"; delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
-		"clears the TPM":     {func(w *wizardtest.World) { w.Primary = "srk-evil"; delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
+		"touches oem": {func(*wizardtest.World) {}, wizard.ErrTampering},
+		"changes the kernel": {func(w *wizardtest.World) {
+			w.Files = "evil"
+			delete(w.Hints,
+				"kexec_reown.certificate.json")
+		}, wizard.ErrTampering},
+		"clears the TPM": {func(w *wizardtest.World) {
+			w.Primary = "srk-evil"
+			delete(w.Hints,
+				"kexec_reown.certificate.json")
+		}, wizard.ErrTampering},
 		"brings another card": {func(w *wizardtest.World) {
 			w.Fprs[0] = strings.Repeat("E", 40)
 			delete(w.Hints, "kexec_reown.certificate.json")
 		}, wizard.ErrTampering},
-		"removes the certificate": {func(w *wizardtest.World) { delete(w.Hints, "kexec_reown.certificate.json") }, wizard.ErrTampering},
+		"removes the certificate": {func(w *wizardtest.World) { delete(w.Hints, "kexec_reown.certificate.json") },
+			wizard.ErrTampering},
 		"takes the certificate for a receipt": {func(w *wizardtest.World) {
-			w.Hints["kexec_reown.receipt"] = slices.Concat(w.Hints["kexec_reown.certificate.json"], w.Hints["kexec_reown.certificate.json.asc"])
+			w.Hints["kexec_reown.receipt"] = slices.Concat(w.Hints["kexec_reown.certificate.json"],
+				w.Hints["kexec_reown.certificate.json.asc"])
 			delete(w.Hints, "kexec_reown.certificate.json")
 		}, wizard.ErrTampering},
-		"signs a hand-over of her own": {func(w *wizardtest.World) { w.Seller.Signer = strings.Repeat("E", 40) }, wizard.ErrTampering},
+		"signs a hand-over of her own": {func(w *wizardtest.World) { w.Seller.Signer = strings.Repeat("E", 40) },
+			wizard.ErrTampering},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, p := owned(t)
@@ -81,7 +92,8 @@ func TestTheEvilMaid(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 			for _, op := range changed(w) {
-				for _, bad := range []string{"card.terminate", "card.generate", "disk.", "tpm.", "flash.", "boot.stage", "boot.install"} {
+				for _, bad := range []string{"card.terminate", "card.generate", "disk.", "tpm.", "flash.", "boot.stage",
+					"boot.install"} {
 					if strings.HasPrefix(op, bad) {
 						t.Errorf("%s was done", op)
 					}
@@ -160,7 +172,8 @@ func TestRunStepRefusesTheWrongOrder(t *testing.T) {
 		}
 	}
 	var unknown *wizard.UnknownStepError
-	if err := wizard.RunStep(t.Context(), wizardtest.New().Machine(), "dance", wizard.Choices{}, &wizard.Keys{}, nil); !errors.As(err, &unknown) {
+	if err := wizard.RunStep(t.Context(), wizardtest.New().Machine(), "dance", wizard.Choices{}, &wizard.Keys{},
+		nil); !errors.As(err, &unknown) {
 		t.Error(err)
 	}
 }
@@ -270,7 +283,8 @@ func TestNoSecretLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, _ := json.Marshal(r)
-	kept := map[string][]byte{"log": log.Bytes(), "status": status, "arguments": []byte(strings.Join(os.Args, " ")), "environment": []byte(strings.Join(os.Environ(), "\n"))}
+	kept := map[string][]byte{"log": log.Bytes(), "status": status, "arguments": []byte(strings.Join(os.Args, " ")),
+		"environment": []byte(strings.Join(os.Environ(), "\n"))}
 	for name, b := range w.Hints {
 		kept["/boot/"+name] = b
 	}

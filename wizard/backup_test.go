@@ -65,7 +65,8 @@ func runWithHands(w *wizardtest.World, p *paper, extra map[string]string) (*hand
 	}
 	set("secret.current", current)
 	swap(w, "plug.main")
-	h := &hands{w: w, UI: answers.UI{Secrets: s, Out: p, Answers: map[string]string{"language": "en", "verify": "match", "confirm": "NL0T"}}}
+	h := &hands{w: w, UI: answers.UI{Secrets: s, Out: p,
+		Answers: map[string]string{"language": "en", "verify": "match", "confirm": "NL0T"}}}
 	maps.Copy(h.Answers, extra)
 	defer h.Close()
 	return h, wizard.Run(context.Background(), w.Machine(), h, wizard.Options{})
@@ -103,7 +104,8 @@ func TestKeysInTwoPlaces(t *testing.T) {
 			if kind == wizard.StickBackup && first["stick.1.done"] > first["card.terminate"] {
 				t.Errorf("the security key was erased before its backup was written: %v", w.Ops)
 			}
-			if said := certified(w); said != kind || strings.Contains(string(w.Hints["kexec_reown.certificate.json"]), "77777777") != (kind == wizard.SpareBackup) {
+			if said := certified(w); said != kind ||
+				strings.Contains(string(w.Hints["kexec_reown.certificate.json"]), "77777777") != (kind == wizard.SpareBackup) {
 				t.Errorf("the certificate says that the backup is %q", said)
 			}
 		})
@@ -184,7 +186,8 @@ func TestTheSwapGoesWrong(t *testing.T) {
 		t.Helper()
 		w, p := wizardtest.New(), newPaper()
 		h := &hands{w: w}
-		h.UI = answers.UI{Out: p, Secrets: &answers.Secrets{}, Answers: map[string]string{"verify": "match", "confirm": "NL0T", "backup": "card"}}
+		h.UI = answers.UI{Out: p, Secrets: &answers.Secrets{},
+			Answers: map[string]string{"verify": "match", "confirm": "NL0T", "backup": "card"}}
 		b := secret.From([]byte(wizardtest.SellerPassphrase))
 		h.Secrets.Set("secret.current", b)
 		u := &stubborn{hands: h, page: page, prepare: prepare}
@@ -234,7 +237,9 @@ func TestGoingOnWithoutABackup(t *testing.T) {
 	for _, kind := range backups {
 		w, p := wizardtest.New(), newPaper()
 		h := &hands{w: w}
-		h.UI = answers.UI{Out: p, Secrets: &answers.Secrets{}, Answers: map[string]string{"verify": "match", "confirm": "NL0T", "backup": string(kind), "plug.spare": "without", "plug.stick": "without"}}
+		h.UI = answers.UI{Out: p, Secrets: &answers.Secrets{},
+			Answers: map[string]string{"verify": "match", "confirm": "NL0T", "backup": string(kind), "plug.spare": "without",
+				"plug.stick": "without"}}
 		h.look = func(p *ui.Page) {
 			if p.Key == "check" {
 				w.StickIn = false // pulled out again
@@ -266,7 +271,8 @@ func TestTheCertificateOnAStick(t *testing.T) {
 		}
 		return nil
 	}
-	h := &hands{w: w, UI: answers.UI{Out: p, Secrets: &answers.Secrets{}, Answers: map[string]string{"verify": "match", "confirm": "NL0T", "done": "stick", "copy": "sdb1"}}}
+	h := &hands{w: w, UI: answers.UI{Out: p, Secrets: &answers.Secrets{},
+		Answers: map[string]string{"verify": "match", "confirm": "NL0T", "done": "stick", "copy": "sdb1"}}}
 	h.Secrets.Set("secret.current", secret.From([]byte(wizardtest.SellerPassphrase)))
 	if err := wizard.Run(t.Context(), w.Machine(), h, wizard.Options{Language: "en"}); err != nil {
 		t.Fatal(err)
@@ -312,7 +318,8 @@ func TestAUselessKeyIsRefused(t *testing.T) {
 func TestATokenThatComesLate(t *testing.T) {
 	w, p := wizardtest.New(), newPaper()
 	w.HasToken, w.CardIn = false, false
-	h := &hands{w: w, UI: answers.UI{Out: p, Secrets: &answers.Secrets{}, Answers: map[string]string{"verify": "match", "confirm": "NL0T", "card": "retry"}}}
+	h := &hands{w: w, UI: answers.UI{Out: p, Secrets: &answers.Secrets{},
+		Answers: map[string]string{"verify": "match", "confirm": "NL0T", "card": "retry"}}}
 	h.look = func(p *ui.Page) {
 		if p.Key == "card" {
 			w.HasToken, w.CardIn = true, true

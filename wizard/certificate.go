@@ -71,7 +71,8 @@ func (c *Certificate) Passed() (n int) {
 // of its forms by the owner's OpenPGP certificate.
 func readCertificate(ctx context.Context, m *Machine, cert []byte) (*Certificate, error) {
 	c := &Certificate{cert: cert}
-	for name, data := range map[string]*[]byte{hintCertificate: &c.json, hintCertificate + ".asc": &c.jsonSig, hintText: &c.text, hintText + ".asc": &c.textSig} {
+	for name, data := range map[string]*[]byte{hintCertificate: &c.json, hintCertificate + ".asc": &c.jsonSig,
+		hintText: &c.text, hintText + ".asc": &c.textSig} {
 		var err error
 		if *data, err = m.Boot.ReadHint(ctx, name); err != nil {
 			return nil, fmt.Errorf("reading the certificate: %w", err)
@@ -110,7 +111,8 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	}
 	now := j.M.Platform.Now().UTC()
 	c := &Certificate{
-		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: r.Order, Seller: r.Seller, SellerKey: r.SellerKey, Statement: r.Statement,
+		Type: certificateType, Date: now.Format(time.RFC3339), Board: j.M.Platform.Board(), Order: r.Order, Seller: r.Seller,
+		SellerKey: r.SellerKey, Statement: r.Statement,
 		Identity: j.Choice.Identity, CardSerial: card.Serial, Firmware: fw.Digest, Run: r, cert: cert,
 	}
 	keys, err := j.M.PGP.Keys(cert) // the card may hold subkeys of it
@@ -137,7 +139,8 @@ func certify(ctx context.Context, j *Job, s *Snapshot, cert []byte) (*Certificat
 	if c.jsonSig, c.textSig = sign(c.json), sign(c.text); err != nil {
 		return nil, fmt.Errorf("signing the certificate: %w", err)
 	}
-	for _, f := range []File{{hintText, c.text}, {hintText + ".asc", c.textSig}, {hintCertificate + ".asc", c.jsonSig}, {hintCertificate, c.json}} {
+	for _, f := range []File{{hintText, c.text}, {hintText + ".asc", c.textSig}, {hintCertificate + ".asc", c.jsonSig},
+		{hintCertificate, c.json}} {
 		if err := j.M.Boot.WriteHint(ctx, f.Name, f.Data); err != nil {
 			return nil, fmt.Errorf("storing the certificate: %w", err)
 		}

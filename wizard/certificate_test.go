@@ -19,8 +19,10 @@ import (
 // reader needs.
 func TestCertificateText(t *testing.T) {
 	c := wizard.Certificate{
-		Reference: "20261122-2EE143EE", Date: "2026-11-22T17:41:00Z", Board: "Lab Laptop\x1b[2J", Statement: strings.Repeat("5a", 32), Order: "2026-1147", Seller: strings.Repeat("A Seller With A Long Name ", 8),
-		SellerKey: strings.Repeat("70A6", 10), Owner: strings.Repeat("9C0D", 10), Identity: wizard.Identity{Name: "Ada Buyer", Email: "ada@example.org"}, CardSerial: "5F11A2C0",
+		Reference: "20261122-2EE143EE", Date: "2026-11-22T17:41:00Z", Board: "Lab Laptop\x1b[2J",
+		Statement: strings.Repeat("5a", 32), Order: "2026-1147", Seller: strings.Repeat("A Seller With A Long Name ", 8),
+		SellerKey: strings.Repeat("70A6", 10), Owner: strings.Repeat("9C0D", 10),
+		Identity: wizard.Identity{Name: "Ada Buyer", Email: "ada@example.org"}, CardSerial: "5F11A2C0",
 		Volumes:     []wizard.Volume{{UUID: "1f0c33e2-9a38-41d9-b6a5-1f3a0f1a2b3c", KeyDigest: strings.Repeat("ab", 32)}},
 		StorageRoot: "000b" + strings.Repeat("cd", 32), Firmware: strings.Repeat("ef", 32),
 		Checks: rows(),
@@ -32,7 +34,8 @@ func TestCertificateText(t *testing.T) {
 				t.Errorf("%s: line %d has %d columns: %q", l.Code, i+1, n, line)
 			}
 		}
-		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D", c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, c.Statement, "gpg --verify", "10 "} {
+		for _, want := range []string{c.Reference, "9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D 9C0D",
+			c.Volumes[0].KeyDigest, c.StorageRoot, c.Firmware, c.Statement, "gpg --verify", "10 "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", l.Code, want, text)
 			}
@@ -89,7 +92,8 @@ func TestCheckFails(t *testing.T) {
 			continue
 		}
 		var cert wizard.Certificate
-		if err != nil || json.Unmarshal(w.Hints["kexec_reown.certificate.json"], &cert) != nil || cert.Passed() != c.held || len(cert.Checks) != 10 {
+		if err != nil || json.Unmarshal(w.Hints["kexec_reown.certificate.json"], &cert) != nil || cert.Passed() != c.held ||
+			len(cert.Checks) != 10 {
 			t.Errorf("%s: %v %+v", name, err, cert.Checks)
 		}
 	}
@@ -104,14 +108,16 @@ func TestChangedSince(t *testing.T) {
 		item   string
 		want   wizard.Verdict
 	}{
-		"nothing":                      {func(*wizardtest.World) {}, "disk", wizard.Pass},
-		"the disk has a newer key":     {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Fail},
-		"the TPM was reset in Heads":   {func(w *wizardtest.World) { headsSigns(w, w.Files, "newer") }, "tpm", wizard.Changed},
-		"the old header was put back":  {func(w *wizardtest.World) { w.Disks[0].Key = old }, "disk", wizard.Fail},
-		"the disk is gone":             {func(w *wizardtest.World) { w.Disks = nil }, "disk", wizard.Fail},
-		"a flag in the header":         {func(w *wizardtest.World) { w.Disks[0].NewKey = "flag" }, "disk", wizard.Fail},
-		"other files start":            {func(w *wizardtest.World) { w.Files = "other" }, "boot", wizard.Fail},
-		"other files, and another TPM": {func(w *wizardtest.World) { w.Files, w.Primary = "other", "newer" }, "tpm", wizard.Fail},
+		"nothing":                  {func(*wizardtest.World) {}, "disk", wizard.Pass},
+		"the disk has a newer key": {func(w *wizardtest.World) { w.Disks[0].Key = "newer" }, "disk", wizard.Fail},
+		"the TPM was reset in Heads": {func(w *wizardtest.World) { headsSigns(w, w.Files, "newer") }, "tpm",
+			wizard.Changed},
+		"the old header was put back": {func(w *wizardtest.World) { w.Disks[0].Key = old }, "disk", wizard.Fail},
+		"the disk is gone":            {func(w *wizardtest.World) { w.Disks = nil }, "disk", wizard.Fail},
+		"a flag in the header":        {func(w *wizardtest.World) { w.Disks[0].NewKey = "flag" }, "disk", wizard.Fail},
+		"other files start":           {func(w *wizardtest.World) { w.Files = "other" }, "boot", wizard.Fail},
+		"other files, and another TPM": {func(w *wizardtest.World) { w.Files, w.Primary = "other", "newer" }, "tpm",
+			wizard.Fail},
 	} {
 		w, _ := owned(t)
 		c.change(w)
@@ -162,12 +168,15 @@ func TestCertificateIsLeft(t *testing.T) {
 	w, _ := owned(t)
 	const name = "kexec_reown.certificate"
 	for _, n := range []string{name, name + ".json"} {
-		if err := w.Machine().PGP.Verify(w.Hints["kexec_reown.asc"], w.Hints[n], w.Hints[n+".asc"]); err != nil || len(w.Hints[n]) == 0 {
+		if err := w.Machine().PGP.Verify(w.Hints["kexec_reown.asc"], w.Hints[n], w.Hints[n+".asc"]); err != nil ||
+			len(w.Hints[n]) == 0 {
 			t.Errorf("%s: %v", n, err)
 		}
 	}
 	var c wizard.Certificate
-	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 8 || len(c.Checks) != 10 || c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil || len(c.Statement) != 64 || c.Statement != w.Seller.Statement {
+	if err := json.Unmarshal(w.Hints[name+".json"], &c); err != nil || c.Passed() != 8 || len(c.Checks) != 10 ||
+		c.Seller != "NovaCustom" || c.Order != "2026-1147" || c.Run == nil || len(c.Statement) != 64 ||
+		c.Statement != w.Seller.Statement {
 		t.Errorf("%+v %v", c, err)
 	}
 	if !bytes.Contains(w.Hints[name], []byte(c.Reference)) {
@@ -195,7 +204,8 @@ func TestFraming(t *testing.T) {
 	w, p := wizardtest.New(), newPaper()
 	w.Seller.Order, w.Seller.Seller = mark, mark+"\n"+mark
 	w.Cut(60)
-	if err := unattended(w, p, nil); err == nil || w.Hints["kexec_reown.receipt"] == nil || !bytes.Contains(w.Hints["kexec_reown.receipt"], []byte(mark+`"`)) {
+	if err := unattended(w, p, nil); err == nil || w.Hints["kexec_reown.receipt"] == nil ||
+		!bytes.Contains(w.Hints["kexec_reown.receipt"], []byte(mark+`"`)) {
 		t.Fatalf("not cut behind a receipt with the mark: %v", err)
 	}
 	w.Reboot()

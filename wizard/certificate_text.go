@@ -20,7 +20,8 @@ type File struct {
 // verifies both. Nothing in them is secret.
 func (c *Certificate) Files() []File {
 	name := "reown-" + c.Reference
-	return []File{{name + ".txt", c.text}, {name + ".txt.asc", c.textSig}, {name + ".json", c.json}, {name + ".json.asc", c.jsonSig}, {name + "-key.pgp", c.cert}}
+	return []File{{name + ".txt", c.text}, {name + ".txt.asc", c.textSig}, {name + ".json", c.json},
+		{name + ".json.asc", c.jsonSig}, {name + "-key.pgp", c.cert}}
 }
 
 // certificateWidth is the width of the text form, in columns.
@@ -177,7 +178,8 @@ func (c *Certificate) rekeyed() (all []Rekey) {
 
 // checkNames are the checks in words.
 var checkNames = map[string]msg.M{
-	"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "second-reader": msg.CheckSecondRead, "firmware-key": msg.CheckFirmwareKey,
+	"passphrase": msg.CheckPassphrase, "volume-key": msg.CheckVolumeKey, "second-reader": msg.CheckSecondRead,
+	"firmware-key":   msg.CheckFirmwareKey,
 	"boot-signature": msg.CheckBootSignature, "tpm": msg.CheckTPM, "sealed": msg.CheckSealed, "seller": msg.CheckSeller,
 	"sellers-card": msg.CheckSellersCard, "all-encrypted": msg.CheckAllEncrypted,
 }

@@ -22,7 +22,8 @@ var (
 
 // claimIDs are the rows of a certificate.
 var claimIDs = [judge.ClaimCount]string{
-	judge.ClaimPassphrase: "passphrase", judge.ClaimVolumeKey: "volume-key", judge.ClaimSecondRead: "second-reader", judge.ClaimRing: "firmware-key",
+	judge.ClaimPassphrase: "passphrase", judge.ClaimVolumeKey: "volume-key", judge.ClaimSecondRead: "second-reader",
+	judge.ClaimRing: "firmware-key",
 	judge.ClaimBoot: "boot-signature", judge.ClaimTPM: "tpm", judge.ClaimSealed: "sealed", judge.ClaimSeller: "seller",
 	judge.ClaimSellersCard: "sellers-card", judge.ClaimNothingElse: "all-encrypted",
 }
@@ -126,7 +127,8 @@ func worse(a, b judge.Tried) judge.Tried {
 	return judge.Held
 }
 
-func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Receipt, set func(judge.Claim, judge.Tried)) error {
+func (c *Certificate) checkDisks(ctx context.Context, j *Job, s *Snapshot, r *Receipt,
+	set func(judge.Claim, judge.Tried)) error {
 	disks, err := s.Disks()
 	if err != nil {
 		return err

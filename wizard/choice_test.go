@@ -13,8 +13,9 @@ import (
 
 // gone makes the files of an entry disappear: neither a rehearsal nor a step takes it.
 func gone(w *wizardtest.World, entry int) {
-	w.Refuses = map[string]*wizard.Finding{fmt.Sprint("boot.", entry): {Kind: wizard.EntryRefuses, Args: []any{w.Entries[entry], "vmlinuz is not there"},
-		Err: errors.New("vmlinuz is not there")}}
+	w.Refuses = map[string]*wizard.Finding{fmt.Sprint("boot.", entry): {Kind: wizard.EntryRefuses,
+		Args: []any{w.Entries[entry], "vmlinuz is not there"},
+		Err:  errors.New("vmlinuz is not there")}}
 }
 
 // TestChooseAnotherEntry: an entry that cannot start is changed before the run, when the
@@ -95,7 +96,8 @@ func TestManyEntries(t *testing.T) {
 func TestLeaveOutABadDisk(t *testing.T) {
 	w := wizardtest.New()
 	w.AddDisk("22222222-bbbb", "S64DNL0U")
-	w.Refuses = map[string]*wizard.Finding{"disk.1": {Kind: wizard.DiskRefuses, Args: []any{"/dev/nvme1n1p3", "sectors"}, Err: errors.New("sectors")}}
+	w.Refuses = map[string]*wizard.Finding{"disk.1": {Kind: wizard.DiskRefuses, Args: []any{"/dev/nvme1n1p3", "sectors"},
+		Err: errors.New("sectors")}}
 	r := newReader(w)
 	r.Say = map[string]string{"problems": "leave-out"}
 	if err := wizardtest.Run(w, r, "en"); err != nil {
@@ -132,7 +134,8 @@ func TestChooseChip(t *testing.T) {
 			t.Errorf("%s: %v", cut, err)
 		}
 		text := r.text["problems"] + r.text["failed"]
-		if asked := cut != "boot.install"; (w.ChipIs != "") != asked || asked && (!strings.Contains(text, kinds[1]) || !strings.Contains(text, kinds[2])) {
+		if asked := cut != "boot.install"; (w.ChipIs != "") != asked || asked &&
+			(!strings.Contains(text, kinds[1]) || !strings.Contains(text, kinds[2])) {
 			t.Errorf("%s: chosen %q, the page says\n%s", cut, w.ChipIs, text)
 		}
 	}

@@ -25,7 +25,8 @@ func TestDoubtfulDevice(t *testing.T) {
 		}) {
 			t.Errorf("status: %+v, %v", r.Problems, err)
 		}
-		if err := wizard.RunStep(t.Context(), w.Machine(), "card", wizard.Choices{}, &wizard.Keys{}, nil); err == nil || len(changed(w)) > 0 {
+		if err := wizard.RunStep(t.Context(), w.Machine(), "card", wizard.Choices{}, &wizard.Keys{}, nil); err == nil ||
+			len(changed(w)) > 0 {
 			t.Errorf("a step: %v, %v", err, changed(w))
 		}
 		p := wizardtest.NewPerson(w)
@@ -63,10 +64,12 @@ func TestDoubtfulDevice(t *testing.T) {
 		if err := json.Unmarshal(w.Hints["kexec_reown.certificate.json"], &c); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(c.Alone, []string{"/dev/sd\nb"}) || !slices.ContainsFunc(c.Checks, func(k wizard.Check) bool { return k.ID == "all-encrypted" && !k.OK }) {
+		if !slices.Equal(c.Alone, []string{"/dev/sd\nb"}) ||
+			!slices.ContainsFunc(c.Checks, func(k wizard.Check) bool { return k.ID == "all-encrypted" && !k.OK }) {
 			t.Errorf("the certificate: %q, %+v", c.Alone, c.Checks)
 		}
-		if text := string(w.Hints["kexec_reown.certificate"]); !strings.Contains(strings.Join(strings.Fields(text), " "), `/dev/sd\nb: nobody can tell`) {
+		if text := string(w.Hints["kexec_reown.certificate"]); !strings.Contains(strings.Join(strings.Fields(text), " "),
+			`/dev/sd\nb: nobody can tell`) {
 			t.Errorf("its text:\n%s", text)
 		}
 	}

@@ -91,7 +91,8 @@ func TestDiskUnlockKeyLeftToTheFirmware(t *testing.T) {
 			t.Errorf("%v, told %v", err, told)
 		}
 	}
-	for _, cut := range []string{"duk.addslot.done", "duk.seal", "duk.seal.done", "boot.stage.done", "flash.block.1", "boot.install.done"} {
+	for _, cut := range []string{"duk.addslot.done", "duk.seal", "duk.seal.done", "boot.stage.done", "flash.block.1",
+		"boot.install.done"} {
 		w, p := wizardtest.New(), newPaper()
 		w.FailOnce(cut, wizardtest.ErrCut)
 		if err := unattended(w, p, wantDUK); !errors.Is(err, wizardtest.ErrCut) {
@@ -153,7 +154,8 @@ func TestSealedAfterTheRestart(t *testing.T) {
 			mustHaveDUK(t, w, p)
 		}
 		if slices.ContainsFunc(w.Ops, func(op string) bool {
-			return strings.HasPrefix(op, "flash.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "tpm.clear") || strings.HasPrefix(op, "card.generate")
+			return strings.HasPrefix(op, "flash.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "tpm.clear") ||
+				strings.HasPrefix(op, "card.generate")
 		}) {
 			t.Errorf("something was done again: %v", w.Ops)
 		}

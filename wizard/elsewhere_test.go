@@ -24,10 +24,13 @@ func unstated() *wizardtest.World {
 // before somebody was shown that and named the seller.
 func TestStartFilesOfAnotherLaptop(t *testing.T) {
 	for name, put := range map[string]func(*wizardtest.World){
-		"another laptop's":                    func(w *wizardtest.World) { w.Set.Primary = "root of another" },
-		"an older set of this one":            func(w *wizardtest.World) { w.Set.Rollback = "counter 3" },
-		"one of a laptop with a TPM 1.2":      func(w *wizardtest.World) { w.Set.Primary, w.Set.Rollback = "", "counter 3" },
-		"the TPM was cleared":                 func(w *wizardtest.World) { w.Primary, w.Counter, w.Sealed = "srk-shell", 0, nil },
+		"another laptop's":               func(w *wizardtest.World) { w.Set.Primary = "root of another" },
+		"an older set of this one":       func(w *wizardtest.World) { w.Set.Rollback = "counter 3" },
+		"one of a laptop with a TPM 1.2": func(w *wizardtest.World) { w.Set.Primary, w.Set.Rollback = "", "counter 3" },
+		"the TPM was cleared": func(w *wizardtest.World) {
+			w.Primary, w.Counter, w.Sealed = "srk-shell", 0,
+				nil
+		},
 		"the counter was taken away":          func(w *wizardtest.World) { w.Counter = 0 },
 		"the counter was moved by the system": func(w *wizardtest.World) { w.Counter++ },
 		"somebody is on the TPM's bus":        func(w *wizardtest.World) { w.OnTheBus = true },
@@ -125,7 +128,8 @@ func TestSetOfTheReceipt(t *testing.T) {
 	own := w.Set
 	w.Files, w.Set.Files, w.Set.Primary = "files-of-another", "files-of-another", "root of another"
 	signed := len(w.SignedSets)
-	if v := wizard.Judge(t.Context(), w.Machine()); !v.Says(judge.TreeIsElsewhere) || v.Level != judge.Red || v.Phase != judge.Begun {
+	if v := wizard.Judge(t.Context(), w.Machine()); !v.Says(judge.TreeIsElsewhere) || v.Level != judge.Red ||
+		v.Phase != judge.Begun {
 		t.Errorf("%+v", v)
 	}
 	if err := unattended(w, p, nil); err == nil || len(w.SignedSets) > signed {

@@ -160,7 +160,8 @@ func (s *Snapshot) ring(h *Handover, f *past) {
 		f.Ring = judge.RingHalf
 	case len(fw.Keyring) == 0:
 		f.Ring = judge.RingNone
-	case len(fw.Keyring) == 1 && noted && fw.Keyring[0] == owner && !(h.Signer == owner && h.Trigger == judge.TriggerCovered):
+	case len(fw.Keyring) == 1 && noted && fw.Keyring[0] == owner &&
+		!(h.Signer == owner && h.Trigger == judge.TriggerCovered):
 		if holds, err := s.Holds(); err == nil && holds {
 			f.Ring = judge.RingOwner
 		}

@@ -56,7 +56,8 @@ func (c *careless) Ask(ctx context.Context, p *ui.Page) (string, error) {
 }
 
 func newCareless(p *wizardtest.Person, wrong map[string]string) *careless {
-	return &careless{UI: wizardtest.Bare(p), wrong: wrong, said: map[string]string{}, seen: map[string]string{}, steps: map[string][2]int{}}
+	return &careless{UI: wizardtest.Bare(p), wrong: wrong, said: map[string]string{}, seen: map[string]string{},
+		steps: map[string][2]int{}}
 }
 
 // TestWhatIsWrong: each line says what is wrong with what was typed, and shows how many tries a PIN has now.
@@ -64,11 +65,13 @@ func TestWhatIsWrong(t *testing.T) {
 	w := wizardtest.New()
 	p := wizardtest.NewPerson(w)
 	p.Say = map[string]string{"verify": "type", "secrets": "own", "current": "try", "try": ui.Continue}
-	c := newCareless(p, map[string]string{"seller": "70A6 F7D2 F2BE 0000 1111", "choose.disk": "aaaaaaaaaaaa", "choose.user": "1234", "try": "000000"})
+	c := newCareless(p, map[string]string{"seller": "70A6 F7D2 F2BE 0000 1111", "choose.disk": "aaaaaaaaaaaa",
+		"choose.user": "1234", "try": "000000"})
 	if err := wizardtest.Run(w, c, "en"); err != nil {
 		t.Fatal(err)
 	}
-	for page, want := range map[string]string{"seller": "20 of 40 characters", "choose.disk": "too easy to guess", "choose.user": "Between 6 and", "try": "not its PIN"} {
+	for page, want := range map[string]string{"seller": "20 of 40 characters", "choose.disk": "too easy to guess",
+		"choose.user": "Between 6 and", "try": "not its PIN"} {
 		if !strings.Contains(c.said[page], want) {
 			t.Errorf("%s says %q, not %q", page, c.said[page], want)
 		}
@@ -93,7 +96,8 @@ func TestWhatIsWrong(t *testing.T) {
 	if err := wizardtest.Run(w, c, "en"); err != nil {
 		t.Fatal(err)
 	}
-	if s := c.seen["paper.user"]; !strings.Contains(c.said["paper.user"], "Tries left: 2") || !strings.Contains(s, "tries left: 2") || strings.Contains(s, "left: 3") {
+	if s := c.seen["paper.user"]; !strings.Contains(c.said["paper.user"], "Tries left: 2") ||
+		!strings.Contains(s, "tries left: 2") || strings.Contains(s, "left: 3") {
 		t.Errorf("%s:\n%s", c.said["paper.user"], s)
 	}
 	if !strings.Contains(c.said["paper.disk"], "not it") {

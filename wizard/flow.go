@@ -314,7 +314,8 @@ func (v *view) noted() bool {
 // told is what a page says of an error.
 func (v *view) told(err error) error {
 	var problem ui.Problem
-	if err == nil || errors.As(err, &problem) || errors.Is(err, context.Canceled) || v.o.Explain == nil || v.lang == msg.EN {
+	if err == nil || errors.As(err, &problem) || errors.Is(err, context.Canceled) || v.o.Explain == nil ||
+		v.lang == msg.EN {
 		return err
 	}
 	what, _, do := v.o.Explain(err, v.lang)
@@ -391,7 +392,8 @@ func (v *view) wrong(err error, m msg.M) error {
 func (f *flow) work(ctx context.Context) error {
 	if f.job == nil {
 		f.surveys.end()
-		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail, surveys: f.surveys,
+		f.job = &Job{M: f.m, Choice: f.a.Choices, Secrets: &f.a.keys, battery: f.a.battery, said: f.said(), tail: f.a.tail,
+			surveys: f.surveys,
 			resumed: f.resuming(), listed: f.a.listed, gone: f.a.gone, signs: f.a.signs}
 		if c, err := f.s.Card(); err == nil {
 			f.job.Choice.Card = c.Serial
@@ -423,7 +425,8 @@ func (f *flow) work(ctx context.Context) error {
 }
 
 // outcomes are the events that the sequencer's outcomes are.
-var outcomes = [...]event{Done: evDone, Later: evLater, Restarts: evRestart, Waits: evWait, Paused: evPaused, Failed: evFailed}
+var outcomes = [...]event{Done: evDone, Later: evLater, Restarts: evRestart, Waits: evWait, Paused: evPaused,
+	Failed: evFailed}
 
 // worked goes on from a step, and lets go of /boot where that leads to a page.
 func (f *flow) worked(e Ended, release func(Ended) Ended) {
@@ -447,7 +450,8 @@ func (f *flow) worked(e Ended, release func(Ended) Ended) {
 
 // ending does what is due at an end, and says it.
 func (f *flow) ending(ctx context.Context) error {
-	how := map[place]error{endLeft: ui.ErrLeft, endPaused: ErrPaused, endStopped: ErrNotVerified, endTampering: ErrTampering, endRestart: ErrRestart,
+	how := map[place]error{endLeft: ui.ErrLeft, endPaused: ErrPaused, endStopped: ErrNotVerified,
+		endTampering: ErrTampering, endRestart: ErrRestart,
 		endFailed: f.cause}[f.at]
 	switch f.at {
 	case endLeft, endPaused:

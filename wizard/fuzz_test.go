@@ -9,7 +9,8 @@ import (
 // FuzzReceipt: a file that somebody left in /boot, as if its signature were good, is a receipt that
 // is read as it is written, or none.
 func FuzzReceipt(f *testing.F) {
-	f.Add([]byte(`{"type":"` + receiptType + `","run":"00","disks":["a"],"volumes":[{}],"started":"2026-11-30"}` + "\nsignature"))
+	f.Add([]byte(`{"type":"` + receiptType + `","run":"00","disks":["a"],"volumes":[{}],"started":"2026-11-30"}` +
+		"\nsignature"))
 	f.Add([]byte("{}\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		sure := func(doc, sig []byte) error {

@@ -49,17 +49,20 @@ func makeNotNeeded() map[place]guard {
 		pageSeller:   {"the seller is known, or is not asked for", (*view).sellerKnown},
 		pageNames:    {"the start files are as signed, or no key is lost", (*view).asSigned},
 		pageCurrent:  {"no disk needs a passphrase", func(v *view) bool { _, ok := v.locked(); return !ok }},
-		pageDUKLeft:  {"not left to the firmware", func(v *view) bool { return !v.canAskDUK() || !errors.Is(v.dukErr, ErrLeftToFirmware) }},
-		pageDUK:      {"no disk unlock key, or chosen before", func(v *view) bool { return !v.canAskDUK() || errors.Is(v.dukErr, ErrLeftToFirmware) }},
-		pageBackup:   {"the security key is the owner's", (*view).keysMade},
-		pageStick:    {"no stick is wanted", func(v *view) bool { return v.a.Backup != StickBackup }},
-		pageSecrets:  {"nothing is made", func(v *view) bool { return len(v.newSecrets()) == 0 }},
-		pageDisks:    {"one disk", func(v *view) bool { d, err := v.s.Disks(); return err == nil && len(d) < 2 }},
-		pageTail:     {"the security key works for nothing else", (*view).disposable},
-		pageTOTP:     {"no phone code now", func(v *view) bool { return !v.asksTOTP() }},
+		pageDUKLeft: {"not left to the firmware",
+			func(v *view) bool { return !v.canAskDUK() || !errors.Is(v.dukErr, ErrLeftToFirmware) }},
+		pageDUK: {"no disk unlock key, or chosen before",
+			func(v *view) bool { return !v.canAskDUK() || errors.Is(v.dukErr, ErrLeftToFirmware) }},
+		pageBackup:  {"the security key is the owner's", (*view).keysMade},
+		pageStick:   {"no stick is wanted", func(v *view) bool { return v.a.Backup != StickBackup }},
+		pageSecrets: {"nothing is made", func(v *view) bool { return len(v.newSecrets()) == 0 }},
+		pageDisks:   {"one disk", func(v *view) bool { d, err := v.s.Disks(); return err == nil && len(d) < 2 }},
+		pageTail:    {"the security key works for nothing else", (*view).disposable},
+		pageTOTP:    {"no phone code now", func(v *view) bool { return !v.asksTOTP() }},
 	}
 	for _, id := range secretIDs {
-		for page, what := range map[place]string{pagePaper: "not set before", pageChoose: "not thought up", pageRecord: "not made"} {
+		for page, what := range map[place]string{pagePaper: "not set before", pageChoose: "not thought up",
+			pageRecord: "not made"} {
 			all[page.of(id)] = guard{what, func(v *view) bool { return v.wants(id) != page }}
 		}
 	}
@@ -73,7 +76,8 @@ func (v *view) sellerKnown() bool {
 
 // asSigned says that no differing name has to be shown to an owner who has lost his key.
 func (v *view) asSigned() bool {
-	return v.o.LostKey == nil || len(v.handover().Names) == 0 || v.s.Facts(v.said(), judge.PaperUnknown).Tree == judge.TreeSigned
+	return v.o.LostKey == nil || len(v.handover().Names) == 0 ||
+		v.s.Facts(v.said(), judge.PaperUnknown).Tree == judge.TreeSigned
 }
 
 // disposable says that the security key may be erased without another question.

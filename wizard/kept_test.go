@@ -33,7 +33,8 @@ func TestPaperStaysTrue(t *testing.T) {
 		first, phone := p.last["secret.owner"], p.last["totp"]
 		w.Reboot()
 		var open *wizard.RunOpenError
-		if err := wizard.OpenRun(t.Context(), w.Machine()); !errors.As(err, &open) || !strings.EqualFold(open.Owner, w.Fprs[0]) {
+		if err := wizard.OpenRun(t.Context(), w.Machine()); !errors.As(err, &open) ||
+			!strings.EqualFold(open.Owner, w.Fprs[0]) {
 			t.Errorf("half done: %v, the card has %s", err, w.Fprs[0])
 		}
 		w.Clock = w.Clock.Add(7 * time.Minute)
@@ -62,14 +63,16 @@ func TestPaperStaysTrue(t *testing.T) {
 			}
 			return all
 		}
-		if s := text("record.owner"); !strings.Contains(s, "cross the older one out") || !strings.Contains(s, "TPM PASSPHRASE") {
+		if s := text("record.owner"); !strings.Contains(s, "cross the older one out") ||
+			!strings.Contains(s, "TPM PASSPHRASE") {
 			t.Errorf("nothing says what becomes of the paper:\n%s", s)
 		}
 		if keep && !strings.Contains(text("choose.owner"), "Type from your paper: TPM PASSPHRASE") {
 			t.Errorf("the page that asks for it:\n%s", text("choose.owner"))
 		}
 		now := w.Clock.Format("2006-01-02 15.04")
-		if s := text("totp"); p.last["totp"] == phone || !strings.Contains(s, now) || !strings.Contains(s, "Delete an older entry") {
+		if s := text("totp"); p.last["totp"] == phone || !strings.Contains(s, now) ||
+			!strings.Contains(s, "Delete an older entry") {
 			t.Errorf("the phone's page:\n%s", s)
 		}
 		if slices.Contains(p.seen, "") {
@@ -81,9 +84,10 @@ func TestPaperStaysTrue(t *testing.T) {
 // TestOnlyWhatIs: of the chip's other content the last page says what there is, and no zeros.
 func TestOnlyWhatIs(t *testing.T) {
 	for want, change := range map[string]wizard.FirmwareChange{
-		"":                     {},
-		"settings kept: 1.":    {Taken: []string{"CONFIG_X=y"}},
-		"files removed: 1, s":  {Removed: []string{"heads/initrd/etc/motd"}, Dropped: []wizard.DroppedSetting{{Line: "x", Why: "command"}}},
+		"":                  {},
+		"settings kept: 1.": {Taken: []string{"CONFIG_X=y"}},
+		"files removed: 1, s": {Removed: []string{"heads/initrd/etc/motd"},
+			Dropped: []wizard.DroppedSetting{{Line: "x", Why: "command"}}},
 		"they start anew":      {LostConfig: true},
 		"settings removed: 1.": {Dropped: []wizard.DroppedSetting{{Line: "x", Why: "command"}}},
 	} {
@@ -99,7 +103,8 @@ func TestOnlyWhatIs(t *testing.T) {
 		if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(text, want) || strings.Contains(text, ": 0") || want == "" && strings.Contains(text, "F2 lists") {
+		if !strings.Contains(text, want) || strings.Contains(text, ": 0") || want == "" &&
+			strings.Contains(text, "F2 lists") {
 			t.Errorf("%+v: %q is not said, or too much:\n%s", change, want, text)
 		}
 	}

@@ -27,7 +27,8 @@ func TestLostKeySignsWhatWasShown(t *testing.T) {
 			name, say string
 			later     bool
 			refused   bool
-		}{{name: "typed"}, {name: "leaves", say: ui.Leave, refused: true}, {name: "changed afterwards", later: true, refused: true}} {
+		}{{name: "typed"}, {name: "leaves", say: ui.Leave, refused: true},
+			{name: "changed afterwards", later: true, refused: true}} {
 			t.Run(tree.name+", "+c.name, func(t *testing.T) {
 				w := wizardtest.New()
 				w.LostKey = true
@@ -40,7 +41,8 @@ func TestLostKeySignsWhatWasShown(t *testing.T) {
 					for _, b := range pg.Body {
 						text = append(text, b.Text)
 					}
-					if all := strings.Join(text, "\n"); !strings.Contains(all, tree.shows) || !strings.Contains(all, "grub.cfg") || !pg.Alarm {
+					if all := strings.Join(text, "\n"); !strings.Contains(all, tree.shows) || !strings.Contains(all, "grub.cfg") ||
+						!pg.Alarm {
 						t.Errorf("the page does not name what differs:\n%s", all)
 					}
 					if len(changed(w)) > 0 {

@@ -83,7 +83,8 @@ func (i Identity) Writable() bool {
 	}
 	e := i.Email
 	return !strings.Contains(i.Name, "@") &&
-		(e == "" || strings.Count(e, "@") == 1 && !strings.HasPrefix(e, "@") && !strings.HasSuffix(e, "@") && !strings.Contains(e, " "))
+		(e == "" || strings.Count(e, "@") == 1 && !strings.HasPrefix(e, "@") && !strings.HasSuffix(e, "@") &&
+			!strings.Contains(e, " "))
 }
 
 // KeySpec says which keys to make.
@@ -151,16 +152,17 @@ type OpenPGP interface {
 
 // DiskInfo is what the header of an encrypted volume says.
 type DiskInfo struct {
-	Path      string // of the device, "/dev/nvme0n1p3"
-	Model     string
-	Serial    string // of the drive; its last four characters are typed to start
-	Size      int64  // bytes of data
-	UUID      string
-	Format    string // "LUKS2"
-	Keyslots  int    // in use, without that of the disk unlock key
-	DUK       bool   // the keyslot that Heads uses for the disk unlock key is in use
-	KeyDigest string // hex digest of the volume-key digest in the header: other key, other value. While re-encrypting: of the new key.
-	KDFMemory int64  // bytes that the hungriest keyslot needs to open
+	Path     string // of the device, "/dev/nvme0n1p3"
+	Model    string
+	Serial   string // of the drive; its last four characters are typed to start
+	Size     int64  // bytes of data
+	UUID     string
+	Format   string // "LUKS2"
+	Keyslots int    // in use, without that of the disk unlock key
+	DUK      bool   // the keyslot that Heads uses for the disk unlock key is in use
+	// hex digest of the volume-key digest in the header: other key, other value. While re-encrypting: of the new key.
+	KeyDigest string
+	KDFMemory int64 // bytes that the hungriest keyslot needs to open
 
 	Reencrypting bool // begun and not finished
 	Done, Total  int64
@@ -184,7 +186,8 @@ type Disk interface {
 	// SlotsDigest is a digest of all that decides which passphrases open the volume: while it is the
 	// same, no keyslot was added, changed or put back.
 	SlotsDigest(ctx context.Context) (string, error)
-	// Look decrypts the beginning of the data by the key that pass opens. ErrUnseen: it cannot be read. ErrNoise: nothing of it is
+	// Look decrypts the beginning of the data by the key that pass opens. ErrUnseen: it cannot be read. ErrNoise:
+	// nothing of it is
 	// anything but noise, as after a header of before was put back in the middle of a re-encryption; any
 	// other error leaves it open.
 	Look(ctx context.Context, pass *secret.Buffer) error
@@ -217,9 +220,10 @@ type TPMInfo struct {
 	SetUp       bool   // by a reset that has run to its end
 	PrimaryName string // hex name of the storage root; "" when there is none or it does not tell
 	Lockout     bool   // too many wrong passphrases; wait or reset
-	Recovery    bool   // nothing can be sealed in this start: it went through the recovery shell, or its event log is in doubt
-	Shell       bool   // it went through the recovery shell
-	EK          string // SHA-256 of its endorsement key, hex; "" where it does not tell
+	// nothing can be sealed in this start: it went through the recovery shell, or its event log is in doubt
+	Recovery bool
+	Shell    bool   // it went through the recovery shell
+	EK       string // SHA-256 of its endorsement key, hex; "" where it does not tell
 }
 
 // root tells this storage root from others, as far as the TPM lets it be known.

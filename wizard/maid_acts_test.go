@@ -130,7 +130,8 @@ var acts = []act{
 	{"boot", "adds a file that no firmware writes", func(g *game) { g.w.Unknown = []string{"kexec_zz.txt"} }},
 	{"boot", "takes the certificate for a receipt", func(g *game) {
 		g.notes = true
-		g.w.Hints[receiptFile] = slices.Concat(g.w.Hints["kexec_reown.certificate.json"], g.w.Hints["kexec_reown.certificate.json.asc"])
+		g.w.Hints[receiptFile] = slices.Concat(g.w.Hints["kexec_reown.certificate.json"],
+			g.w.Hints["kexec_reown.certificate.json.asc"])
 	}},
 	{"boot", "puts a receipt of an older program back", func(g *game) { g.olderReceipt() }},
 	{"boot", "changes the kernel", func(g *game) { g.w.Files = "evil" }},
@@ -148,7 +149,8 @@ var acts = []act{
 	{"boot", "forges notes", func(g *game) { g.forge(false) }},
 	{"parcel", "exchanges the key, and forges notes by it", func(g *game) { g.forge(true) }},
 	{"parcel", "exchanges the key for an empty one", func(g *game) { g.exchange(g.factory(g.first.Serial, false)) }},
-	{"parcel", "exchanges the key for one that makes known keys", func(g *game) { g.exchange(g.factory(g.first.Serial, true)) }},
+	{"parcel", "exchanges the key for one that makes known keys",
+		func(g *game) { g.exchange(g.factory(g.first.Serial, true)) }},
 	{"parcel", "exchanges the key for one that takes any PIN and claims the keys", func(g *game) {
 		c := g.w.CardState
 		c.Evil, c.Claims, c.CardIn, c.Tries = true, true, true, [3]int{3, 0, 3}
@@ -174,7 +176,8 @@ var acts = []act{
 		o := old.Disks[0]
 		if v.UUID == o.UUID && (v.Key != o.Key || v.NewKey != o.NewKey || v.Done != o.Done) {
 			g.rewound = g.rewound || o.NewKey != "" && (o.NewKey == v.NewKey && o.Done < v.Done || o.NewKey == v.Key)
-			v.Slots, v.Key, v.NewKey, v.Done, v.DUK, v.Salt, v.Digest = slices.Clone(o.Slots), o.Key, o.NewKey, o.Done, o.DUK, o.Salt, o.Digest
+			v.Slots, v.Key, v.NewKey, v.Done, v.DUK, v.Salt, v.Digest = slices.Clone(o.Slots), o.Key, o.NewKey, o.Done, o.DUK,
+				o.Salt, o.Digest
 			g.header = true
 		}
 	}},
@@ -187,7 +190,8 @@ var acts = []act{
 		if v := g.disk(); v != nil {
 			v.Digest = "digest-of-key-0"
 			doc := map[string]any{}
-			if old, _, ok := bytes.Cut(g.w.Hints[receiptFile], []byte("\n")); ok && json.Unmarshal(old, &doc) == nil && g.rand.IntN(2) == 0 {
+			if old, _, ok := bytes.Cut(g.w.Hints[receiptFile], []byte("\n")); ok && json.Unmarshal(old, &doc) == nil &&
+				g.rand.IntN(2) == 0 {
 				for _, x := range list(doc["volumes"]) {
 					v.Digest, _ = x["new"].(string)
 				}
@@ -210,7 +214,9 @@ var acts = []act{
 	}},
 	{"shell", "undefines the area", func(g *game) { g.w.Area = wizardtest.Area{} }},
 	{"system", "undefines the sealed secret", func(g *game) { g.w.Sealed = nil }},
-	{"clock", "moves the clock", func(g *game) { g.w.Clock = g.w.Clock.Add(time.Duration(g.rand.IntN(2000)-1000) * time.Hour) }},
+	{"clock", "moves the clock", func(g *game) {
+		g.w.Clock = g.w.Clock.Add(time.Duration(g.rand.IntN(2000)-1000) * time.Hour)
+	}},
 }
 
 // mix puts one file of another signed set into one. Only parts that were signed together verify.
@@ -273,7 +279,8 @@ func (g *game) fprs(cert []byte) [3]string {
 }
 
 func (g *game) factory(serial string, evil bool) wizardtest.CardState {
-	return wizardtest.CardState{CardIn: true, Serial: serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, Evil: evil}
+	return wizardtest.CardState{CardIn: true, Serial: serial, UserPIN: "123456", AdminPIN: "12345678",
+		Tries: [3]int{3, 0, 3}, Evil: evil}
 }
 
 // exchange puts another card in the place of the owner's.
@@ -290,7 +297,8 @@ func (g *game) exchange(c wizardtest.CardState) {
 func (g *game) forge(exchange bool) {
 	g.notes = true
 	cert, sign := g.w.Forge()
-	doc := map[string]any{"type": "reown/receipt/v2", "run": strings.Repeat("ee", 16), "number": 1, "card": g.w.Serial, "ek": g.w.EK,
+	doc := map[string]any{"type": "reown/receipt/v2", "run": strings.Repeat("ee", 16), "number": 1, "card": g.w.Serial,
+		"ek":        g.w.EK,
 		"sellerKey": g.w.Seller.Signer, "statement": g.w.Seller.Statement, "oldSrk": g.w.SellerSRK}
 	if old, _, ok := bytes.Cut(g.any().Hints[receiptFile], []byte("\n")); ok && g.rand.IntN(2) == 0 {
 		_ = json.Unmarshal(old, &doc)
@@ -301,7 +309,8 @@ func (g *game) forge(exchange bool) {
 			key = v.NewKey
 		}
 		doc["disks"] = []string{v.UUID}
-		doc["volumes"] = []map[string]any{{"uuid": v.UUID, "keyDigest": "digest-of-key-0", "new": "digest-of-" + key, "bind": "0", "begun": true}}
+		doc["volumes"] = []map[string]any{{"uuid": v.UUID, "keyDigest": "digest-of-key-0", "new": "digest-of-" + key,
+			"bind": "0", "begun": true}}
 		if g.rand.IntN(2) == 0 {
 			doc["srk"] = g.w.Primary
 		}
@@ -311,7 +320,8 @@ func (g *game) forge(exchange bool) {
 	g.w.Hints[certFile] = cert
 	g.w.Hints[receiptFile] = append(b, sign(b)...)
 	if exchange {
-		g.exchange(wizardtest.CardState{CardIn: true, Serial: g.first.Serial, Fprs: g.fprs(cert), Tries: [3]int{3, 0, 3}, Signatures: 1, Evil: true})
+		g.exchange(wizardtest.CardState{CardIn: true, Serial: g.first.Serial, Fprs: g.fprs(cert), Tries: [3]int{3, 0, 3},
+			Signatures: 1, Evil: true})
 	}
 }
 

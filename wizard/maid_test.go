@@ -125,7 +125,8 @@ func tales(t testing.TB) (all []*tale, other *tale) {
 	}
 	noTPM := func(w *wizardtest.World) { w.HasTPM, w.Seller.SRKName = false, "" }
 	all = []*tale{
-		tell(nil), tell(nil, noTPM), tell(nil, func(w *wizardtest.World) { w.OldTPM = true }), tell(nil, func(w *wizardtest.World) { w.NoCount = true }),
+		tell(nil), tell(nil, noTPM), tell(nil, func(w *wizardtest.World) { w.OldTPM = true }),
+		tell(nil, func(w *wizardtest.World) { w.NoCount = true }),
 		tell(nil, noTPM, func(w *wizardtest.World) { w.NoCount = true }),
 		tell(map[string]string{"duk": "yes", "backup": "stick"}), tell(map[string]string{"backup": "card"}),
 		tell(nil, func(w *wizardtest.World) {
@@ -136,7 +137,8 @@ func tales(t testing.TB) (all []*tale, other *tale) {
 	return all, tell(nil, func(w *wizardtest.World) {
 		w.Apart()
 		w.EK, w.Files, w.Serial, w.Seller.CardSerial = strings.Repeat("ed", 32), "files-2", "5F11A2C1", "5F11A2C1"
-		w.Disks[0].UUID, w.Seller.Volumes, w.Set.Files = "22222222-bbbb", []wizard.Volume{{UUID: "22222222-bbbb", KeyDigest: "digest-of-key-0"}}, "files-2"
+		w.Disks[0].UUID, w.Seller.Volumes, w.Set.Files = "22222222-bbbb",
+			[]wizard.Volume{{UUID: "22222222-bbbb", KeyDigest: "digest-of-key-0"}}, "files-2"
 		w.Seller.Statement, w.Seller.Order = strings.Repeat("5b", 32), "2026-1148"
 	})
 }
@@ -176,7 +178,8 @@ func (gs *games) begin(ctx context.Context, seed uint64) *game {
 		g.note(past, true)
 	}
 	if g.own = len(g.past); r.IntN(3) == 0 {
-		g.past = append(g.past, gs.other.frames[len(gs.other.frames)-1].now, gs.other.frames[r.IntN(len(gs.other.frames))].now)
+		g.past = append(g.past, gs.other.frames[len(gs.other.frames)-1].now,
+			gs.other.frames[r.IntN(len(gs.other.frames))].now)
 	}
 	p := &person{rand: r, w: w, calm: 1, disk: tale.disk, patience: 4}
 	if at > 0 {
@@ -187,8 +190,9 @@ func (gs *games) begin(ctx context.Context, seed uint64) *game {
 	if r.IntN(2) == 0 {
 		g.owner.manner = reads
 	}
-	g.alien = wizardtest.CardState{CardIn: true, Serial: "77770000", UserPIN: "another's", AdminPIN: "another's", Tries: [3]int{3, 0, 3},
-		Fprs: [3]string{strings.Repeat("A", 40), strings.Repeat("B", 40), strings.Repeat("C", 40)}}
+	g.alien = wizardtest.CardState{CardIn: true, Serial: "77770000", UserPIN: "another's", AdminPIN: "another's",
+		Tries: [3]int{3, 0, 3},
+		Fprs:  [3]string{strings.Repeat("A", 40), strings.Repeat("B", 40), strings.Repeat("C", 40)}}
 	return g
 }
 
@@ -216,7 +220,8 @@ func (g *game) start(opts wizard.Options) error {
 		}
 		if n++; n >= swap && swap > 0 && !strings.HasPrefix(op, "card.") && !strings.HasPrefix(op, "token.") {
 			swap = 0
-			g.exchange([]wizardtest.CardState{g.alien, g.factory("0BADCAFE", true), g.factory(g.first.Serial, true)}[g.rand.IntN(3)])
+			g.exchange([]wizardtest.CardState{g.alien, g.factory("0BADCAFE", true),
+				g.factory(g.first.Serial, true)}[g.rand.IntN(3)])
 			g.did = append(g.did, "exchanges the key at "+op)
 		}
 		if n == cut {
@@ -256,7 +261,9 @@ func (g *game) promised() bool {
 			return false
 		}
 	}
-	return g.w.Seller.Statement == g.first.Seller.Statement && g.hidden == nil && bytes.Equal(g.w.ROM[0], g.first.ROM[0]) && g.w.Set.Signer == g.first.Set.Signer && g.w.Set.Files == "files-1" && g.w.Files == "files-1" && !g.w.Set.Mixed &&
+	return g.w.Seller.Statement == g.first.Seller.Statement && g.hidden == nil &&
+		bytes.Equal(g.w.ROM[0], g.first.ROM[0]) && g.w.Set.Signer == g.first.Set.Signer && g.w.Set.Files == "files-1" &&
+		g.w.Files == "files-1" && !g.w.Set.Mixed &&
 		(!g.w.HasTPM || g.w.Primary == g.w.SellerSRK)
 }
 

@@ -17,7 +17,8 @@ import (
 
 // lost says what the maid has won in a start that ended with err, if anything.
 func (g *game) lost(err error) error {
-	for _, ask := range []func(error) error{g.signed, g.data, g.trusted, g.asked, g.over, g.leaked, g.erased, g.certified, g.ended, g.verified} {
+	for _, ask := range []func(error) error{g.signed, g.data, g.trusted, g.asked, g.over, g.leaked, g.erased, g.certified,
+		g.ended, g.verified} {
 		if lost := ask(err); lost != nil {
 			return lost
 		}
@@ -79,10 +80,12 @@ func (g *game) asked(error) error {
 	}
 	for _, op := range g.w.Ops {
 		family, _, _ := strings.Cut(op, ".")
-		if slices.Contains([]string{"disk", "tpm", "flash", "card"}, family) && !shown("verify", "paper.disk", "paper.owner", "closing") {
+		if slices.Contains([]string{"disk", "tpm", "flash", "card"}, family) &&
+			!shown("verify", "paper.disk", "paper.owner", "closing") {
 			return fmt.Errorf("%s, and nobody was asked whose it is: %v", op, o.pages)
 		}
-		if len(o.alarm) > 0 && o.careful() && (strings.HasPrefix(op, "flash.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "card.t") || op == "tpm.clear") {
+		if len(o.alarm) > 0 && o.careful() && (strings.HasPrefix(op, "flash.") || strings.HasPrefix(op, "disk.") ||
+			strings.HasPrefix(op, "card.t") || op == "tpm.clear") {
 			return fmt.Errorf("%s, after the alarm %v: %v", op, o.alarm, o.pages)
 		}
 	}
@@ -94,7 +97,8 @@ func (g *game) asked(error) error {
 func (g *game) over(err error) error {
 	anew := slices.Contains(g.w.Ops, "card.generate.0") || slices.Contains(g.w.Ops, "card.import.0")
 	for _, op := range g.w.Ops {
-		if g.closed && !anew && (op == "hint."+receiptFile || op == "boot.stage" || op == "boot.install" || strings.HasPrefix(op, "flash.")) {
+		if g.closed && !anew && (op == "hint."+receiptFile || op == "boot.stage" || op == "boot.install" ||
+			strings.HasPrefix(op, "flash.")) {
 			return fmt.Errorf("%s, in a run that is over: %v", op, g.owner.pages)
 		}
 	}
@@ -168,18 +172,21 @@ func (g *game) certified(error) error {
 			return !slices.Contains(v.Slots, wizardtest.SellerPassphrase) && !slices.Contains(v.Slots, "seller-second")
 		}),
 		"volume-key": every(func(v *wizardtest.Volume) bool {
-			return v.NewKey == "" && v.Key != "key-0" && v.Key != "key-1" && v.Key != "key-evil" && !slices.ContainsFunc(v.Chunks, func(k string) bool { return k != v.Key })
+			return v.NewKey == "" && v.Key != "key-0" && v.Key != "key-1" && v.Key != "key-evil" &&
+				!slices.ContainsFunc(v.Chunks, func(k string) bool { return k != v.Key })
 		}),
 		"second-reader": every(func(v *wizardtest.Volume) bool {
-			return v.Digest == "" && slices.ContainsFunc(v.Slots, func(s string) bool { return slices.Contains(g.owner.paper, s) })
+			return v.Digest == "" && slices.ContainsFunc(v.Slots,
+				func(s string) bool { return slices.Contains(g.owner.paper, s) })
 		}),
 		"firmware-key":   whose != "evil" && whose != "seller" && ring[0] != "" && ring[0] == c.Owner && g.w.ROM[1] != nil,
 		"boot-signature": g.w.Set.Signer == ring[0] && g.w.Set.Files == g.w.Files && !g.w.Set.Mixed && theirs(g.w.Files),
-		"tpm":            slices.Contains(g.owner.paper, g.w.Owner) && g.w.Primary != g.w.SellerSRK && g.w.Primary != "srk-evil",
-		"sealed":         g.w.Sealed != nil && g.w.Sealed.Primary == g.w.Primary,
-		"seller":         g.proven(c.Run.Run),
-		"sellers-card":   false, // nobody asks it
-		"all-encrypted":  false, // nobody looks
+		"tpm": slices.Contains(g.owner.paper, g.w.Owner) && g.w.Primary != g.w.SellerSRK &&
+			g.w.Primary != "srk-evil",
+		"sealed":        g.w.Sealed != nil && g.w.Sealed.Primary == g.w.Primary,
+		"seller":        g.proven(c.Run.Run),
+		"sellers-card":  false, // nobody asks it
+		"all-encrypted": false, // nobody looks
 	}
 	for _, k := range c.Checks {
 		if k.OK && !truth[k.ID] {
@@ -194,7 +201,8 @@ func (g *game) ended(err error) error {
 	o := g.owner
 	var step *wizard.StepError
 	switch {
-	case err == nil && !g.w.Oem && !slices.ContainsFunc(o.pages, func(k string) bool { return k == "tampering" || k == "closing" }):
+	case err == nil && !g.w.Oem && !slices.ContainsFunc(o.pages,
+		func(k string) bool { return k == "tampering" || k == "closing" }):
 		err := g.w.Owned(o.paper)
 		if card, token := g.w.CardState, g.w.TokenOTP; err != nil && g.swapped { // after the last use, perhaps
 			g.w.CardState, g.w.TokenOTP = g.card, g.token
@@ -204,8 +212,10 @@ func (g *game) ended(err error) error {
 		if err != nil && !g.maker {
 			return fmt.Errorf("done, and %w", err)
 		}
-	case err == nil, errors.Is(err, wizard.ErrNothingToDo), errors.Is(err, wizard.ErrTampering), errors.Is(err, wizard.ErrNotVerified),
-		errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, ui.ErrLeft), errors.Is(err, wizardtest.ErrCut), errors.As(err, &step):
+	case err == nil, errors.Is(err, wizard.ErrNothingToDo), errors.Is(err, wizard.ErrTampering),
+		errors.Is(err, wizard.ErrNotVerified),
+		errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, ui.ErrLeft),
+		errors.Is(err, wizardtest.ErrCut), errors.As(err, &step):
 	case errors.Is(err, errTired) && !o.careful(), errors.Is(err, wizard.ErrNoCard):
 	default:
 		return fmt.Errorf("the start ends with %w: %v", err, o.pages)

@@ -178,7 +178,8 @@ func (p *person) fill(pg *ui.Page) {
 			for _, v := range p.w.Disks {
 				slots = append(slots, v.Slots...)
 			}
-			slots = slices.DeleteFunc(append(slots, wizardtest.SellerPassphrase), func(s string) bool { return p.find(s) == "lost" })
+			slots = slices.DeleteFunc(append(slots, wizardtest.SellerPassphrase),
+				func(s string) bool { return p.find(s) == "lost" })
 			type_(in, slots[p.steps%len(slots)]) // another one, if that was another disk's
 		case in.Key == "totp":
 			text := pg.Made[0].Secret.Copy()
@@ -290,5 +291,6 @@ func TestRandomPeople(t *testing.T) {
 	if backed == 0 {
 		t.Error("nobody has a backup")
 	}
-	t.Logf("%d walks, %d backups, %d runs, %d cuts in %v", walks, backed, runs, cuts, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d walks, %d backups, %d runs, %d cuts in %v", walks, backed, runs, cuts,
+		time.Since(began).Round(time.Millisecond))
 }

@@ -15,7 +15,8 @@ func (layouts) Moves(text []byte) bool { return keymap.MovesIn(text) }
 
 func TestCharactersThatMoveArePointedOut(t *testing.T) {
 	for text, want := range map[string]string{
-		"couch relic": "", "zany-Quiz 7z": "- 7 Q a y z", "été\x00\xff": "\x00 \u00e9 \ufffd", "a": "a", "\xff": "\ufffd", "": "",
+		"couch relic": "", "zany-Quiz 7z": "- 7 Q a y z", "été\x00\xff": "\x00 \u00e9 \ufffd", "a": "a", "\xff": "\ufffd",
+		"": "",
 	} {
 		s := secret.From([]byte(text))
 		got := movers(layouts{}, s)

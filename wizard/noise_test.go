@@ -33,10 +33,12 @@ func TestHeaderPutBackWithoutReceipt(t *testing.T) {
 	before := slices.Clone(v.Chunks)
 	err := unattended(w, newPaper(), nil)
 	var stopped *wizard.PreflightError
-	if !errors.As(err, &stopped) || stopped.Problems[0].Kind != wizard.DiskNoise || !errors.Is(err, wizard.ErrNoise) || stopped.Problems[0].Volume != v.UUID {
+	if !errors.As(err, &stopped) || stopped.Problems[0].Kind != wizard.DiskNoise || !errors.Is(err, wizard.ErrNoise) ||
+		stopped.Problems[0].Volume != v.UUID {
 		t.Fatalf("%v", err)
 	}
-	if !slices.Equal(before, v.Chunks) || v.Garbage || slices.ContainsFunc(w.Ops, func(op string) bool { return op == "disk.begin" || op == "card.reset" }) {
+	if !slices.Equal(before, v.Chunks) || v.Garbage ||
+		slices.ContainsFunc(w.Ops, func(op string) bool { return op == "disk.begin" || op == "card.reset" }) {
 		t.Errorf("something was written: %v", w.Ops)
 	}
 	for what, blank := range map[string]bool{"a disk with files": false, "a disk of noise": true} {
@@ -60,7 +62,8 @@ func TestUnreadableBeginning(t *testing.T) {
 	w.Disks[0].Unseen = true
 	err := unattended(w, newPaper(), nil)
 	var stopped *wizard.PreflightError
-	if !errors.As(err, &stopped) || len(stopped.Problems) != 1 || stopped.Problems[0].Kind != wizard.DiskUnseen || stopped.Problems[0].Volume != w.Disks[0].UUID {
+	if !errors.As(err, &stopped) || len(stopped.Problems) != 1 || stopped.Problems[0].Kind != wizard.DiskUnseen ||
+		stopped.Problems[0].Volume != w.Disks[0].UUID {
 		t.Fatalf("%v", err)
 	}
 	if c := changed(w); len(c) > 0 {

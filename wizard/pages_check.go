@@ -40,7 +40,8 @@ func drawCheck(v *view) (*ui.Page, error) {
 	want := v.serial()
 	in := &ui.Input{Key: "confirm", Label: v.typeLabel(want), Max: 16}
 	p := &ui.Page{Preset: "start", Wait: v.t(msg.WaitMeasure), Body: v.checkBody(), Inputs: []*ui.Input{in},
-		Choices: []ui.Choice{{ID: "start", Label: v.t(msg.ButtonErase), Checks: true}, {ID: "change", Label: v.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
+		Choices: []ui.Choice{{ID: "start", Label: v.t(msg.ButtonErase), Checks: true},
+			{ID: "change", Label: v.t(msg.ButtonChange), Key: 3, Letter: 'c'}},
 		Default: 1, Check: v.typed(in, want), Help: v.t(msg.CheckHelp), Details: v.chipDetails() + unknownDetails(v)}
 	if v.surveys.running() {
 		p.Live = v.checkBody
@@ -202,14 +203,16 @@ func lookBoot(f *flow, _ context.Context) (err error) {
 }
 
 // changes are the answers that can be changed on the last page, by the names of the choices.
-var changes = map[string]place{"who": pageSecrets, "name": pageIdentity, "keyboard": pageKeyboard, "backup": pageBackup, "disks": pageDisks,
-	"duk": pageDUK, "phone": pageTOTP, "language": pageLanguage}
+var changes = map[string]place{"who": pageSecrets, "name": pageIdentity, "keyboard": pageKeyboard, "backup": pageBackup,
+	"disks": pageDisks,
+	"duk":   pageDUK, "phone": pageTOTP, "language": pageLanguage}
 
 // drawChange asks which answer to change.
 func drawChange(v *view) (*ui.Page, error) {
 	p := &ui.Page{Preset: ui.Back, Body: []ui.Block{ui.S(v.t(msg.ChangeAsk))}, Choices: []ui.Choice{
 		{ID: "who", Label: v.t(msg.ChangeSecrets), Letter: 's'}, {ID: "name", Label: v.t(msg.ChangeName), Letter: 'n'},
-		{ID: "keyboard", Label: v.t(msg.ChangeKeyboard), Letter: 'k'}, {ID: "backup", Label: v.t(msg.ChangeBackup), Letter: 'u'}}}
+		{ID: "keyboard", Label: v.t(msg.ChangeKeyboard), Letter: 'k'},
+		{ID: "backup", Label: v.t(msg.ChangeBackup), Letter: 'u'}}}
 	if len(v.m.Disks) > 1 {
 		p.Choices = append(p.Choices, ui.Choice{ID: "disks", Label: v.t(msg.ChangeDisks), Letter: 'd'})
 	}
@@ -248,8 +251,9 @@ func drawTail(v *view) (*ui.Page, error) {
 	}
 	want := strings.ToUpper(tail(c.Serial, 4))
 	in := &ui.Input{Key: "card-serial", Label: v.t(msg.SerialLabel, want), Max: 16}
-	return &ui.Page{Trust: true, Preset: ui.Continue, Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, escape.Text(c.Vendor), escape.Text(c.Serial)),
-		ui.R(ui.NoMark, "", v.t(msg.SpareHolds, short(c.Fingerprints[0]))), ui.G(), ui.T(v.t(msg.TailType))},
+	return &ui.Page{Trust: true, Preset: ui.Continue,
+		Body: []ui.Block{ui.S(v.t(msg.TailWhat)), ui.G(), ui.R(ui.Note, escape.Text(c.Vendor), escape.Text(c.Serial)),
+			ui.R(ui.NoMark, "", v.t(msg.SpareHolds, short(c.Fingerprints[0]))), ui.G(), ui.T(v.t(msg.TailType))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }
 

@@ -30,11 +30,13 @@ func drawCurrent(v *view) (*ui.Page, error) {
 	}
 	i, _ := v.locked()
 	in := &ui.Input{Key: "secret.current", Label: v.t(msg.CurrentLabel), Secret: v.newInput(), Max: maxPassphrase}
-	body := []ui.Block{ui.S(v.t(msg.CurrentAsk)), ui.R(ui.NoMark, v.t(msg.ItemDisk), v.describe(disks[i])), ui.G(), ui.T(v.t(msg.CurrentWhy))}
+	body := []ui.Block{ui.S(v.t(msg.CurrentAsk)), ui.R(ui.NoMark, v.t(msg.ItemDisk), v.describe(disks[i])), ui.G(),
+		ui.T(v.t(msg.CurrentWhy))}
 	if v.resuming() {
 		body = append(body, ui.T(v.t(msg.CurrentResume)))
 	}
-	p := &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Help: v.t(msg.CurrentHelp)}
+	p := &ui.Page{Preset: ui.Continue, Body: body, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
+		Help: v.t(msg.CurrentHelp)}
 	p.Check = func(ctx context.Context) error {
 		return v.wrong(v.m.Disks[i].CheckPassphrase(ctx, in.Secret), msg.CurrentWrong)
 	}
@@ -145,7 +147,8 @@ func drawDUK(v *view) (*ui.Page, error) {
 		body = append(body, ui.G(), ui.S(v.t(msg.DUKOldTPM)))
 	}
 	return &ui.Page{Preset: "no", Body: body, Help: v.t(msg.DUKHelp), Choices: []ui.Choice{
-		{ID: "no", Label: v.t(msg.ButtonDUKNo), Letter: 'n'}, {ID: "yes", Label: v.t(msg.ButtonDUKYes), Letter: v.initial(msg.ButtonDUKYes)}}}, nil
+		{ID: "no", Label: v.t(msg.ButtonDUKNo), Letter: 'n'},
+		{ID: "yes", Label: v.t(msg.ButtonDUKYes), Letter: v.initial(msg.ButtonDUKYes)}}}, nil
 }
 
 // initial is the letter of a button that says yes: the first of that word, which people press.
@@ -162,7 +165,8 @@ func tookDUK(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
 func drawBackup(v *view) (*ui.Page, error) {
 	p := &ui.Page{Preset: "none", Help: v.t(msg.BackupHelp), Body: []ui.Block{
 		ui.S(v.t(msg.BackupAsk)), ui.G(), ui.R(ui.NoMark, v.t(msg.BackupNoneLabel), v.t(msg.BackupNone)),
-		ui.R(ui.NoMark, v.t(msg.BackupStickLabel), v.t(msg.BackupStick)), ui.R(ui.NoMark, v.t(msg.BackupCardLabel), v.t(msg.BackupCard)),
+		ui.R(ui.NoMark, v.t(msg.BackupStickLabel), v.t(msg.BackupStick)),
+		ui.R(ui.NoMark, v.t(msg.BackupCardLabel), v.t(msg.BackupCard)),
 		ui.G(), ui.T(v.t(msg.BackupHow)),
 	}, Choices: []ui.Choice{{ID: "none", Label: v.t(msg.ButtonNoBackup), Letter: 'n'}}}
 	if v.m.Sticks != nil {

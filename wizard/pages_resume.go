@@ -78,7 +78,8 @@ func drawResume(v *view) (*ui.Page, error) {
 	if v.a.need&NeedUser != 0 {
 		body = append(body, v.starts()...)
 	}
-	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp), Details: unknownDetails(v), Choices: v.just(msg.ButtonContinue)}
+	p := &ui.Page{NoBack: true, Trust: true, Preset: ui.Continue, Body: body, Help: v.t(msg.ResumeHelp),
+		Details: unknownDetails(v), Choices: v.just(msg.ButtonContinue)}
 	if v.code != nil {
 		p.Live = func() []ui.Block {
 			return append(slices.Clone(body), v.digits(v.code, msg.ResumeCodeLabel, msg.ResumeCode))
@@ -108,7 +109,8 @@ func tookResume(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 func drawAnew(v *view) (*ui.Page, error) {
 	want := v.serial()
 	in := &ui.Input{Key: "anew-serial", Label: v.typeLabel(want), Max: 16}
-	return &ui.Page{Alarm: true, Trust: true, Preset: ui.Back, Wait: v.t(msg.WaitMeasure), Body: []ui.Block{ui.S(v.t(msg.AnewTitle)), ui.T(v.t(msg.AnewWhat))},
+	return &ui.Page{Alarm: true, Trust: true, Preset: ui.Back, Wait: v.t(msg.WaitMeasure),
+		Body:   []ui.Block{ui.S(v.t(msg.AnewTitle)), ui.T(v.t(msg.AnewWhat))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: v.typed(in, want)}, nil
 }
 
@@ -150,7 +152,8 @@ func drawClosing(v *view) (*ui.Page, error) {
 	if v.m.TPM == nil {
 		return p, nil
 	}
-	in := &ui.Input{Key: "secret." + kindOwner, Label: v.t(msg.PaperLabel), Secret: v.newInput(), Optional: true, Max: v.kind(kindOwner).max}
+	in := &ui.Input{Key: "secret." + kindOwner, Label: v.t(msg.PaperLabel), Secret: v.newInput(), Optional: true,
+		Max: v.kind(kindOwner).max}
 	p.Inputs, p.Body = []*ui.Input{in}, append(p.Body, ui.T(v.t(msg.ClosingLock)))
 	p.Check = func(ctx context.Context) error {
 		if in.Secret.Len() == 0 {

@@ -120,8 +120,10 @@ func drawChoose(id string) drawFunc {
 	return func(v *view) (*ui.Page, error) {
 		k := v.kind(id)
 		in := &ui.Input{Key: "secret." + id, Label: v.t(k.name), Secret: v.newInput(), Max: k.max, Twice: true}
-		p := &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Help: v.t(msg.ChooseHelp),
-			Body: []ui.Block{ui.S(v.t(msg.ChooseAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.ChooseLength, k.min, k.max)), ui.T(v.t(msg.ChooseLayout))}}
+		p := &ui.Page{Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()},
+			Help: v.t(msg.ChooseHelp),
+			Body: []ui.Block{ui.S(v.t(msg.ChooseAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.ChooseLength, k.min, k.max)),
+				ui.T(v.t(msg.ChooseLayout))}}
 		switch {
 		case v.a.onPaper[id]:
 			p.Body = []ui.Block{ui.S(v.t(msg.PaperAsk, v.t(k.name))), ui.T(v.t(k.when)), ui.T(v.t(msg.KeptWhat))}
@@ -243,7 +245,8 @@ func drawRecord(id string) drawFunc {
 	return func(v *view) (*ui.Page, error) {
 		k := v.kind(id)
 		s := *k.of(&v.a.keys)
-		in := &ui.Input{Key: "typeback." + id, Label: v.t(msg.RecordLabel), Secret: v.newInput(), Max: maxPassphrase, Shown: true}
+		in := &ui.Input{Key: "typeback." + id, Label: v.t(msg.RecordLabel), Secret: v.newInput(), Max: maxPassphrase,
+			Shown: true}
 		n, of := v.position(k)
 		body := []ui.Block{ui.S(v.t(msg.RecordTitle, n, of, v.t(k.name))), ui.T(v.t(k.when))}
 		switch v.a.shown {

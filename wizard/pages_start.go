@@ -76,7 +76,8 @@ func drawStart(v *view) (*ui.Page, error) {
 	}
 	return &ui.Page{NoBack: true, Preset: ui.Continue, Body: []ui.Block{
 		ui.S(first), ui.T(v.t(msg.StartTime)), ui.G(), ui.T(v.t(msg.StartNeed)),
-		ui.T(v.t(msg.StartNeedKey)), ui.T(v.t(msg.StartNeedPhone)), ui.T(v.t(msg.StartNeedPaper)), ui.T(v.t(msg.StartNeedPower)),
+		ui.T(v.t(msg.StartNeedKey)), ui.T(v.t(msg.StartNeedPhone)), ui.T(v.t(msg.StartNeedPaper)),
+		ui.T(v.t(msg.StartNeedPower)),
 		ui.G(), ui.T(v.t(msg.StartNothingYet)),
 	}, Choices: []ui.Choice{v.button()}, Help: v.t(msg.StartHelp)}, nil
 }
@@ -100,7 +101,8 @@ func drawKeyboard(v *view) (*ui.Page, error) {
 		why = msg.KeyboardOnly
 	}
 	p := &ui.Page{Preset: ui.Continue, NoBack: v.resuming(), Wait: v.t(msg.WaitVerify),
-		Body:   []ui.Block{ui.S(v.t(msg.KeyboardAsk)), ui.G(), {Kind: ui.Verbatim, Text: "    y z a q m - . 1"}, ui.G(), ui.T(v.t(why))},
+		Body: []ui.Block{ui.S(v.t(msg.KeyboardAsk)), ui.G(), {Kind: ui.Verbatim, Text: "    y z a q m - . 1"}, ui.G(),
+			ui.T(v.t(why))},
 		Inputs: []*ui.Input{{Key: "keys", Label: v.t(msg.KeyboardEcho), Echo: true, Optional: true, Max: 40}},
 		Help:   v.t(msg.KeyboardHelp), Choices: []ui.Choice{v.button()}}
 	mine := msg.Langs[v.lang].Keyboard
@@ -138,7 +140,8 @@ func tookLayout(*flow, context.Context, *ui.Page, string) (event, error) { retur
 
 // tell is a page of one sentence.
 func (v *view) tell(text string) *ui.Page {
-	return &ui.Page{Body: []ui.Block{ui.S(text)}, NoBack: true, NoLeave: true, Preset: ui.Continue, Choices: []ui.Choice{v.button()}}
+	return &ui.Page{Body: []ui.Block{ui.S(text)}, NoBack: true, NoLeave: true, Preset: ui.Continue,
+		Choices: []ui.Choice{v.button()}}
 }
 
 func lookProblems(f *flow, ctx context.Context) error {
@@ -185,7 +188,8 @@ func tookProblems(f *flow, _ context.Context, _ *ui.Page, id string) (event, err
 
 // drawClock asks for the time, in UTC.
 func drawClock(v *view) (*ui.Page, error) {
-	in := &ui.Input{Key: "clock", Label: v.t(msg.ClockLabel), Value: v.m.Platform.Now().UTC().Format("2006-01-02 15:04"), Max: 20}
+	in := &ui.Input{Key: "clock", Label: v.t(msg.ClockLabel), Value: v.m.Platform.Now().UTC().Format("2006-01-02 15:04"),
+		Max: 20}
 	return &ui.Page{Preset: ui.Back, Body: []ui.Block{ui.S(v.t(msg.ClockAsk)), ui.T(v.t(msg.ClockWhy))},
 		Inputs: []*ui.Input{in}, Choices: []ui.Choice{v.button()}, Check: func(context.Context) error {
 			t, err := parseClock(in.Value)

@@ -68,7 +68,8 @@ func tookCopy(f *flow, ctx context.Context, _ *ui.Page, id string) (event, error
 }
 
 func drawCopied(v *view) (*ui.Page, error) {
-	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Wait: v.t(msg.WaitRestart), Body: []ui.Block{ui.S(v.t(msg.CopyDone)), ui.G()},
+	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Wait: v.t(msg.WaitRestart),
+		Body:    []ui.Block{ui.S(v.t(msg.CopyDone)), ui.G()},
 		Choices: v.just(msg.ButtonRestart)}
 	for _, x := range v.job.cert.Files() {
 		p.Body = append(p.Body, ui.R(ui.OK, "", x.Name))

@@ -197,9 +197,11 @@ func TestUncertainEntry(t *testing.T) {
 	r = newReader(w)
 	cutRun(t, w, r, "boot.stage")
 	w.Entries, w.Uncertain, w.Suggested, w.SignedEntry = []string{"odd"}, []bool{true}, -1, -1
-	keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner)), Disk: secret.From([]byte(w.Disks[0].Slots[0]))}
+	keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner)),
+		Disk: secret.From([]byte(w.Disks[0].Slots[0]))}
 	defer keys.Wipe()
-	if err := wizard.RunStep(t.Context(), w.Machine(), "boot", wizard.Choices{}, keys, nil); !errors.As(err, &p) || w.Stage != nil {
+	if err := wizard.RunStep(t.Context(), w.Machine(), "boot", wizard.Choices{}, keys, nil); !errors.As(err, &p) ||
+		w.Stage != nil {
 		t.Errorf("%v", err)
 	}
 }
@@ -307,7 +309,8 @@ func TestDiskPutBackIn(t *testing.T) {
 	if err := w.Owned(r.Known()); err != nil {
 		t.Error(err)
 	}
-	if got := strings.Join(r.Pages, " "); strings.Count(got, "current") != 3 || !strings.Contains(got, "disks current disks") {
+	if got := strings.Join(r.Pages, " "); strings.Count(got, "current") != 3 ||
+		!strings.Contains(got, "disks current disks") {
 		t.Error(got)
 	}
 	// One that is only taken out and in again is not asked for twice.
@@ -385,12 +388,14 @@ func TestLeftOutIsNamed(t *testing.T) {
 		if err := wizardtest.Run(w, r, "en"); err != nil {
 			t.Fatal(err)
 		}
-		for what, text := range map[string]string{"check": r.text["check"], "done": r.text["done"], "certificate": string(w.Hints["kexec_reown.certificate"])} {
+		for what, text := range map[string]string{"check": r.text["check"], "done": r.text["done"],
+			"certificate": string(w.Hints["kexec_reown.certificate"])} {
 			name := "WD-1234"
 			if what == "certificate" {
 				name = second
 			}
-			if !strings.Contains(text, name) || !strings.Contains(text, "A disk that is left out keeps the seller's passphrase and key") {
+			if !strings.Contains(text, name) || !strings.Contains(text,
+				"A disk that is left out keeps the seller's passphrase and key") {
 				t.Errorf("%s does not name it:\n%s", what, text)
 			}
 			for _, no := range []string{"None of", "Nothing that the seller had", "seller's access ends"} {
@@ -407,7 +412,9 @@ func TestLeftOutIsNamed(t *testing.T) {
 	// Without such a disk only what nobody has looked at is missing.
 	w := wizardtest.New()
 	r := newReader(w)
-	if err := wizardtest.Run(w, r, "en"); err != nil || !strings.Contains(r.text["check"], "seller's access ends") || !strings.Contains(r.text["done"], "8 of 10") || !strings.Contains(string(w.Hints["kexec_reown.certificate"]), "8 of 10") {
+	if err := wizardtest.Run(w, r, "en"); err != nil || !strings.Contains(r.text["check"], "seller's access ends") ||
+		!strings.Contains(r.text["done"], "8 of 10") ||
+		!strings.Contains(string(w.Hints["kexec_reown.certificate"]), "8 of 10") {
 		t.Errorf("%v\n%s", err, r.text["done"])
 	}
 }
@@ -422,9 +429,12 @@ func TestCardAtTheStart(t *testing.T) {
 		says      string
 		err       error
 	}{
-		{"none", func(w *wizardtest.World) { w.CardIn = false }, func(w *wizardtest.World) { w.CardIn = true }, "Plug in your security key.", wizard.ErrNoCard},
-		{"two", func(w *wizardtest.World) { w.Spare.CardIn = true }, func(w *wizardtest.World) { w.Spare.CardIn = false }, "Leave only one security key plugged in.", wizard.ErrSeveralCards},
-		{"broken", func(w *wizardtest.World) { w.CardError = broken }, func(w *wizardtest.World) { w.CardError = nil }, "The card cannot be used: " + broken.Error(), broken},
+		{"none", func(w *wizardtest.World) { w.CardIn = false }, func(w *wizardtest.World) { w.CardIn = true },
+			"Plug in your security key.", wizard.ErrNoCard},
+		{"two", func(w *wizardtest.World) { w.Spare.CardIn = true }, func(w *wizardtest.World) { w.Spare.CardIn = false },
+			"Leave only one security key plugged in.", wizard.ErrSeveralCards},
+		{"broken", func(w *wizardtest.World) { w.CardError = broken }, func(w *wizardtest.World) { w.CardError = nil },
+			"The card cannot be used: " + broken.Error(), broken},
 	} {
 		for _, op := range []string{"", "tpm.clear"} { // a first start, and one after a cut
 			w := wizardtest.New()
@@ -434,7 +444,8 @@ func TestCardAtTheStart(t *testing.T) {
 			}
 			c.with(w)
 			r.Say = map[string]string{"card": ui.Leave}
-			if err := wizardtest.Run(w, r, "en"); !errors.Is(err, ui.ErrLeft) || !errors.Is(err, c.err) || !strings.Contains(r.text["card"], c.says) {
+			if err := wizardtest.Run(w, r, "en"); !errors.Is(err, ui.ErrLeft) || !errors.Is(err, c.err) ||
+				!strings.Contains(r.text["card"], c.says) {
 				t.Errorf("%s after %q: %v\n%s", c.name, op, err, r.text["card"])
 			}
 			if strings.Contains(r.text["card"], "othing") {
@@ -472,7 +483,8 @@ func TestStopOnResume(t *testing.T) {
 		if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrNotVerified) {
 			t.Fatal(err)
 		}
-		if strings.Contains(r.text["stop"], "Nothing has been changed") == cut || strings.Contains(r.text["stop"], "stays done") != cut {
+		if strings.Contains(r.text["stop"], "Nothing has been changed") == cut ||
+			strings.Contains(r.text["stop"], "stays done") != cut {
 			t.Errorf("after a cut %v:\n%s", cut, r.text["stop"])
 		}
 	}
@@ -485,7 +497,8 @@ func TestProblemsOnResume(t *testing.T) {
 	cutRun(t, w, r, "tpm.clear")
 	w.Full = true
 	r.Say = map[string]string{"problems": ui.Leave}
-	if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrPaused) || !strings.Contains(r.text["problems"], "no room") || strings.Contains(r.text["problems"], "changed") {
+	if err := wizardtest.Run(w, r, "en"); !errors.Is(err, wizard.ErrPaused) ||
+		!strings.Contains(r.text["problems"], "no room") || strings.Contains(r.text["problems"], "changed") {
 		t.Errorf("%v\n%s", err, r.text["problems"])
 	}
 }
@@ -550,7 +563,8 @@ func TestBlockedByTyping(t *testing.T) {
 		}
 		err := wizardtest.Run(w, r, "en")
 		var p ui.Problem
-		if !errors.As(err, &p) || strings.Contains(string(p), "did not begin") == flashed || strings.Contains(string(p), "pin unblock") != flashed {
+		if !errors.As(err, &p) || strings.Contains(string(p), "did not begin") == flashed ||
+			strings.Contains(string(p), "pin unblock") != flashed {
 			t.Errorf("flashed %v: %v", flashed, err)
 		}
 	}

@@ -143,8 +143,9 @@ func (v *view) items(items []CheckItem) (b []ui.Block) {
 	return b
 }
 
-var itemNames = map[string]msg.M{"card": msg.ItemCard, itemHandover: msg.ItemHandover, itemFirmware: msg.ItemFirmware, itemBoot: msg.ItemBoot,
-	"disk": msg.ItemDisk, "tpm": msg.ItemTPM}
+var itemNames = map[string]msg.M{"card": msg.ItemCard, itemHandover: msg.ItemHandover, itemFirmware: msg.ItemFirmware,
+	itemBoot: msg.ItemBoot,
+	"disk":   msg.ItemDisk, "tpm": msg.ItemTPM}
 
 func (v *view) itemName(id string) string {
 	if m, ok := itemNames[id]; ok {
@@ -189,8 +190,9 @@ func (v *view) details(h *Handover) string {
 
 // verdict is the word for a Verdict or a Line's status.
 func (v *view) verdict(status string) string {
-	m, ok := map[string]msg.M{string(Pass): msg.VerdictPass, string(Fail): msg.VerdictFail, string(NotProvided): msg.VerdictNone,
-		"not measured": msg.VerdictUnread, "unprotected": msg.VerdictBare}[status]
+	m, ok := map[string]msg.M{string(Pass): msg.VerdictPass, string(Fail): msg.VerdictFail,
+		string(NotProvided): msg.VerdictNone,
+		"not measured":      msg.VerdictUnread, "unprotected": msg.VerdictBare}[status]
 	if !ok {
 		return status
 	}
@@ -204,8 +206,10 @@ func drawStop(v *view) (*ui.Page, error) {
 		what = msg.StopNoMore
 	}
 	return &ui.Page{Alarm: true, Trust: true, NoLeave: true, Preset: "end", Body: []ui.Block{
-		ui.S(v.t(what)), ui.G(), ui.T(v.t(msg.StopClock)), ui.T(v.t(msg.StopNoSecrets)), ui.T(v.t(msg.StopPhoto)), ui.T(v.t(msg.StopContact)),
-	}, Choices: []ui.Choice{{ID: "end", Label: v.t(msg.ButtonEnd)}, {ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'}}}, nil
+		ui.S(v.t(what)), ui.G(), ui.T(v.t(msg.StopClock)), ui.T(v.t(msg.StopNoSecrets)), ui.T(v.t(msg.StopPhoto)),
+		ui.T(v.t(msg.StopContact)),
+	}, Choices: []ui.Choice{{ID: "end", Label: v.t(msg.ButtonEnd)},
+		{ID: "clock", Label: v.t(msg.ButtonClock), Letter: 'c'}}}, nil
 }
 
 func tookStop(_ *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
@@ -300,8 +304,9 @@ func (v *view) names(all []string) (rows []ui.Block, details string) {
 }
 
 // howNames are how a name differs, as the comparison has it and in words.
-var howNames = map[string]msg.M{"missing": msg.NameMissing, "unreadable": msg.NameUnread, "changed": msg.NameChanged, "added": msg.NameAdded,
-	"gone": msg.NameGone, "unsigned": msg.NameUnsigned, howElsewhere: msg.CompareElsewhere}
+var howNames = map[string]msg.M{"missing": msg.NameMissing, "unreadable": msg.NameUnread, "changed": msg.NameChanged,
+	"added": msg.NameAdded,
+	"gone":  msg.NameGone, "unsigned": msg.NameUnsigned, howElsewhere: msg.CompareElsewhere}
 
 // differs is one name with how it differs. What is wrong with an odd thing has no words but the program's.
 func (v *view) differs(n string) string {

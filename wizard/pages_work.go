@@ -27,11 +27,13 @@ func (f *flow) withoutBackup() {
 func drawPlugMain(v *view) (*ui.Page, error) {
 	c := &v.job.copies
 	in := ui.R(ui.NoMark, v.t(msg.PlugInLabel), v.t(msg.PlugSerial, c.main))
-	body := []ui.Block{ui.S(v.t(msg.PlugMain)), ui.R(ui.OK, v.t(msg.PlugOutLabel), v.t(msg.PlugSerial, c.spare)), in, ui.G(), ui.T(v.t(msg.PlugMainWhat))}
+	body := []ui.Block{ui.S(v.t(msg.PlugMain)), ui.R(ui.OK, v.t(msg.PlugOutLabel), v.t(msg.PlugSerial, c.spare)), in,
+		ui.G(), ui.T(v.t(msg.PlugMainWhat))}
 	if c.spare == "" { // another one was put in since it was shown
 		body = []ui.Block{ui.S(v.t(msg.PlugShown)), in, ui.G(), ui.T(v.t(msg.PlugShownWhat))}
 	}
-	return &ui.Page{NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{v.button()}, Body: body, Check: v.findMain}, nil
+	return &ui.Page{NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{v.button()}, Body: body, Check: v.findMain},
+		nil
 }
 
 func tookPlugMain(f *flow, _ context.Context, _ *ui.Page, _ string) (event, error) {
@@ -43,8 +45,10 @@ func tookPlugMain(f *flow, _ context.Context, _ *ui.Page, _ string) (event, erro
 
 // drawPlugSpare asks for the second one.
 func drawPlugSpare(v *view) (*ui.Page, error) {
-	return &ui.Page{NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{v.button(), v.buttonWithout()}, Check: v.findSpare, Body: []ui.Block{
-		ui.S(v.t(msg.PlugSpare)), ui.R(ui.NoMark, v.t(msg.PlugOutLabel), v.t(msg.PlugSerial, v.job.copies.main)), ui.G(), ui.T(v.t(msg.PlugSpareWhat))}}, nil
+	return &ui.Page{NoBack: true, Preset: ui.Continue, Choices: []ui.Choice{v.button(), v.buttonWithout()},
+		Check: v.findSpare, Body: []ui.Block{
+			ui.S(v.t(msg.PlugSpare)), ui.R(ui.NoMark, v.t(msg.PlugOutLabel), v.t(msg.PlugSerial, v.job.copies.main)), ui.G(),
+			ui.T(v.t(msg.PlugSpareWhat))}}, nil
 }
 
 func tookPlugSpare(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
@@ -63,8 +67,10 @@ func drawSpare(v *view) (*ui.Page, error) {
 		holds = v.t(msg.SpareHolds, short(found.Fingerprints[0]))
 	}
 	return &ui.Page{NoBack: true, Preset: "erase", Default: 1, Body: []ui.Block{
-		ui.S(v.t(msg.SpareErase)), ui.G(), ui.R(ui.Note, found.Vendor, found.Serial), ui.R(ui.NoMark, "", holds), ui.G(), ui.T(v.t(msg.SpareAfter))},
-		Choices: []ui.Choice{{ID: "erase", Label: v.t(msg.ButtonEraseKey), Letter: 'e'}, {ID: "other", Label: v.t(msg.ButtonOtherKey), Letter: 'o'}}}, nil
+		ui.S(v.t(msg.SpareErase)), ui.G(), ui.R(ui.Note, found.Vendor, found.Serial), ui.R(ui.NoMark, "", holds), ui.G(),
+		ui.T(v.t(msg.SpareAfter))},
+		Choices: []ui.Choice{{ID: "erase", Label: v.t(msg.ButtonEraseKey), Letter: 'e'},
+			{ID: "other", Label: v.t(msg.ButtonOtherKey), Letter: 'o'}}}, nil
 }
 
 func tookSpare(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
@@ -96,7 +102,9 @@ func (v *view) findSpare(ctx context.Context) error {
 			return ui.Problem(v.t(msg.PlugOtherPIN, i.Vendor, i.Serial, i.PINMin[n], i.PINMax[n]))
 		}
 	}
-	found, err := v.m.Card.At(i.Serial).Rehearse(ctx, CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin, Algorithm: common(c.algorithms, i.Algorithms, j.Choice.Algorithm)[0], Import: true})
+	found, err := v.m.Card.At(i.Serial).Rehearse(ctx,
+		CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin,
+			Algorithm: common(c.algorithms, i.Algorithms, j.Choice.Algorithm)[0], Import: true})
 	if err == nil && len(found) > 0 {
 		p := newProblem("card", found[0].Kind, found[0].Err, found[0].Args...)
 		err = ui.Problem(v.t(p.What, p.Args...))
@@ -133,7 +141,8 @@ func drawFailed(v *view) (*ui.Page, error) {
 	body := []ui.Block{ui.S(v.t(msg.FailedTitle))}
 	if v.o.Explain != nil {
 		what, data, do := v.o.Explain(v.cause, v.lang)
-		body = append(body, ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedData), data), ui.R(ui.NoMark, v.t(msg.FailedDo), do))
+		body = append(body, ui.R(ui.Bad, v.t(msg.FailedWhat), what), ui.R(ui.NoMark, v.t(msg.FailedData), data),
+			ui.R(ui.NoMark, v.t(msg.FailedDo), do))
 	}
 	body = append(body, v.kindRows(v.stopped())...)
 	body = append(body, ui.G(), ui.T(v.t(msg.Technical, v.cause.Error())))
@@ -167,8 +176,9 @@ func tookFailed(f *flow, _ context.Context, _ *ui.Page, id string) (event, error
 }
 
 func drawPaused(v *view) (*ui.Page, error) {
-	return &ui.Page{Body: []ui.Block{ui.S(v.t(msg.PausedText))}, NoBack: true, NoLeave: true, Preset: ui.Continue, Choices: []ui.Choice{
-		{ID: ui.Continue, Label: v.t(msg.ButtonOff), Letter: 'o'}, {ID: "on", Label: v.t(msg.ButtonGoOn), Letter: 'g'}}}, nil
+	return &ui.Page{Body: []ui.Block{ui.S(v.t(msg.PausedText))}, NoBack: true, NoLeave: true, Preset: ui.Continue,
+		Choices: []ui.Choice{
+			{ID: ui.Continue, Label: v.t(msg.ButtonOff), Letter: 'o'}, {ID: "on", Label: v.t(msg.ButtonGoOn), Letter: 'g'}}}, nil
 }
 
 func tookPaused(f *flow, _ context.Context, _ *ui.Page, id string) (event, error) {
@@ -199,7 +209,8 @@ func drawRestart(v *view) (*ui.Page, error) {
 // drawDone shows the certificate.
 func drawDone(v *view) (*ui.Page, error) {
 	c := v.job.cert
-	body := []ui.Block{ui.S(v.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, v.t(msg.DoneReference), c.Reference), ui.R(ui.NoMark, v.t(msg.DoneOwner), short(c.Owner)), ui.G()}
+	body := []ui.Block{ui.S(v.t(msg.DoneTitle)), ui.G(), ui.R(ui.NoMark, v.t(msg.DoneReference), c.Reference),
+		ui.R(ui.NoMark, v.t(msg.DoneOwner), short(c.Owner)), ui.G()}
 	if n := len(c.Checks); c.Passed() == n {
 		body = append(body, ui.T(v.t(msg.DoneChecks, n, n)))
 	} else {
@@ -220,7 +231,8 @@ func drawDone(v *view) (*ui.Page, error) {
 	if look, any := v.lookFor(); any {
 		body = append(body, ui.T(v.t(look)))
 	}
-	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart), Choices: v.just(msg.ButtonRestart)}
+	p := &ui.Page{NoBack: true, NoLeave: true, Preset: ui.Continue, Body: body, Wait: v.t(msg.WaitRestart),
+		Choices: v.just(msg.ButtonRestart)}
 	if v.m.Sticks != nil {
 		p.Choices = append(p.Choices, ui.Choice{ID: "stick", Label: v.t(msg.ButtonCopy), Letter: 'u'})
 	}

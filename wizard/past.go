@@ -14,9 +14,10 @@ import (
 // file can be taken away.
 func drawTampering(v *view) (*ui.Page, error) {
 	verdict := v.judged()
-	p := &ui.Page{Title: v.t(msg.TamperingTitle), Alarm: verdict.Level == judge.Red, Trust: true, NoBack: true, Preset: ui.Leave, Body: []ui.Block{
-		ui.S(v.t(msg.TamperingWhat)), ui.T(v.t(msg.TamperingWhy, v.why)), ui.G(), ui.T(v.t(msg.TamperingData)),
-	}, Choices: []ui.Choice{{ID: ui.Leave, Label: v.t(msg.ButtonEnd)}}}
+	p := &ui.Page{Title: v.t(msg.TamperingTitle), Alarm: verdict.Level == judge.Red, Trust: true, NoBack: true,
+		Preset: ui.Leave, Body: []ui.Block{
+			ui.S(v.t(msg.TamperingWhat)), ui.T(v.t(msg.TamperingWhy, v.why)), ui.G(), ui.T(v.t(msg.TamperingData)),
+		}, Choices: []ui.Choice{{ID: ui.Leave, Label: v.t(msg.ButtonEnd)}}}
 	if !p.Alarm {
 		p.Title = ""
 	}

@@ -16,7 +16,8 @@ import (
 // own command leads there, however often the run is interrupted before the chip is his
 // again; /boot/oem alone is what an evil maid leaves, too.
 func TestTheKeyIsLost(t *testing.T) {
-	for _, cut := range []string{"", "card.generate.1", "disk.begin", "tpm.seal", "boot.stage.done", "flash.block.1", "boot.oem"} {
+	for _, cut := range []string{"", "card.generate.1", "disk.begin", "tpm.seal", "boot.stage.done", "flash.block.1",
+		"boot.oem"} {
 		t.Run(cut, func(t *testing.T) {
 			w, p := owned(t)
 			lost := w.Fprs[0]
@@ -33,7 +34,8 @@ func TestTheKeyIsLost(t *testing.T) {
 			run := func() error {
 				u := yes(w, p, answers)
 				defer u.Close()
-				return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{LostKey: func(context.Context) error { w.Oem = true; return nil }})
+				return wizard.Run(context.Background(), w.Machine(), u,
+					wizard.Options{LostKey: func(context.Context) error { w.Oem = true; return nil }})
 			}
 			// Nor does it leave a trigger where he thinks better of it.
 			w.Oem, answers["verify"] = false, "stop"
@@ -187,7 +189,8 @@ func TestAnewAsksForAll(t *testing.T) {
 			t.Fatal("was not interrupted")
 		}
 		w.Reboot()
-		a := map[string]string{"resume": "anew", "anew": "continue", "anew-serial": "NL0T", "verify": "unproven", "unproven-serial": "NL0T", "signer": w.Seller.Signer,
+		a := map[string]string{"resume": "anew", "anew": "continue", "anew-serial": "NL0T", "verify": "unproven",
+			"unproven-serial": "NL0T", "signer": w.Seller.Signer,
 			"backup": "stick"}
 		fresh := newPaper()
 		for k, v := range p.last {
@@ -222,11 +225,13 @@ func TestAKeyExchangedInAContinuedRun(t *testing.T) {
 	mine := w.CardState
 	w.Fault = func(string) error {
 		if w.CardState == mine {
-			w.CardState = wizardtest.CardState{CardIn: true, Serial: mine.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
+			w.CardState = wizardtest.CardState{CardIn: true, Serial: mine.Serial, UserPIN: "123456", AdminPIN: "12345678",
+				Tries: [3]int{3, 0, 3}}
 		}
 		return nil
 	}
-	if err := unattended(w, p, map[string]string{"verify": "unproven", "unproven-serial": "NL0T", "signer": w.Seller.Signer}); err == nil {
+	if err := unattended(w, p, map[string]string{"verify": "unproven", "unproven-serial": "NL0T",
+		"signer": w.Seller.Signer}); err == nil {
 		t.Error("it went on")
 	}
 	// The data read as noise is found before there is anything to exchange the key at.
@@ -257,7 +262,8 @@ func TestNothingTypedNothingProven(t *testing.T) {
 		alarm = alarm || pg.Key == "verify" && pg.Alarm
 	}}
 	defer u.Close()
-	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); !errors.Is(err, wizard.ErrNotVerified) || !alarm || len(changed(w)) > 0 {
+	if err := wizard.Run(t.Context(), w.Machine(), u, wizard.Options{}); !errors.Is(err, wizard.ErrNotVerified) ||
+		!alarm || len(changed(w)) > 0 {
 		t.Errorf("%v, alarm %v, written %q", err, alarm, changed(w))
 	}
 }
@@ -270,7 +276,8 @@ func TestTheChipThatDoesNotNameItself(t *testing.T) {
 		tpm      *wizard.TPMInfo
 		want     bool
 	}{
-		{false, &wizard.TPMInfo{EK: "e"}, true}, {false, &wizard.TPMInfo{EK: "other"}, false}, {false, &wizard.TPMInfo{}, false}, {false, nil, false},
+		{false, &wizard.TPMInfo{EK: "e"}, true}, {false, &wizard.TPMInfo{EK: "other"}, false},
+		{false, &wizard.TPMInfo{}, false}, {false, nil, false},
 		{true, &wizard.TPMInfo{}, true}, {true, &wizard.TPMInfo{EK: "other"}, false}, {true, nil, false},
 	} {
 		r := wizard.Receipt{EK: "e", Disks: []string{"u"}, Clearing: c.clearing}

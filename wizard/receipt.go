@@ -16,9 +16,10 @@ import (
 // "already done" from "not yet": a value that differs from the one before, or
 // equals the one that was reached.
 type Receipt struct {
-	Type      string   `json:"type"`                // receiptType
-	Run       string   `json:"run"`                 // 32 hex digits that the run has chosen for itself
-	Number    uint32   `json:"number,omitempty"`    // of the signature under this, as the card counts; 0: it does not count
+	Type string `json:"type"` // receiptType
+	Run  string `json:"run"`  // 32 hex digits that the run has chosen for itself
+	// of the signature under this, as the card counts; 0: it does not count
+	Number    uint32   `json:"number,omitempty"`
 	Card      string   `json:"card"`                // serial number of that card
 	Closing   bool     `json:"closing,omitempty"`   // the last one: nothing is owed any more but to remove the trigger
 	Releasing bool     `json:"releasing,omitempty"` // of no run: the owner is giving the laptop up
@@ -31,7 +32,8 @@ type Receipt struct {
 	Seller    string   `json:"seller,omitempty"`
 	SellerKey string   `json:"sellerKey,omitempty"`
 	Statement string   `json:"statement,omitempty"` // its SHA-256
-	Set       string   `json:"set,omitempty"`       // SHA-256 of what the chip's key had signed in /boot when the run began
+	// SHA-256 of what the chip's key had signed in /boot when the run began
+	Set       string   `json:"set,omitempty"`
 	Gone      []string `json:"gone,omitempty"`      // names in /boot that no firmware reads: shown, and removed
 	Volumes   []Rekey  `json:"volumes"`             // those that take part
 	DUK       bool     `json:"duk,omitempty"`       // the owner wants a disk unlock key
@@ -45,8 +47,9 @@ type Receipt struct {
 	Spare     string   `json:"spare,omitempty"`     // serial number of the second security key
 	HOTPFor   string   `json:"hotpFor,omitempty"`   // image whose digest the token was given, without a TPM
 	Alone     []string `json:"alone,omitempty"`     // devices that nobody can tell what they are, left as they are
-	Signs     bool     `json:"signs,omitempty"`     // the key that came with the machine signed by the key that the chip trusted
-	Proven    bool     `json:"proven,omitempty"`    // all that the statement says was equal when the run began
+	// the key that came with the machine signed by the key that the chip trusted
+	Signs  bool `json:"signs,omitempty"`
+	Proven bool `json:"proven,omitempty"` // all that the statement says was equal when the run began
 }
 
 const receiptType = "reown/receipt/v2"
@@ -96,7 +99,8 @@ func NoteRelease(ctx context.Context, m *Machine, cert []byte, userPIN *secret.B
 // Forget removes from /boot what a run of another owner has left there, before the first thing is made
 // somebody else's: a receipt must not outlive what it is about.
 func Forget(ctx context.Context, m *Machine) error {
-	for _, name := range []string{hintReceipt, hintCertificate, hintCertificate + ".asc", hintText, hintText + ".asc", hintCert} {
+	for _, name := range []string{hintReceipt, hintCertificate, hintCertificate + ".asc", hintText, hintText + ".asc",
+		hintCert} {
 		if _, err := m.Boot.ReadHint(ctx, name); errors.Is(err, ErrNotFound) {
 			continue
 		}

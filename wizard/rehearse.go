@@ -104,8 +104,10 @@ var kinds = map[Kind]struct {
 	CardPIN:       {msg.ProblemPIN, []Remedy{{OtherPIN, msg.RemedyPIN}, {OtherCard, msg.RemedyCardOld}}},
 	CardName:      {msg.NameBad, []Remedy{{OtherName, msg.NameEmpty}}},
 	CardImport:    {msg.ProblemImport, []Remedy{{NoBackups, msg.RemedyNoBackup}, {OtherCard, msg.RemedyCardOld}}},
-	DiskNoise:     {msg.ProblemNoise, []Remedy{{AskSeller, msg.RemedyNoise}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
-	DiskUnseen:    {msg.ProblemUnseen, []Remedy{{AskSeller, msg.RemedyUnseen}, {LeaveOut, msg.RemedyLeaveOut}, {UseDisk, msg.ButtonNoise}}},
+	DiskNoise: {msg.ProblemNoise, []Remedy{{AskSeller, msg.RemedyNoise}, {LeaveOut, msg.RemedyLeaveOut},
+		{UseDisk, msg.ButtonNoise}}},
+	DiskUnseen: {msg.ProblemUnseen, []Remedy{{AskSeller, msg.RemedyUnseen}, {LeaveOut, msg.RemedyLeaveOut},
+		{UseDisk, msg.ButtonNoise}}},
 	DiskRefuses:   {msg.ProblemRefuses, []Remedy{{LeaveOut, msg.RemedyLeaveOut}, {AskSeller, msg.RemedyKeyslots}}},
 	DiskAmbiguous: {msg.ProblemAmbiguous, []Remedy{{LeaveOut, msg.RemedyAlone}, {AskSeller, msg.RemedyKeyslots}}},
 	EntryRefuses:  {msg.ProblemEntry, []Remedy{{OtherEntry, msg.RemedyEntry}, {AskSeller, msg.RemedyEntries}}},
@@ -129,7 +131,8 @@ var kinds = map[Kind]struct {
 
 // Problem is something that must be put right before a run, and how.
 type Problem struct {
-	ID       string // of the device: power, clock, card, token, tpm, disk, format, keyslots, memory, firmware, boot, entries
+	// of the device: power, clock, card, token, tpm, disk, format, keyslots, memory, firmware, boot, entries
+	ID       string
 	Kind     Kind
 	What     msg.M
 	Args     []any    // for What
@@ -349,7 +352,10 @@ func RehearseRelease(ctx context.Context, m *Machine, battery, card bool) []Prob
 	}
 	if m.TPM != nil {
 		found, err := m.TPM.Rehearse(ctx, false)
-		found = slices.DeleteFunc(found, func(f *Finding) bool { return f.Kind != TPMPresence && f.Kind != TPMLocked }) // nothing is made
+		found = slices.DeleteFunc(found, func(f *Finding) bool {
+			return f.Kind != TPMPresence &&
+				f.Kind != TPMLocked
+		}) // nothing is made
 		r.device("tpm", found, err)
 	}
 	found, err := m.Boot.Trial(ctx, -1)

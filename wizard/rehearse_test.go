@@ -27,8 +27,10 @@ var problems = map[string]struct {
 	err   error
 	spoil func(*wizardtest.World)
 }{
-	"battery":          {wizard.OnBattery, wizard.ErrPowerUnreliable, func(w *wizardtest.World) { w.PowerState = wizard.Power{Known: true, Percent: 90} }},
-	"untold charge":    {wizard.OnBattery, wizard.ErrPowerUnreliable, func(w *wizardtest.World) { w.PowerState = wizard.Power{Known: true, Percent: -1} }},
+	"battery": {wizard.OnBattery, wizard.ErrPowerUnreliable,
+		func(w *wizardtest.World) { w.PowerState = wizard.Power{Known: true, Percent: 90} }},
+	"untold charge": {wizard.OnBattery, wizard.ErrPowerUnreliable,
+		func(w *wizardtest.World) { w.PowerState = wizard.Power{Known: true, Percent: -1} }},
 	"clock":            {wizard.WrongClock, wizard.ErrClock, func(w *wizardtest.World) { w.Clock = time.Unix(0, 0) }},
 	"no card":          {wizard.CardMissing, wizard.ErrNoCard, func(w *wizardtest.World) { w.CardIn = false }},
 	"two cards":        {wizard.Unreadable, wizard.ErrSeveralCards, func(w *wizardtest.World) { w.Spare.CardIn = true }},
@@ -44,27 +46,30 @@ var problems = map[string]struct {
 	"no entry":         {wizard.NoEntry, nil, func(w *wizardtest.World) { w.Suggested, w.SignedEntry = -1, -1 }},
 	"entry":            {wizard.EntryRefuses, nil, func(w *wizardtest.World) { w.Uncertain = []bool{true, true} }},
 	"disk refuses":     {wizard.DiskRefuses, errRefused, refuses("disk", wizard.DiskRefuses, "/dev/nvme0n1p3")},
-	"disk in doubt":    {wizard.DiskAmbiguous, errRefused, func(w *wizardtest.World) { w.Doubtful = []wizard.Doubt{{Path: "/dev/sdb", Err: errRefused}} }},
-	"odd in boot":      {wizard.BootOdd, errRefused, refuses("boot", wizard.BootOdd)},
-	"boot full":        {wizard.BootFull, errRefused, refuses("trial", wizard.BootFull)},
-	"boot fixed":       {wizard.BootFixed, errRefused, refuses("trial", wizard.BootFixed)},
-	"boot broken":      {wizard.BootBroken, errRefused, refuses("trial", wizard.BootBroken)},
-	"chip locked":      {wizard.ChipLocked, errRefused, refuses("firmware", wizard.ChipLocked)},
-	"chip several":     {wizard.ChipSeveral, nil, func(w *wizardtest.World) { w.ChipMay = []string{"MX25L6405", "MX25L6406E"} }},
-	"chip unread":      {wizard.ChipUnread, errRefused, refuses("firmware", wizard.ChipUnread)},
-	"chip full":        {wizard.ChipFull, errRefused, refuses("firmware", wizard.ChipFull)},
-	"chip layout":      {wizard.ChipLayout, errRefused, refuses("firmware", wizard.ChipLayout)},
-	"tpm bank":         {wizard.TPMBank, errRefused, refuses("tpm", wizard.TPMBank)},
-	"tpm key type":     {wizard.TPMKeyType, errRefused, refuses("tpm", wizard.TPMKeyType)},
-	"tpm slots":        {wizard.TPMSlots, errRefused, refuses("tpm", wizard.TPMSlots)},
-	"tpm room":         {wizard.TPMRoom, errRefused, refuses("tpm", wizard.TPMRoom)},
-	"tpm presence":     {wizard.TPMPresence, errRefused, refuses("tpm", wizard.TPMPresence)},
-	"tpm locked":       {wizard.TPMLocked, errRefused, refuses("tpm", wizard.TPMLocked)},
-	"tpm no ek":        {wizard.TPMNoEK, errRefused, refuses("tpm", wizard.TPMNoEK)},
+	"disk in doubt": {wizard.DiskAmbiguous, errRefused,
+		func(w *wizardtest.World) { w.Doubtful = []wizard.Doubt{{Path: "/dev/sdb", Err: errRefused}} }},
+	"odd in boot": {wizard.BootOdd, errRefused, refuses("boot", wizard.BootOdd)},
+	"boot full":   {wizard.BootFull, errRefused, refuses("trial", wizard.BootFull)},
+	"boot fixed":  {wizard.BootFixed, errRefused, refuses("trial", wizard.BootFixed)},
+	"boot broken": {wizard.BootBroken, errRefused, refuses("trial", wizard.BootBroken)},
+	"chip locked": {wizard.ChipLocked, errRefused, refuses("firmware", wizard.ChipLocked)},
+	"chip several": {wizard.ChipSeveral, nil,
+		func(w *wizardtest.World) { w.ChipMay = []string{"MX25L6405", "MX25L6406E"} }},
+	"chip unread":  {wizard.ChipUnread, errRefused, refuses("firmware", wizard.ChipUnread)},
+	"chip full":    {wizard.ChipFull, errRefused, refuses("firmware", wizard.ChipFull)},
+	"chip layout":  {wizard.ChipLayout, errRefused, refuses("firmware", wizard.ChipLayout)},
+	"tpm bank":     {wizard.TPMBank, errRefused, refuses("tpm", wizard.TPMBank)},
+	"tpm key type": {wizard.TPMKeyType, errRefused, refuses("tpm", wizard.TPMKeyType)},
+	"tpm slots":    {wizard.TPMSlots, errRefused, refuses("tpm", wizard.TPMSlots)},
+	"tpm room":     {wizard.TPMRoom, errRefused, refuses("tpm", wizard.TPMRoom)},
+	"tpm presence": {wizard.TPMPresence, errRefused, refuses("tpm", wizard.TPMPresence)},
+	"tpm locked":   {wizard.TPMLocked, errRefused, refuses("tpm", wizard.TPMLocked)},
+	"tpm no ek":    {wizard.TPMNoEK, errRefused, refuses("tpm", wizard.TPMNoEK)},
 }
 
 // elsewhere are the kinds that only a choice makes, and the tests that make them.
-var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices", wizard.DiskNoise: "TestHeaderPutBackWithoutReceipt", wizard.DiskUnseen: "TestUnreadableBeginning"}
+var elsewhere = map[wizard.Kind]string{wizard.CardAlgorithm: "TestRehearsalOfChoices",
+	wizard.DiskNoise: "TestHeaderPutBackWithoutReceipt", wizard.DiskUnseen: "TestUnreadableBeginning"}
 
 var errRefused = errors.New("the device refuses")
 
@@ -207,7 +212,8 @@ func TestNothingBeginsThatCannotEnd(t *testing.T) {
 
 // public is what a machine keeps, without what a test puts into it.
 func public(w *wizardtest.World) []any {
-	all := []any{w.CardState, w.Spare, w.Stick, w.Owner, w.Primary, w.Counter, w.Sealed, w.DUKObject, w.TokenOTP, w.ROM, w.Files, w.Set, w.Stage, w.Oem, w.Hints}
+	all := []any{w.CardState, w.Spare, w.Stick, w.Owner, w.Primary, w.Counter, w.Sealed, w.DUKObject, w.TokenOTP, w.ROM,
+		w.Files, w.Set, w.Stage, w.Oem, w.Hints}
 	for _, v := range w.Disks {
 		all = append(all, *v)
 	}
@@ -232,10 +238,12 @@ func TestRehearsalOfChoices(t *testing.T) {
 	w.Disks[1].Slots = nil
 	err := wizard.RunStep(t.Context(), w.Machine(), "preflight", wizard.Choices{}, &wizard.Keys{}, nil)
 	var refused *wizard.PreflightError
-	if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Volume != "22222222-bbbb" || !refused.Problems[0].Offers(wizard.LeaveOut) {
+	if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Volume != "22222222-bbbb" ||
+		!refused.Problems[0].Offers(wizard.LeaveOut) {
 		t.Errorf("with it: %v", err)
 	}
-	if err := wizard.RunStep(t.Context(), w.Machine(), "preflight", wizard.Choices{Volumes: []string{"11111111-aaaa"}}, &wizard.Keys{}, nil); err != nil {
+	if err := wizard.RunStep(t.Context(), w.Machine(), "preflight", wizard.Choices{Volumes: []string{"11111111-aaaa"}},
+		&wizard.Keys{}, nil); err != nil {
 		t.Errorf("without it: %v", err)
 	}
 }

@@ -151,8 +151,9 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 	}
 	for _, st := range Steps() {
 		state := probe(st, s)
-		row := StepReport{ID: st.ID, Title: st.Title.In(msg.EN), Status: statusNames[state.Status], Detail: state.Detail.In(msg.EN, state.Args...),
-			Done: state.Done, Total: state.Total, Does: st.Does.In(msg.EN), Loses: st.Loses.In(msg.EN)}
+		row := StepReport{ID: st.ID, Title: st.Title.In(msg.EN), Status: statusNames[state.Status],
+			Detail: state.Detail.In(msg.EN, state.Args...),
+			Done:   state.Done, Total: state.Total, Does: st.Does.In(msg.EN), Loses: st.Loses.In(msg.EN)}
 		if r.Next == "" && !finished(state) && phase != Idle && r.Cause == nil {
 			r.Next = st.ID
 		}
@@ -165,7 +166,8 @@ func Status(ctx context.Context, m *Machine) (Report, error) {
 		return r, nil
 	}
 	for _, p := range preflight(s, Choices{}, false) {
-		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...), Remedy: p.Remedies[0].Text.In(msg.EN)}
+		row := ProblemReport{ID: p.ID, Kind: p.Kind, What: p.What.In(msg.EN, p.Args...),
+			Remedy: p.Remedies[0].Text.In(msg.EN)}
 		for _, x := range p.Remedies {
 			row.Remedies = append(row.Remedies, x.Action)
 		}

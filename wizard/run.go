@@ -122,7 +122,8 @@ func (r *runner) progress(i int, done, total int64) {
 	if r.steps[i].Bytes {
 		left, rate := r.rate.left(total)
 		if rate > 0 {
-			r.states[i].Detail, r.states[i].Args = msg.DiskRate, []any{msg.Bytes(done), msg.Bytes(total), rate / 1e6, minutes(left, r.lang)}
+			r.states[i].Detail, r.states[i].Args = msg.DiskRate,
+				[]any{msg.Bytes(done), msg.Bytes(total), rate / 1e6, minutes(left, r.lang)}
 		} else {
 			r.states[i].Detail, r.states[i].Args = msg.DiskOf, []any{msg.Bytes(done), msg.Bytes(total)}
 		}

@@ -309,7 +309,8 @@ func TestAJournalThatLiesChangesNothing(t *testing.T) {
 	if len(bytes.Split(journal, []byte("\n"))) < 10 {
 		t.Fatalf("journal: %q", journal)
 	}
-	for name, lie := range map[string][]byte{"done": journal, "cut": journal[:len(journal)/2], "foreign": []byte("\x00\xff not json\n{}\n"), "huge": bytes.Repeat([]byte("x"), 2<<20)} {
+	for name, lie := range map[string][]byte{"done": journal, "cut": journal[:len(journal)/2],
+		"foreign": []byte("\x00\xff not json\n{}\n"), "huge": bytes.Repeat([]byte("x"), 2<<20)} {
 		w, p := wizardtest.New(), newPaper()
 		w.Hints["kexec_reown.log"] = lie
 		if err := unattended(w, p, nil); err != nil {
@@ -345,7 +346,8 @@ func TestNoSinkNoSecret(t *testing.T) {
 	b := secret.From([]byte(wizardtest.SellerPassphrase))
 	s.Set("secret.current", b)
 	u := &answers.UI{Answers: map[string]string{"verify": "match", "confirm": "NL0T"}, Secrets: s}
-	if err := wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: "en"}); !errors.Is(err, answers.ErrNoSink) {
+	if err := wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: "en"}); !errors.Is(err,
+		answers.ErrNoSink) {
 		t.Fatal(err)
 	}
 }

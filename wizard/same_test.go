@@ -11,15 +11,17 @@ import (
 )
 
 // TestSignedAgain: the one place where a run signs /boot once more after the chip trusts the owner's key,
-// for a disk unlock key behind a restart, signs what that key has signed before; wizardtest's /boot refuses anything else. A
+// for a disk unlock key behind a restart, signs what that key has signed before; wizardtest's /boot refuses anything
+// else. A
 // menu that has changed meanwhile leads to no other entry, and other files to no signature.
 func TestSignedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*wizardtest.World)
 		signs  bool
 	}{
-		"as it was":         {func(*wizardtest.World) {}, true},
-		"the menu changed":  {func(w *wizardtest.World) { w.Entries = []string{"Evil", "Debian GNU/Linux", "Memory test"} }, true},
+		"as it was": {func(*wizardtest.World) {}, true},
+		"the menu changed": {func(w *wizardtest.World) { w.Entries = []string{"Evil", "Debian GNU/Linux", "Memory test"} },
+			true},
 		"the entry is gone": {func(w *wizardtest.World) { w.Entries = []string{"Evil"} }, false},
 		"other files":       {func(w *wizardtest.World) { w.Files = "evil" }, false},
 	} {

@@ -51,19 +51,24 @@ func (v *view) kind(id string) kind {
 		if v.a.DUK {
 			when = msg.SecretDiskSpare
 		}
-		return kind{id, NeedDisk, msg.SecretDisk, when, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Disk }}
+		return kind{id, NeedDisk, msg.SecretDisk, when, secretWords, 12, maxPassphrase,
+			func(k *Keys) **secret.Buffer { return &k.Disk }}
 	case kindDUK:
 		return kind{id, NeedDUK, msg.SecretDUK, msg.SecretDUKWhen, 3, 12, 32, func(k *Keys) **secret.Buffer { return &k.DUK }}
 	case kindUser:
 		low, high := v.pinLength(0, 6, 64)
-		return kind{id, NeedUser, msg.SecretUser, msg.SecretUserWhen, 2, low, high, func(k *Keys) **secret.Buffer { return &k.User }}
+		return kind{id, NeedUser, msg.SecretUser, msg.SecretUserWhen, 2, low, high,
+			func(k *Keys) **secret.Buffer { return &k.User }}
 	case kindAdmin:
 		low, high := v.pinLength(1, 8, 25) // Heads gives the admin PIN to tools that take 25 bytes at most
-		return kind{id, NeedAdmin, msg.SecretAdmin, msg.SecretAdminWhen, 2, low, high, func(k *Keys) **secret.Buffer { return &k.Admin }}
+		return kind{id, NeedAdmin, msg.SecretAdmin, msg.SecretAdminWhen, 2, low, high,
+			func(k *Keys) **secret.Buffer { return &k.Admin }}
 	case kindBackup:
-		return kind{id, NeedBackup, msg.SecretBackup, msg.SecretBackupWhen, secretWords, 12, maxPassphrase, func(k *Keys) **secret.Buffer { return &k.Backup }}
+		return kind{id, NeedBackup, msg.SecretBackup, msg.SecretBackupWhen, secretWords, 12, maxPassphrase,
+			func(k *Keys) **secret.Buffer { return &k.Backup }}
 	}
-	return kind{kindOwner, NeedOwner, msg.SecretOwner, msg.SecretOwnerWhen, 4, 8, 32, func(k *Keys) **secret.Buffer { return &k.Owner }}
+	return kind{kindOwner, NeedOwner, msg.SecretOwner, msg.SecretOwnerWhen, 4, 8, 32,
+		func(k *Keys) **secret.Buffer { return &k.Owner }}
 }
 
 // enough is how many bits one that somebody has thought up needs at least: against a device that counts

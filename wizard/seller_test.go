@@ -13,7 +13,8 @@ import (
 func TestHandedOnByAStranger(t *testing.T) {
 	maker, stranger := strings.Repeat("70A6", 10), strings.Repeat("EEEE", 10)
 	direct := wizard.Handover{Chain: []wizard.Transfer{{From: maker, Firmware: true}}}
-	stolen := wizard.Handover{Chain: []wizard.Transfer{{From: maker, To: stranger}, {From: stranger, To: strings.Repeat("9C0D", 10)}}}
+	stolen := wizard.Handover{Chain: []wizard.Transfer{{From: maker, To: stranger},
+		{From: stranger, To: strings.Repeat("9C0D", 10)}}}
 	swapped := wizard.Handover{Chain: []wizard.Transfer{{From: maker, To: stranger}, {From: stranger, Firmware: true}}}
 	begun := wizard.Handover{Chain: []wizard.Transfer{{From: maker, To: stranger, Firmware: true}, {From: stranger}}}
 	for name, c := range map[string]struct {

@@ -56,18 +56,24 @@ func TestSequence(t *testing.T) {
 	}{
 		{"both", func(*bench) {}, wizard.Done, nil, "[begin one end one begin two end two]"},
 		{"what is done is left out", func(b *bench) { b.done[0] = true }, wizard.Done, nil, "[begin two end two]"},
-		{"what looks is done anyhow, and not noted", func(b *bench) { b.done[0], b.Tasks[0].Looks, b.said[0] = true, true, broken }, wizard.Failed, broken, "[]"},
+		{"what looks is done anyhow, and not noted",
+			func(b *bench) { b.done[0], b.Tasks[0].Looks, b.said[0] = true, true, broken }, wizard.Failed, broken, "[]"},
 		{"failed", func(b *bench) { b.said[0] = broken }, wizard.Failed, broken, "[begin one fail one]"},
-		{"not done", func(b *bench) { b.Tasks[0].Do = func(context.Context) error { return nil } }, wizard.Failed, nil, "[begin one fail one]"},
-		{"put off", func(b *bench) { b.said[0] = wizard.ErrSealImpossible }, wizard.Later, nil, "[begin one later one begin two end two]"},
-		{"nothing is put off by looking", func(b *bench) { b.Tasks[0].Looks, b.said[0] = true, wizard.ErrSealImpossible }, wizard.Failed, wizard.ErrSealImpossible, "[]"},
-		{"restarts", func(b *bench) { b.said[1] = wizard.ErrRestart }, wizard.Restarts, wizard.ErrRestart, "[begin one end one begin two fail two]"},
+		{"not done", func(b *bench) { b.Tasks[0].Do = func(context.Context) error { return nil } }, wizard.Failed, nil,
+			"[begin one fail one]"},
+		{"put off", func(b *bench) { b.said[0] = wizard.ErrSealImpossible }, wizard.Later, nil,
+			"[begin one later one begin two end two]"},
+		{"nothing is put off by looking", func(b *bench) { b.Tasks[0].Looks, b.said[0] = true, wizard.ErrSealImpossible },
+			wizard.Failed, wizard.ErrSealImpossible, "[]"},
+		{"restarts", func(b *bench) { b.said[1] = wizard.ErrRestart }, wizard.Restarts, wizard.ErrRestart,
+			"[begin one end one begin two fail two]"},
 		{"cannot let go", func(b *bench) { b.let = broken }, wizard.Failed, broken, "[begin one end one begin two end two]"},
 	} {
 		b := newBench()
 		c.set(b)
 		end := b.Run(t.Context())
-		if end.Outcome != c.want || c.err != nil && !errors.Is(end.Err, c.err) || (end.Err == nil) != (c.want == wizard.Done || c.want == wizard.Later) {
+		if end.Outcome != c.want || c.err != nil && !errors.Is(end.Err, c.err) ||
+			(end.Err == nil) != (c.want == wizard.Done || c.want == wizard.Later) {
 			t.Errorf("%s: %+v", c.name, end)
 		}
 		if got := fmt.Sprint(b.events); got != c.events {
@@ -96,7 +102,8 @@ func TestSequenceStopped(t *testing.T) {
 		if pausable {
 			want = "one"
 		}
-		if end.Outcome != wizard.Paused || end.Step != want || !errors.Is(end.Err, context.Canceled) || end.AsError() != wizard.ErrPaused {
+		if end.Outcome != wizard.Paused || end.Step != want || !errors.Is(end.Err, context.Canceled) ||
+			end.AsError() != wizard.ErrPaused {
 			t.Errorf("%+v, want a pause at %s", end, want)
 		}
 		if !slices.Contains(b.events, "pause "+want) {
@@ -109,7 +116,8 @@ func TestSequenceStopped(t *testing.T) {
 func TestSequenceOne(t *testing.T) {
 	b := newBench()
 	b.said[1] = wizard.ErrSealImpossible
-	if end := b.One(t.Context(), 1); end.Outcome != wizard.Failed || !errors.Is(end.Err, wizard.ErrSealImpossible) || b.done[0] {
+	if end := b.One(t.Context(), 1); end.Outcome != wizard.Failed || !errors.Is(end.Err, wizard.ErrSealImpossible) ||
+		b.done[0] {
 		t.Errorf("%+v", end)
 	}
 }

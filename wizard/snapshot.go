@@ -231,7 +231,8 @@ func (s *Snapshot) entry(r *Receipt) int {
 			return i
 		}
 	}
-	if h, err := s.Handover(); err == nil && can(b.Signed) && slices.ContainsFunc(h.Items, func(i CheckItem) bool { return i.ID == "boot" && i.Verdict == Pass }) {
+	if h, err := s.Handover(); err == nil && can(b.Signed) &&
+		slices.ContainsFunc(h.Items, func(i CheckItem) bool { return i.ID == "boot" && i.Verdict == Pass }) {
 		return b.Signed
 	}
 	return b.Default

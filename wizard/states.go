@@ -117,7 +117,8 @@ const (
 	events                  // how many there are
 )
 
-var eventNames = [events]string{"known", "pass", "pass back", "answer", "back", "leave", "again", "aside", "return", "clock", "stop",
+var eventNames = [events]string{"known", "pass", "pass back", "answer", "back", "leave", "again", "aside", "return",
+	"clock", "stop",
 	"unproven", "jump", "gone", "done", "later", "wait", "paused", "restart", "failed"}
 
 func (e event) String() string { return eventNames[e] }

@@ -20,7 +20,8 @@ type State struct {
 }
 
 // A Step changes one thing about the machine. Probe measures, Rehearse looks for what
-// could stop Apply, and neither writes. Apply may be repeated: it does what is missing, wherever it was cut. Each is made by
+// could stop Apply, and neither writes. Apply may be repeated: it does what is missing, wherever it was cut. Each is
+// made by
 // one file, step_ID.go.
 type Step struct {
 	ID       string
@@ -169,11 +170,12 @@ type Choices struct {
 	Layout    string   `json:"layout"`
 	Identity  Identity `json:"identity"`
 	Algorithm string   `json:"algorithm"` // "" for the card's recommended one
-	Noise     []string `json:"-"`         // UUIDs of disks that read as noise, and on which nothing is, as a person says in this start
-	Volumes   []string `json:"volumes"`   // UUIDs; nil for all
-	Entry     int      `json:"entry"`     // boot entry, from 1; 0 for the one to suggest
-	DUK       bool     `json:"duk"`       // a TPM disk unlock key is wanted
-	Fill      bool     `json:"fill"`      // what was never written on a disk is overwritten, too
+	// UUIDs of disks that read as noise, and on which nothing is, as a person says in this start
+	Noise   []string `json:"-"`
+	Volumes []string `json:"volumes"` // UUIDs; nil for all
+	Entry   int      `json:"entry"`   // boot entry, from 1; 0 for the one to suggest
+	DUK     bool     `json:"duk"`     // a TPM disk unlock key is wanted
+	Fill    bool     `json:"fill"`    // what was never written on a disk is overwritten, too
 	// Lost are parts of disks that cannot be read and that the owner gives up, by UUID.
 	Lost   map[string][]Stretch `json:"-"`
 	Backup Backup               `json:"backup"` // of the key

@@ -52,7 +52,9 @@ func rehearseCard(r *Rehearsal) {
 	case len(c.Algorithms) == 0:
 		r.add("card", CardOld, nil, c.Vendor)
 	case r.erases():
-		found, err := r.m.Card.Rehearse(r.ctx, CardPlan{User: r.pins[0], Admin: r.pins[1], Algorithm: r.choice.Algorithm, Import: r.choice.Backup != NoBackup, Identity: r.choice.Identity})
+		found, err := r.m.Card.Rehearse(r.ctx,
+			CardPlan{User: r.pins[0], Admin: r.pins[1], Algorithm: r.choice.Algorithm, Import: r.choice.Backup != NoBackup,
+				Identity: r.choice.Identity})
 		r.device("card", found, err)
 	}
 }
@@ -220,7 +222,8 @@ func (j *Job) MakeCard(ctx context.Context, serial string, set KeySet) (cert []b
 // RehearseCard finds what a card would refuse of what MakeCard gives it, before its reset:
 // a *PreflightError.
 func (j *Job) RehearseCard(ctx context.Context, card Card, imports bool) error {
-	found, err := card.Rehearse(ctx, CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin, Algorithm: j.Choice.Algorithm, Import: imports, Identity: j.Choice.Identity})
+	found, err := card.Rehearse(ctx, CardPlan{User: j.Secrets.User, Admin: j.Secrets.Admin, Algorithm: j.Choice.Algorithm,
+		Import: imports, Identity: j.Choice.Identity})
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -270,8 +273,9 @@ func (j *Job) keySpec(kinds []string) KeySpec {
 // newReceipt notes how the machine is before the run.
 func (j *Job) newReceipt(ctx context.Context, s *Snapshot) (*Receipt, error) {
 	r := &Receipt{
-		Run: newRun(), Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language, Layout: j.Choice.Layout,
-		DUK: j.Choice.DUK, Backup: j.Choice.Backup, Spare: j.spare,
+		Run: newRun(), Started: j.M.Platform.Now().UTC().Format(time.RFC3339), Language: j.Choice.Language,
+		Layout: j.Choice.Layout,
+		DUK:    j.Choice.DUK, Backup: j.Choice.Backup, Spare: j.spare,
 	}
 	disks, err := s.Disks()
 	if err != nil {

@@ -81,7 +81,10 @@ func applyCommit(ctx context.Context, j *Job) error {
 		if err != nil {
 			return err
 		}
-		if err := j.InstallBoot(ctx, cert, func(ctx context.Context) error { return j.M.Boot.Install(ctx, j.agreed(r)) }); err != nil {
+		if err := j.InstallBoot(ctx, cert, func(ctx context.Context) error {
+			return j.M.Boot.Install(ctx,
+				j.agreed(r))
+		}); err != nil {
 			return err
 		}
 	}

@@ -93,7 +93,8 @@ func (r *Rehearsal) disk(d DiskInfo, disk Disk) {
 		found, err := disk.Rehearse(r.ctx, r.anew || !r.ours(d))
 		r.device("disk", found, err)
 	}
-	if key := r.current[d.UUID]; len(r.found) == n && key != nil && !r.ours(d) && !slices.Contains(r.choice.Noise, d.UUID) {
+	if key := r.current[d.UUID]; len(r.found) == n && key != nil && !r.ours(d) &&
+		!slices.Contains(r.choice.Noise, d.UUID) {
 		r.found = append(r.found, LookAt(r.ctx, disk, d, key)...)
 	}
 	_, err := r.Receipt()

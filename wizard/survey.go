@@ -107,7 +107,8 @@ type surveys struct {
 // survey begins to read all disks.
 func survey(ctx context.Context, disks []Disk) *surveys {
 	ctx, stop := context.WithCancel(ctx)
-	v := &surveys{stop: stop, over: make(chan struct{}), got: make([]DiskSurvey, len(disks)), shown: make([][]Stretch, len(disks))}
+	v := &surveys{stop: stop, over: make(chan struct{}), got: make([]DiskSurvey, len(disks)),
+		shown: make([][]Stretch, len(disks))}
 	var wg sync.WaitGroup
 	for i, d := range disks {
 		heard := make(chan struct{})

@@ -67,7 +67,8 @@ func TestBadSectorsBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{r.text["check"], certText(w)} {
-		if !strings.Contains(text, "512 bytes") || !strings.Contains(strings.Join(strings.Fields(text), " "), "2000004096+512") {
+		if !strings.Contains(text, "512 bytes") ||
+			!strings.Contains(strings.Join(strings.Fields(text), " "), "2000004096+512") {
 			t.Errorf("not named:\n%s", text)
 		}
 	}

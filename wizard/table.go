@@ -29,7 +29,8 @@ const (
 
 // onTheWay are the questions to the owner of a machine that was delivered, in order.
 func onTheWay() []place {
-	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageNames, pageCurrent, pageDUKLeft, pageDUK, pageBackup, pageStick,
+	way := []place{pageStart, pageKeyboard, pageProblems, pageVerify, pageSeller, pageNames, pageCurrent, pageDUKLeft,
+		pageDUK, pageBackup, pageStick,
 		pageSecrets, pageIdentity, pageDisks}
 	return append(append(way, secretPlaces(false)...), pageTOTP, pageTail, pageCheck)
 }
@@ -37,7 +38,8 @@ func onTheWay() []place {
 // onTheWayBack are the questions to one who comes back to an interrupted run.
 func onTheWayBack() []place {
 	first := []place{pagePaper.of(kindDisk), pagePaper.of(kindOwner)} // whose run it is
-	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageNames, pageProblems, pageCurrent, pageDUKLeft, pageDUK,
+	way := append(append([]place{pageResume, pageKeyboard}, first...), pageVerify, pageSeller, pageNames, pageProblems,
+		pageCurrent, pageDUKLeft, pageDUK,
 		pageBackup, pageStick, pageSecrets)
 	for _, p := range secretPlaces(true) {
 		if !slices.Contains(first, p) {
@@ -206,12 +208,14 @@ func asides() []row {
 		t = append(t, row{pageStop, evBack, cameFrom(p), p})
 	}
 	t = append(t, row{pageUnproven, evBack, cameFrom(pageVerify), pageVerify})
-	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks, pageDUK, pageTOTP, pageLanguage} {
+	for _, p := range []place{pageSecrets, pageIdentity, pageKeyboard, pageBackup, pageDisks, pageDUK, pageTOTP,
+		pageLanguage} {
 		t = append(t, row{pageChange, evJump, toChange(p), p})
 	}
 	for _, k := range secretIDs {
 		paper, choose, moves, record := pagePaper.of(k), pageChoose.of(k), pageMoves.of(k), pageRecord.of(k)
-		t = append(t, row{choose, evAside, always, moves}, row{moves, evBack, always, choose}, row{moves, evReturn, always, choose},
+		t = append(t, row{choose, evAside, always, moves}, row{moves, evBack, always, choose},
+			row{moves, evReturn, always, choose},
 			row{record, evAgain, always, record}, row{record, evAside, always, choose}, row{choose, evReturn, always, record})
 		if stop, ok := noTriesLeft[k]; ok {
 			t = append(t, row{paper, evPass, stop, pageBlocked})
@@ -247,14 +251,16 @@ func stepRows(first place) (t []row) {
 				t = append(t, row{p, evLater, always, at(all[i+1])})
 			}
 		} else {
-			t = append(t, row{p, evDone, putOff, pageRestart}, row{p, evDone, always, pageDone}, row{p, evLater, always, pageRestart})
+			t = append(t, row{p, evDone, putOff, pageRestart}, row{p, evDone, always, pageDone},
+				row{p, evLater, always, pageRestart})
 		}
 		if st.Waits {
 			for _, plug := range []place{pagePlugSpare, pagePlugMain, pagePlugStick} {
 				t = append(t, row{p, evWait, waitsFor(plug), plug})
 			}
 		}
-		t = append(t, row{p, evPaused, always, pagePaused}, row{p, evRestart, always, pageRestart}, row{p, evFailed, always, pageFailed})
+		t = append(t, row{p, evPaused, always, pagePaused}, row{p, evRestart, always, pageRestart},
+			row{p, evFailed, always, pageFailed})
 	}
 	return append(t,
 		row{pagePlugSpare, evAside, always, pageSpare},
@@ -311,7 +317,8 @@ func places() []place {
 	for _, st := range Steps() {
 		all = append(all, at(st))
 	}
-	return append(all, pagePlugSpare, pagePlugMain, pagePlugStick, pageSpare, pageFailed, pageReentry, pagePaused, pageRestart, pageDone, pageCopy, pageCopied,
+	return append(all, pagePlugSpare, pagePlugMain, pagePlugStick, pageSpare, pageFailed, pageReentry, pagePaused,
+		pageRestart, pageDone, pageCopy, pageCopied,
 		endLeft, endPaused, endStopped, endTampering, endRestart, endFailed, endFinished)
 }
 

@@ -95,7 +95,8 @@ func TestEachPlaceHasWays(t *testing.T) {
 		if !on[endFinished] && !stops {
 			t.Errorf("%s has no way on", p)
 		}
-		out, back := false, p == pageLanguage || p == pageCard || p == pageTampering || p == pageClosing || p == pageStart || p == pageResume
+		out, back := false, p == pageLanguage || p == pageCard || p == pageTampering || p == pageClosing || p == pageStart ||
+			p == pageResume
 		for _, r := range table {
 			if r.from != p {
 				continue
@@ -134,13 +135,15 @@ func TestStepsOnlyInTheirOrder(t *testing.T) {
 	// Each step that is moved, left out or reached by another way is found.
 	for i := range irrevocable {
 		for k := range irrevocable {
-			bad := append(slices.Clone(table), row{place(stepPrefix + irrevocable[i]), evDone, always, place(stepPrefix + irrevocable[k])})
+			bad := append(slices.Clone(table), row{place(stepPrefix + irrevocable[i]), evDone, always,
+				place(stepPrefix + irrevocable[k])})
 			if err := ordered(bad); k != i+1 && err == nil {
 				t.Errorf("nobody sees that %s leads to %s", irrevocable[i], irrevocable[k])
 			}
 		}
 		for p := range pages {
-			if err := ordered(append(slices.Clone(table), row{p, evAnswer, always, place(stepPrefix + irrevocable[i])})); i > 0 && err == nil {
+			if err := ordered(append(slices.Clone(table),
+				row{p, evAnswer, always, place(stepPrefix + irrevocable[i])})); i > 0 && err == nil {
 				t.Errorf("nobody sees that the page %s leads to %s", p, irrevocable[i])
 			}
 		}
@@ -195,7 +198,8 @@ func TestChapters(t *testing.T) {
 
 // TestDiagram: docs/wizard.md has the table as it is.
 func TestDiagram(t *testing.T) {
-	const file, begin, end = "../docs/wizard.md", "<!-- made from wizard/table.go: go test ./wizard -run Diagram -update -->\n", "<!-- end -->\n"
+	const file, begin, end = "../docs/wizard.md",
+		"<!-- made from wizard/table.go: go test ./wizard -run Diagram -update -->\n", "<!-- end -->\n"
 	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +264,8 @@ func diagram() string {
 	b.WriteString("```text\n")
 	way("A delivered machine, its questions forward and back ([ ]: passed where it is not needed):", onTheWay())
 	way("An interrupted run:", onTheWayBack())
-	b.WriteString("secrets*: for each of " + strings.Join(secretIDs, ", ") + " one of [paper.*], [choose.*], [record.*]\n\n")
+	b.WriteString("secrets*: for each of " + strings.Join(secretIDs, ", ") +
+		" one of [paper.*], [choose.*], [record.*]\n\n")
 	b.WriteString("All other rows. Each place also: gone -> end failed. Each page of the questions also: leave -> end paused\n" +
 		"(a run was begun), or end left.\n")
 	onWay := map[[2]place]bool{}
@@ -273,7 +278,8 @@ func diagram() string {
 	var keys []string // from, to and guard
 	ons := map[string][]string{}
 	for _, r := range table {
-		if r.on == evGone && r.to == endFailed || r.on == evLeave && pages[r.from].leave != stays || onWay[[2]place{r.from, r.to}] && r.on != evAside {
+		if r.on == evGone && r.to == endFailed || r.on == evLeave && pages[r.from].leave != stays ||
+			onWay[[2]place{r.from, r.to}] && r.on != evAside {
 			continue
 		}
 		key := fmt.Sprintf("    %-15s %%-15s -> %s", short(r.from), short(r.to))

@@ -62,10 +62,12 @@ func TestTriedBefore(t *testing.T) {
 			t.Errorf("%s: %+v", name, row)
 		}
 		slots, err := w.Machine().Disks[0].SlotsDigest(t.Context())
-		if err != nil || (len(cert.Trials) == 1) != c.ok || c.ok && (cert.Trials[0].Slots != slots || cert.Trials[0].UUID != w.Disks[0].UUID || cert.Trials[0].Tried == "") {
+		if err != nil || (len(cert.Trials) == 1) != c.ok || c.ok &&
+			(cert.Trials[0].Slots != slots || cert.Trials[0].UUID != w.Disks[0].UUID || cert.Trials[0].Tried == "") {
 			t.Errorf("%s: %+v, %v", name, cert.Trials, err)
 		}
-		if text := cert.Text(msg.EN); strings.Contains(text, "tried on 2026-11-22") != c.since || strings.Contains(text, slots) != c.ok {
+		if text := cert.Text(msg.EN); strings.Contains(text, "tried on 2026-11-22") != c.since ||
+			strings.Contains(text, slots) != c.ok {
 			t.Errorf("%s:\n%s", name, text)
 		}
 	}

@@ -55,7 +55,8 @@ func TestExchangedSellersCard(t *testing.T) {
 	p.Say["current"], p.Say["try"] = "try", ui.Continue
 	w.Evil, w.Claims = true, true
 	err := wizardtest.Run(w, wizardtest.Bare(p), "en")
-	if err == nil || !strings.Contains(err.Error(), "exchanged") || slices.ContainsFunc(changed(w), func(op string) bool { return !strings.HasPrefix(op, "card.sign") }) {
+	if err == nil || !strings.Contains(err.Error(), "exchanged") ||
+		slices.ContainsFunc(changed(w), func(op string) bool { return !strings.HasPrefix(op, "card.sign") }) {
 		t.Errorf("ended with %v, changed %v", err, changed(w))
 	}
 }
@@ -115,7 +116,8 @@ func TestUnknownFilesThatAppear(t *testing.T) {
 		w.Unknown = append(w.Unknown, "kexec_new.txt")
 		if cut == "boot.install" { // no page shows anything
 			step := func() error {
-				keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner)), Disk: secret.From([]byte(w.Disks[0].Slots[0]))}
+				keys := &wizard.Keys{User: secret.From([]byte(w.UserPIN)), Owner: secret.From([]byte(w.Owner)),
+					Disk: secret.From([]byte(w.Disks[0].Slots[0]))}
 				defer keys.Wipe()
 				return wizard.RunStep(t.Context(), w.Machine(), "commit", wizard.Choices{}, keys, nil)
 			}
@@ -136,8 +138,10 @@ func TestUnknownFilesThatAppear(t *testing.T) {
 
 // A name that a key cannot bear is refused where it is asked for.
 func TestWritable(t *testing.T) {
-	for name, ok := range map[string]bool{"": true, "Ada Lovelace": true, "Zoë Müller-Łuk": true, "a\nb": false, "a\x1b[2J": false, "a\u202eb": false, "a\x00": false,
-		"-----BEGIN PGP SIGNATURE-----": false, "a<b>": false, "a@b": false, "a\xff": false, "a\u2028b": false, "a\u200bb": false} {
+	for name, ok := range map[string]bool{"": true, "Ada Lovelace": true, "Zoë Müller-Łuk": true, "a\nb": false,
+		"a\x1b[2J": false, "a\u202eb": false, "a\x00": false,
+		"-----BEGIN PGP SIGNATURE-----": false, "a<b>": false, "a@b": false, "a\xff": false, "a\u2028b": false,
+		"a\u200bb": false} {
 		if got := (wizard.Identity{Name: name}).Writable(); got != ok {
 			t.Errorf("%q: %v", name, got)
 		}

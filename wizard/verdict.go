@@ -31,7 +31,8 @@ type CheckItem struct {
 
 // Handover is what the seller says of the machine, and whether it is so.
 type Handover struct {
-	Seller string      `json:"seller"` // the last who handed the machine on, as his certificate has it; "" when there is none
+	// the last who handed the machine on, as his certificate has it; "" when there is none
+	Seller string      `json:"seller"`
 	Order  string      `json:"order"`
 	Signer string      `json:"signer"` // fingerprint that verified; "" for none
 	Words  string      `json:"words"`  // four words to compare with the e-mail
@@ -47,7 +48,8 @@ type Handover struct {
 	Accepted  bool   `json:"accepted,omitempty"`
 	Cause     error  `json:"-"` // why the file was refused, or what of it does not match
 
-	Keys    []string `json:"keys"`    // fingerprints of the seller's keys (card and ROM); none once the firmware trusts that of this run
+	// fingerprints of the seller's keys (card and ROM); none once the firmware trusts that of this run
+	Keys    []string `json:"keys"`
 	Volumes []Volume `json:"volumes"` // what the seller's signed statement lists
 	SRKName string   `json:"srkName"`
 	// CardSerial is the serial number of the security key in the seller's list; "" for none.

@@ -56,7 +56,8 @@ func (h *Handover) Check(signer, me string) error {
 
 // handed is what the seller's word is worth, for somebody who has said this.
 func (h *Handover) handed(said judge.Said) (judge.Identity, judge.Reason) {
-	return judge.Handed(judge.Who{Statement: h.statement(nil), Comparison: h.compared(nil, false), Tree: h.Tree, Said: said})
+	return judge.Handed(judge.Who{Statement: h.statement(nil), Comparison: h.compared(nil, false), Tree: h.Tree,
+		Said: said})
 }
 
 // tampering fills in what programs are told of the judgement.
@@ -84,13 +85,14 @@ var (
 
 // A Recheck is a machine set against the certificate of its run, once more.
 type Recheck struct {
-	Reference string      `json:"reference"`
-	Date      string      `json:"date"`
-	Owner     string      `json:"owner"`
-	Name      string      `json:"name,omitempty"` // as the owner has put it into the certificate
-	Key       string      `json:"key"`            // fingerprint of the one key that the firmware trusts now; "" where it is not one
-	Keys      []string    `json:"keys"`           // of all of them
-	Items     []CheckItem `json:"items"`
+	Reference string `json:"reference"`
+	Date      string `json:"date"`
+	Owner     string `json:"owner"`
+	Name      string `json:"name,omitempty"` // as the owner has put it into the certificate
+	// fingerprint of the one key that the firmware trusts now; "" where it is not one
+	Key   string      `json:"key"`
+	Keys  []string    `json:"keys"` // of all of them
+	Items []CheckItem `json:"items"`
 }
 
 // Holds says whether nothing is there that somebody who holds the firmware's key does not explain.
@@ -194,13 +196,15 @@ func Certified(ctx context.Context, m *Machine, owner string) (*Recheck, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner, Name: c.Identity.text(), Keys: slices.Sorted(slices.Values(fw.Keyring))}
+	r := &Recheck{Reference: c.Reference, Date: c.Date, Owner: c.Owner, Name: c.Identity.text(),
+		Keys: slices.Sorted(slices.Values(fw.Keyring))}
 	if len(r.Keys) == 1 {
 		r.Key = r.Keys[0]
 	}
 	r.disks(s, c, h.Tree)
 	start := "the start files, as the firmware's key has signed them"
-	if i := slices.IndexFunc(h.Items, func(i CheckItem) bool { return i.ID == "boot" && i.Verdict == Fail }); i >= 0 && h.Tree != judge.TreeSigned {
+	if i := slices.IndexFunc(h.Items, func(i CheckItem) bool { return i.ID == "boot" && i.Verdict == Fail }); i >= 0 &&
+		h.Tree != judge.TreeSigned {
 		start = h.Items[i].Detail
 	}
 	r.add(h.Tree, "boot", judge.ComparisonEqual, start)
@@ -247,13 +251,15 @@ func (r *Recheck) disks(s *Snapshot, c *Certificate, tree judge.Tree) {
 		case c.before(disks[i]):
 			r.bad("disk", v.UUID+": it has the key again that it had before the run", nil)
 		case disks[i].KeyDigest != v.KeyDigest && r.Key == c.Owner: // what is signed for /boot names no key of a disk
-			r.bad("disk", v.UUID+": it has another key than the certificate says: re-encrypted since, or a header of somebody's", nil)
+			r.bad("disk", v.UUID+": it has another key than the certificate says: re-encrypted since, or a header of somebody's",
+				nil)
 		default: // who replaces the firmware's key in Heads can have the disk re-encrypted there, too
 			r.add(tree, "disk", same(disks[i].KeyDigest == v.KeyDigest), v.UUID)
 		}
 	}
 	for _, d := range disks {
-		if !slices.ContainsFunc(c.Volumes, func(v Volume) bool { return v.UUID == d.UUID }) && !slices.Contains(c.LeftOut, d.UUID) {
+		if !slices.ContainsFunc(c.Volumes, func(v Volume) bool { return v.UUID == d.UUID }) &&
+			!slices.Contains(c.LeftOut, d.UUID) {
 			r.add(tree, "disk", judge.ComparisonDiffers, d.UUID+": the certificate does not mention it")
 		}
 	}
@@ -284,7 +290,8 @@ func (r *Recheck) tpm(s *Snapshot, c *Certificate, tree judge.Tree) {
 	case err != nil:
 		r.bad("tpm", "", err)
 	case ok && bare:
-		r.Items = append(r.Items, CheckItem{ID: "tpm", Verdict: NotProvided, Detail: "the storage root is equal, and this TPM does not protect what it says"})
+		r.Items = append(r.Items, CheckItem{ID: "tpm", Verdict: NotProvided,
+			Detail: "the storage root is equal, and this TPM does not protect what it says"})
 	case ok:
 		r.add(tree, "tpm", judge.ComparisonEqual, "the storage root")
 	case c.Run != nil && t.PrimaryName == c.Run.OldSRK:

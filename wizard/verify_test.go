@@ -51,36 +51,89 @@ func TestVerifyAfterwards(t *testing.T) {
 		item   string
 		want   wizard.Verdict // of the worst row of it; "" for ErrOwnerUnknown
 	}{
-		"signed again after an update of the system": {func(w *wizardtest.World, _ *wizard.Machine) { headsSigns(w, "files-2", "") }, false, "boot", wizard.Pass},
-		"firmware updated":                           {func(_ *wizardtest.World, m *wizard.Machine) { m.Firmware = newerChip{m.Firmware} }, false, "firmware", wizard.Changed},
-		"key replaced":                               {func(w *wizardtest.World, _ *wizard.Machine) { replaceKey(w) }, false, "firmware", wizard.Changed},
-		"TPM reset":                                  {func(w *wizardtest.World, _ *wizard.Machine) { headsSigns(w, "files-1", "srk-heads") }, false, "tpm", wizard.Changed},
+		"signed again after an update of the system": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			headsSigns(w, "files-2", "")
+		}, false, "boot", wizard.Pass},
+		"firmware updated": {func(_ *wizardtest.World,
+			m *wizard.Machine) {
+			m.Firmware = newerChip{m.Firmware}
+		}, false, "firmware", wizard.Changed},
+		"key replaced": {func(w *wizardtest.World, _ *wizard.Machine) { replaceKey(w) }, false,
+			"firmware", wizard.Changed},
+		"TPM reset": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			headsSigns(w, "files-1", "srk-heads")
+		}, false, "tpm", wizard.Changed},
 		"TPM reset, then the key replaced": {func(w *wizardtest.World, _ *wizard.Machine) {
 			headsSigns(w, "files-1", "srk-heads")
 			replaceKey(w)
 		}, true, "tpm", wizard.Changed},
-		"key replaced, without a TPM": {func(w *wizardtest.World, m *wizard.Machine) { w.Area = wizardtest.Area{}; replaceKey(w) }, true, "firmware", wizard.Changed},
+		"key replaced, without a TPM": {func(w *wizardtest.World,
+			m *wizard.Machine) {
+			w.Area = wizardtest.Area{}
+			replaceKey(w)
+		}, true, "firmware", wizard.Changed},
 		"TOTP and HOTP sealed anew": {func(w *wizardtest.World, _ *wizard.Machine) {
 			w.Sealed.OTP, w.TokenOTP = "another", "another"
 		}, false, "tpm", wizard.Pass},
-		"disk passphrase changed":    {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = []string{"another"} }, false, "disk", wizard.Pass},
-		"a slot added by the system": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Slots = append(w.Disks[0].Slots, "more") }, false, "disk", wizard.Pass},
-		"disk unlock key set":        {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].DUK = "duk"; headsSigns(w, "files-1", "") }, false, "disk", wizard.Pass},
-		"key replaced, and the disk re-encrypted": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Key = "newer"; replaceKey(w) },
+		"disk passphrase changed": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Disks[0].Slots = []string{"another"}
+		}, false, "disk", wizard.Pass},
+		"a slot added by the system": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Disks[0].Slots = append(w.Disks[0].Slots, "more")
+		}, false, "disk", wizard.Pass},
+		"disk unlock key set": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Disks[0].DUK = "duk"
+			headsSigns(w, "files-1", "")
+		}, false, "disk", wizard.Pass},
+		"key replaced, and the disk re-encrypted": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Disks[0].Key = "newer"
+			replaceKey(w)
+		},
 			false, "disk", wizard.Changed},
-		"another security key in use": {func(w *wizardtest.World, _ *wizard.Machine) { w.CardIn = false }, false, "disk", wizard.Pass},
+		"another security key in use": {func(w *wizardtest.World, _ *wizard.Machine) { w.CardIn = false }, false, "disk",
+			wizard.Pass},
 
-		"the disk has another key, and nobody can tell why": {func(w *wizardtest.World, _ *wizard.Machine) { w.Disks[0].Key = "newer" }, false, "disk", wizard.Fail},
-		"ATTACK: the TPM was cleared in the shell":          {func(w *wizardtest.World, _ *wizard.Machine) { w.Primary = "srk-shell" }, false, "tpm", wizard.Fail},
-		"ATTACK: somebody on the TPM's bus":                 {func(w *wizardtest.World, _ *wizard.Machine) { w.OnTheBus = true }, false, "tpm", wizard.Fail},
-		"ATTACK: the seller's TPM state is back":            {func(w *wizardtest.World, _ *wizard.Machine) { headsSigns(w, "files-1", w.SellerSRK) }, false, "tpm", wizard.Fail},
-		"ATTACK: other files start":                         {func(w *wizardtest.World, _ *wizard.Machine) { w.Files = "evil" }, false, "boot", wizard.Fail},
+		"the disk has another key, and nobody can tell why": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Disks[0].Key = "newer"
+		}, false, "disk", wizard.Fail},
+		"ATTACK: the TPM was cleared in the shell": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Primary = "srk-shell"
+		}, false, "tpm", wizard.Fail},
+		"ATTACK: somebody on the TPM's bus": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.OnTheBus = true
+		}, false, "tpm", wizard.Fail},
+		"ATTACK: the seller's TPM state is back": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			headsSigns(w, "files-1", w.SellerSRK)
+		}, false, "tpm", wizard.Fail},
+		"ATTACK: other files start": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Files = "evil"
+		}, false, "boot", wizard.Fail},
 		"ATTACK: other files, and a newer chip": {func(w *wizardtest.World, m *wizard.Machine) {
 			w.Files, m.Firmware = "evil", newerChip{m.Firmware}
 		}, false, "firmware", wizard.Fail},
-		"ATTACK: a certificate of another run": {func(w *wizardtest.World, _ *wizard.Machine) { w.Area.Run[0] ^= 1; replaceKey(w) }, false, "", ""},
-		"ATTACK: the area is not locked":       {func(w *wizardtest.World, _ *wizard.Machine) { w.Area.State = wizard.AnchorOpen; replaceKey(w) }, false, "", ""},
-		"TPM reset and key replaced, and nobody says whose the certificate is": {func(w *wizardtest.World, _ *wizard.Machine) {
+		"ATTACK: a certificate of another run": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Area.Run[0] ^= 1
+			replaceKey(w)
+		}, false, "", ""},
+		"ATTACK: the area is not locked": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
+			w.Area.State = wizard.AnchorOpen
+			replaceKey(w)
+		}, false, "", ""},
+		"TPM reset and key replaced, and nobody says whose the certificate is": {func(w *wizardtest.World,
+			_ *wizard.Machine) {
 			headsSigns(w, "files-1", "srk-heads")
 			replaceKey(w)
 		}, false, "", ""},
@@ -110,7 +163,8 @@ func TestVerifyAfterwards(t *testing.T) {
 				got = i.Verdict
 			}
 		}
-		if got != c.want || r.Holds() != (c.want != wizard.Fail) || r.Owner != was || len(r.Keys) != 1 || r.Key != w.Fprs[0] && w.CardIn {
+		if got != c.want || r.Holds() != (c.want != wizard.Fail) || r.Owner != was || len(r.Keys) != 1 ||
+			r.Key != w.Fprs[0] && w.CardIn {
 			t.Errorf("%s: %s: %s, holds %v: %+v", name, c.item, got, r.Holds(), r)
 		}
 	}
@@ -124,16 +178,22 @@ func TestCheckHandover(t *testing.T) {
 		signer, me string
 		want       error
 	}{
-		"as sent":                        {func(*wizardtest.World) {}, "", "", nil},
-		"as sent, by whom I know":        {func(*wizardtest.World) {}, wizardtest.New().Seller.Signer, "", nil},
-		"by another":                     {func(*wizardtest.World) {}, stranger, "", handover.ErrSigner},
-		"to another":                     {func(w *wizardtest.World) { w.Seller.To = "BB" }, "", stranger, handover.ErrNotForYou},
-		"a key that came with the files": {func(w *wizardtest.World) { w.Seller.Chain[0].Firmware = false }, "", "", wizard.ErrSellerUnknown},
-		"the same, and I know it":        {func(w *wizardtest.World) { w.Seller.Chain[0].Firmware = false }, wizardtest.New().Seller.Signer, "", nil},
-		"another disk":                   {func(w *wizardtest.World) { w.Disks[0].Key = "other" }, "", "", wizard.ErrNotVerified},
-		"other files":                    {func(w *wizardtest.World) { w.Files = "other" }, "", "", wizard.ErrTampering},
-		"no trigger, other files":        {func(w *wizardtest.World) { w.Oem, w.Files = false, "other" }, "", "", wizard.ErrNotVerified},
-		"no statement":                   {func(w *wizardtest.World) { w.Seller = wizard.Handover{} }, "", "", wizard.ErrNotVerified},
+		"as sent":                 {func(*wizardtest.World) {}, "", "", nil},
+		"as sent, by whom I know": {func(*wizardtest.World) {}, wizardtest.New().Seller.Signer, "", nil},
+		"by another":              {func(*wizardtest.World) {}, stranger, "", handover.ErrSigner},
+		"to another": {func(w *wizardtest.World) { w.Seller.To = "BB" }, "", stranger,
+			handover.ErrNotForYou},
+		"a key that came with the files": {func(w *wizardtest.World) { w.Seller.Chain[0].Firmware = false }, "", "",
+			wizard.ErrSellerUnknown},
+		"the same, and I know it": {func(w *wizardtest.World) { w.Seller.Chain[0].Firmware = false },
+			wizardtest.New().Seller.Signer, "", nil},
+		"another disk": {func(w *wizardtest.World) { w.Disks[0].Key = "other" }, "", "",
+			wizard.ErrNotVerified},
+		"other files": {func(w *wizardtest.World) { w.Files = "other" }, "", "", wizard.ErrTampering},
+		"no trigger, other files": {func(w *wizardtest.World) { w.Oem, w.Files = false, "other" }, "", "",
+			wizard.ErrNotVerified},
+		"no statement": {func(w *wizardtest.World) { w.Seller = wizard.Handover{} }, "", "",
+			wizard.ErrNotVerified},
 	} {
 		w := wizardtest.New()
 		c.change(w)

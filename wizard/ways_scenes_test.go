@@ -41,10 +41,12 @@ func scenes(t *testing.T) (all []*scene) {
 	}
 	two := func(w *wizardtest.World) { w.AddDisk("22222222-bbbb", "S64DNL0U") }
 	stranger := func(w *wizardtest.World) {
-		w.Seller.Chain = append(w.Seller.Chain, wizard.Transfer{From: strings.Repeat("9", 40), Name: "Consultant", Date: "2026-11-09"})
+		w.Seller.Chain = append(w.Seller.Chain,
+			wizard.Transfer{From: strings.Repeat("9", 40), Name: "Consultant", Date: "2026-11-09"})
 	}
 	blank := func(w *wizardtest.World) {
-		w.CardState = wizardtest.CardState{CardIn: true, Serial: w.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}}
+		w.CardState = wizardtest.CardState{CardIn: true, Serial: w.Serial, UserPIN: "123456", AdminPIN: "12345678",
+			Tries: [3]int{3, 0, 3}}
 	}
 	fault := func(w *wizardtest.World, r *rand.Rand) {
 		n, err := 1+r.IntN(12), []error{errors.New("device error"), wizardtest.ErrCut, wizard.ErrRestart}[r.IntN(3)]
@@ -69,13 +71,19 @@ func scenes(t *testing.T) (all []*scene) {
 	moves := wizard.Options{Language: "en", Keyboard: moving{&keyboard{now: "us"}}}
 
 	// The questions.
-	add(&scene{name: "fresh", world: fresh(two, stranger, manyEntries), options: wizard.Options{Keyboard: moving{&keyboard{now: "us", fail: true}}}, talk: true})
+	add(&scene{name: "fresh", world: fresh(two, stranger, manyEntries),
+		options: wizard.Options{Keyboard: moving{&keyboard{now: "us", fail: true}}}, talk: true})
 	add(&scene{name: "no card", world: fresh(func(w *wizardtest.World) { w.CardIn = false }), options: en, talk: true,
 		at: func(w *wizardtest.World, page string, n int) { w.CardIn = w.CardIn || page == "card" && n > 1 }})
 	add(&scene{name: "troubles", world: fresh(), options: en, talk: true, begin: trouble, at: troubles})
 	add(&scene{name: "recovery", world: fresh(func(w *wizardtest.World) { w.Recovery = true }), options: en, talk: true})
-	add(&scene{name: "left to the firmware", world: fresh(func(w *wizardtest.World) { w.Modules = true }), options: en, talk: true})
-	add(&scene{name: "works elsewhere", world: fresh(func(w *wizardtest.World) { w.Fprs = [3]string{strings.Repeat("E", 40)}; w.Serial = "0BADCAFE" }),
+	add(&scene{name: "left to the firmware", world: fresh(func(w *wizardtest.World) { w.Modules = true }), options: en,
+		talk: true})
+	add(&scene{name: "works elsewhere", world: fresh(func(w *wizardtest.World) {
+		w.Fprs = [3]string{strings.Repeat("E",
+			40)}
+		w.Serial = "0BADCAFE"
+	}),
 		options: en, talk: true})
 
 	plain, paper := film(t, fresh(two), nil)
@@ -85,19 +93,23 @@ func scenes(t *testing.T) (all []*scene) {
 
 	begun := before(t, plain, "disk.addslot")
 	add(&scene{name: "begun", world: begun, paper: paper, options: moves, talk: true})
-	add(&scene{name: "half, troubles", begun: true, world: before(t, duk, "tpm.clear"), paper: dukPaper, options: moves, talk: true, begin: trouble, at: troubles})
+	add(&scene{name: "half, troubles", begun: true, world: before(t, duk, "tpm.clear"), paper: dukPaper, options: moves,
+		talk: true, begin: trouble, at: troubles})
 	add(&scene{name: "half", begun: true, world: before(t, plain, "tpm.clear"), paper: paper, options: moves, talk: true})
-	add(&scene{name: "late", begun: true, world: before(t, duk, "boot.stage"), paper: dukPaper, options: moves, talk: true})
+	add(&scene{name: "late", begun: true, world: before(t, duk, "boot.stage"), paper: dukPaper, options: moves,
+		talk: true})
 	// Somebody exchanges the security key while the questions are asked.
 	for _, o := range []wizard.Options{moves, en} {
-		add(&scene{name: "exchanged", begun: true, world: before(t, duk, "disk.chunk"), paper: dukPaper, options: o, talk: true,
+		add(&scene{name: "exchanged", begun: true, world: before(t, duk, "disk.chunk"), paper: dukPaper, options: o,
+			talk:  true,
 			begin: func(w *wizardtest.World, r *rand.Rand) { w.Modules = r.IntN(2) == 0 },
 			at: func(w *wizardtest.World, page string, n int) {
 				if page == "keyboard" {
 					blank(w)
 				}
 			}})
-		add(&scene{name: "blocked", begun: true, world: before(t, duk, "tpm.clear"), paper: dukPaper, options: o, talk: true, says: map[string]string{"backup": "stick"},
+		add(&scene{name: "blocked", begun: true, world: before(t, duk, "tpm.clear"), paper: dukPaper, options: o, talk: true,
+			says:  map[string]string{"backup": "stick"},
 			begin: func(w *wizardtest.World, r *rand.Rand) { w.Tries[r.IntN(2)*2], w.Modules = 0, r.IntN(2) == 0 },
 			at: func(w *wizardtest.World, page string, n int) {
 				if page == "blocked" && n == 2 {
@@ -117,7 +129,8 @@ func scenes(t *testing.T) (all []*scene) {
 				blank(w)
 			}
 		}})
-	add(&scene{name: "blocked, and another", begun: true, world: before(t, spare, "boot.stage"), paper: sparePaper, options: moves, talk: true,
+	add(&scene{name: "blocked, and another", begun: true, world: before(t, spare, "boot.stage"), paper: sparePaper,
+		options: moves, talk: true,
 		begin: func(w *wizardtest.World, r *rand.Rand) { w.Tries[0] = 0 },
 		at: func(w *wizardtest.World, page string, n int) {
 			if page == "blocked" {
@@ -133,7 +146,8 @@ func scenes(t *testing.T) (all []*scene) {
 	add(&scene{name: "closing", begun: true, world: closing, paper: paper, options: en, talk: true})
 	lost := func(does func(*wizardtest.World) error) *scene {
 		w := done.Clone()
-		return &scene{name: "lost key", world: w, paper: paper, says: map[string]string{"verify": "unproven"}, options: wizard.Options{Language: "en", LostKey: func(context.Context) error { return does(w) }}}
+		return &scene{name: "lost key", world: w, paper: paper, says: map[string]string{"verify": "unproven"},
+			options: wizard.Options{Language: "en", LostKey: func(context.Context) error { return does(w) }}}
 	}
 	add(lost(func(*wizardtest.World) error { return nil }))
 	asks := lost(func(*wizardtest.World) error { return nil })
@@ -145,27 +159,31 @@ func scenes(t *testing.T) (all []*scene) {
 	add(later)
 
 	// The work.
-	add(&scene{name: "the TPM wants a restart", world: fresh(), options: en, at: func(w *wizardtest.World, page string, n int) {
-		if page == "check" {
-			w.Refuses = map[string]*wizard.Finding{"tpm": {Kind: wizard.TPMPresence, Err: wizard.ErrRestart}}
-		}
-	}})
-	add(&scene{name: "its files are gone", begun: true, world: before(t, duk, "tpm.seal"), paper: dukPaper, options: en, begin: func(w *wizardtest.World, _ *rand.Rand) {
-		w.Fault = func(string) error {
-			w.Refuses = map[string]*wizard.Finding{"boot.0": {Kind: wizard.EntryRefuses, Args: []any{"Debian", "gone"}}}
-			return nil
-		}
-	}})
-	add(&scene{name: "the stick is gone", world: fresh(), options: en, says: map[string]string{"backup": "stick"}, at: func(w *wizardtest.World, page string, n int) {
-		switch {
-		case page == "check":
-			w.StickIn = false
-		case page == "plug.stick":
-			w.StickIn = n%3 == 0
-		}
-	}})
+	add(&scene{name: "the TPM wants a restart", world: fresh(), options: en,
+		at: func(w *wizardtest.World, page string, n int) {
+			if page == "check" {
+				w.Refuses = map[string]*wizard.Finding{"tpm": {Kind: wizard.TPMPresence, Err: wizard.ErrRestart}}
+			}
+		}})
+	add(&scene{name: "its files are gone", begun: true, world: before(t, duk, "tpm.seal"), paper: dukPaper, options: en,
+		begin: func(w *wizardtest.World, _ *rand.Rand) {
+			w.Fault = func(string) error {
+				w.Refuses = map[string]*wizard.Finding{"boot.0": {Kind: wizard.EntryRefuses, Args: []any{"Debian", "gone"}}}
+				return nil
+			}
+		}})
+	add(&scene{name: "the stick is gone", world: fresh(), options: en, says: map[string]string{"backup": "stick"},
+		at: func(w *wizardtest.World, page string, n int) {
+			switch {
+			case page == "check":
+				w.StickIn = false
+			case page == "plug.stick":
+				w.StickIn = n%3 == 0
+			}
+		}})
 	for _, op := range []string{"tpm.clear", "boot.stage"} {
-		add(&scene{name: "later", begun: true, world: before(t, duk, op), paper: dukPaper, options: en, begin: func(w *wizardtest.World, _ *rand.Rand) { w.Recovery = true }})
+		add(&scene{name: "later", begun: true, world: before(t, duk, op), paper: dukPaper, options: en,
+			begin: func(w *wizardtest.World, _ *rand.Rand) { w.Recovery = true }})
 	}
 	add(&scene{name: "another is shown", world: fresh(), options: en, begin: func(w *wizardtest.World, _ *rand.Rand) {
 		w.Fault = func(string) error {
@@ -178,13 +196,15 @@ func scenes(t *testing.T) (all []*scene) {
 			swap(w, page)
 		}
 	}})
-	ops := []string{"", "card.activate", "disk.addslot", "tpm.clear", "tpm.seal", "duk.addslot", "boot.stage", "flash.block.0", "boot.install"}
+	ops := []string{"", "card.activate", "disk.addslot", "tpm.clear", "tpm.seal", "duk.addslot", "boot.stage",
+		"flash.block.0", "boot.install"}
 	for _, op := range ops {
 		for _, f := range []struct {
 			film  []filmed
 			paper []string
 			says  map[string]string
-		}{{duk, dukPaper, map[string]string{"duk": "yes", "backup": "stick"}}, {spare, sparePaper, map[string]string{"backup": "card"}}} {
+		}{{duk, dukPaper, map[string]string{"duk": "yes", "backup": "stick"}},
+			{spare, sparePaper, map[string]string{"backup": "card"}}} {
 			w := f.film[0].now
 			if op == "duk.addslot" && f.says["duk"] == "" {
 				continue
@@ -206,10 +226,12 @@ func scenes(t *testing.T) (all []*scene) {
 		}
 	}
 	for range 3 {
-		add(&scene{name: "disk", begun: true, world: before(t, duk, "disk.chunk"), paper: dukPaper, options: en, begin: fault})
+		add(&scene{name: "disk", begun: true, world: before(t, duk, "disk.chunk"), paper: dukPaper, options: en,
+			begin: fault})
 	}
 	for _, op := range []string{"tpm.clear", "disk.chunk"} {
-		add(&scene{name: "blocked, and another", begun: true, world: before(t, duk, op), paper: dukPaper, options: en, talk: true,
+		add(&scene{name: "blocked, and another", begun: true, world: before(t, duk, op), paper: dukPaper, options: en,
+			talk:  true,
 			begin: func(w *wizardtest.World, r *rand.Rand) { w.Tries[r.IntN(2)*2] = 0 },
 			says:  map[string]string{"backup": "stick"},
 			at: func(w *wizardtest.World, page string, n int) {
@@ -221,14 +243,16 @@ func scenes(t *testing.T) (all []*scene) {
 				}
 			}})
 	}
-	add(&scene{name: "blocked, exchanged, and a change of mind", begun: true, world: before(t, duk, "tpm.clear"), paper: dukPaper, options: en,
+	add(&scene{name: "blocked, exchanged, and a change of mind", begun: true, world: before(t, duk, "tpm.clear"),
+		paper: dukPaper, options: en,
 		begin: func(w *wizardtest.World, _ *rand.Rand) { w.Tries[0] = 0 },
 		at: func(w *wizardtest.World, page string, n int) {
 			if page == "blocked" {
 				blank(w)
 			}
 		},
-		says: map[string]string{"verify": "unproven", "backup": "stick", "record.owner#1": ui.Back, "record.backup#2": ui.Back}})
+		says: map[string]string{"verify": "unproven", "backup": "stick", "record.owner#1": ui.Back,
+			"record.backup#2": ui.Back}})
 
 	// A lost key, and start files that differ from what it has signed.
 	differs := func(w *wizardtest.World, _ *rand.Rand) { w.Files = "changed" }
@@ -238,7 +262,8 @@ func scenes(t *testing.T) (all []*scene) {
 		add(s)
 		for _, blocks := range []bool{false, true} {
 			w := before(t, duk, "tpm.clear")
-			add(&scene{name: "lost key, and a run was begun", begun: true, world: w, paper: dukPaper, talk: talk, says: map[string]string{"verify": "unproven"},
+			add(&scene{name: "lost key, and a run was begun", begun: true, world: w, paper: dukPaper, talk: talk,
+				says:    map[string]string{"verify": "unproven"},
 				options: wizard.Options{Language: "en", LostKey: func(context.Context) error { return nil }},
 				begin: func(w *wizardtest.World, r *rand.Rand) {
 					if differs(w, r); blocks {

@@ -63,7 +63,8 @@ var errGone = errors.New("gone")
 
 // work are the pages that come when the questions are over.
 func workPage(key string) bool {
-	return strings.HasPrefix(key, "plug.") || slices.Contains([]string{"spare", "failed", "reentry", "paused", "restart", "done", "copy", "copied"}, key)
+	return strings.HasPrefix(key, "plug.") ||
+		slices.Contains([]string{"spare", "failed", "reentry", "paused", "restart", "done", "copy", "copied"}, key)
 }
 
 // choose is what was not done here yet, else the first step to the nearest page of which that is so.
@@ -325,7 +326,8 @@ func (s *scene) walk(t *testing.T, scene, start int, follows *[]string, take fun
 	if s.begin != nil {
 		s.begin(w, r)
 	}
-	p := &walker{person: &person{rand: r, w: w, calm: 1, paper: slices.Clone(s.paper)}, s: s, seen: map[string]int{}, follows: follows}
+	p := &walker{person: &person{rand: r, w: w, calm: 1, paper: slices.Clone(s.paper)}, s: s, seen: map[string]int{},
+		follows: follows}
 	if !s.talk && start%2 == 1 {
 		p.pause = 1 + start/2
 	}
@@ -348,8 +350,10 @@ func (s *scene) walk(t *testing.T, scene, start int, follows *[]string, take fun
 
 // inStep is the one step in which a write may happen; "": it may elsewhere.
 func inStep(op string) string {
-	for prefix, step := range map[string]string{"card.generate": "card", "card.import": "card", "card.pin": "card", "disk.": "disk", "tpm.clear": "tpm",
-		"tpm.owner": "tpm", "tpm.primary": "tpm", "tpm.anchor.define": "tpm", "tpm.anchor.open": "tpm", "tpm.seal": "seal", "token.set": "seal", "duk.": "duk",
+	for prefix, step := range map[string]string{"card.generate": "card", "card.import": "card", "card.pin": "card",
+		"disk.": "disk", "tpm.clear": "tpm",
+		"tpm.owner": "tpm", "tpm.primary": "tpm", "tpm.anchor.define": "tpm", "tpm.anchor.open": "tpm", "tpm.seal": "seal",
+		"token.set": "seal", "duk.": "duk",
 		"boot.stage": "boot", "flash.": "firmware", "boot.install": "commit"} {
 		if strings.HasPrefix(op, prefix) {
 			return step

@@ -27,7 +27,8 @@ func demoDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); !fi.IsDir() || !ok || int(st.Uid) != os.Getuid() || fi.Mode().Perm()&0o077 != 0 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); !fi.IsDir() || !ok || int(st.Uid) != os.Getuid() ||
+		fi.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("%s is not a private directory of yours", dir)
 	}
 	return filepath.Join(dir, "l"), nil
@@ -112,7 +113,8 @@ func demoNew(ctx context.Context, dir string) (*lab.Laptop, error) {
 		return nil, err
 	}
 	l.Stop()
-	fmt.Printf("Built in %.0f s: %d files behind LUKS, a chip, a TPM, a security key.\n", time.Since(began).Seconds(), len(l.Files))
+	fmt.Printf("Built in %.0f s: %d files behind LUKS, a chip, a TPM, a security key.\n", time.Since(began).Seconds(),
+		len(l.Files))
 	return l, nil
 }
 
@@ -150,7 +152,8 @@ func demoHost(ctx context.Context, _ []string) error {
 	_, _ = fmt.Scanln()
 	var exit *exec.ExitError
 	if err := reown(ctx, l, []string{"wizard"}); errors.As(err, &exit) {
-		fmt.Printf("\nThe wizard ended with exit code %d. A laptop that stays: \"lab new DIR\", \"lab run DIR wizard\".\n", exit.ExitCode())
+		fmt.Printf("\nThe wizard ended with exit code %d. A laptop that stays: \"lab new DIR\", \"lab run DIR wizard\".\n",
+			exit.ExitCode())
 		return nil
 	} else if err != nil {
 		return err

@@ -54,7 +54,8 @@ type user struct {
 // start starts the program in a terminal window.
 func (u *user) start(command string) {
 	u.t.Helper()
-	tmux, err := person.NewTmux("lab"+strings.ReplaceAll(u.t.TempDir(), "/", ""), command+"; echo ended with $?; sleep 1000")
+	tmux, err := person.NewTmux("lab"+strings.ReplaceAll(u.t.TempDir(), "/", ""), command+
+		"; echo ended with $?; sleep 1000")
 	if errors.Is(err, exec.ErrNotFound) {
 		u.t.Skip(err)
 	} else if err != nil {
@@ -103,7 +104,8 @@ func (u *user) printsAll(dir string) {
 		u.t.Fatal(err)
 	}
 	s := l.Seller
-	u.mustShow(s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, "oathtool --totp -b "+s.TOTP, "four words        "+sentWords(l))
+	u.mustShow(s.Disk, s.UserPIN, s.AdminPIN, s.Owner, s.Fingerprint, "oathtool --totp -b "+s.TOTP, "four words        "+
+		sentWords(l))
 	if n := strings.Count(sentWords(l), "-"); n != 3 {
 		u.t.Errorf("the words are %q", sentWords(l))
 	}

@@ -36,10 +36,11 @@ func verbs() []verb {
 		{"demo", "[--new] [DIR]", "a laptop in QEMU, its console in this terminal", 0, 2, demo},
 		{"demo-host", "", "quick: the wizard on this computer with a laptop's parts", 0, 0, demoHost},
 		{"new", "DIR", "build a laptop in DIR, as a seller ships it", 1, -1, newLaptop},
-		{"secrets", "DIR", "what the seller knows", 1, 1, withLaptop(func(_ context.Context, l *lab.Laptop, _ []string) error {
-			printSecrets(l)
-			return nil
-		})},
+		{"secrets", "DIR", "what the seller knows", 1, 1,
+			withLaptop(func(_ context.Context, l *lab.Laptop, _ []string) error {
+				printSecrets(l)
+				return nil
+			})},
 		{"boot", "DIR", "switch it on in QEMU, its console in this terminal", 1, -1, bootVerb},
 		{"type", "DIR TEXT", "... and then, from another terminal: at its keyboard", 2, 2, orderVerb("type")},
 		{"keys", "DIR NAME...", "keys by QEMU's names: ret, tab, f10, ctrl-c", 2, -1, orderVerb("keys")},

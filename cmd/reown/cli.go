@@ -54,7 +54,8 @@ func run(ctx context.Context, e *cli.Env, args []string) int {
 	}
 	cmd, rest, err := root().Find(args)
 	paged, pager := e, (*cli.Pager)(nil)
-	if slices.Contains([]string{"status", "plan", "verify"}, args[0]) || cmd != nil && cmd.Run == nil || slices.Contains(rest, "--help") {
+	if slices.Contains([]string{"status", "plan", "verify"}, args[0]) || cmd != nil && cmd.Run == nil ||
+		slices.Contains(rest, "--help") {
 		paged, pager = e.Paged()
 	}
 	if err == nil && cmd.Run != nil {
@@ -86,9 +87,11 @@ func finish(e *cli.Env, err error) int {
 	}
 	t := explain(err)
 	if said := (*saidError)(nil); errors.As(err, &said) {
-		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, "reown: "+escape.Lines(strings.Join(farewell(said.error, said.lang), "\n  "))))
+		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, "reown: "+
+			escape.Lines(strings.Join(farewell(said.error, said.lang), "\n  "))))
 	} else {
-		text := fmt.Sprintf("reown: %s\n  what happened:  %s\n  your data:      %s\n  what to do:     %s", escape.Lines(err.Error()), t.What, t.Data, t.Do)
+		text := fmt.Sprintf("reown: %s\n  what happened:  %s\n  your data:      %s\n  what to do:     %s",
+			escape.Lines(err.Error()), t.What, t.Data, t.Do)
 		fmt.Fprintln(e.Stderr, cli.Wrap(e.Stderr, text))
 	}
 	var xe *cli.ExitError

@@ -14,7 +14,8 @@ import (
 // gnupg runs gpg with a home of its own.
 func gnupg(t *testing.T, home, stdin string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback",
+		"--passphrase", ""}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -54,16 +55,19 @@ func TestBootCommands(t *testing.T) {
 	file(t, dir, "initrd", []byte("initrd"))
 	file(t, dir, "oem", nil)
 	file(t, dir, "kexec_rollback.txt", []byte("kept\n"))
-	file(t, filepath.Join(dir, "grub"), "grub.cfg", []byte("menuentry 'One' {\n linux /vmlinuz quiet\n initrd /initrd\n}\nmenuentry 'Bad $(x)' {\n linux /vmlinuz\n}\n"))
+	file(t, filepath.Join(dir, "grub"), "grub.cfg",
+		[]byte("menuentry 'One' {\n linux /vmlinuz quiet\n initrd /initrd\n}\nmenuentry 'Bad $(x)' {\n linux /vmlinuz\n}\n"))
 
-	if out := wants(t, exitDone, "boot", "entries", dir); !strings.HasPrefix(out, "*  1  \"One\"  ./vmlinuz ./initrd\n") || !strings.Contains(out, "cannot be the default") {
+	if out := wants(t, exitDone, "boot", "entries", dir); !strings.HasPrefix(out, "*  1  \"One\"  ./vmlinuz ./initrd\n") ||
+		!strings.Contains(out, "cannot be the default") {
 		t.Errorf("entries: %s", out)
 	}
 	var list struct {
 		Suggested int
 		Entries   []boot.Entry
 	}
-	if err := json.Unmarshal([]byte(wants(t, exitDone, "boot", "entries", "--json", dir)), &list); err != nil || list.Suggested != 1 || len(list.Entries) != 2 {
+	if err := json.Unmarshal([]byte(wants(t, exitDone, "boot", "entries", "--json", dir)), &list); err != nil ||
+		list.Suggested != 1 || len(list.Entries) != 2 {
 		t.Errorf("entries --json: %+v, %v", list, err)
 	}
 	wants(t, exitNotVerified, "boot", "verify", "--cert", cert, dir)
@@ -90,7 +94,8 @@ func TestBootCommands(t *testing.T) {
 		t.Error("a refused signature has removed the trigger")
 	}
 	wants(t, exitDone, "boot", "sign", "--entry", "1", "--cert", cert, "--sig", sig, dir)
-	if out := wants(t, exitDone, "boot", "verify", "--cert", cert, dir); !strings.Contains(out, `default entry  1, "One"`) {
+	if out := wants(t, exitDone, "boot", "verify", "--cert", cert, dir); !strings.Contains(out,
+		`default entry  1, "One"`) {
 		t.Errorf("verify: %s", out)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "oem")); err == nil {
@@ -104,7 +109,8 @@ func TestBootCommands(t *testing.T) {
 		OEM       string
 	}
 	got := wants(t, exitNotVerified, "boot", "verify", "--json", dir)
-	if err := json.Unmarshal([]byte(got), &r); err != nil || r.Verified || r.Signature != "not checked" || r.OEM != "absent" {
+	if err := json.Unmarshal([]byte(got), &r); err != nil || r.Verified || r.Signature != "not checked" ||
+		r.OEM != "absent" {
 		t.Errorf("verify --json: %s", got)
 	}
 	file(t, dir, "oem", nil)
@@ -117,13 +123,15 @@ func TestBootCommands(t *testing.T) {
 	data = wants(t, exitDone, "boot", "hash", "--keep-oem", "--entry", "1", dir)
 	sig = file(t, tmp, "sig", []byte(gnupg(t, home, data, "--detach-sign", "-a", "--digest-algo", "SHA256")))
 	wants(t, exitDone, "boot", "sign", "--keep-oem", "--entry", "1", "--cert", cert, "--sig", sig, dir)
-	if got = wants(t, exitDone, "boot", "verify", "--cert", cert, dir); !strings.Contains(got, "/boot/oem, covered by the signature") {
+	if got = wants(t, exitDone, "boot", "verify", "--cert", cert, dir); !strings.Contains(got,
+		"/boot/oem, covered by the signature") {
 		t.Errorf("verify: %s", got)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "vmlinuz"), []byte("evil"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got = wants(t, exitNotVerified, "boot", "verify", "--cert", cert, dir); !strings.Contains(got, `changed        "./vmlinuz"`) {
+	if got = wants(t, exitNotVerified, "boot", "verify", "--cert", cert, dir); !strings.Contains(got,
+		`changed        "./vmlinuz"`) {
 		t.Errorf("verify: %s", got)
 	}
 }

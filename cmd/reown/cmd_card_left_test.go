@@ -48,7 +48,8 @@ func TestCardCommandsAreLeft(t *testing.T) {
 	write("new", "battery staple")
 	var out bytes.Buffer
 	quiet := &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out}
-	if got := run(t.Context(), quiet, []string{"card", "backup", "--algorithm", "25519", "--name", "Jane", "--email", "j@example.org", "--passphrase-file", p("pin"), "--output", p("key"), "--cert", p("cert")}); got != 0 {
+	if got := run(t.Context(), quiet, []string{"card", "backup", "--algorithm", "25519", "--name", "Jane", "--email",
+		"j@example.org", "--passphrase-file", p("pin"), "--output", p("key"), "--cert", p("cert")}); got != 0 {
 		t.Fatalf("exit %d\n%s", got, &out)
 	}
 	commands := []string{

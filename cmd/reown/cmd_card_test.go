@@ -52,7 +52,8 @@ func TestCardCommands(t *testing.T) {
 		if args[1] != "verify" && args[1] != "backup" {
 			args = append(args, "--card", "pcsc:"+d.Socket)
 		}
-		if got := run(context.Background(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, args); got != code {
+		if got := run(context.Background(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs},
+			args); got != code {
 			t.Fatalf("reown %v: exit %d, want %d\n%s%s", args, got, code, &out, &errs)
 		}
 		for _, s := range []string{"correct horse", "battery staple", "another horse", "no such PIN", "a passphrase"} {
@@ -79,21 +80,25 @@ func TestCardCommands(t *testing.T) {
 	reown(exitFailed, on("status", "--record", p("rec"))...) // it is there already
 	reown(exitRefused, "reset", "--confirm", "card")         // two cards, none chosen
 	reown(0, on("reset", "--confirm", "card")...)
-	reown(0, on("generate", "--algorithm", "rsa2048", "--name", "Jane Doe", "--email", "jane@example.org", "--created", "2026-11-20T10:00:00Z", "--output", p("cert.asc"), "--confirm", "card")...)
+	reown(0, on("generate", "--algorithm", "rsa2048", "--name", "Jane Doe", "--email", "jane@example.org", "--created",
+		"2026-11-20T10:00:00Z", "--output", p("cert.asc"), "--confirm", "card")...)
 	for range 2 {
 		reown(0, on("pin", "set", "--pin-file", p("user"), "--admin-pin-file", p("admin"))...)
 	}
 	reown(0, on("sign", "--cert", p("cert.asc"), "--pin-file", p("user"), "--output", p("sig"), p("data"))...)
 	reown(0, "verify", "--cert", p("cert.asc"), "--signature", p("sig"), p("data"))
 	reown(exitNotVerified, "verify", "--cert", p("cert.asc"), "--signature", p("sig"), p("user"))
-	reown(0, on("export", "--name", "Jane Doe", "--email", "jane@example.org", "--pin-file", p("user"), "--format", "kbx", "--output", p("pubring.kbx"), "--trustdb", p("trustdb.gpg"))...)
+	reown(0, on("export", "--name", "Jane Doe", "--email", "jane@example.org", "--pin-file", p("user"), "--format", "kbx",
+		"--output", p("pubring.kbx"), "--trustdb", p("trustdb.gpg"))...)
 	if out, err := exec.Command("gpgv", "--keyring", p("pubring.kbx"), p("sig"), p("data")).CombinedOutput(); err != nil {
 		t.Fatalf("gpgv: %v\n%s", err, out)
 	}
-	releaseSums(t, p("cert.asc"), p("pubring.kbx"), strings.Join(on("--pin-file", p("user"), "--card", "pcsc:"+d.Socket), " "))
+	releaseSums(t, p("cert.asc"), p("pubring.kbx"),
+		strings.Join(on("--pin-file", p("user"), "--card", "pcsc:"+d.Socket), " "))
 
 	reown(exitFailed, on("sign", "--cert", p("cert.asc"), "--pin-file", p("wrong"), p("data"))...)
-	if out := reown(exitFailed, on("pin", "user", "--pin-file", p("wrong"), "--new-pin-file", p("new"))...); !strings.Contains(out, "one try left") {
+	if out := reown(exitFailed, on("pin", "user", "--pin-file", p("wrong"), "--new-pin-file",
+		p("new"))...); !strings.Contains(out, "one try left") {
 		t.Fatalf("tries left:\n%s", out)
 	}
 	reown(exitRefused, on("sign", "--cert", p("cert.asc"), "--pin-file", p("user"), p("data"))...) // one try left
@@ -102,9 +107,12 @@ func TestCardCommands(t *testing.T) {
 
 	// The other card gets keys with a backup.
 	nk := []string{"--reader", "pcsc:00 01"}
-	reown(0, "backup", "--algorithm", "25519", "--name", "Jane Doe", "--email", "jane@example.org", "--passphrase-file", p("pass"), "--output", p("backup"), "--cert", p("two.asc"), "--revocation", p("rev.asc"))
-	reown(exitFailed, append([]string{"import", "--key", p("backup"), "--passphrase-file", p("wrong"), "--confirm", "card"}, nk...)...)
-	reown(0, append([]string{"import", "--key", p("backup"), "--passphrase-file", p("pass"), "--confirm", "card"}, nk...)...)
+	reown(0, "backup", "--algorithm", "25519", "--name", "Jane Doe", "--email", "jane@example.org", "--passphrase-file",
+		p("pass"), "--output", p("backup"), "--cert", p("two.asc"), "--revocation", p("rev.asc"))
+	reown(exitFailed, append([]string{"import", "--key", p("backup"), "--passphrase-file", p("wrong"), "--confirm",
+		"card"}, nk...)...)
+	reown(0, append([]string{"import", "--key", p("backup"), "--passphrase-file", p("pass"), "--confirm", "card"},
+		nk...)...)
 	reown(0, append([]string{"touch", "decryption", "on", "--admin-pin-file", p("factory-admin")}, nk...)...)
 	reown(0, append([]string{"sign", "--cert", p("two.asc"), "--output", p("sig2"), p("data")}, nk...)...)
 	reown(0, "verify", "--cert", p("two.asc"), "--signature", p("sig2"), p("data"))

@@ -65,17 +65,21 @@ func TestHotpCommand(t *testing.T) {
 		return out
 	}
 	var i hotpkey.Info
-	if err := json.Unmarshal([]byte(want(exitDone, "", "info", "--json")), &i); err != nil || i.Serial != "4E4B3301" || i.PINSet {
+	if err := json.Unmarshal([]byte(want(exitDone, "", "info", "--json")), &i); err != nil || i.Serial != "4E4B3301" ||
+		i.PINSet {
 		t.Fatalf("%+v %v", i, err)
 	}
 	want(exitDone, "no secrets PIN has been set", "info")
 	want(exitFailed, "--new-pin", "set", "--pin-file", pin, "--secret-file", key)
-	want(exitDone, "next counter is 2|touch 1 of 1", "set", "--pin-file", pin, "--secret-file", key, "--new-pin", "--counter-file", counter)
+	want(exitDone, "next counter is 2|touch 1 of 1", "set", "--pin-file", pin, "--secret-file", key, "--new-pin",
+		"--counter-file", counter)
 	if b, err := os.ReadFile(counter); err != nil || string(b) != "2\n" {
 		t.Fatalf("counter file %q %v", b, err)
 	}
-	want(exitFailed, "Tries left for the secrets PIN: 8|wrong secrets PIN, 7 tries left", "set", "--pin-file", wrong, "--secret-file", key)
-	want(exitDone, "The code is right|next counter is 3", "check", "--secret-file", letters, "--base32", "--counter-file", counter)
+	want(exitFailed, "Tries left for the secrets PIN: 8|wrong secrets PIN, 7 tries left", "set", "--pin-file", wrong,
+		"--secret-file", key)
+	want(exitDone, "The code is right|next counter is 3", "check", "--secret-file", letters, "--base32", "--counter-file",
+		counter)
 	want(exitDone, "The code is right", "check", "969429") // RFC 4226, counter 3
 	want(exitFailed, "shows red", "check", "969429")       // and never again
 	want(exitFailed, "six-digit", "check", "96942")        // no code
@@ -90,7 +94,8 @@ func TestHotpCommand(t *testing.T) {
 	if b, _ := os.ReadFile(counter); string(b) != "35\n" {
 		t.Fatalf("the counter moved on after a failure: %q", b)
 	}
-	want(exitDone, "drifted apart by -30|next counter is 6", "check", "--resync", "--secret-file", key, "--counter-file", counter)
+	want(exitDone, "drifted apart by -30|next counter is 6", "check", "--resync", "--secret-file", key, "--counter-file",
+		counter)
 	if b, _ := os.ReadFile(counter); string(b) != "6\n" {
 		t.Fatalf("counter file %q", b)
 	}

@@ -30,7 +30,8 @@ func luksImage(t *testing.T, p *lukstest.Peer, name string, size int64) string {
 	if err := os.WriteFile(img, lukstest.Random(16<<20+int(size), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", p.Path("key"), img)
+	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--sector-size", "512", "--pbkdf", "pbkdf2",
+		"--pbkdf-force-iterations", "1000", "--key-file", p.Path("key"), img)
 	return img
 }
 
@@ -73,12 +74,14 @@ func TestLuksCommands(t *testing.T) {
 		{"to LUKS2", "", []string{"convert", img, "--to", "2"}, exitDone},
 		{"passwd", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
 		{"passwd again", "first", []string{"passwd", "--pbkdf2", img, "--key-file", "-", "--new-key-file", second}, exitDone},
-		{"reencrypt noise", "second", []string{"reencrypt", "--pbkdf2", img, "--key-file", "-", "--new-key-file", key}, exitRefused},
+		{"reencrypt noise", "second", []string{"reencrypt", "--pbkdf2", img, "--key-file", "-", "--new-key-file", key},
+			exitRefused},
 		{"reencrypt", "second", []string{"reencrypt", "--pbkdf2", img, "--key-file", "-", "--noise"}, exitDone},
 		{"nothing to resume", "", []string{"resume", img, "--key-file", second}, exitDone},
 		{"the old passphrase", "", []string{"resume", img, "--key-file", key}, exitFailed},
 		{"backup of the old key", "", []string{"restore", img, p.Path("backup")}, exitRefused},
-		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size", "4096", "--noise"}, exitDone},
+		{"change and reencrypt", "", []string{"reencrypt", img, "--key-file", second, "--new-key-file", key, "--sector-size",
+			"4096", "--noise"}, exitDone},
 	} {
 		code, out, errs := inProcess(c.stdin, append([]string{"luks"}, c.args...)...)
 		if code != c.code {
@@ -139,7 +142,8 @@ func TestLittleAddressSpace(t *testing.T) {
 	}
 	cheap := p.Read("img")
 	argon := func(kib string) {
-		p.Run("luksConvertKey", "--batch-mode", "--pbkdf", "argon2id", "--pbkdf-memory", kib, "--pbkdf-force-iterations", "4", "--key-file", p.Path("key"), img)
+		p.Run("luksConvertKey", "--batch-mode", "--pbkdf", "argon2id", "--pbkdf-memory", kib, "--pbkdf-force-iterations", "4",
+			"--key-file", p.Path("key"), img)
 	}
 	argon("1048576")
 	before := p.Read("img")
@@ -149,7 +153,8 @@ func TestLittleAddressSpace(t *testing.T) {
 		says string
 	}{
 		{[]string{"info", img}, exitDone, "1024 MiB"},
-		{[]string{"passwd", img, "--key-file", p.Path("key"), "--new-key-file", p.Path("second")}, exitFailed, "keyslot 0 needs 1024 MiB"},
+		{[]string{"passwd", img, "--key-file", p.Path("key"), "--new-key-file", p.Path("second")}, exitFailed,
+			"keyslot 0 needs 1024 MiB"},
 		{[]string{"reencrypt", img, "--key-file", p.Path("key"), "--noise"}, exitFailed, "Nothing was written"},
 	} {
 		code, out := limited(c.args...)
@@ -204,7 +209,8 @@ func TestLuksKilled(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	stopped, killed := 0, 0
-	args := append([]string{"luks", "reencrypt", "--inherit", "--noise", "--key-file", p.Path("key"), "--hotzone", "1"}, disks...)
+	args := append([]string{"luks", "reencrypt", "--inherit", "--noise", "--key-file", p.Path("key"), "--hotzone", "1"},
+		disks...)
 	for i := 0; i < kills; i++ {
 		cmd := exec.Command(bin, args...)
 		out, err := cmd.StderrPipe()
@@ -240,7 +246,8 @@ func TestLuksKilled(t *testing.T) {
 			}
 		}
 	}
-	if out, err := exec.Command(bin, append([]string{"luks", "resume", "--key-file", p.Path("key")}, disks...)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(bin, append([]string{"luks", "resume", "--key-file", p.Path("key")},
+		disks...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Logf("killed %d times, stopped %d times", killed, stopped)
@@ -279,7 +286,8 @@ func TestLuksRefusesBeforeItChanges(t *testing.T) {
 	p := lukstest.NewPeer(t)
 	img, key, empty := p.Write("img", make([]byte, 4<<20)), p.Write("key", []byte("first")), p.Write("empty", nil)
 	second := p.Write("second", []byte("second"))
-	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-keyslots-size", "256k", "--offset", "4096", "--pbkdf", "pbkdf2",
+	p.Run("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-keyslots-size", "256k", "--offset", "4096", "--pbkdf",
+		"pbkdf2",
 		"--pbkdf-force-iterations", "1000", "--key-file", key, img)
 	before := p.Read("img")
 	for _, c := range []struct {
@@ -301,13 +309,16 @@ func TestLuksRefusesBeforeItChanges(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat("/dev/mapper/control"); err != nil {
-		if code, _, errs := inProcess("", "luks", "open", img, "x", "--key-file", key); code != exitFailed || !strings.Contains(errs, "device mapper") {
+		if code, _, errs := inProcess("", "luks", "open", img, "x", "--key-file", key); code != exitFailed ||
+			!strings.Contains(errs, "device mapper") {
 			t.Errorf("code %d: %s", code, errs)
 		}
 	}
 	// The same error, with something written before it, says so.
-	err := fmt.Errorf("x: %w", &luks.WroteError{Names: []string{luks.WriteKeyslot, luks.WritePrimary}, Err: luks.ErrNoSpace})
-	if d := explain(err).Data; strings.Contains(d, "Nothing was written") || !strings.Contains(d, "header had been changed") {
+	err := fmt.Errorf("x: %w", &luks.WroteError{Names: []string{luks.WriteKeyslot, luks.WritePrimary},
+		Err: luks.ErrNoSpace})
+	if d := explain(err).Data; strings.Contains(d, "Nothing was written") ||
+		!strings.Contains(d, "header had been changed") {
 		t.Error(d)
 	}
 }

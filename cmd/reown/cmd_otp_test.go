@@ -29,7 +29,8 @@ func TestTotpCommands(t *testing.T) {
 		t.Errorf("%d lines do not fit the screen", len(lines))
 	}
 	wants(t, exitFailed, "totp", "new", "--board", "x", "--out", secret) // never over an old one
-	if out := wants(t, exitDone, "totp", "new", "--board", "x", "--out", secret+"2", "--no-qr"); strings.Contains(out, "█") {
+	if out := wants(t, exitDone, "totp", "new", "--board", "x", "--out", secret+"2", "--no-qr"); strings.Contains(out,
+		"█") {
 		t.Errorf("block characters after --no-qr: %s", out)
 	}
 
@@ -38,14 +39,16 @@ func TestTotpCommands(t *testing.T) {
 		Code    string `json:"code"`
 		Seconds int    `json:"seconds_left"`
 	}
-	if err := json.Unmarshal([]byte(wants(t, exitDone, "totp", "code", "--secret-file", secret, "--at", at.Format(time.RFC3339), "--json")), &code); err != nil {
+	if err := json.Unmarshal([]byte(wants(t, exitDone, "totp", "code", "--secret-file", secret, "--at",
+		at.Format(time.RFC3339), "--json")), &code); err != nil {
 		t.Fatal(err)
 	}
 	if code.Seconds != 23 {
 		t.Errorf("%d seconds left", code.Seconds)
 	}
 	if oathtool, err := exec.LookPath("oathtool"); err == nil {
-		b, err := exec.Command(oathtool, "--totp", "--now="+at.Format("2006-01-02 15:04:05 UTC"), hex.EncodeToString(raw)).Output()
+		b, err := exec.Command(oathtool, "--totp", "--now="+at.Format("2006-01-02 15:04:05 UTC"),
+			hex.EncodeToString(raw)).Output()
 		if want := strings.TrimSpace(string(b)); err != nil || want != code.Code {
 			t.Errorf("oathtool says %s (%v), we say %s", want, err, code.Code)
 		}
@@ -57,10 +60,12 @@ func TestTotpCommands(t *testing.T) {
 	wants(t, exitDone, "totp", "verify", "--secret-file", b32, "--base32", "--at", at.Format(time.RFC3339), code.Code)
 	late := at.Add(60 * time.Second).Format(time.RFC3339)
 	wants(t, exitFailed, "totp", "verify", "--secret-file", secret, "--at", late, code.Code)
-	if out := wants(t, exitDone, "totp", "verify", "--secret-file", secret, "--at", late, "--window", "5", code.Code[:3], code.Code[3:]); !strings.Contains(out, "-60 s") {
+	if out := wants(t, exitDone, "totp", "verify", "--secret-file", secret, "--at", late, "--window", "5", code.Code[:3],
+		code.Code[3:]); !strings.Contains(out, "-60 s") {
 		t.Errorf("a slow phone: %s", out)
 	}
-	for _, args := range [][]string{{"new", "--board", "x"}, {"code"}, {"verify", "--secret-file", secret}, {"code", "--secret-file", secret, "--at", "noon"}, {"new", "--board", "x", "--out", secret + "3", "--ink", "red"}} {
+	for _, args := range [][]string{{"new", "--board", "x"}, {"code"}, {"verify", "--secret-file", secret},
+		{"code", "--secret-file", secret, "--at", "noon"}, {"new", "--board", "x", "--out", secret + "3", "--ink", "red"}} {
 		wants(t, exitUsage, append([]string{"totp"}, args...)...)
 	}
 	wants(t, exitFailed, "totp", "verify", "--secret-file", secret, "12345")

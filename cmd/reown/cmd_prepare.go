@@ -20,7 +20,8 @@ import (
 )
 
 func prepareCommand() *cli.Command {
-	return &cli.Command{Name: "prepare", Args: "--order FILE --secrets-out FILE [flags] [devices]", Short: "the seller's side: make the laptop ready to ship", Run: runPrepare, Shared: onDevices, Long: `
+	return &cli.Command{Name: "prepare", Args: "--order FILE --secrets-out FILE [flags] [devices]",
+		Short: "the seller's side: make the laptop ready to ship", Run: runPrepare, Shared: onDevices, Long: `
 Makes a laptop ready to ship, without asking anything: random secrets of its own, new
 keys on the security key, the disk's passphrase, the TPM, the key in the firmware,
 /boot with the trigger /boot/oem under its signature, and the signed hand-over file.
@@ -41,8 +42,9 @@ type preparation struct {
 	shopSignature, signer, cardTail                                 string
 	shopLater, reencrypt, battery, restart, json                    bool
 	anew                                                            bool
-	table                                                           *os.File     // --record
-	again                                                           func() error // restarts the laptop; nil: the worker does
+	table                                                           *os.File // --record
+	// restarts the laptop; nil: the worker does
+	again func() error
 }
 
 func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
@@ -55,7 +57,8 @@ func runPrepare(ctx context.Context, e *cli.Env, args []string) error {
 		"/dev/fd/N works")
 	fs.StringVar(&p.secretsOut, "secrets-out", "", "FILE where the laptop's secrets are written, before they are "+
 		"used anywhere; mode 0600. One that a cut run has left is read and used again")
-	fs.StringVar(&p.mailOut, "mail-out", "", "DIR what to send: the hand-over file, its signature, the key, a letter and a label")
+	fs.StringVar(&p.mailOut, "mail-out", "",
+		"DIR what to send: the hand-over file, its signature, the key, a letter and a label")
 	fs.StringVar(&p.record, "record", "", "FILE a line of JSON is added to it for each laptop that is finished, what "+
 		"--json prints: the shop's table")
 	fs.StringVar(&p.buyer, "buyer", "", "CERT the buyer's OpenPGP certificate; --mail-out then holds secrets.asc")
@@ -167,7 +170,8 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 	said := progressLines(e)
 	defer said.end()
 	o := prepare.Options{
-		Order: order, Signer: wizard.Fingerprint(p.signer), CardTail: p.cardTail, Out: secretsFile(p.secretsOut), Algorithm: p.algorithm,
+		Order: order, Signer: wizard.Fingerprint(p.signer), CardTail: p.cardTail, Out: secretsFile(p.secretsOut),
+		Algorithm: p.algorithm,
 		Reencrypt: p.reencrypt, Battery: p.battery, Again: p.anew, Report: said.report,
 		Touch: func(n, of int) {
 			said.end()
@@ -217,7 +221,8 @@ func (p *preparation) run(ctx context.Context, e *cli.Env, l *label) error {
 }
 
 // prepare does the part that the flags ask for.
-func (p *preparation) prepare(ctx context.Context, e *cli.Env, m *prepare.Machine, o prepare.Options) (*prepare.Result, error) {
+func (p *preparation) prepare(ctx context.Context, e *cli.Env, m *prepare.Machine, o prepare.Options) (*prepare.Result,
+	error) {
 	if p.shopSignature == "" {
 		return prepare.Run(ctx, m, o)
 	}
@@ -235,7 +240,8 @@ const (
 
 // beforeRestart gets the laptop ready to be restarted by the worker, or by --restart with
 // again: not again and again, should the TPM never be content.
-func (p *preparation) beforeRestart(ctx context.Context, e *cli.Env, m *wizard.Machine, again func(context.Context) error) error {
+func (p *preparation) beforeRestart(ctx context.Context, e *cli.Env, m *wizard.Machine,
+	again func(context.Context) error) error {
 	if err := errors.Join(m.Platform.WipeSecrets(), m.Platform.Restart(ctx)); err != nil || !p.restart {
 		return err
 	}

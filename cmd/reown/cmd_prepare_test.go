@@ -50,7 +50,8 @@ func TestPrepareFlags(t *testing.T) {
 		{"--shop-cert", "c"}, {"--shop-pin-file", "p"}, {"--buyer", "b"}, {"--restart", "--no-restart"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}, append(base[:len(base):len(base)], more...)); code != exitUsage {
+		if code := run(t.Context(), &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs},
+			append(base[:len(base):len(base)], more...)); code != exitUsage {
 			t.Errorf("%q: exit code %d\n%s%s", more, code, &out, &errs)
 		}
 	}
@@ -73,7 +74,8 @@ func TestTheTableGrows(t *testing.T) {
 				return
 			}
 			defer done()
-			if err := p.recordLine(&label{OK: n%2 == 0, Wants: wantsRestart, Order: fmt.Sprint("2026-", n), Volumes: make([]string, 1000)}); err != nil {
+			if err := p.recordLine(&label{OK: n%2 == 0, Wants: wantsRestart, Order: fmt.Sprint("2026-", n),
+				Volumes: make([]string, 1000)}); err != nil {
 				t.Error(err)
 			}
 		})

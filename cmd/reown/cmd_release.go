@@ -79,7 +79,8 @@ func runRelease(ctx context.Context, e *cli.Env, args []string) error {
 	m := l.Release()
 	said := progressLines(e)
 	defer said.end()
-	o := release.Options{NoDisk: noDisk, Without: without, LostCard: *lost, Battery: *battery, Armor: armored, Report: said.report}
+	o := release.Options{NoDisk: noDisk, Without: without, LostCard: *lost, Battery: *battery, Armor: armored,
+		Report: said.report}
 	if *to != "" {
 		if o.To, err = readRecipient(e, *to); err != nil {
 			return fmt.Errorf("reading the next owner's certificate: %w", err)

@@ -64,17 +64,21 @@ func TestRomCommands(t *testing.T) {
 		PCR7SHA1        string `json:"pcr7_sha1"`
 		PCR7SHA256      string `json:"pcr7_sha256"`
 	}
-	out := wants(t, exitDone, "rom", "own", "--flash=file:"+chip, "--pubring", ring, "--trustdb", trust, "--set", "CONFIG_BOOT_DEV=/dev/sda1", "--out", in("new.rom"), "--json")
+	out := wants(t, exitDone, "rom", "own", "--flash=file:"+chip, "--pubring", ring, "--trustdb", trust, "--set",
+		"CONFIG_BOOT_DEV=/dev/sda1", "--out", in("new.rom"), "--json")
 	if err := json.Unmarshal([]byte(out), &plan); err != nil {
 		t.Fatal(err)
 	}
-	if !plan.Aligned || !slices.Equal(plan.Removed, []string{"heads/initrd/.gnupg/keys/seller.key"}) || len(plan.Blocks) == 0 || plan.Shared == 0 {
+	if !plan.Aligned || !slices.Equal(plan.Removed, []string{"heads/initrd/.gnupg/keys/seller.key"}) ||
+		len(plan.Blocks) == 0 || plan.Shared == 0 {
 		t.Errorf("%+v", plan)
 	}
-	if out := wants(t, exitDone, "rom", "verify", in("new.rom")); !strings.Contains(out, "/.gnupg/trustdb.gpg") || !strings.Contains(out, "of their own: yes") {
+	if out := wants(t, exitDone, "rom", "verify", in("new.rom")); !strings.Contains(out, "/.gnupg/trustdb.gpg") ||
+		!strings.Contains(out, "of their own: yes") {
 		t.Errorf("verify: %s", out)
 	}
-	if out := wants(t, exitFailed, "rom", "diff", "flash", in("new.rom"), "--flash=file:"+chip); !strings.Contains(out, "-heads/initrd/.gnupg/keys/seller.key\n") {
+	if out := wants(t, exitFailed, "rom", "diff", "flash", in("new.rom"), "--flash=file:"+chip); !strings.Contains(out,
+		"-heads/initrd/.gnupg/keys/seller.key\n") {
 		t.Errorf("diff: %s", out)
 	}
 	wants(t, exitDone, "rom", "write", in("new.rom"), "--flash=file:"+chip, "--backup", in("backup"))
@@ -126,7 +130,9 @@ func TestRomRefuses(t *testing.T) {
 	if b, _ := os.ReadFile(chip); !bytes.Equal(b, old) {
 		t.Error("the chip was changed")
 	}
-	for _, args := range [][]string{{"list"}, {"list", img, "--flash"}, {"extract", img, "vbt.bin"}, {"write", img}, {"add", img, "x"}, {"add", "--flash", img, "x", img}, {"own", img}, {"align", img}, {"remove", img, "x", "--style", "other"}} {
+	for _, args := range [][]string{{"list"}, {"list", img, "--flash"}, {"extract", img, "vbt.bin"}, {"write", img},
+		{"add", img, "x"}, {"add", "--flash", img, "x", img}, {"own", img}, {"align", img},
+		{"remove", img, "x", "--style", "other"}} {
 		wants(t, exitUsage, append([]string{"rom"}, args...)...)
 	}
 }

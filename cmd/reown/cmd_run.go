@@ -24,7 +24,8 @@ import (
 )
 
 func wizardCommand() *cli.Command {
-	return &cli.Command{Name: "wizard", Args: "[flags] [devices]", Short: "take ownership, or continue an interrupted run", Run: runWizard, Shared: onDevices, Long: `
+	return &cli.Command{Name: "wizard", Args: "[flags] [devices]", Short: "take ownership, or continue an interrupted run",
+		Run: runWizard, Shared: onDevices, Long: `
 Walks through making this computer yours: checks the hand-over, asks all questions,
 shows every secret and has it typed back, lists what cannot be undone, and then does
 it. Interrupted anywhere, the same command goes on.
@@ -32,7 +33,8 @@ it. Interrupted anywhere, the same command goes on.
 }
 
 func resumeCommand() *cli.Command {
-	return &cli.Command{Name: "resume", Args: "[flags] [devices]", Short: "finish an interrupted run", Run: runResume, Shared: onDevices, Long: `
+	return &cli.Command{Name: "resume", Args: "[flags] [devices]", Short: "finish an interrupted run", Run: runResume,
+		Shared: onDevices, Long: `
 Goes on with a run that was interrupted, and refuses to begin one. It asks only for
 the secrets that the remaining steps need.
 `}
@@ -192,7 +194,8 @@ func (r *runFlags) run(ctx context.Context, e *cli.Env) error {
 	defer closeKeys()
 	var spoke msg.Lang
 	err = wizard.Run(ctx, m, front, wizard.Options{
-		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.NoRestart, Keyboard: keys, Signer: r.signer, Me: r.me, LostKey: lost,
+		Language: r.language, Algorithm: r.algorithm, Battery: r.battery, Restart: !r.NoRestart, Keyboard: keys,
+		Signer: r.signer, Me: r.me, LostKey: lost,
 		Explain: explainIn, Spoke: func(l msg.Lang) { spoke = l },
 	})
 	closeUI()

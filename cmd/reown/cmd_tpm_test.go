@@ -72,7 +72,8 @@ func TestTPMCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newTPMCLI(t, v)
 			owner, wrong := c.file("owner", "owner-marker\n"), c.file("wrong", "another\n")
-			otp, key, pass := c.file("otp", "01234567890123456789"), c.file("key", strings.Repeat("k", 128)), c.file("pass", "a long passphrase")
+			otp, key, pass := c.file("otp", "01234567890123456789"), c.file("key", strings.Repeat("k", 128)),
+				c.file("pass", "a long passphrase")
 			status := func() (i tpm.Info) {
 				t.Helper()
 				if err := json.Unmarshal([]byte(c.run(exitDone, "status", "--json")), &struct {
@@ -83,7 +84,8 @@ func TestTPMCommands(t *testing.T) {
 				}
 				return i
 			}
-			if out := c.run(exitDone, "status"); !strings.Contains(out, map[tpmtest.Version]string{tpmtest.V20: "(anchor)   absent", tpmtest.V12: "(anchor)   unavailable"}[v]) {
+			if out := c.run(exitDone, "status"); !strings.Contains(out,
+				map[tpmtest.Version]string{tpmtest.V20: "(anchor)   absent", tpmtest.V12: "(anchor)   unavailable"}[v]) {
 				t.Errorf("status: %s", out)
 			}
 			if i := status(); i.Owned || string(i.Family) != name {
@@ -127,7 +129,8 @@ func TestTPMCommands(t *testing.T) {
 			if s := told("seal", "--owner-file", owner, "--secret-file", otp); s.Object != "otp" || s.Bytes != 20 {
 				t.Errorf("%+v", s)
 			}
-			if s := told("seal", "--owner-file", owner, "--secret-file", key, "--duk", "--passphrase-file", pass); s.Object != "duk" || s.Bytes != 128 {
+			if s := told("seal", "--owner-file", owner, "--secret-file", key, "--duk", "--passphrase-file",
+				pass); s.Object != "duk" || s.Bytes != 128 {
 				t.Errorf("%+v", s)
 			}
 			if s := told("unseal", "--output", back+"2"); s.Object != "otp" || s.Bytes != 20 || s.Output != back+"2" {
@@ -136,7 +139,8 @@ func TestTPMCommands(t *testing.T) {
 			c.run(exitUsage, "unseal", "--output", "-", "--json")
 
 			var n tpm.Counter
-			if err := json.Unmarshal([]byte(c.run(exitDone, "counter", "create", "--owner-file", owner, "--json")), &n); err != nil {
+			if err := json.Unmarshal([]byte(c.run(exitDone, "counter", "create", "--owner-file", owner, "--json")),
+				&n); err != nil {
 				t.Fatal(err)
 			}
 			if got := c.run(exitDone, "counter", "read", n.ID); got != n.Line+"\n" {
@@ -153,7 +157,8 @@ func TestTPMCommands(t *testing.T) {
 			}
 			fmapEvent := c.file("fmap", "FMAP")
 			c.run(exitDone, "pcr", "--extend", "2", "--file", fmapEvent)
-			log := c.file("log", fmt.Sprintf("coreboot TPM log:\n\n PCR-2 %x %s [FMAP: FMAP]\n", tpm.Hash(size, []byte("FMAP")), bank))
+			log := c.file("log", fmt.Sprintf("coreboot TPM log:\n\n PCR-2 %x %s [FMAP: FMAP]\n", tpm.Hash(size, []byte("FMAP")),
+				bank))
 			if out := c.run(exitDone, "eventlog", log); strings.Count(out, "as in the TPM") != 8 {
 				t.Errorf("event log:\n%s", out)
 			}
@@ -166,10 +171,12 @@ func TestTPMCommands(t *testing.T) {
 			}
 			image := c.file("rom", string(im.Bytes()))
 			var v map[string]string
-			if err := json.Unmarshal([]byte(c.run(exitDone, "predict", "--image", image, "--log", log, "--json")), &v); err != nil {
+			if err := json.Unmarshal([]byte(c.run(exitDone, "predict", "--image", image, "--log", log, "--json")),
+				&v); err != nil {
 				t.Fatal(err)
 			}
-			if v["2"] != hex.EncodeToString(tpm.Extend(make([]byte, size), tpm.Hash(size, []byte("FMAP")))) || v["7"] == strings.Repeat("00", size) {
+			if v["2"] != hex.EncodeToString(tpm.Extend(make([]byte, size), tpm.Hash(size, []byte("FMAP")))) ||
+				v["7"] == strings.Repeat("00", size) {
 				t.Errorf("predicted %v", v)
 			}
 			c.run(exitDone, "pcr", "--extend", "2", "--file", fmapEvent) // now the log does not fit any more
@@ -179,7 +186,8 @@ func TestTPMCommands(t *testing.T) {
 			c.run(exitUsage, "seal", "--owner-file", owner, "--secret-file", otp, "--pcr", "7=xyz")
 			c.run(exitDone, "status")
 			var after map[string]any
-			if err := json.Unmarshal([]byte(c.run(exitDone, "reset", "--owner-file", owner, "--confirm", "tpm", "--primary", "ecc", "--json")), &after); err != nil || after["set_up"] != true {
+			if err := json.Unmarshal([]byte(c.run(exitDone, "reset", "--owner-file", owner, "--confirm", "tpm", "--primary",
+				"ecc", "--json")), &after); err != nil || after["set_up"] != true {
 				t.Errorf("%v, %v", err, after)
 			}
 		})

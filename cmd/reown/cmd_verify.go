@@ -89,7 +89,8 @@ func runVerify(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 // countersign adds the receiver's signature to a hand-over that was verified.
-func (r *receiver) countersign(ctx context.Context, e *cli.Env, l *laptop.Laptop, d *devices, h *wizard.Handover) error {
+func (r *receiver) countersign(ctx context.Context, e *cli.Env, l *laptop.Laptop, d *devices,
+	h *wizard.Handover) error {
 	cert, err := readCert(r.cert)
 	if err != nil {
 		return err
@@ -121,12 +122,16 @@ func (r *receiver) countersign(ctx context.Context, e *cli.Env, l *laptop.Laptop
 	}
 	defer unlock()
 	k := laptop.Card(r.serial, buses...)
-	err = l.Accept(ctx, cert, h.Statement, func(data []byte) ([]byte, error) { return k.Sign(ctx, cert.Bytes(), pin, data) })
+	err = l.Accept(ctx, cert, h.Statement, func(data []byte) ([]byte,
+		error) {
+		return k.Sign(ctx, cert.Bytes(), pin, data)
+	})
 	h.Accepted = err == nil
 	return err
 }
 
-var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure, wizard.Changed: ui.Unsure}
+var verdictMarks = map[wizard.Verdict]ui.Mark{wizard.Pass: ui.OK, wizard.Fail: ui.Bad, wizard.NotProvided: ui.Unsure,
+	wizard.Changed: ui.Unsure}
 
 // printHandover is for people. hide leaves out the fingerprints that they must know from
 // elsewhere: what is copied from the screen proves nothing.
@@ -162,7 +167,8 @@ func verifyCertificate(e *cli.Env, c *wizard.Recheck, asJSON bool) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date), prepare.Grouped(c.Owner))
+		fmt.Fprintf(e.Stdout, "certificate %s of %s, by the owner's key %s\n", escape.Text(c.Reference), escape.Text(c.Date),
+			prepare.Grouped(c.Owner))
 		var keys string
 		for i, k := range c.Keys {
 			if keys += prepare.Grouped(k); i < len(c.Keys)-1 {

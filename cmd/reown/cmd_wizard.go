@@ -19,7 +19,8 @@ import (
 )
 
 func statusCommand() *cli.Command {
-	return &cli.Command{Name: "status", Args: "[--json] [devices]", Short: "what the machine is in; writes nothing", Run: runStatus, Shared: onDevices, Long: `
+	return &cli.Command{Name: "status", Args: "[--json] [devices]", Short: "what the machine is in; writes nothing",
+		Run: runStatus, Shared: onDevices, Long: `
 Measures the card, the disk headers, the TPM, the flash chip and /boot, and prints one
 line for each step of a run. Nothing is remembered and nothing is written.
 The fields of --json are described in docs/wizard.md.
@@ -27,21 +28,24 @@ The fields of --json are described in docs/wizard.md.
 }
 
 func planCommand() *cli.Command {
-	return &cli.Command{Name: "plan", Args: "[--json] [devices]", Short: "what would be done; writes nothing", Run: runPlan, Shared: onDevices, Long: `
+	return &cli.Command{Name: "plan", Args: "[--json] [devices]", Short: "what would be done; writes nothing",
+		Run: runPlan, Shared: onDevices, Long: `
 Prints what a run would do on this machine, step by step, what of it cannot be undone,
 and what stands in its way.
 `}
 }
 
 func stepCommand() *cli.Command {
-	return &cli.Command{Name: "step", Args: "NAME --confirm XXXX [secrets] [devices]", Short: "do one step", Run: runStep, Shared: onDevices, Long: `
+	return &cli.Command{Name: "step", Args: "NAME --confirm XXXX [secrets] [devices]", Short: "do one step", Run: runStep,
+		Shared: onDevices, Long: `
 Does one step of a run and checks that the machine then shows it as done. A step that
 is done does nothing. Steps: preflight, card, disk, tpm, seal, duk, boot, firmware, commit.
 `}
 }
 
 func logCommand() *cli.Command {
-	return &cli.Command{Name: "log", Args: "[--export] [--json] [devices]", Short: "the log, with nothing secret in it", Run: runLog, Shared: onDevices, Long: `
+	return &cli.Command{Name: "log", Args: "[--export] [--json] [devices]", Short: "the log, with nothing secret in it",
+		Run: runLog, Shared: onDevices, Long: `
 Prints the journal of the run: what was attempted, and when. It is a help for people;
 no decision is taken from it, and nothing in it is secret, so that it can be sent to
 the shop.
@@ -49,7 +53,8 @@ the shop.
 }
 
 // withLaptop parses a command's flags and opens the laptop for f.
-func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max int, f func(l *laptop.Laptop, d *devices, operands []string) error) error {
+func withLaptop(ctx context.Context, fs *flag.FlagSet, args []string, min, max int,
+	f func(l *laptop.Laptop, d *devices, operands []string) error) error {
 	var d devices
 	d.bind(fs)
 	operands, err := cli.Parse(fs, args, min, max)
@@ -213,7 +218,8 @@ func runStep(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 // stepSecrets reads the files that the flags of a step name.
-func stepSecrets(ctx context.Context, e *cli.Env, m *wizard.Machine, keys *wizard.Keys, file func(flag string) string) (err error) {
+func stepSecrets(ctx context.Context, e *cli.Env, m *wizard.Machine, keys *wizard.Keys,
+	file func(flag string) string) (err error) {
 	for n, dst := range map[string]**secret.Buffer{
 		"disk-file": &keys.Disk, "pin-file": &keys.User, "admin-pin-file": &keys.Admin, "owner-file": &keys.Owner,
 		"duk-file": &keys.DUK,
@@ -298,7 +304,8 @@ func ended(err error) error {
 		return cli.WithExit(exitNoAnswer, err)
 	case errors.Is(err, wizard.ErrPaused), errors.Is(err, wizard.ErrRestart), errors.Is(err, context.Canceled):
 		return cli.WithExit(exitStopped, err)
-	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft) && !errors.Is(err, wizard.ErrNoCard):
+	case errors.As(err, &pre), errors.Is(err, wizard.ErrLocked), errors.Is(err, ui.ErrLeft) &&
+		!errors.Is(err, wizard.ErrNoCard):
 		return cli.WithExit(exitRefused, err)
 	case errors.As(err, &step): // whatever the cause: the next run goes on
 		return cli.WithExit(exitStopped, err)

@@ -16,7 +16,8 @@ func TestNoFakeHardwareIsLinked(t *testing.T) {
 	overlay := filepath.Join(t.TempDir(), "overlay")
 	goRun(t, "../..", "run", "./scripts/overlay", overlay)
 	for _, arch := range []string{"amd64", "arm64", "ppc64le"} {
-		cmd := exec.Command("go", "list", "-deps", "-modfile", filepath.Join(overlay, "go.mod"), "-tags", "tcell_minimal,noeventfd", ".")
+		cmd := exec.Command("go", "list", "-deps", "-modfile", filepath.Join(overlay, "go.mod"), "-tags",
+			"tcell_minimal,noeventfd", ".")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
 		out, err := cmd.Output()
 		if err != nil {
@@ -76,7 +77,8 @@ func TestTheSameBinaryAnywhere(t *testing.T) {
 		}
 		in = filepath.Join(in, "reown-"+version)
 		// What another user has not.
-		env := []string{"GOPROXY=off", "GOFLAGS=-mod=mod", "GOMODCACHE=" + filepath.Join(dir, "none"), "HOME=" + in, "GOCACHE=" + goCache(t)}
+		env := []string{"GOPROXY=off", "GOFLAGS=-mod=mod", "GOMODCACHE=" + filepath.Join(dir, "none"), "HOME=" + in,
+			"GOCACHE=" + goCache(t)}
 		if i == 1 && len(archs) > 1 {
 			env = append(env, "GOCACHE="+filepath.Join(dir, "cache"))
 		}

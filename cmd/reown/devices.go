@@ -40,7 +40,8 @@ func (d *devices) bind(fs *flag.FlagSet) {
 	fs.StringVar(&d.TPM, "tpm", "auto", "PATH auto, /dev/tpmrm0, /dev/tpm0, a socket, or none")
 	fs.StringVar(&d.Flash, "flash", "auto", "SPEC auto, file:PATH, mtd:PATH, none, or a flash program with its "+
 		"options")
-	fs.BoolFunc("pbkdf2", "new LUKS keyslots use PBKDF2, for a boot loader that reads no Argon2", func(string) error { d.KDF = luks.KDFPBKDF2; return nil })
+	fs.BoolFunc("pbkdf2", "new LUKS keyslots use PBKDF2, for a boot loader that reads no Argon2",
+		func(string) error { d.KDF = luks.KDFPBKDF2; return nil })
 	fs.BoolVar(&d.NoRestart, "no-restart", false, "never restart the laptop: that is left to you")
 	fs.Func("stick", "DIR a mounted directory to use instead of a USB stick; repeatable", func(s string) error {
 		if s == "" {

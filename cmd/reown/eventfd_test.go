@@ -57,7 +57,8 @@ func TestKernelWithoutEventfd(t *testing.T) {
 	goRun(t, dir, "build", "-o", "plain", src)
 	goRun(t, dir, "build", "-overlay", filepath.Join(overlay, "overlay.json"), "-o", "patched", src)
 	under := func(program string, args ...string) (string, error) {
-		out, err := exec.Command(os.Args[0], append([]string{withoutEventfd, filepath.Join(dir, program)}, args...)...).CombinedOutput()
+		out, err := exec.Command(os.Args[0], append([]string{withoutEventfd, filepath.Join(dir, program)},
+			args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := under("plain"); err == nil || !strings.Contains(out, "eventfd failed") {

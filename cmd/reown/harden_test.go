@@ -125,7 +125,8 @@ func TestMemoryIsNotForOthers(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	_, _ = io.WriteString(in, "no certificate")
 	in.Close()
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitFailed || strings.Contains(said.String(), "goroutine ") {
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitFailed ||
+		strings.Contains(said.String(), "goroutine ") {
 		t.Errorf("after SIGQUIT: %v\n%s", err, &said)
 	}
 }

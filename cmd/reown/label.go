@@ -22,8 +22,9 @@ import (
 
 // label is what is printed for one laptop; nothing in it is secret.
 type label struct {
-	OK          bool     `json:"ok"`
-	Wants       string   `json:"wants"` // what is missing of a laptop that is not ready yet: "signature", "restart", "again" where it is finished, or ""
+	OK bool `json:"ok"`
+	// what is missing of a laptop that is not ready yet: "signature", "restart", "again" where it is finished, or ""
+	Wants       string   `json:"wants"`
 	Order       string   `json:"order"`
 	Words       string   `json:"words"`
 	Fingerprint string   `json:"fingerprint"`
@@ -56,9 +57,11 @@ func (l *label) fail(err error) {
 // finish says what the laptop is.
 func (l *label) finish(order *prepare.Order, res *prepare.Result, aligned bool) {
 	*l = label{
-		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, words.Four), "-"), Fingerprint: res.Fingerprint,
-		Seller: res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM, Statement: handover.Digest(res.Statement),
-		Aligned: aligned,
+		OK: !res.Unsigned, Order: order.ID, Words: strings.Join(handover.Words(res.Statement, words.Four), "-"),
+		Fingerprint: res.Fingerprint,
+		Seller:      res.Seller, Handover: res.Seq, Card: res.CardSerial, Volumes: res.Volumes, ROM: res.ROM,
+		Statement: handover.Digest(res.Statement),
+		Aligned:   aligned,
 	}
 }
 
@@ -130,7 +133,8 @@ here    the same command, with --shop-signature FILE for --shop-later
 `, l.Order, p.mailed(handover.FileName(l.Handover)), l.Statement, l.Words, prepare.Grouped(l.Seller), handover.FileName(l.Handover))
 		return err
 	case l.Wants == wantsRestart:
-		_, err := fmt.Fprintf(e.Stdout, "NOT READY: restart the laptop, then the same command again\norder         %s\n", l.Order)
+		_, err := fmt.Fprintf(e.Stdout, "NOT READY: restart the laptop, then the same command again\norder         %s\n",
+			l.Order)
 		return err
 	case l.Wants == wantsAgain:
 		_, err := fmt.Fprintf(e.Stdout, "NOT CHANGED: the laptop is finished\n%s\n", l.Error)
@@ -189,7 +193,8 @@ func (p *preparation) mail(order *prepare.Order, l *label, res *prepare.Result, 
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{name + ".asc", signature}, {"key.asc", keys}, {"secrets.asc", res.Message}, {"phone.svg.asc", res.Phone}, {"letter.txt", letter},
+	}{{name + ".asc", signature}, {"key.asc", keys}, {"secrets.asc", res.Message}, {"phone.svg.asc", res.Phone},
+		{"letter.txt", letter},
 		{"label.svg", picture}, {"label.txt", text}, {name, res.Statement}} {
 		if err := replaceOrRemove(p.mailed(f.name), f.data); err != nil {
 			return err

@@ -21,7 +21,8 @@ func main() {
 	}
 	// A signal asks the running step to stop at its next safe point. SIGQUIT, too: Go's own answer
 	// to it prints registers, and they may hold a part of a key.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP,
+		syscall.SIGQUIT)
 	defer stop()
 	e := &cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(run(ctx, e, os.Args[1:]))

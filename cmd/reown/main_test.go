@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 // kernel built without these calls does. It stays in force across exec.
 func denySyscalls() error {
 	runtime.LockOSThread()
-	denied := []uint32{unix.SYS_EVENTFD2, unix.SYS_MADVISE, unix.SYS_MEMFD_CREATE, unix.SYS_TIMERFD_CREATE, unix.SYS_SIGNALFD4, unix.SYS_INOTIFY_INIT1, unix.SYS_IO_SETUP}
+	denied := []uint32{unix.SYS_EVENTFD2, unix.SYS_MADVISE, unix.SYS_MEMFD_CREATE, unix.SYS_TIMERFD_CREATE,
+		unix.SYS_SIGNALFD4, unix.SYS_INOTIFY_INIT1, unix.SYS_IO_SETUP}
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
 	for _, nr := range denied {
 		filter = append(filter,

@@ -87,14 +87,17 @@ func TestAskedForHelp(t *testing.T) {
 				}
 			}
 		}
-		if code, out, errs := says(t, append(slices.Clip(words), "--version")...); code != exitDone || !strings.HasPrefix(out, "reown ") || errs != "" {
+		if code, out, errs := says(t, append(slices.Clip(words), "--version")...); code != exitDone ||
+			!strings.HasPrefix(out, "reown ") || errs != "" {
 			t.Errorf("%v --version: exit code %d, %q, %q", words, code, out, errs)
 		}
 	})
 	for _, c := range []struct{ line, says string }{
-		{"luks --help", "reown luks - "}, {"-h", "reown - "}, {"--help", "reown - "}, {"--version", "reown "}, {"help luks info", "reown luks info - "},
+		{"luks --help", "reown luks - "}, {"-h", "reown - "}, {"--help", "reown - "}, {"--version", "reown "},
+		{"help luks info", "reown luks info - "},
 	} {
-		if code, out, errs := says(t, strings.Fields(c.line)...); code != exitDone || !strings.HasPrefix(out, c.says) || errs != "" {
+		if code, out, errs := says(t, strings.Fields(c.line)...); code != exitDone || !strings.HasPrefix(out, c.says) ||
+			errs != "" {
 			t.Errorf("%s: exit code %d, %q, %q", c.line, code, out, errs)
 		}
 	}
@@ -103,12 +106,14 @@ func TestAskedForHelp(t *testing.T) {
 // TestTheNearestWord: who mistypes is told the word that was meant, and nobody is sent anywhere else.
 func TestTheNearestWord(t *testing.T) {
 	for line, want := range map[string]string{
-		"wizrad": "did you mean wizard?", "stauts": "did you mean status?", "luks inof": "did you mean info?", "help cadr": "did you mean card?",
+		"wizrad": "did you mean wizard?", "stauts": "did you mean status?", "luks inof": "did you mean info?",
+		"help cadr":     "did you mean card?",
 		"status --jsno": "did you mean --json?", "prepare --secret-out x": "did you mean --secrets-out?",
 		"xylophone": "", "luks zzzz": "", "status --zzzzz": "",
 	} {
 		code, out, errs := says(t, strings.Fields(line)...)
-		if code != exitUsage || out != "" || !strings.Contains(errs, want) || strings.Contains(errs, "did you mean") != (want != "") {
+		if code != exitUsage || out != "" || !strings.Contains(errs, want) ||
+			strings.Contains(errs, "did you mean") != (want != "") {
 			t.Errorf("%s: exit code %d, %q", line, code, errs)
 		}
 	}
@@ -170,7 +175,8 @@ func manPage() string {
 			section = title
 		}
 		name := strings.Join(words, " ")
-		fmt.Fprintf(&b, ".Ss reown %s\n%s.\n.Bd -ragged -offset indent\n%s\n.Ed\n", name, roff(upper(c.Short)), roff("reown "+name+" "+c.Args))
+		fmt.Fprintf(&b, ".Ss reown %s\n%s.\n.Bd -ragged -offset indent\n%s\n.Ed\n", name, roff(upper(c.Short)),
+			roff("reown "+name+" "+c.Args))
 		for p := range strings.SplitSeq(strings.TrimSpace(c.Long), "\n\n") {
 			switch {
 			case p == "":

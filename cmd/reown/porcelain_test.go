@@ -68,13 +68,15 @@ func checked(t *testing.T, program string) {
 	t.Helper()
 	dir := t.TempDir()
 	exit := func(boot string) int {
-		cmd := exec.Command(program, "wizard", "--check", "--boot", boot, "--card", "none", "--tpm", "none", "--flash", "none")
+		cmd := exec.Command(program, "wizard", "--check", "--boot", boot, "--card", "none", "--tpm", "none", "--flash",
+			"none")
 		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 			t.Fatal(err)
 		}
 		return cmd.ProcessState.ExitCode()
 	}
-	for _, n := range []string{"kexec.sig", "kexec_hashes.txt", "kexec_reown.asc", "kexec_reown.log", "kexec_reown.certificate.json"} {
+	for _, n := range []string{"kexec.sig", "kexec_hashes.txt", "kexec_reown.asc", "kexec_reown.log",
+		"kexec_reown.certificate.json"} {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +138,8 @@ func TestHowARunEnds(t *testing.T) {
 		if code != c.code || !strings.Contains(errs.String(), c.says) {
 			t.Errorf("%v: exit code %d, want %d\n%s", c.err, code, c.code, errs.String())
 		}
-		if c.err != nil && code != exitDone && (!strings.Contains(errs.String(), "your data: ") || !strings.Contains(errs.String(), "what to do: ")) {
+		if c.err != nil && code != exitDone &&
+			(!strings.Contains(errs.String(), "your data: ") || !strings.Contains(errs.String(), "what to do: ")) {
 			t.Errorf("%v: no text\n%s", c.err, errs.String())
 		}
 	}

@@ -36,8 +36,10 @@ func texts() []errorText {
 	for _, t := range []struct {
 		rows  []errorText
 		about msg.M
-	}{{prepareTexts, msg.None}, {releaseTexts, msg.None}, {luksTexts, msg.AboutDisk}, {cardTexts, msg.AboutCard}, {tpmTexts, msg.AboutTPM},
-		{romTexts, msg.AboutChip}, {bootTexts, msg.AboutBoot}, {otpTexts, msg.AboutTPM}, {hotpTexts, msg.AboutCard}, {stickTexts, msg.AboutStick},
+	}{{prepareTexts, msg.None}, {releaseTexts, msg.None}, {luksTexts, msg.AboutDisk}, {cardTexts, msg.AboutCard},
+		{tpmTexts, msg.AboutTPM},
+		{romTexts, msg.AboutChip}, {bootTexts, msg.AboutBoot}, {otpTexts, msg.AboutTPM}, {hotpTexts, msg.AboutCard},
+		{stickTexts, msg.AboutStick},
 		{wizardTexts, msg.None}, {generalTexts, msg.None}} {
 		for _, r := range t.rows {
 			r.about = t.about
@@ -48,12 +50,20 @@ func texts() []errorText {
 }
 
 var generalTexts = []errorText{
-	{err: context.Canceled, What: "The work was stopped before it was finished.", Data: "Nothing is lost; every step can be continued.", Do: "Run `reown resume`, or start the computer again and choose Continue.", Exit: exitStopped},
-	{err: secret.ErrTooLong, What: "A file or input that should hold a passphrase or PIN is too long.", Data: "Nothing was changed.", Do: "Check that you named the right file; a passphrase has at most 4096 bytes."},
-	{err: fs.ErrNotExist, What: "A file or device that is needed does not exist. The line above names it.", Data: stepData, Do: "Check the name, and that what it is on is mounted or plugged in."},
-	{err: fs.ErrPermission, What: "This program is not allowed to open a file or device. The line above names it.", Data: stepData, Do: "Run the command as root."},
-	{err: errNoTerminal, What: "There is no terminal at which questions could be asked.", Data: "Nothing was changed.", Do: "Start it at a terminal. Without a person: --answers FILE; through a pipe, line by line: --ui line.", Exit: exitNoAnswer},
-	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.", Do: "Unplug the device and plug it in again, then try once more."},
+	{err: context.Canceled, What: "The work was stopped before it was finished.",
+		Data: "Nothing is lost; every step can be continued.",
+		Do:   "Run `reown resume`, or start the computer again and choose Continue.", Exit: exitStopped},
+	{err: secret.ErrTooLong, What: "A file or input that should hold a passphrase or PIN is too long.",
+		Data: "Nothing was changed.", Do: "Check that you named the right file; a passphrase has at most 4096 bytes."},
+	{err: fs.ErrNotExist, What: "A file or device that is needed does not exist. The line above names it.", Data: stepData,
+		Do: "Check the name, and that what it is on is mounted or plugged in."},
+	{err: fs.ErrPermission, What: "This program is not allowed to open a file or device. The line above names it.",
+		Data: stepData, Do: "Run the command as root."},
+	{err: errNoTerminal, What: "There is no terminal at which questions could be asked.", Data: "Nothing was changed.",
+		Do:   "Start it at a terminal. Without a person: --answers FILE; through a pipe, line by line: --ui line.",
+		Exit: exitNoAnswer},
+	{err: context.DeadlineExceeded, What: "A device did not answer in time.", Data: "Nothing is lost.",
+		Do: "Unplug the device and plug it in again, then try once more."},
 }
 
 const stepData = "No step counts as done unless the machine shows it. Your files are as the last finished step left them."
@@ -67,7 +77,8 @@ func explain(err error) errorText {
 				t.Data = afterWriting(t.Data, w)
 			}
 			// In the middle of a run much has been changed.
-			if step := (*wizard.StepError)(nil); errors.As(err, &step) && (t.Data == nothingChanged || t.Data == untouched || t.Data == cardUntouched) {
+			if step := (*wizard.StepError)(nil); errors.As(err, &step) &&
+				(t.Data == nothingChanged || t.Data == untouched || t.Data == cardUntouched) {
 				t.Data = stepData
 			}
 			return t

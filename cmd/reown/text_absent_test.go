@@ -19,7 +19,8 @@ import (
 // their own.
 func TestWhatIsMissingIsTold(t *testing.T) {
 	seen := map[string]error{}
-	for _, err := range []error{gpgcard.ErrNoReader, gpgcard.ErrNoCard, gpgcard.ErrBusy, pcsc.ErrNoSocket, pcsc.ErrNotRunning, pcsc.ErrDenied, pcsc.ErrHung,
+	for _, err := range []error{gpgcard.ErrNoReader, gpgcard.ErrNoCard, gpgcard.ErrBusy, pcsc.ErrNoSocket,
+		pcsc.ErrNotRunning, pcsc.ErrDenied, pcsc.ErrHung,
 		fs.ErrNotExist, fs.ErrPermission, gpgcard.ErrUnanswered, ccid.ErrCharacters, ccid.ErrT0, ccid.ErrUnsupported} {
 		what := explain(err).What
 		if seen[what] != nil || strings.Contains(what, "no explanation") {

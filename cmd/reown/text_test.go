@@ -69,7 +69,8 @@ func exportedErrors(t *testing.T, root string) []string {
 		rel, _ := filepath.Rel(root, path)
 		if d.IsDir() {
 			base := d.Name()
-			if rel != "." && (strings.HasPrefix(base, ".") || base == "bin" || base == "cmd" || base == "lab" || base == "testdata" || strings.HasSuffix(base, "test")) {
+			if rel != "." && (strings.HasPrefix(base, ".") || base == "bin" || base == "cmd" || base == "lab" ||
+				base == "testdata" || strings.HasSuffix(base, "test")) {
 				return filepath.SkipDir
 			}
 			return nil
@@ -142,7 +143,8 @@ func TestHelpCoversEveryCommand(t *testing.T) {
 	var walk func(c *cli.Command, path []string)
 	walk = func(c *cli.Command, path []string) {
 		var out bytes.Buffer
-		if code := run(t.Context(), &cli.Env{Stdout: &out, Stderr: os.Stderr}, append([]string{"help"}, path...)); code != 0 || c.Short == "" {
+		if code := run(t.Context(), &cli.Env{Stdout: &out, Stderr: os.Stderr},
+			append([]string{"help"}, path...)); code != 0 || c.Short == "" {
 			t.Errorf("help %v: code %d", path, code)
 		}
 		if c.Run == nil && len(c.Sub) == 0 {
@@ -158,17 +160,20 @@ func TestHelpCoversEveryCommand(t *testing.T) {
 // TestExplainInARun: what an error means by itself is not what it means in the middle of
 // a run, when the steps before have changed much.
 func TestExplainInARun(t *testing.T) {
-	for _, err := range []error{wizard.ErrWrongSecret, &wizard.PreflightError{}, wizard.ErrNotPrepared, gpgcard.ErrNoCard, luks.ErrWrongPassphrase} {
+	for _, err := range []error{wizard.ErrWrongSecret, &wizard.PreflightError{}, wizard.ErrNotPrepared, gpgcard.ErrNoCard,
+		luks.ErrWrongPassphrase} {
 		alone, step := explain(err), explain(fmt.Errorf("x: %w", &wizard.StepError{Step: "seal", Err: err}))
 		if !strings.HasPrefix(alone.Data, "Nothing ") {
 			t.Fatalf("%v: %q", err, alone.Data)
 		}
-		if step.What != alone.What || step.Do != alone.Do || step.Exit != alone.Exit || strings.HasPrefix(step.Data, "Nothing ") {
+		if step.What != alone.What || step.Do != alone.Do || step.Exit != alone.Exit ||
+			strings.HasPrefix(step.Data, "Nothing ") {
 			t.Errorf("%v: %+v", err, step)
 		}
 	}
 	// What says more stays.
-	if d := explain(&wizard.StepError{Step: "card", Err: wizard.ErrOtherKeys}).Data; d != explain(wizard.ErrOtherKeys).Data {
+	if d := explain(&wizard.StepError{Step: "card",
+		Err: wizard.ErrOtherKeys}).Data; d != explain(wizard.ErrOtherKeys).Data {
 		t.Errorf("%q", d)
 	}
 	if d := explain(wizard.ErrNotVerified).Data; d != "Nothing was changed in this start." { // it may be the second

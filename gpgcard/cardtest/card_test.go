@@ -23,7 +23,8 @@ func TestSaveAndLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256, Created: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)}); err != nil {
+			if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.P256,
+				Created: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)}); err != nil {
 				t.Fatal(err)
 			}
 			cert, err := c.Certificate(ctx, gpgcard.Identity{Name: "Jane"}, nil)

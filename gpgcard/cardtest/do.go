@@ -91,7 +91,8 @@ func (c *Card) getData(tag uint16) ([]byte, int) {
 	case 0x6e:
 		return outer(c.applicationData()), swOK
 	case 0x65:
-		return outer(bytes.Join([][]byte{tlv(0x5b, c.st.DO[0x5b]), tlv(0x5f2d, c.st.DO[0x5f2d]), tlv(0x5f35, c.st.DO[0x5f35])}, nil)), swOK
+		return outer(bytes.Join([][]byte{tlv(0x5b, c.st.DO[0x5b]), tlv(0x5f2d, c.st.DO[0x5f2d]),
+			tlv(0x5f35, c.st.DO[0x5f35])}, nil)), swOK
 	case 0x7a:
 		return outer(tlv(0x93, c.counter())), swOK
 	case 0x93:
@@ -176,7 +177,8 @@ func (c *Card) pwStatus() []byte {
 }
 
 func (c *Card) lengthInfo() []byte {
-	return []byte{2, 2, byte(c.p.MaxCommand >> 8), byte(c.p.MaxCommand), 2, 2, byte(c.p.MaxResponse >> 8), byte(c.p.MaxResponse)}
+	return []byte{2, 2, byte(c.p.MaxCommand >> 8), byte(c.p.MaxCommand), 2, 2, byte(c.p.MaxResponse >> 8),
+		byte(c.p.MaxResponse)}
 }
 
 func (c *Card) keyInfo() []byte {
@@ -197,13 +199,15 @@ func (c *Card) applicationData() []byte {
 		tlv(0xc0, c.p.ExtCap),
 		tlv(0xc1, c.st.DO[0xc1]), tlv(0xc2, c.st.DO[0xc2]), tlv(0xc3, c.st.DO[0xc3]),
 		apart(c.p.Odd.ObjectsApart, tlv(0xc4, c.pwStatus())),
-		tlv(0xc5, c.join(20, 0xc7, 0xc8, 0xc9)), tlv(0xc6, c.join(20, 0xca, 0xcb, 0xcc)), tlv(0xcd, c.join(4, 0xce, 0xcf, 0xd0)),
+		tlv(0xc5, c.join(20, 0xc7, 0xc8, 0xc9)), tlv(0xc6, c.join(20, 0xca, 0xcb, 0xcc)),
+		tlv(0xcd, c.join(4, 0xce, 0xcf, 0xd0)),
 	}, nil)
 	if c.p.KeyInfo {
 		d = append(d, tlv(0xde, c.keyInfo())...)
 	}
 	if c.p.UIF {
-		d = append(d, bytes.Join([][]byte{tlv(0xd6, c.st.DO[0xd6]), tlv(0xd7, c.st.DO[0xd7]), tlv(0xd8, c.st.DO[0xd8])}, nil)...)
+		d = append(d, bytes.Join([][]byte{tlv(0xd6, c.st.DO[0xd6]), tlv(0xd7, c.st.DO[0xd7]), tlv(0xd8, c.st.DO[0xd8])},
+			nil)...)
 	}
 	if n := c.p.Odd.LongDO; n > 0 {
 		d = append(d, tlv(0xcb, make([]byte, n))...)

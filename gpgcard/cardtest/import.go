@@ -103,7 +103,8 @@ func (c *Card) privateFrom(slot int, alg string, parts map[uint16][]byte) ([]byt
 		if d == nil {
 			return nil, swWrongData
 		}
-		r := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: int(e.Int64())}, D: d, Primes: []*big.Int{p, q}}
+		r := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: int(e.Int64())}, D: d,
+			Primes: []*big.Int{p, q}}
 		if r.N.BitLen() != n || r.Validate() != nil {
 			return nil, swWrongData
 		}

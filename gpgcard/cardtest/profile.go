@@ -99,8 +99,9 @@ var ZeitControl = Profile{
 	MaxCommand: 2048, MaxResponse: 2048, Extended: true,
 	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 64, MaxPWInC4: 64,
 	Terminate: StatusRules{0x6285, 0x6982, 0x6285, 0x9000}, Reset: true,
-	Algorithms: [3][]string{append(append([]string{}, rsaAll...), nist...), append(append([]string{}, rsaAll...), nist...), append(append([]string{}, rsaAll...), nist...)},
-	RSAEBits:   32, RSAFormat: 0, KeyInfo: true, NoGeneral: true,
+	Algorithms: [3][]string{append(append([]string{}, rsaAll...), nist...), append(append([]string{}, rsaAll...), nist...),
+		append(append([]string{}, rsaAll...), nist...)},
+	RSAEBits: 32, RSAFormat: 0, KeyInfo: true, NoGeneral: true,
 }
 
 // Nitrokey3 is opcard 1.x: extended APDUs with 61xx, touch, elliptic curves first.
@@ -159,7 +160,8 @@ var CanoKey = Profile{
 	Tries: 3, MinPW1: 6, MinPW3: 8, MaxPW: 64, MaxPWInC4: 64,
 	Terminate: StatusRules{0x9000, 0x6982, 0x6285, 0x6985}, Reset: true,
 	UIF: true, TouchTimeout: 15 * time.Second, AlgInfo: true,
-	Algorithms: [3][]string{{"rsa2048", "rsa4096", "p256", "p384", "ed25519"}, {"rsa2048", "rsa4096", "p256", "p384", "cv25519"}, {"rsa2048", "rsa4096", "p256", "p384", "ed25519"}},
+	Algorithms: [3][]string{{"rsa2048", "rsa4096", "p256", "p384", "ed25519"},
+		{"rsa2048", "rsa4096", "p256", "p384", "cv25519"}, {"rsa2048", "rsa4096", "p256", "p384", "ed25519"}},
 	NoGenerate: []string{"rsa4096"}, RSAEBits: 32, RSAFormat: 2,
 }
 

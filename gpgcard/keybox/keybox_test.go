@@ -31,7 +31,8 @@ func certs(t testing.TB, n int) (out []*gpgcard.Cert, sig []byte) {
 			if err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: gpgcard.Curve25519, Created: created}); err != nil {
 				t.Fatal(err)
 			}
-			cert, err := c.Certificate(ctx, gpgcard.Identity{Name: "Jane Doe", Comment: string(rune('a' + i)), Email: "jane@example.org"}, nil)
+			cert, err := c.Certificate(ctx, gpgcard.Identity{Name: "Jane Doe", Comment: string(rune('a' + i)),
+				Email: "jane@example.org"}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,13 +101,16 @@ func TestGnuPGReadsOurs(t *testing.T) {
 	if strings.Count(out, "\npub:u:") != 2 || strings.Count(out, "\nuid:u:") != 2 {
 		t.Fatalf("not ultimately trusted:\n%s", out)
 	}
-	v := run(t, home, "gpg", "--batch", "--status-fd", "1", "--no-auto-check-trustdb", "--verify", filepath.Join(home, "sig"), filepath.Join(home, "data"))
+	v := run(t, home, "gpg", "--batch", "--status-fd", "1", "--no-auto-check-trustdb", "--verify",
+		filepath.Join(home, "sig"), filepath.Join(home, "data"))
 	if !strings.Contains(v, "TRUST_ULTIMATE") {
 		t.Fatalf("gpg --verify:\n%s", v)
 	}
 	run(t, home, "gpg", "--batch", "--list-keys", "jane@example.org") // finds by user id, from the index
-	run(t, home, "gpgv", "--keyring", filepath.Join(home, "pubring.kbx"), filepath.Join(home, "sig"), filepath.Join(home, "data"))
-	if out := run(t, home, "kbxutil", filepath.Join(home, "pubring.kbx")); strings.Contains(strings.ToLower(out), "error") {
+	run(t, home, "gpgv", "--keyring", filepath.Join(home, "pubring.kbx"), filepath.Join(home, "sig"),
+		filepath.Join(home, "data"))
+	if out := run(t, home, "kbxutil", filepath.Join(home, "pubring.kbx")); strings.Contains(strings.ToLower(out),
+		"error") {
 		t.Fatalf("kbxutil:\n%s", out)
 	}
 	for name, want := range map[string][]byte{"pubring.kbx": kbx, "trustdb.gpg": tdb} {

@@ -30,7 +30,8 @@ const (
 // level; they are refused.
 func WriteTrustDB(created time.Time, certs ...*gpgcard.Cert) ([]byte, error) {
 	b := make([]byte, (1+hashRecords)*recordLen)
-	copy(b, []byte{recVersion, 'g', 'p', 'g', 3, 3, 1, 5, 1, 2}) // version, marginals, completes, depth, model PGP, minimal certification level
+	copy(b, []byte{recVersion, 'g', 'p', 'g', 3, 3, 1, 5, 1,
+		2}) // version, marginals, completes, depth, model PGP, minimal certification level
 	be.PutUint32(b[12:], uint32(created.Unix()))
 	be.PutUint32(b[36:], 1) // hash table
 	for i := range hashRecords {

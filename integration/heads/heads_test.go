@@ -205,7 +205,8 @@ func TestShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skip(err)
 	}
-	if out, err := exec.Command("shellcheck", "-S", "warning", "apply", "check", "reown-hook.sh").CombinedOutput(); err != nil {
+	if out, err := exec.Command("shellcheck", "-S", "warning", "apply", "check",
+		"reown-hook.sh").CombinedOutput(); err != nil {
 		t.Errorf("%s", out)
 	}
 }
@@ -291,7 +292,8 @@ func TestApply(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	once := content(t, dir)
-	want := strings.Replace(guiInit, "\tclean_boot_check\nelse", "\t[ ! -r /bin/reown-hook.sh ] || . /bin/reown-hook.sh\n\tclean_boot_check\nelse", 1)
+	want := strings.Replace(guiInit, "\tclean_boot_check\nelse",
+		"\t[ ! -r /bin/reown-hook.sh ] || . /bin/reown-hook.sh\n\tclean_boot_check\nelse", 1)
 	if got := once["initrd/bin/gui-init.sh"]; got != want {
 		t.Errorf("gui-init.sh is\n%s", got)
 	}
@@ -308,7 +310,8 @@ func TestApply(t *testing.T) {
 	}
 	for _, c := range []struct{ board, want string }{
 		{"CONFIG_REOWN=n", ": reown-1.2.3.tar.gz"},
-		{"CONFIG_REOWN=y", fmt.Sprintf("reown: reown-1.2.3.tar.gz bin/reown integration/heads/reown-hook.sh %x", sha256.Sum256([]byte("the content of reown-1.2.3.tar.gz")))},
+		{"CONFIG_REOWN=y", fmt.Sprintf("reown: reown-1.2.3.tar.gz bin/reown integration/heads/reown-hook.sh %x",
+			sha256.Sum256([]byte("the content of reown-1.2.3.tar.gz")))},
 	} {
 		out, err := exec.Command("make", "-s", "-C", dir, c.board).CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(out), c.want) {
@@ -369,7 +372,8 @@ func TestBinary(t *testing.T) {
 		strings.Repeat("0", 64): false, "": false,
 	} {
 		dir := t.TempDir()
-		out, err := exec.Command("make", "-s", "-C", dir, "-f", mk, "BINARY="+filepath.Join(rel, "reown-1.2.3-linux-amd64"), "SHA256="+sum).CombinedOutput()
+		out, err := exec.Command("make", "-s", "-C", dir, "-f", mk, "BINARY="+filepath.Join(rel, "reown-1.2.3-linux-amd64"),
+			"SHA256="+sum).CombinedOutput()
 		st, there := os.Stat(filepath.Join(dir, "bin/reown"))
 		if (err == nil) != good || (there == nil) != good || good && st.Mode().Perm() != 0o755 {
 			t.Errorf("%q: %v %v %s", sum, err, there, out)
@@ -431,7 +435,8 @@ func TestCheck(t *testing.T) {
 		for _, shell := range []string{"sh", "busybox ash"} {
 			args := append(strings.Fields(shell), "./check", name)
 			out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-			if (err == nil) != c.runs || !strings.Contains(string(out), c.says) || c.not != "" && strings.Contains(string(out), c.not) {
+			if (err == nil) != c.runs || !strings.Contains(string(out), c.says) || c.not != "" &&
+				strings.Contains(string(out), c.not) {
 				t.Errorf("%s, runs %v, says %q, not %q: %v\n%s", shell, c.runs, c.says, c.not, err, out)
 			}
 		}
@@ -462,7 +467,8 @@ func TestCheckInitrd(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := exec.Command("./check", config, root).CombinedOutput()
-		if stick := strings.HasSuffix(name, "usb-storage.ko"); (err == nil) != stick || stick && !strings.Contains(string(out), "usb-storage.ko") {
+		if stick := strings.HasSuffix(name, "usb-storage.ko"); (err == nil) != stick || stick &&
+			!strings.Contains(string(out), "usb-storage.ko") {
 			t.Errorf("without %s: %v %s", name, err, out)
 		}
 		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
@@ -480,7 +486,8 @@ func TestHeadsTree(t *testing.T) {
 	}
 	for _, commit := range []string{"aedae4ff", "fafb2e8c~1"} {
 		dir := t.TempDir()
-		sh := exec.Command("sh", "-c", `git --git-dir="$0" archive "$1" Makefile boards config initrd/bin | tar -x -C "$2"`, git, commit, dir)
+		sh := exec.Command("sh", "-c", `git --git-dir="$0" archive "$1" Makefile boards config initrd/bin | tar -x -C "$2"`,
+			git, commit, dir)
 		if out, err := sh.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v %s", commit, err, out)
 		}

@@ -17,8 +17,10 @@ func world(t *testing.T) (d *Dir, dir, victim string) {
 	top := t.TempDir()
 	dir, victim = filepath.Join(top, "d"), filepath.Join(top, "victim")
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "sub/deep"), 0o755), os.Mkdir(victim, 0o755),
-		os.WriteFile(filepath.Join(victim, "f"), []byte("precious"), 0o600), os.WriteFile(filepath.Join(dir, "sub/deep/x"), nil, 0o600),
-		os.Symlink("../victim", filepath.Join(dir, "dirlink")), os.Symlink("../victim/f", filepath.Join(dir, "link")), os.Symlink(".", filepath.Join(dir, "self")),
+		os.WriteFile(filepath.Join(victim, "f"), []byte("precious"), 0o600),
+		os.WriteFile(filepath.Join(dir, "sub/deep/x"), nil, 0o600),
+		os.Symlink("../victim", filepath.Join(dir, "dirlink")), os.Symlink("../victim/f", filepath.Join(dir, "link")),
+		os.Symlink(".", filepath.Join(dir, "self")),
 		os.Link(filepath.Join(victim, "f"), filepath.Join(dir, "hard")), unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +93,8 @@ func TestRemove(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	d, _, _ := world(t)
-	want := map[string]fs.FileMode{"hard": 0, "sub": fs.ModeDir, "link": fs.ModeSymlink, "pipe": fs.ModeNamedPipe, "sub/deep/x": 0}
+	want := map[string]fs.FileMode{"hard": 0, "sub": fs.ModeDir, "link": fs.ModeSymlink, "pipe": fs.ModeNamedPipe,
+		"sub/deep/x": 0}
 	for name, typ := range want {
 		i, err := d.Stat(name)
 		if err != nil || i.Type != typ || (name == "hard") != (i.Links == 2) && !i.Type.IsDir() {

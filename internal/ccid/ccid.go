@@ -189,7 +189,8 @@ func (r *Reader) abort(ctx context.Context) {
 	defer func() { r.slot = slot }()
 	ctx, cancel := context.WithTimeout(ctx, abortTime)
 	defer cancel()
-	s := usb.Setup{RequestType: 0x21, Request: 1, Value: uint16(r.seq+1)<<8 | uint16(r.slot), Index: uint16(r.desc.Interface)}
+	s := usb.Setup{RequestType: 0x21, Request: 1, Value: uint16(r.seq+1)<<8 | uint16(r.slot),
+		Index: uint16(r.desc.Interface)}
 	if _, err := r.dev.Control(ctx, s, nil); err != nil {
 		return
 	}

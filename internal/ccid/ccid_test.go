@@ -21,7 +21,8 @@ type echo struct {
 	before func()
 }
 
-var zeitcontrol = []byte{0x3b, 0xda, 0x18, 0xff, 0x81, 0xb1, 0xfe, 0x75, 0x1f, 0x03, 0x00, 0x31, 0xf5, 0x73, 0xc0, 0x01, 0x60, 0x00, 0x90, 0x00, 0x1c}
+var zeitcontrol = []byte{0x3b, 0xda, 0x18, 0xff, 0x81, 0xb1, 0xfe, 0x75, 0x1f, 0x03, 0x00, 0x31, 0xf5, 0x73, 0xc0, 0x01,
+	0x60, 0x00, 0x90, 0x00, 0x1c}
 
 func (e *echo) ATR() []byte {
 	if e.atr != nil {
@@ -76,7 +77,8 @@ func apdu(n int) []byte {
 	return b
 }
 
-var profiles = []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.NK3, usbdev.Gnuk, usbdev.NitrokeyStart, usbdev.YubiKey}
+var profiles = []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.NK3, usbdev.Gnuk, usbdev.NitrokeyStart,
+	usbdev.YubiKey}
 
 // exchange sends an APDU and checks that the echo is exact and that the card saw it once.
 func exchange(t *testing.T, c *ccid.Conn, e *echo, n int) {

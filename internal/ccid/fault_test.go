@@ -314,7 +314,8 @@ func TestPlainReader(t *testing.T) {
 	d.Log(func(line string) { sent = append(sent, line) })
 	conn := connect(t, d)
 	log := strings.Join(sent, "\n")
-	for _, want := range []string{"out 620000000000", "020000", "ff1118f6", "1810ff7500fe00", "00c101fe3e"} { // power on with 3 V, PPS, speed, S(IFS request)
+	for _, want := range []string{"out 620000000000", "020000", "ff1118f6", "1810ff7500fe00",
+		"00c101fe3e"} { // power on with 3 V, PPS, speed, S(IFS request)
 		if !strings.Contains(log, want) {
 			t.Errorf("%s is missing in\n%s", want, log)
 		}
@@ -394,7 +395,8 @@ func TestPPS(t *testing.T) {
 	}
 	for name, want := range map[string]map[usbdev.PPS]string{
 		// The speed that the reader is told, "-" for none; twice where the card is reset.
-		"TA1 18":             {usbdev.PPSTakes: "18", usbdev.PPSDefault: "11", usbdev.PPSMute: "11", usbdev.PPSWrong: "11", usbdev.PPSLies: "18 11"},
+		"TA1 18": {usbdev.PPSTakes: "18", usbdev.PPSDefault: "11", usbdev.PPSMute: "11", usbdev.PPSWrong: "11",
+			usbdev.PPSLies: "18 11"},
 		"TA1 11":             {usbdev.PPSTakes: "11", usbdev.PPSMute: "11"},
 		"T=0 first, TA1 96":  {usbdev.PPSTakes: "96", usbdev.PPSDefault: "11", usbdev.PPSMute: "-", usbdev.PPSLies: "96"},
 		"one speed":          {usbdev.PPSTakes: "18", usbdev.PPSMute: "18"},

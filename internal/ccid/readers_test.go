@@ -35,7 +35,8 @@ func readers(t *testing.T) (all []public) {
 			continue
 		}
 		var p public
-		if _, err := fmt.Sscanf(line, "%x:%x %d %x %d %d %d %x %d %d %d %d", &p.vendor, &p.product, &p.iface, &p.class, &p.slot, &p.volts, &p.protocols, &p.features, &p.ifsd, &p.bytes, &p.clock, &p.rate); err != nil {
+		if _, err := fmt.Sscanf(line, "%x:%x %d %x %d %d %d %x %d %d %d %d", &p.vendor, &p.product, &p.iface, &p.class,
+			&p.slot, &p.volts, &p.protocols, &p.features, &p.ifsd, &p.bytes, &p.clock, &p.rate); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		all = append(all, p)
@@ -64,7 +65,9 @@ func (p public) described() usb.Interface {
 	le.PutUint32(d[28:], p.ifsd)
 	le.PutUint32(d[40:], p.features)
 	le.PutUint32(d[44:], p.bytes)
-	return usb.Interface{Number: byte(p.iface), Class: p.class, Extra: [][]byte{d}, Endpoints: []usb.Endpoint{{Address: 0x81, Type: usb.TypeBulk, MaxPacket: 64}, {Address: 1, Type: usb.TypeBulk, MaxPacket: 64}}}
+	return usb.Interface{Number: byte(p.iface), Class: p.class, Extra: [][]byte{d},
+		Endpoints: []usb.Endpoint{{Address: 0x81, Type: usb.TypeBulk, MaxPacket: 64},
+			{Address: 1, Type: usb.TypeBulk, MaxPacket: 64}}}
 }
 
 // TestPublicReaders: every reader that the world has is found, with all its slots, and is
@@ -232,7 +235,8 @@ func TestSlotsAndInterfaces(t *testing.T) {
 	a.Endpoints[0].Address, a.Endpoints[1].Address = 0x81, 1
 	b.Endpoints[0].Address, b.Endpoints[1].Address = 0x82, 2
 	hid := usb.Interface{Number: 0, Class: usb.ClassHID}
-	s := &slotted{d: &usb.Descriptors{Interfaces: []usb.Interface{hid, a, b}}, on: map[byte]bool{}, claims: map[byte]int{}, empty: map[byte]bool{}}
+	s := &slotted{d: &usb.Descriptors{Interfaces: []usb.Interface{hid, a, b}}, on: map[byte]bool{}, claims: map[byte]int{},
+		empty: map[byte]bool{}}
 	h := &ccid.Host{Bus: s}
 	places, err := ccid.Places(s)
 	if err != nil || fmt.Sprint(places) != "[1-9 1-9.1.1 1-9.4.0]" {

@@ -117,7 +117,8 @@ func TestAsLibccid(t *testing.T) {
 			want := differs(d, a, strings.ReplaceAll(whole[ta1+1], "==", fmt.Sprintf("%02x", ta1&0xff)))
 			got := told(d, b, k.rates)
 			if got != want {
-				t.Fatalf("features %05x, TA1 %02x, TA2 %02x, T=%d, rates %d: %q, libccid %q, want %q", features, ta1, ta2, first, rate, got, whole[ta1+1], want)
+				t.Fatalf("features %05x, TA1 %02x, TA2 %02x, T=%d, rates %d: %q, libccid %q, want %q", features, ta1, ta2, first,
+					rate, got, whole[ta1+1], want)
 			}
 			// No other bit of dwFeatures changes anything.
 			for _, more := range []uint32{0x02, 0x04, 0x08, 0x10, 0x20, 0x100, 0x200, 0x800, 0x33a} {

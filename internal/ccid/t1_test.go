@@ -45,7 +45,8 @@ func TestT1Blocks(t *testing.T) {
 			"00 00 04 00b00000", "00 c3 01 05", "00 e3 01 05", "00 c3 01 ff", "00 e3 01 ff", "00 00 02 9000",
 		}},
 		{name: "the card changes IFSC in a chain", apdu: "000102030405", want: "9000", ifsc: 4, script: []string{
-			"00 20 04 00010203", "00 c1 01 01", "00 e1 01 01", "00 90 00", "00 60 01 04", "00 80 00", "00 00 01 05", "00 00 02 9000",
+			"00 20 04 00010203", "00 c1 01 01", "00 e1 01 01", "00 90 00", "00 60 01 04", "00 80 00", "00 00 01 05",
+			"00 00 02 9000",
 		}},
 		{name: "answer damaged", apdu: "00b00000", want: "9000", script: []string{
 			"00 00 04 00b00000", "bad 00 00 02 9000", "00 81 00", "00 00 02 9000",
@@ -69,18 +70,21 @@ func TestT1Blocks(t *testing.T) {
 			"00 00 04 00b00000", "bad 00 c3 01 05", "00 81 00", "00 c3 01 05", "00 e3 01 05", "00 00 02 9000",
 		}},
 		{name: "resynchronisation after a whole command", apdu: "00b00000", err: ErrLost, script: []string{
-			"00 00 04 00b00000", mute, "00 82 00", mute, "00 82 00", mute, "00 82 00", mute, "00 c0 00", mute, "00 c0 00", "00 e0 00",
+			"00 00 04 00b00000", mute, "00 82 00", mute, "00 82 00", mute, "00 82 00", mute, "00 c0 00", mute, "00 c0 00",
+			"00 e0 00",
 		}},
 		{name: "resynchronisation in a chain", apdu: "000102030405", want: "9000", ifsc: 4, script: []string{
 			"00 20 04 00010203", mute, "00 82 00", mute, "00 82 00", mute, "00 82 00", mute, "00 c0 00", "00 e0 00",
 			"00 20 04 00010203", "00 90 00", "00 40 02 0405", "00 00 02 9000",
 		}},
 		{name: "not even that", apdu: "00b00000", err: ErrLost, script: []string{
-			"00 00 04 00b00000", mute, "00 82 00", mute, "00 82 00", mute, "00 82 00", mute, "00 c0 00", mute, "00 c0 00", mute, "00 c0 00", mute,
+			"00 00 04 00b00000", mute, "00 82 00", mute, "00 82 00", mute, "00 82 00", mute, "00 c0 00", mute, "00 c0 00", mute,
+			"00 c0 00", mute,
 		}},
 		{name: "abort", apdu: "00b00000", err: ErrProtocol, script: []string{"00 00 04 00b00000", "00 c2 00"}},
 		{name: "garbage", apdu: "00b00000", err: ErrLost, script: []string{
-			"00 00 04 00b00000", "00 1f 00", "00 82 00", "00 cf 00", "00 82 00", "01 00 02 9000", "00 82 00", "00 c3 00", "00 c0 00", "00 e0 00",
+			"00 00 04 00b00000", "00 1f 00", "00 82 00", "00 cf 00", "00 82 00", "01 00 02 9000", "00 82 00", "00 c3 00",
+			"00 c0 00", "00 e0 00",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -155,12 +159,16 @@ func TestParseATR(t *testing.T) {
 		want      atr
 		bad       bool
 	}{
-		{"ZeitControl 3.x", "3BDA18FF81B1FE751F030031F573C00160009000 1C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
-		{"ZeitControl 2.1", "3BDA18FF81B1FE751F030031C573C00140009000 0C", atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
-		{"Nitrokey 3", "3B8F01805D4E6974726F6B657900000000006A", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, first: 1}, false},
+		{"ZeitControl 3.x", "3BDA18FF81B1FE751F030031F573C00160009000 1C",
+			atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
+		{"ZeitControl 2.1", "3BDA18FF81B1FE751F030031C573C00140009000 0C",
+			atr{t1: true, ta1: 0x18, tc1: 0xff, ifsc: 0xfe, bwiCWI: 0x75, first: 1}, false},
+		{"Nitrokey 3", "3B8F01805D4E6974726F6B657900000000006A", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, first: 1},
+			false},
 		{"T=0 only", "3B021450", atr{ta1: 0x11, ifsc: 32, bwiCWI: 0x4d}, false},
 		{"CRC", "3B80 81 41 01 41", atr{t1: true, ta1: 0x11, ifsc: 32, bwiCWI: 0x4d, crc: true, first: 1}, false},
-		{"TA2", "3B90 95 91 81 31 FE 55 8F", atr{t1: true, ta1: 0x95, ifsc: 0xfe, bwiCWI: 0x55, first: 1, specific: true}, false},
+		{"TA2", "3B90 95 91 81 31 FE 55 8F", atr{t1: true, ta1: 0x95, ifsc: 0xfe, bwiCWI: 0x55, first: 1, specific: true},
+			false},
 		{"nothing", "", atr{}, true},
 		{"TS", "3A00", atr{}, true},
 		{"cut in TB1", "3B21", atr{}, true},
@@ -179,9 +187,11 @@ func TestParseATR(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	class := append([]byte{54, 0x21}, make([]byte, 52)...)
 	class[44], class[45] = 0x0f, 0x01
-	ep := []usb.Endpoint{{Address: 0x81, Type: usb.TypeBulk, MaxPacket: 64}, {Address: 1, Type: usb.TypeBulk, MaxPacket: 64}}
+	ep := []usb.Endpoint{{Address: 0x81, Type: usb.TypeBulk, MaxPacket: 64},
+		{Address: 1, Type: usb.TypeBulk, MaxPacket: 64}}
 	good := usb.Interface{Number: 3, Class: usb.ClassCCID, Extra: [][]byte{class}, Endpoints: ep}
-	if d, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{good}}); err != nil || d.Interface != 3 || d.MaxMessage != 271 {
+	if d, err := Describe(&usb.Descriptors{Interfaces: []usb.Interface{good}}); err != nil || d.Interface != 3 ||
+		d.MaxMessage != 271 {
 		t.Fatalf("%+v %v", d, err)
 	}
 	own := good
@@ -287,7 +297,8 @@ func FuzzReader(f *testing.F) {
 	f.Add(append([]byte{10, 0x80, 0, 0, 0, 0, 0, 1, 0x80, 1, 0}, ok...), uint32(ShortAPDU))
 	f.Add([]byte{10, 0x80, 0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0, 0}, uint32(TPDU))
 	f.Fuzz(func(t *testing.T, b []byte, features uint32) {
-		desc := Descriptor{Protocols: 3, Features: features, MaxMessage: 271, In: usb.Endpoint{Address: 0x81, MaxPacket: 64}, Out: usb.Endpoint{Address: 1, MaxPacket: 64}}
+		desc := Descriptor{Protocols: 3, Features: features, MaxMessage: 271, In: usb.Endpoint{Address: 0x81, MaxPacket: 64},
+			Out: usb.Endpoint{Address: 1, MaxPacket: 64}}
 		r := newReader(&fuzzDevice{b}, desc)
 		defer r.frame.Wipe()
 		ctx := context.Background()

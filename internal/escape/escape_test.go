@@ -33,7 +33,8 @@ func FuzzText(f *testing.F) {
 	f.Add("\xe2\x80\xaea")
 	f.Fuzz(func(t *testing.T, s string) {
 		out := Text(s)
-		if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
+		if !utf8.ValidString(out) || strings.ContainsFunc(out,
+			func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
 			t.Errorf("%q became %q", s, out)
 		}
 	})

@@ -115,7 +115,8 @@ func compareLUKS(want, got []LUKS) Comparison {
 		c = append(c, it)
 	}
 	for _, g := range left {
-		c = append(c, Item{Name: "luks " + g.UUID, Label: "an encrypted disk that the seller does not mention", Got: g.UUID, Status: Fail})
+		c = append(c, Item{Name: "luks " + g.UUID, Label: "an encrypted disk that the seller does not mention", Got: g.UUID,
+			Status: Fail})
 	}
 	return c
 }
@@ -155,7 +156,8 @@ func (c Comparison) Err() error {
 	for _, i := range c {
 		if i.Status == Fail || i.Status == NotMeasured {
 			failed = append(failed, i)
-			other = other || i.Status == Fail && i.Binds && (i.Name == SubjectEK || i.Name == SubjectCard || i.Name == "card serial")
+			other = other || i.Status == Fail && i.Binds &&
+				(i.Name == SubjectEK || i.Name == SubjectCard || i.Name == "card serial")
 		}
 		bound = bound || i.Binds && i.Status == Pass
 	}

@@ -21,10 +21,12 @@ func hexOf(c string, n int) string { return strings.Repeat(c, n) }
 // sample is a full first statement.
 func sample() *Statement {
 	return &Statement{
-		Subjects: map[string]string{SubjectEK: hexOf("a", 64), SubjectROM: hexOf("b", 64), SubjectBoot: hexOf("c", 64), SubjectCard: hexOf("d", 64)},
-		Order:    "2026-1147", From: oem, To: buyer, Created: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
+		Subjects: map[string]string{SubjectEK: hexOf("a", 64), SubjectROM: hexOf("b", 64), SubjectBoot: hexOf("c", 64),
+			SubjectCard: hexOf("d", 64)},
+		Order: "2026-1147", From: oem, To: buyer, Created: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
 		Reference: Reference{
-			PCRs: map[int]string{2: hexOf("2", 64), 7: hexOf("7", 64)}, SRKName: "000b" + hexOf("e", 64), TOTP: "000b" + hexOf("d", 64),
+			PCRs: map[int]string{2: hexOf("2", 64), 7: hexOf("7", 64)}, SRKName: "000b" + hexOf("e", 64), TOTP: "000b" +
+				hexOf("d", 64),
 			LUKS:       []LUKS{{"1f0c-uuid", hexOf("f", 64)}},
 			CardSerial: "0006 12345678", ROMKeys: []string{oem},
 		},
@@ -113,7 +115,8 @@ func TestCompare(t *testing.T) {
 	m := same
 	m.Reference.PCRs = map[int]string{2: s.Reference.PCRs[2], 7: hexOf("0", 64)}
 	var mm *MismatchError
-	if err := s.Compare(m).Err(); !errors.As(err, &mm) || len(mm.Failed) != 1 || mm.Failed[0].Name != "pcr 7" || errors.Is(err, ErrOtherMachine) {
+	if err := s.Compare(m).Err(); !errors.As(err, &mm) || len(mm.Failed) != 1 || mm.Failed[0].Name != "pcr 7" ||
+		errors.Is(err, ErrOtherMachine) {
 		t.Fatal(err)
 	}
 	m = same
@@ -221,7 +224,8 @@ func TestVerifiedFirst(t *testing.T) {
 		if !errors.Is(err, ErrSigner) || errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v", data, err)
 		}
-		if _, err = Open(Link{[]byte(data), fakeSign([]byte(data), oem)}, oem, fakeVerify); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) {
+		if _, err = Open(Link{[]byte(data), fakeSign([]byte(data), oem)}, oem, fakeVerify); !errors.Is(err, ErrMalformed) &&
+			!errors.Is(err, ErrTooLarge) {
 			t.Errorf("%q, signed: %v", data, err)
 		}
 	}

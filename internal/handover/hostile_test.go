@@ -30,7 +30,8 @@ var update = flag.Bool("update", false, "make testdata/corpus anew, with new key
 const corpus = "testdata/corpus"
 
 var sentinels = map[string]error{
-	"ErrMalformed": ErrMalformed, "ErrTooLarge": ErrTooLarge, "ErrSigner": ErrSigner, "ErrChain": ErrChain, "ErrOtherMachine": ErrOtherMachine,
+	"ErrMalformed": ErrMalformed, "ErrTooLarge": ErrTooLarge, "ErrSigner": ErrSigner, "ErrChain": ErrChain,
+	"ErrOtherMachine": ErrOtherMachine,
 }
 
 // TestCorpus: what must be accepted is, and all else is refused for its own reason,
@@ -89,7 +90,8 @@ func TestCorpus(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if sentinels[want[0]] == nil || !errors.Is(err, sentinels[want[0]]) || len(want) > 1 && !strings.Contains(err.Error(), want[1]) {
+			if sentinels[want[0]] == nil || !errors.Is(err, sentinels[want[0]]) || len(want) > 1 &&
+				!strings.Contains(err.Error(), want[1]) {
 				t.Errorf("refused with %q, want %q", err, want)
 			}
 		})
@@ -126,7 +128,8 @@ func TestCorpusSignatures(t *testing.T) {
 	ring := filepath.Join(home, "ring.gpg")
 	gpg := func(args ...string) {
 		t.Helper()
-		if out, err := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet"}, args...)...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet"},
+			args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -137,7 +140,8 @@ func TestCorpusSignatures(t *testing.T) {
 	good := 0
 	for _, w := range cases {
 		b, _ := os.ReadFile(w)
-		if !strings.HasPrefix(string(b), "accept") && !strings.HasPrefix(string(b), "ErrMalformed") && !strings.HasPrefix(string(b), "ErrTooLarge") {
+		if !strings.HasPrefix(string(b), "accept") && !strings.HasPrefix(string(b), "ErrMalformed") &&
+			!strings.HasPrefix(string(b), "ErrTooLarge") {
 			continue
 		}
 		f := filepath.Join(filepath.Dir(w), FileName(0))
@@ -161,7 +165,8 @@ func newSigner(t *testing.T, name string, lifetime time.Duration) signer {
 	t.Helper()
 	made := corpusTime.Add(-48 * time.Hour)
 	e, err := openpgp.NewEntity(name, "", strings.ToLower(name)+"@example.com", &packet.Config{
-		Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return made }, KeyLifetimeSecs: uint32(lifetime / time.Second)})
+		Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return made },
+		KeyLifetimeSecs: uint32(lifetime / time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +250,8 @@ func makeCorpus(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	oem, shop, buyer, expired := newSigner(t, "OEM", 0), newSigner(t, "Shop", 0), newSigner(t, "Buyer", 0), newSigner(t, "Expired", 24*time.Hour)
+	oem, shop, buyer, expired := newSigner(t, "OEM", 0), newSigner(t, "Shop", 0), newSigner(t, "Buyer", 0),
+		newSigner(t, "Expired", 24*time.Hour)
 	for n, s := range map[string]signer{"oem": oem, "shop": shop, "buyer": buyer, "expired": expired} {
 		var b bytes.Buffer
 		w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
@@ -281,10 +287,12 @@ func makeCorpus(t *testing.T) {
 
 	one("good", "accept", good)
 	one("good-countersigned", "accept\ncountersigned", good, armored(t, oem.sign(t, good), buyer.sign(t, good)))
-	one("good-appended-signature", "accept\ncountersigned", good, armored(t, oem.sign(t, good)), armored(t, buyer.sign(t, good)))
+	one("good-appended-signature", "accept\ncountersigned", good, armored(t, oem.sign(t, good)),
+		armored(t, buyer.sign(t, good)))
 	one("good-stranger-signs-too", "accept", good, armored(t, shop.sign(t, good), oem.sign(t, good)))
 	one("good-binary-signature", "accept", good, oem.sign(t, good))
-	one("good-unknown-fields", "accept", edit(`"seq": 0,`, `"seq": 0, "newer": {"a": [1, 2.5, null, true]}, "FROM": "nobody",`))
+	one("good-unknown-fields", "accept", edit(`"seq": 0,`,
+		`"seq": 0, "newer": {"a": [1, 2.5, null, true]}, "FROM": "nobody",`))
 
 	const bad = "ErrMalformed\n"
 	one("duplicate-key", bad+`"from" stands twice`, edit(`"order":`, `"from": "`+shop.fpr()+`", "order":`))
@@ -323,9 +331,11 @@ func makeCorpus(t *testing.T) {
 
 	const large = "ErrTooLarge\n"
 	one("oversize", large+"65536", append(bytes.Clone(good), bytes.Repeat([]byte(" "), MaxStatement)...))
-	one("deep-nesting", large+"deeper", edit(`"seq": 0,`, `"seq": 0, "x": `+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)+","))
+	one("deep-nesting", large+"deeper", edit(`"seq": 0,`, `"seq": 0, "x": `+strings.Repeat("[", 9000)+
+		strings.Repeat("]", 9000)+","))
 	one("many-values", large+"values", edit(`"seq": 0,`, `"seq": 0, "x": [0`+strings.Repeat(",0", 10000)+"],"))
-	one("seq-beyond", large+"limit", bytes.Replace(edit(`"seq": 0`, `"seq": 16`), []byte(`"previous": ""`), []byte(`"previous": "`+hexOf("1", 64)+`"`), 1))
+	one("seq-beyond", large+"limit", bytes.Replace(edit(`"seq": 0`, `"seq": 16`), []byte(`"previous": ""`),
+		[]byte(`"previous": "`+hexOf("1", 64)+`"`), 1))
 
 	const by = "ErrSigner\n"
 	one("wrong-signer", by, good, armored(t, shop.sign(t, good)))
@@ -386,10 +396,13 @@ func chains(t *testing.T, put func(string, []byte), statement func() *Statement,
 	many("chain-first-twice", "ErrSigner", b0, s0, b0, s0)
 	both("chain-signed-by-seller", "ErrSigner\nhand-over 2", b1, oem)
 	both("chain-signed-by-receiver", "ErrSigner\nhand-over 2", b1, buyer)
-	both("chain-other-previous", "ErrChain\ndoes not follow", changed(func(s *Statement) { s.Previous = hexOf("1", 64) }), shop)
+	both("chain-other-previous", "ErrChain\ndoes not follow", changed(func(s *Statement) { s.Previous = hexOf("1", 64) }),
+		shop)
 	both("chain-number-skipped", "ErrChain\nnumber 3", changed(func(s *Statement) { s.Seq = 2 }), shop)
-	both("chain-other-machine", "ErrOtherMachine\nTPM", changed(func(s *Statement) { s.Subjects[SubjectEK] = hexOf("0", 64) }), shop)
-	both("chain-machine-dropped", "ErrOtherMachine\nTPM", changed(func(s *Statement) { delete(s.Subjects, SubjectEK) }), shop)
+	both("chain-other-machine", "ErrOtherMachine\nTPM",
+		changed(func(s *Statement) { s.Subjects[SubjectEK] = hexOf("0", 64) }), shop)
+	both("chain-machine-dropped", "ErrOtherMachine\nTPM", changed(func(s *Statement) { delete(s.Subjects, SubjectEK) }),
+		shop)
 	nobody := statement()
 	nobody.To = ""
 	n0 := mustMarshal(t, nobody)

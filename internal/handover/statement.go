@@ -284,7 +284,8 @@ func marshal(subjects map[string]string, predicateType string, predicate any) ([
 // to the next, about the same machine. The caller updates subjects, reference and
 // changed with what is true now. to "" gives the machine up to nobody in particular.
 func (s *Statement) Next(statement []byte, to string) *Statement {
-	n := &Statement{Subjects: make(map[string]string), Seq: s.Seq + 1, Previous: Digest(statement), From: s.To, To: to, Order: s.Order}
+	n := &Statement{Subjects: make(map[string]string), Seq: s.Seq + 1, Previous: Digest(statement), From: s.To, To: to,
+		Order: s.Order}
 	for k, v := range s.Subjects {
 		n.Subjects[k] = v
 	}

@@ -33,8 +33,10 @@ func TestHIDStatus(t *testing.T) {
 		cmd  byte
 		do   func(*Token) error
 	}{
-		{"tries", hidAdminTries, set}, {"authenticate", hidAuthenticate, set}, {"data", hidSendOTPData, set}, {"write", hidWriteToSlot, set},
-		{"verify", hidVerifyCode, check}, {"erase", hidEraseSlot, reset}, {"status", hidGetStatus, info}, {"read", hidReadSlot, info},
+		{"tries", hidAdminTries, set}, {"authenticate", hidAuthenticate, set}, {"data", hidSendOTPData, set},
+		{"write", hidWriteToSlot, set},
+		{"verify", hidVerifyCode, check}, {"erase", hidEraseSlot, reset}, {"status", hidGetStatus, info},
+		{"read", hidReadSlot, info},
 	} {
 		for status := byte(1); status <= 16; status++ {
 			t.Run(fmt.Sprintf("%s/%d", c.name, status), func(t *testing.T) {
@@ -81,7 +83,8 @@ func TestHIDStatus(t *testing.T) {
 
 // TestSecretsStatus does the same for the secrets app.
 func TestSecretsStatus(t *testing.T) {
-	words := []uint16{0x6100, 0x6300, 0x6581, 0x6700, 0x6881, 0x6982, 0x6983, 0x6985, 0x6a80, 0x6a82, 0x6a84, 0x6a88, 0x6b00, 0x6c00, 0x6d00, 0x6e00, 0x6f00, 0x9001}
+	words := []uint16{0x6100, 0x6300, 0x6581, 0x6700, 0x6881, 0x6982, 0x6983, 0x6985, 0x6a80, 0x6a82, 0x6a84, 0x6a88,
+		0x6b00, 0x6c00, 0x6d00, 0x6e00, 0x6f00, 0x9001}
 	for _, c := range []struct {
 		name string
 		ins  byte
@@ -322,7 +325,8 @@ func TestResync(t *testing.T) {
 	// Near zero there is no way back beyond it.
 	for file := range uint64(60) {
 		k := &fakeKey{}
-		if next, err := Resync(ctx(t), k, key, file); (err == nil) != (file <= 50+Window-1) || err == nil && next != k.counter {
+		if next, err := Resync(ctx(t), k, key, file); (err == nil) != (file <= 50+Window-1) || err == nil &&
+			next != k.counter {
 			t.Fatalf("file %d: next %d, key %d, %v", file, next, k.counter, err)
 		}
 	}
@@ -347,7 +351,8 @@ func TestCounterFile(t *testing.T) {
 		}
 	}
 	for content, ok := range map[string]bool{
-		"7": true, "7\n": true, " 7 \n": true, "": false, "-1": false, "7 8": false, "0x7": false, "9223372036854775808": false,
+		"7": true, "7\n": true, " 7 \n": true, "": false, "-1": false, "7 8": false, "0x7": false,
+		"9223372036854775808":   false,
 		strings.Repeat("1", 65): false, "7\x00": false,
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -40,7 +40,8 @@ const (
 var hidStatusText = map[uint16]string{
 	1: "the report was garbled", 2: "no such slot", 3: "slot not programmed", 4: "wrong password", 5: "not authorized",
 	6: "timestamp warning", 7: "no name given", 8: "not supported", 9: "unknown command", 10: "decryption failed",
-	11: "making the AES key failed", 12: "changing the user PIN failed", 13: "changing the admin PIN failed", 14: "unblocking the PIN failed",
+	11: "making the AES key failed", 12: "changing the user PIN failed", 13: "changing the admin PIN failed",
+	14: "unblocking the PIN failed",
 }
 
 const (

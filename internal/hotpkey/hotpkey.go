@@ -119,10 +119,13 @@ type Model struct {
 func Models() []Model {
 	return []Model{
 		// The report has 25 bytes for a PIN (heads issue 1168); the card wants 8.
-		{Name: "Nitrokey Pro", ID: usbid.NitrokeyPro, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
-		{Name: "Librem Key", ID: usbid.LibremKey, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9, poll: 50 * time.Millisecond},
+		{Name: "Nitrokey Pro", ID: usbid.NitrokeyPro, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9,
+			poll: 50 * time.Millisecond},
+		{Name: "Librem Key", ID: usbid.LibremKey, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, since: 9,
+			poll: 50 * time.Millisecond},
 		// Asked more often, it sometimes answers with nothing.
-		{Name: "Nitrokey Storage", ID: usbid.NitrokeyStorage, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true, since: 54, poll: 200 * time.Millisecond},
+		{Name: "Nitrokey Storage", ID: usbid.NitrokeyStorage, PIN: adminPIN, MinPIN: 8, MaxPIN: 25, hid: true, storage: true,
+			since: 54, poll: 200 * time.Millisecond},
 		{Name: "Nitrokey 3", ID: usbid.Nitrokey3, PIN: secretsPIN, MinPIN: 4, MaxPIN: 127},
 	}
 }

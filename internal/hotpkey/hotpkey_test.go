@@ -168,7 +168,8 @@ func TestInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := Info{
-			Model: k.model.Name, Address: "1-2", Serial: "0000A1B2", Firmware: "0.15", PIN: "admin PIN", PINSet: true, PINTries: 3,
+			Model: k.model.Name, Address: "1-2", Serial: "0000A1B2", Firmware: "0.15", PIN: "admin PIN", PINSet: true,
+			PINTries:   3,
 			AdminTries: 3, UserTries: 3, MinPIN: 8, MaxPIN: 25, Slot: SlotEmpty, Counter: -1,
 		}
 		if f.pro != nil && f.pro.Storage {
@@ -176,7 +177,8 @@ func TestInfo(t *testing.T) {
 		}
 		if f.secrets != nil {
 			want = Info{
-				Model: "Nitrokey 3", Address: "1-2", Serial: "4E4B3301", Firmware: "1.8.3", SecretsApp: "4.14.0", PIN: "secrets PIN", PINTries: -1,
+				Model: "Nitrokey 3", Address: "1-2", Serial: "4E4B3301", Firmware: "1.8.3", SecretsApp: "4.14.0",
+				PIN: "secrets PIN", PINTries: -1,
 				AdminTries: 3, UserTries: 3, MinPIN: 4, MaxPIN: 127, Slot: SlotEmpty, Counter: -1,
 			}
 		}
@@ -203,7 +205,8 @@ func TestOldFirmware(t *testing.T) {
 		version [2]byte
 		old     bool
 	}{
-		{false, [2]byte{0, 7}, true}, {false, [2]byte{0, 8}, true}, {false, [2]byte{0, 9}, false}, {false, [2]byte{0, 10}, false}, {false, [2]byte{1, 0}, false},
+		{false, [2]byte{0, 7}, true}, {false, [2]byte{0, 8}, true}, {false, [2]byte{0, 9}, false},
+		{false, [2]byte{0, 10}, false}, {false, [2]byte{1, 0}, false},
 		{true, [2]byte{0, 53}, true}, {true, [2]byte{0, 54}, false},
 	} {
 		card := cardtest.New(cardtest.ZeitControl)
@@ -350,7 +353,8 @@ func TestReset(t *testing.T) {
 		if err := k.Set(ctx(t), buffer("new-pin"), buffer(rfcSecret), 0, SetOptions{}); !errors.Is(err, ErrNoPIN) {
 			t.Fatalf("a PIN was set without permission: %v", err)
 		}
-		if err := k.Set(ctx(t), buffer("new"), buffer(rfcSecret), 0, SetOptions{NewPIN: true}); !errors.Is(err, ErrPINLength) {
+		if err := k.Set(ctx(t), buffer("new"), buffer(rfcSecret), 0, SetOptions{NewPIN: true}); !errors.Is(err,
+			ErrPINLength) {
 			t.Fatalf("a PIN that is too short was set: %v", err)
 		}
 		f.touches = nil
@@ -405,8 +409,10 @@ func TestTouches(t *testing.T) {
 	}{
 		{"first secret", func() {}, "1/1 to confirm the PIN"},
 		{"replaced", func() {}, "1/3 to confirm the PIN, 2/3 to remove the old secret, 3/3 to confirm the PIN"},
-		{"a key that remembers the PIN", func() { f.secrets.KeepsPIN = true }, "1/3 to confirm the PIN, 2/3 to remove the old secret"},
-		{"an old app", func() { f.secrets.KeepsPIN, f.secrets.Version = false, [3]byte{4, 12, 0} }, "1/3 to confirm the PIN, 2/3 to remove the old secret"},
+		{"a key that remembers the PIN", func() { f.secrets.KeepsPIN = true },
+			"1/3 to confirm the PIN, 2/3 to remove the old secret"},
+		{"an old app", func() { f.secrets.KeepsPIN, f.secrets.Version = false, [3]byte{4, 12, 0} },
+			"1/3 to confirm the PIN, 2/3 to remove the old secret"},
 	} {
 		c.prepare()
 		f.touches = nil
@@ -522,7 +528,8 @@ func TestFind(t *testing.T) {
 	if _, err := Find(ctx(t), bus, Options{}); !errors.Is(err, ErrManyTokens) {
 		t.Fatalf("two keys: %v", err)
 	}
-	for serial, model := range map[string]string{"a1b2": "Nitrokey Pro", "4e4b3301": "Nitrokey 3", "0x0000A1B2": "Nitrokey Pro"} {
+	for serial, model := range map[string]string{"a1b2": "Nitrokey Pro", "4e4b3301": "Nitrokey 3",
+		"0x0000A1B2": "Nitrokey Pro"} {
 		k, err := Find(ctx(t), bus, Options{Serial: serial})
 		if err != nil || k.Model().Name != model {
 			t.Fatalf("%s: %v", serial, err)
@@ -576,7 +583,8 @@ func TestUnplug(t *testing.T) {
 					t.Fatalf("transfer %d: the slot holds %q at %d (%v)", at, key, counter, set)
 				}
 				k = f.open(t)
-				if i, err := k.Info(ctx(t)); err != nil || i.PINTries != map[bool]int{true: 3, false: hotptest.DefaultTries}[f.pro != nil] {
+				if i, err := k.Info(ctx(t)); err != nil ||
+					i.PINTries != map[bool]int{true: 3, false: hotptest.DefaultTries}[f.pro != nil] {
 					t.Fatalf("transfer %d: a try was lost: %+v %v", at, i, err)
 				}
 				if _, err := k.Seal(ctx(t), pin, buffer(other), SetOptions{}); err != nil {

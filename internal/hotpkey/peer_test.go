@@ -83,7 +83,8 @@ func TestHOTPVerification(t *testing.T) {
 				t.Error("the key hangs")
 			}
 			if *update {
-				writeTranscript(t, "hotp_verification-"+name, "made by hotp_verification 1.7: "+strings.Join(commands(name), "; "), *lines)
+				writeTranscript(t, "hotp_verification-"+name, "made by hotp_verification 1.7: "+strings.Join(commands(name), "; "),
+					*lines)
 			}
 			// What it stored works with our code.
 			f.dev.Unplug()

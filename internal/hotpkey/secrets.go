@@ -75,7 +75,8 @@ func (s *secrets) close() error { return s.conn.Close() }
 
 // apdu sends one command and collects the answer. The command is wiped: it may hold a
 // PIN or the secret.
-func (s *secrets) apdu(ctx context.Context, ins, p1, p2 byte, data *secret.Buffer, le int) (body []byte, sw uint16, err error) {
+func (s *secrets) apdu(ctx context.Context, ins, p1, p2 byte, data *secret.Buffer, le int) (body []byte, sw uint16,
+	err error) {
 	cmd := secret.New(4 + 1 + data.Len() + 1)
 	defer cmd.Wipe()
 	b := append(cmd.Bytes()[:0], 0, ins, p1, p2)

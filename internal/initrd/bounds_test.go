@@ -25,7 +25,8 @@ func frame(exponent byte) []byte { return []byte{0x28, 0xb5, 0x2f, 0xfd, 0, expo
 
 // entry is a cpio header with its name, padded.
 func entry(name string, size int) []byte {
-	s := fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", 1, 0o100644, 0, 0, 1, 0, size, 0, 0, 0, 0, len(name)+1, 0, name)
+	s := fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", 1, 0o100644, 0, 0, 1, 0, size, 0,
+		0, 0, 0, len(name)+1, 0, name)
 	return []byte(s + strings.Repeat("\x00", -len(s)&3))
 }
 

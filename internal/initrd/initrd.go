@@ -156,7 +156,8 @@ func (f *finder) archive(r *bufio.Reader) error {
 		if !isCPIO(b[:6]) {
 			return errors.New("an archive has no end")
 		}
-		var v [13]uint64 // inode, mode, owner, group, links, time, size, device (2), device named (2), length of the name, sum
+		// inode, mode, owner, group, links, time, size, device (2), device named (2), length of the name, sum
+		var v [13]uint64
 		for i := range v {
 			var err error
 			if v[i], err = strconv.ParseUint(string(b[6+8*i:14+8*i]), 16, 32); err != nil {
@@ -215,7 +216,8 @@ func (f *finder) entry(p string, mode, links uint64, id inode, size int64) ([]by
 		if len(f.found)+len(f.others) >= maxFound {
 			return nil, errors.New("too many files of the name that is looked for")
 		}
-		if regular && slices.Contains(f.others, p) || !regular && slices.ContainsFunc(f.found, func(e File) bool { return e.Path == p }) {
+		if regular && slices.Contains(f.others, p) || !regular &&
+			slices.ContainsFunc(f.found, func(e File) bool { return e.Path == p }) {
 			return nil, fmt.Errorf("%s is there in two forms", p)
 		}
 		if !regular {

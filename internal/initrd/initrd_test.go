@@ -56,7 +56,8 @@ func crypttab(p string) bool { return strings.Contains(p, "crypttab") }
 
 const line = "sda3_crypt UUID=1 none luks\n"
 
-var system = map[string]string{"cryptroot/crypttab": line, "etc/fstab": "x", "init": "#!/bin/sh\n", "bin/big": strings.Repeat("binary", 30000), "usr/lib/crypttab.d/odd": "", "etc/empty": ""}
+var system = map[string]string{"cryptroot/crypttab": line, "etc/fstab": "x", "init": "#!/bin/sh\n",
+	"bin/big": strings.Repeat("binary", 30000), "usr/lib/crypttab.d/odd": "", "etc/empty": ""}
 
 func check(t *testing.T, what string, b []byte, want ...string) {
 	t.Helper()
@@ -82,8 +83,10 @@ func TestRealArchives(t *testing.T) {
 	pack := func(dir, how string) []byte { return sh(t, dir, "find . | LC_ALL=C sort | "+how) }
 	ucode := pack(early, "cpio -o -H newc --quiet")
 	want := []string{"/cryptroot/crypttab=" + line, "/usr/lib/crypttab.d/odd="}
-	for _, how := range []string{"cpio -o -H newc --quiet", "cpio -o -H crc --quiet", "cpio -o -H newc --quiet --reproducible", "busybox cpio -o -H newc"} {
-		for _, z := range []string{"cat", "gzip -9", "xz --check=crc32", "zstd -q -9 -T0", "xz --check=crc32 --lzma2=dict=1MiB"} {
+	for _, how := range []string{"cpio -o -H newc --quiet", "cpio -o -H crc --quiet",
+		"cpio -o -H newc --quiet --reproducible", "busybox cpio -o -H newc"} {
+		for _, z := range []string{"cat", "gzip -9", "xz --check=crc32", "zstd -q -9 -T0",
+			"xz --check=crc32 --lzma2=dict=1MiB"} {
 			b := pack(dir, how+" | "+z)
 			check(t, how+" | "+z, b, want...)
 			check(t, "microcode, "+how+" | "+z, append(append(bytes.Clone(ucode), make([]byte, 36)...), b...), want...)
@@ -104,12 +107,15 @@ func TestRealArchives(t *testing.T) {
 		"two that differ":       append(bytes.Clone(b), other...),
 		"hidden after the gzip": append(bytes.Clone(z), z...), "hidden, plain": append(bytes.Clone(z), other...),
 		"hidden within": sh(t, dir, "(find . | cpio -o -H newc --quiet; find . | cpio -o -H newc --quiet) | gzip"),
-		"bzip2":         []byte("BZh91AY&SY"), "lz4": {2, 0x21, 0x4c, 0x18, 0, 0, 0}, "the old form": pack(dir, "cpio -o -H odc --quiet"),
-		"nothing": nil, "zeros": make([]byte, 999), "text": []byte("an initrd, the laptop says"), "cut": z[:len(z)/2], "cut, plain": b[:len(b)/2],
+		"bzip2":         []byte("BZh91AY&SY"), "lz4": {2, 0x21, 0x4c, 0x18, 0, 0, 0},
+		"the old form": pack(dir, "cpio -o -H odc --quiet"),
+		"nothing":      nil, "zeros": make([]byte, 999), "text": []byte("an initrd, the laptop says"), "cut": z[:len(z)/2],
+		"cut, plain":    b[:len(b)/2],
 		"a link beside": append(pack(dir, "cpio -o -H newc --quiet"), pack(linkOnly(t), "cpio -o -H newc --quiet")...),
 		"no end":        bytes.Replace(b, []byte("TRAILER!!!"), []byte("TRAILER!!?"), 1),
 		"out":           bytes.Replace(b, []byte("etc/fstab"), []byte("../fstab1"), 1),
-		"large":         pack(tree(t, map[string]string{"crypttab": strings.Repeat("#", maxFile+1)}), "cpio -o -H newc --quiet"),
+		"large": pack(tree(t, map[string]string{"crypttab": strings.Repeat("#", maxFile+1)}),
+			"cpio -o -H newc --quiet"),
 	} {
 		if got, err := Find(bytes.NewReader(b), crypttab); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %v, %v", what, got, err)
@@ -132,7 +138,8 @@ func TestMkinitramfs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "conf")
-	sh(t, dir, "cp -r /etc/initramfs-tools "+conf+"; sed -i 's/^MODULES=.*/MODULES=list/' "+conf+"/initramfs.conf; mkdir -p "+conf+"/hooks; printf '#!/bin/sh\\n[ \"$1\" = prereqs ] || { mkdir -p $DESTDIR/cryptroot; echo \""+strings.TrimSpace(line)+"\" >$DESTDIR/cryptroot/crypttab; }\\n' >"+conf+"/hooks/x; chmod +x "+conf+"/hooks/x")
+	sh(t, dir, "cp -r /etc/initramfs-tools "+conf+"; sed -i 's/^MODULES=.*/MODULES=list/' "+conf+
+		"/initramfs.conf; mkdir -p "+conf+"/hooks; printf '#!/bin/sh\\n[ \"$1\" = prereqs ] || { mkdir -p $DESTDIR/cryptroot; echo \""+strings.TrimSpace(line)+"\" >$DESTDIR/cryptroot/crypttab; }\\n' >"+conf+"/hooks/x; chmod +x "+conf+"/hooks/x")
 	for _, z := range []string{"gzip", "zstd", "xz"} {
 		out := filepath.Join(dir, z)
 		sh(t, dir, "mkinitramfs -d "+conf+" -c "+z+" -o "+out+" "+versions[0].Name())
@@ -142,7 +149,8 @@ func TestMkinitramfs(t *testing.T) {
 		}
 		var want []string
 		sh(t, dir, "rm -rf x; unmkinitramfs "+out+" x")
-		for _, p := range strings.Fields(string(sh(t, dir, "cd x; [ -d main ] && cd main; find . -type f | grep crypttab | LC_ALL=C sort"))) {
+		for _, p := range strings.Fields(string(sh(t, dir,
+			"cd x; [ -d main ] && cd main; find . -type f | grep crypttab | LC_ALL=C sort"))) {
 			data := sh(t, dir, "cd x; [ -d main ] && cd main; cat "+p)
 			want = append(want, p[1:]+"="+string(data))
 		}

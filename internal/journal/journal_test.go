@@ -68,7 +68,8 @@ func FuzzRead(f *testing.F) {
 		if len(g) > MaxSize-2*MaxLine {
 			return
 		}
-		if err := Continue(g, func(b []byte) error { g = append(g, b...); return nil }).Add(time.Unix(0, 0), Entry{Event: "z"}); err != nil {
+		if err := Continue(g, func(b []byte) error { g = append(g, b...); return nil }).Add(time.Unix(0, 0),
+			Entry{Event: "z"}); err != nil {
 			t.Fatal(err)
 		}
 		m, _ := Read(g)

@@ -13,7 +13,8 @@ const (
 	Seal                     // to the TPM
 	SignReceipt              // of an open run
 	SignTree                 // what the chip's key has signed already, by the owner's key
-	SignSame                 // what the owner's key has signed already, where only TPM root, counter and LUKS headers are new
+	// what the owner's key has signed already, where only TPM root, counter and LUKS headers are new
+	SignSame
 	WriteChip
 	Install // the staged set
 	Certify

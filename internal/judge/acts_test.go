@@ -17,38 +17,49 @@ var impliesAct = []struct {
 	{"every device was measured", but(RemoveTrigger, EndRun), func(g gate) bool { return g.progress != Unmeasured }},
 	{"nothing went back or is missing", but(RemoveTrigger, EndRun), func(g gate) bool { return g.progress != Stopped }},
 	{"somebody is known", but(RemoveTrigger, EndRun, Erase), func(g gate) bool { return g.identity >= Owner }},
-	{"a person whose key is another's changes nothing", but(RemoveTrigger, EndRun, Erase), func(g gate) bool { return g.identity != Wrong }},
+	{"a person whose key is another's changes nothing", but(RemoveTrigger, EndRun, Erase),
+		func(g gate) bool { return g.identity != Wrong }},
 	{"what is another's is replaced by who is known from outside", []Act{SetPassphrase, Reencrypt, ClearTPM},
 		func(g gate) bool { return g.progress != Foreign || g.identity >= Typed }},
-	{"disks and TPM change in a run that is begun", []Act{SetPassphrase, Reencrypt, ClearTPM}, func(g gate) bool { return g.phase == Begun }},
-	{"a tree is signed before the chip is the owner's", []Act{SignTree}, func(g gate) bool { return g.phase == Begun || g.phase == Flashing }},
+	{"disks and TPM change in a run that is begun", []Act{SetPassphrase, Reencrypt, ClearTPM},
+		func(g gate) bool { return g.phase == Begun }},
+	{"a tree is signed before the chip is the owner's", []Act{SignTree},
+		func(g gate) bool { return g.phase == Begun || g.phase == Flashing }},
 	{"a signature needs the card that made the receipt", []Act{SignReceipt, SignTree, SignSame, WriteChip, Certify},
 		func(g gate) bool { return g.count == CountWithin || g.count == CountNone }},
 	{"a tree is signed as it was signed, or shown", []Act{SignTree, WriteChip}, func(g gate) bool {
 		return g.tree == TreeSigned || g.tree == TreeElsewhere && g.identity >= Typed || g.identity == Lost && g.said.Names
 	}},
-	{"once the chip is the owner's, only what he has signed is signed", []Act{SignSame, Install, Certify}, func(g gate) bool { return g.phase == Owned && g.tree == TreeSigned }},
-	{"the chip is written when all else is done", []Act{WriteChip}, func(g gate) bool { return g.progress == Done || g.progress == Later }},
+	{"once the chip is the owner's, only what he has signed is signed", []Act{SignSame, Install, Certify},
+		func(g gate) bool { return g.phase == Owned && g.tree == TreeSigned }},
+	{"the chip is written when all else is done", []Act{WriteChip},
+		func(g gate) bool { return g.progress == Done || g.progress == Later }},
 	{"the chip is written when /boot waits", []Act{WriteChip}, func(g gate) bool { return g.stage == StageOurs }},
 	{"the chip is written once", []Act{WriteChip}, func(g gate) bool { return g.phase == Begun || g.phase == Flashing }},
 	{"a certificate has everything", []Act{Certify}, func(g gate) bool { return g.progress == Done }},
-	{"the last second signs nothing", []Act{SignReceipt, SignTree, SignSame, Certify, Seal}, func(g gate) bool { return g.phase != Closing && g.phase != Finished && g.phase != Tampered }},
-	{"who cannot explain the file signs nothing", []Act{SignReceipt, SignTree, SignSame, Certify, Seal, WriteChip, Install},
+	{"the last second signs nothing", []Act{SignReceipt, SignTree, SignSame, Certify, Seal},
+		func(g gate) bool { return g.phase != Closing && g.phase != Finished && g.phase != Tampered }},
+	{"who cannot explain the file signs nothing",
+		[]Act{SignReceipt, SignTree, SignSame, Certify, Seal, WriteChip, Install},
 		func(g gate) bool { return g.phase == Begun || g.phase == Flashing || g.phase == Owned }},
-	{"a file is removed where all else is signed", []Act{RemoveTrigger}, func(g gate) bool { return g.tree == TreeSigned }},
+	{"a file is removed where all else is signed", []Act{RemoveTrigger},
+		func(g gate) bool { return g.tree == TreeSigned }},
 	{"a signed file is removed only at the end", []Act{RemoveTrigger}, func(g gate) bool {
 		return g.trigger == TriggerAdded || g.phase == Owned && g.progress == Done
 	}},
-	{"a run is closed at its end", []Act{EndRun}, func(g gate) bool { return g.phase == Closing || g.phase == Owned && g.progress == Done }},
+	{"a run is closed at its end", []Act{EndRun},
+		func(g gate) bool { return g.phase == Closing || g.phase == Owned && g.progress == Done }},
 	{"another's card is erased by its number, the signing one never", []Act{ResetCard}, func(g gate) bool {
 		return g.card == CardBlank || g.card == CardSeller || g.card == CardOurs || g.card == CardElsewhere && g.tail
 	}},
-	{"while the chip is half written, the card keeps its key", []Act{ResetCard, Erase}, func(g gate) bool { return g.phase != Flashing }},
+	{"while the chip is half written, the card keeps its key", []Act{ResetCard, Erase},
+		func(g gate) bool { return g.phase != Flashing }},
 	{"an owned machine is begun anew by its owner", []Act{ResetCard}, func(g gate) bool {
 		owner := g.phase == Tampered || g.phase == Finished || g.phase == Owned || g.phase == Closing
 		return !owner || g.identity == Lost || g.said.PIN == Same
 	}},
-	{"a run is continued by who has the paper", []Act{SetPassphrase, Reencrypt, ClearTPM, Seal, SignReceipt, SignTree, SignSame, WriteChip, Install, Certify},
+	{"a run is continued by who has the paper",
+		[]Act{SetPassphrase, Reencrypt, ClearTPM, Seal, SignReceipt, SignTree, SignSame, WriteChip, Install, Certify},
 		func(g gate) bool { return g.paper == PaperOwn || g.paper == PaperNone }},
 	{"a run is begun by who knows whom it is from", []Act{ResetCard}, func(g gate) bool { return g.identity >= Typed }},
 	{"giving up is a command", []Act{Erase}, func(g gate) bool { return g.said.Release }},
@@ -185,7 +196,8 @@ type people struct {
 var everybody = sync.OnceValue(func() (list []people) {
 	seen := map[people]bool{}
 	eachWho(func(w Who) {
-		k := people{w: who4{w.Tree, Said{LostKey: w.Said.LostKey, Names: w.Said.Names, Serial: w.Said.Serial, Release: w.Said.Release, PIN: w.Said.PIN}, w.Paper}}
+		k := people{w: who4{w.Tree, Said{LostKey: w.Said.LostKey, Names: w.Said.Names, Serial: w.Said.Serial,
+			Release: w.Said.Release, PIN: w.Said.PIN}, w.Paper}}
 		if k.w.paper != PaperOwn && k.w.paper != PaperNone {
 			k.w.paper = PaperUnknown
 		}
@@ -238,7 +250,8 @@ func TestEveryAct(t *testing.T) {
 						}
 					}
 					less := [...]gate{g, g, g, g, g, g, g}
-					less[0].progress, less[1].trigger, less[2].tree, less[3].stage, less[4].count, less[5].card, less[6].paper = 0, 0, 0, 0, 0, 0, 0
+					less[0].progress, less[1].trigger, less[2].tree, less[3].stage, less[4].count, less[5].card, less[6].paper = 0, 0,
+						0, 0, 0, 0, 0
 					for _, n := range less {
 						if x := acts(n); x&^a != 0 {
 							bad++

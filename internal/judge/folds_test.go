@@ -6,7 +6,8 @@ import (
 )
 
 func TestFoldVolumes(t *testing.T) {
-	if FoldVolumes(nil) != VolumeUnknown || FoldVolumes([]Volume{}) != VolumeUnknown || FoldVolumes([]Volume{volumes}) != VolumeUnknown {
+	if FoldVolumes(nil) != VolumeUnknown || FoldVolumes([]Volume{}) != VolumeUnknown ||
+		FoldVolumes([]Volume{volumes}) != VolumeUnknown {
 		t.Error("no list at all is something")
 	}
 	if !slices.Equal(slices.Compact(slices.Sorted(slices.Values(badness[:]))), slices.Sorted(slices.Values(badness[:]))) {
@@ -36,7 +37,8 @@ func TestFoldVolumes(t *testing.T) {
 			}
 		}
 	}
-	for _, v := range []Volume{VolumeUnknown, VolumeRegressed, VolumeMissing, VolumeAmbiguous, VolumeOurs, VolumeLeftOut, NoVolume} {
+	for _, v := range []Volume{VolumeUnknown, VolumeRegressed, VolumeMissing, VolumeAmbiguous, VolumeOurs, VolumeLeftOut,
+		NoVolume} {
 		if v.Writable() {
 			t.Errorf("%d may be written to", v)
 		}
@@ -95,7 +97,8 @@ func TestFoldTree(t *testing.T) {
 		for b := range trees {
 			got := FoldTree(a, b)
 			unknown := a == TreeUnknown || b == TreeUnknown
-			if unknown != (got == TreeUnknown) || !unknown && (a == TreeSigned || b == TreeSigned) != (got == TreeSigned) || got != FoldTree(b, a) {
+			if unknown != (got == TreeUnknown) || !unknown && (a == TreeSigned || b == TreeSigned) != (got == TreeSigned) ||
+				got != FoldTree(b, a) {
 				t.Errorf("%d and %d are %d", a, b, got)
 			}
 		}
@@ -119,7 +122,8 @@ func TestClaims(t *testing.T) {
 		if h != held || of != int(ClaimCount) || withheld != failed {
 			t.Fatalf("%v: %d of %d, %v", c.Tried, h, of, withheld)
 		}
-		if c.Owners() && (c.Tried[ClaimPassphrase] != Held || c.Tried[ClaimVolumeKey] != Held || c.Tried[ClaimSecondRead] != Held) {
+		if c.Owners() && (c.Tried[ClaimPassphrase] != Held || c.Tried[ClaimVolumeKey] != Held ||
+			c.Tried[ClaimSecondRead] != Held) {
 			t.Fatalf("%v: the owner's alone", c.Tried)
 		}
 	}

@@ -101,7 +101,8 @@ func (v Verdict) level() Level {
 // asked says when each thing would allow more.
 var asked = [askCount]func(Verdict, Facts) bool{
 	AskCard: func(v Verdict, f Facts) bool {
-		return v.Reasons[0] == CardIsNeeded || v.Phase.open() && f.Count == CountNoCard || v.Phase == Delivered && f.Card == CardNone
+		return v.Reasons[0] == CardIsNeeded || v.Phase.open() && f.Count == CountNoCard || v.Phase == Delivered &&
+			f.Card == CardNone
 	},
 	AskBegan: func(v Verdict, f Facts) bool { return v.Phase.open() && !v.known() && f.Receipt != ReceiptHere },
 	AskPaper: func(v Verdict, f Facts) bool {
@@ -110,7 +111,8 @@ var asked = [askCount]func(Verdict, Facts) bool{
 	AskPIN:  func(v Verdict, f Facts) bool { return v.Phase == Owned && !v.known() && f.Paper == PaperNone },
 	AskLook: func(v Verdict, f Facts) bool { return v.anew(f) && !v.known() && !f.Said.Looked },
 	AskSigner: func(v Verdict, f Facts) bool {
-		return v.unsure(f) && f.Said.Signer == NotSaid && (f.doubt() != 0 || v.Phase == Unexplained || f.Statement == StatementChain)
+		return v.unsure(f) && f.Said.Signer == NotSaid &&
+			(f.doubt() != 0 || v.Phase == Unexplained || f.Statement == StatementChain)
 	},
 	AskSerial:     func(v Verdict, f Facts) bool { return v.unsure(f) && f.doubt() != 0 && !f.Said.Serial },
 	AskCardTail:   func(_ Verdict, f Facts) bool { return f.Card == CardElsewhere && !f.CardTail },

@@ -12,9 +12,12 @@ func random(r *rand.Rand) (f Facts) {
 	good := honest[r.IntN(len(honest))].facts
 	f = good
 	for range r.IntN(5) {
-		n := Facts{History: History{pick(r, triggers), pick(r, rings), pick(r, anchors), pick(r, counts), pick(r, receipts), pick(r, documents), pick(r, stages)},
-			Who:  Who{Statement: pick(r, statements), Comparison: pick(r, comparisons), Digits: pick(r, digitses), Tree: pick(r, trees), Paper: pick(r, papers)},
-			Work: Work{Volumes: []Volume{pick(r, volumes)}, Root: pick(r, roots), Sealed: pick(r, sealeds)}, Card: pick(r, cards)}
+		n := Facts{History: History{pick(r, triggers), pick(r, rings), pick(r, anchors), pick(r, counts), pick(r, receipts),
+			pick(r, documents), pick(r, stages)},
+			Who: Who{Statement: pick(r, statements), Comparison: pick(r, comparisons), Digits: pick(r, digitses),
+				Tree: pick(r, trees), Paper: pick(r, papers)},
+			Work: Work{Volumes: []Volume{pick(r, volumes)}, Root: pick(r, roots), Sealed: pick(r, sealeds)},
+			Card: pick(r, cards)}
 		switch r.IntN(15) {
 		case 0:
 			f.Trigger = n.Trigger
@@ -45,7 +48,8 @@ func random(r *rand.Rand) (f Facts) {
 		case 13:
 			f.Card = n.Card
 		case 14:
-			f.Said = Said{pick(r, answers), pick(r, answers), r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(4) == 0, r.IntN(4) == 0, pick(r, answers), r.IntN(8) == 0}
+			f.Said = Said{pick(r, answers), pick(r, answers), r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(4) == 0, r.IntN(4) == 0,
+				pick(r, answers), r.IntN(8) == 0}
 		}
 	}
 	return f
@@ -106,7 +110,8 @@ func TestLessIsNeverMore(t *testing.T) {
 
 func TestNothingMeasuredAllowsNothing(t *testing.T) {
 	v := Judge(Facts{})
-	if v.Acts != 0 || v.Phase != Unknown || v.Identity != Unproven || v.Progress != Unmeasured || v.Level < Yellow || v.Silent {
+	if v.Acts != 0 || v.Phase != Unknown || v.Identity != Unproven || v.Progress != Unmeasured || v.Level < Yellow ||
+		v.Silent {
 		t.Errorf("%+v", v)
 	}
 }

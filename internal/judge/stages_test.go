@@ -88,44 +88,56 @@ var impliesPhase = []struct {
 	{"nobody asks where there is no file", Tampered, func(h History) bool { return h.Trigger != TriggerAbsent }},
 	{"idle asks for nothing", Idle, func(h History) bool { return h.Trigger == TriggerAbsent }},
 	{"finished asks for nothing", Finished, func(h History) bool { return h.Trigger == TriggerAbsent }},
-	{"begun needs a receipt of ours", Begun, func(h History) bool { return h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen }},
+	{"begun needs a receipt of ours", Begun,
+		func(h History) bool { return h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen }},
 	{"begun needs a chip that is not the owner's yet", Begun, func(h History) bool {
 		return h.Ring == RingSeller || h.Ring == RingOther || h.Ring == RingSeveral
 	}},
 	{"a chip of nobody known is begun by the TPM or this start", Begun, func(h History) bool {
 		return h.Ring == RingSeller || h.Receipt == ReceiptHere || h.Anchor == AnchorOpen
 	}},
-	{"a closed area ends what an earlier start began", Begun, func(h History) bool { return h.Anchor != AnchorClosed || h.Receipt == ReceiptHere }},
+	{"a closed area ends what an earlier start began", Begun,
+		func(h History) bool { return h.Anchor != AnchorClosed || h.Receipt == ReceiptHere }},
 	{"a cleared TPM ends a run", Begun, func(h History) bool {
 		return h.Anchor != AnchorGone && h.Anchor != AnchorClosing
 	}},
-	{"a receipt behind the counter begins nothing", Begun, func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
+	{"a receipt behind the counter begins nothing", Begun,
+		func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
 	{"without the TPM the card counts", Begun, func(h History) bool {
 		return h.Receipt == ReceiptHere || h.Anchor == AnchorOpen || h.Count == CountWithin
 	}},
 	{"flashing needs a half-written chip", Flashing, func(h History) bool { return h.Ring == RingHalf }},
 	{"flashing needs an open run", Flashing, func(h History) bool {
-		return (h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen) && (h.Anchor == AnchorOpen || h.Anchor == AnchorNoTPM) &&
+		return (h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen) &&
+			(h.Anchor == AnchorOpen || h.Anchor == AnchorNoTPM) &&
 			h.Count != CountBeyond && h.Count != CountOtherKey
 	}},
 	{"owned needs the owner's key", Owned, func(h History) bool { return h.Ring == RingOwner }},
-	{"owned needs the TPM, where there is one", Owned, func(h History) bool { return h.Anchor == AnchorOpen || h.Anchor == AnchorNoTPM }},
-	{"owned needs a receipt of ours", Owned, func(h History) bool { return h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen }},
+	{"owned needs the TPM, where there is one", Owned,
+		func(h History) bool { return h.Anchor == AnchorOpen || h.Anchor == AnchorNoTPM }},
+	{"owned needs a receipt of ours", Owned,
+		func(h History) bool { return h.Receipt == ReceiptHere || h.Receipt == ReceiptOpen }},
 	{"owned without a TPM needs the newest receipt", Owned, func(h History) bool {
 		return h.Anchor == AnchorOpen || h.Receipt == ReceiptHere || h.Count == CountWithin
 	}},
-	{"a receipt behind the counter continues nothing", Owned, func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
+	{"a receipt behind the counter continues nothing", Owned,
+		func(h History) bool { return h.Count != CountBeyond && h.Count != CountOtherKey }},
 	{"closing needs the owner's key", Closing, func(h History) bool { return h.Ring == RingOwner }},
 	{"closing is in the TPM, or the newest receipt", Closing, func(h History) bool {
 		last := h.Receipt == ReceiptClosing && h.Count != CountBeyond && h.Count != CountOtherKey && h.Count != CountNoCard
-		return h.Anchor == AnchorClosing || last && h.Anchor == AnchorNoTPM && h.Count == CountWithin || last && h.Anchor == AnchorOpen
+		return h.Anchor == AnchorClosing || last && h.Anchor == AnchorNoTPM && h.Count == CountWithin || last &&
+			h.Anchor == AnchorOpen
 	}},
 	{"releasing is the newest receipt, and no area", Releasing, func(h History) bool {
 		none := h.Anchor == AnchorNoTPM || h.Anchor == AnchorAbsent || h.Anchor == AnchorGone
 		return none && h.Receipt == ReceiptReleasing && h.Count == CountWithin
 	}},
-	{"delivered is asked for", Delivered, func(h History) bool { return h.Trigger == TriggerCovered || h.Trigger == TriggerAdded }},
-	{"delivered is not the owner's", Delivered, func(h History) bool { return h.Ring != RingOwner && h.Ring != RingNone && h.Ring != RingHalf }},
+	{"delivered is asked for", Delivered, func(h History) bool {
+		return h.Trigger == TriggerCovered ||
+			h.Trigger == TriggerAdded
+	}},
+	{"delivered is not the owner's", Delivered,
+		func(h History) bool { return h.Ring != RingOwner && h.Ring != RingNone && h.Ring != RingHalf }},
 	{"a trigger that nobody signed is the seller's only by his statement", Delivered, func(h History) bool {
 		return h.Trigger == TriggerCovered || h.Ring == RingSeller && h.Anchor != AnchorClosed && h.Anchor != AnchorClosing
 	}},
@@ -211,7 +223,8 @@ func eachWho(f func(Who)) {
 							for _, w.Said.Me = range me {
 								for _, w.Said.PIN = range pin {
 									for n := range 16 {
-										w.Said.Looked, w.Said.Serial, w.Said.LostKey, w.Said.Names = bools[n&1], bools[n>>1&1], bools[n>>2&1], bools[n>>3&1]
+										w.Said.Looked, w.Said.Serial, w.Said.LostKey, w.Said.Names = bools[n&1], bools[n>>1&1], bools[n>>2&1],
+											bools[n>>3&1]
 										for _, w.Said.Release = range release {
 											f(w)
 										}
@@ -266,26 +279,37 @@ var impliesWho = []struct {
 	holds    func(Phase, Who) bool
 }{
 	{"proven is all that was promised", Proven, func(_ Phase, w Who) bool { return w.Comparison == ComparisonEqual }},
-	{"proven has a statement", Proven, func(_ Phase, w Who) bool { return w.Statement == StatementRing || w.Statement == StatementChain }},
+	{"proven has a statement", Proven, func(_ Phase, w Who) bool {
+		return w.Statement == StatementRing ||
+			w.Statement == StatementChain
+	}},
 	{"proven is looked at", Proven, func(_ Phase, w Who) bool { return w.Said.Looked }},
-	{"a chain is proven by somebody who knows its end", Proven, func(_ Phase, w Who) bool { return w.Statement == StatementRing || w.Said.Signer == Same }},
+	{"a chain is proven by somebody who knows its end", Proven,
+		func(_ Phase, w Who) bool { return w.Statement == StatementRing || w.Said.Signer == Same }},
 	{"proven digits are the same, promised away, or gone by our step", Proven, func(_ Phase, w Who) bool {
 		return w.Digits == DigitsMatch || w.Digits == DigitsNone || w.Digits == DigitsGone
 	}},
 	{"proven starts what is signed", Proven, func(_ Phase, w Who) bool { return w.Tree == TreeSigned }},
 	{"typed is a whole fingerprint", Typed, func(_ Phase, w Who) bool { return w.Said.Signer == Same && w.Said.Serial }},
-	{"typed starts what is signed", Typed, func(_ Phase, w Who) bool { return w.Tree == TreeSigned || w.Tree == TreeElsewhere }},
-	{"an owner has a run under way", Owner, func(p Phase, _ Who) bool { return p == Begun || p == Flashing || p == Owned }},
+	{"typed starts what is signed", Typed, func(_ Phase, w Who) bool {
+		return w.Tree == TreeSigned ||
+			w.Tree == TreeElsewhere
+	}},
+	{"an owner has a run under way", Owner,
+		func(p Phase, _ Who) bool { return p == Begun || p == Flashing || p == Owned }},
 	{"an owner has the paper, or the chip's key", Owner, func(p Phase, w Who) bool {
 		return w.Paper == PaperOwn || p == Owned && w.Paper == PaperNone && w.Said.PIN == Same
 	}},
 	{"an owner's promises hold", Owner, func(_ Phase, w Who) bool {
-		return w.Comparison != ComparisonDiffers && w.Comparison != ComparisonUnknown && w.Digits != DigitsWrong && w.Digits != DigitsUnknown &&
+		return w.Comparison != ComparisonDiffers && w.Comparison != ComparisonUnknown && w.Digits != DigitsWrong &&
+			w.Digits != DigitsUnknown &&
 			w.Statement != StatementUnknown && w.Statement != StatementBad
 	}},
 	{"an owner starts what is signed", Owner, func(_ Phase, w Who) bool { return w.Tree == TreeSigned }},
-	{"who has lost a key opens the disk", Lost, func(_ Phase, w Who) bool { return w.Said.LostKey && w.Paper == PaperOwn }},
-	{"who has lost a key starts what is signed, or was shown", Lost, func(_ Phase, w Who) bool { return w.Tree == TreeSigned || w.Said.Names }},
+	{"who has lost a key opens the disk", Lost,
+		func(_ Phase, w Who) bool { return w.Said.LostKey && w.Paper == PaperOwn }},
+	{"who has lost a key starts what is signed, or was shown", Lost,
+		func(_ Phase, w Who) bool { return w.Tree == TreeSigned || w.Said.Names }},
 }
 
 func TestEverybody(t *testing.T) {
@@ -351,9 +375,11 @@ func TestEveryDevice(t *testing.T) {
 					{"done has the TPM", Done, r == RootOurs || r == RootNone},
 					{"done has the secret", Done, s == SealedOurs || r == RootNone},
 					{"later has every disk", Later, v == VolumeOurs || v == VolumeLeftOut || v == NoVolume},
-					{"undone has nothing that is gone", Undone, v != VolumeRegressed && v != VolumeMissing && v != VolumeAmbiguous && r != RootRegressed && r != RootOther},
+					{"undone has nothing that is gone", Undone, v != VolumeRegressed && v != VolumeMissing && v != VolumeAmbiguous &&
+						r != RootRegressed && r != RootOther},
 					{"undone has nothing of another's", Undone, v != VolumeOther && v != VolumeFlagged},
-					{"foreign has nothing that is gone", Foreign, v != VolumeRegressed && v != VolumeMissing && v != VolumeAmbiguous && r != RootRegressed},
+					{"foreign has nothing that is gone", Foreign, v != VolumeRegressed && v != VolumeMissing && v != VolumeAmbiguous &&
+						r != RootRegressed},
 				} {
 					if i.at == p && !i.holds {
 						t.Errorf("%d %d %d: %d, but %s", v, r, s, p, i.what)

@@ -43,8 +43,10 @@ const none = "                                                "
 
 // Layouts are those that this package knows.
 var Layouts = []Layout{
-	{"us", "`1234567890-=qwertyuiop[]\\asdfghjkl;'<zxcvbnm,./", "~!@#$%^&*()_+QWERTYUIOP{}|ASDFGHJKL:\">ZXCVBNM<>?", none, "US"},
-	{"uk", "`1234567890-=qwertyuiop[]#asdfghjkl;'\\zxcvbnm,./", "¬!\"£$%^&*()_+QWERTYUIOP{}~ASDFGHJKL:@|ZXCVBNM<>?", none, "UK"},
+	{"us", "`1234567890-=qwertyuiop[]\\asdfghjkl;'<zxcvbnm,./", "~!@#$%^&*()_+QWERTYUIOP{}|ASDFGHJKL:\">ZXCVBNM<>?", none,
+		"US"},
+	{"uk", "`1234567890-=qwertyuiop[]#asdfghjkl;'\\zxcvbnm,./", "¬!\"£$%^&*()_+QWERTYUIOP{}~ASDFGHJKL:@|ZXCVBNM<>?", none,
+		"UK"},
 	{"de", "^1234567890ß´qwertzuiopü+#asdfghjklöä<yxcvbnm,.-", "°!\"§$%&/()=?`QWERTZUIOPÜ*'ASDFGHJKLÖÄ>YXCVBNM;:_",
 		"  ²³   {[]}\\ @ €        ~            |      µ   ", "Deutsch"},
 	{"fr", "²&é\"'(-è_çà)=azertyuiop^$*qsdfghjklmù<wxcvbn,;:!", " 1234567890°+AZERTYUIOP¨£µQSDFGHJKLM%>WXCVBN?./§",

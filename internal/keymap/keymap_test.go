@@ -39,7 +39,8 @@ func TestTheWordsLettersStay(t *testing.T) {
 	if MovesIn(b.Bytes()) {
 		t.Error("made words move")
 	}
-	if !MovesIn([]byte("couch-relic")) || !MovesIn([]byte("lazy")) || !MovesIn([]byte("fox 7")) || !MovesIn([]byte("\xff")) {
+	if !MovesIn([]byte("couch-relic")) || !MovesIn([]byte("lazy")) || !MovesIn([]byte("fox 7")) ||
+		!MovesIn([]byte("\xff")) {
 		t.Error("a character that moves is not noticed")
 	}
 }

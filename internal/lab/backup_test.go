@@ -49,7 +49,8 @@ func TestBackupOnAStick(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(pass, stdin string, args ...string) ([]byte, error) {
-		return gpg(t.Context(), home, stdin, append([]string{"--pinentry-mode", "loopback", "--passphrase", pass}, args...)...)
+		return gpg(t.Context(), home, stdin, append([]string{"--pinentry-mode", "loopback", "--passphrase", pass},
+			args...)...)
 	}
 	defer func() { _, _ = tool(t.Context(), nil, "gpgconf", "--homedir", home, "--kill", "all") }()
 	if out, err := run(pass, "", "--import", files[0]); err != nil {
@@ -95,7 +96,8 @@ func (l *Laptop) restoreOn(t *testing.T, backup, pass string, b *Buyer) *cardtes
 		{"import", "--key", backup, "--passphrase-file", file("backup.pass", pass), "--confirm", "card"},
 		{"pin", "set", "--pin-file", file("user.pin", b.UserPIN), "--admin-pin-file", file("admin.pin", b.AdminPIN)},
 	} {
-		out, err := exec.Command(reownBinary(t), append(append([]string{"card"}, args...), "--card", "pcsc:"+l.PCSC.Socket)...).CombinedOutput()
+		out, err := exec.Command(reownBinary(t),
+			append(append([]string{"card"}, args...), "--card", "pcsc:"+l.PCSC.Socket)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("reown card %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
@@ -150,7 +152,8 @@ func (l *Laptop) tried(t *testing.T, b *Buyer, owner []byte, card *cardtest.Card
 	if out, err := l.gpg("", "--card-status"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	sig, err := l.gpg("by a security key\n", "--passphrase", b.UserPIN, "-u", "ada@example.org", "--detach-sign", "-o", "-")
+	sig, err := l.gpg("by a security key\n", "--passphrase", b.UserPIN, "-u", "ada@example.org", "--detach-sign", "-o",
+		"-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,7 +107,8 @@ func HeadsVerify(ctx context.Context, dir, keyring string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tool(ctx, strings.NewReader(string(signed)), "gpgv", "--keyring", keyring, filepath.Join(dir, "kexec.sig"), "-"); err != nil {
+	if _, err := tool(ctx, strings.NewReader(string(signed)), "gpgv", "--keyring", keyring,
+		filepath.Join(dir, "kexec.sig"), "-"); err != nil {
 		return err
 	}
 	const script = `set -e; cd "$1"; export LC_ALL=C

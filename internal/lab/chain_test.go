@@ -80,7 +80,8 @@ func TestSoldThroughAConsultant(t *testing.T) {
 		t.Errorf("accepted with a security key that is not there:\n%s", out)
 	}
 	if _, _, cert := makeBuyerKey(t, "default"); cert != "" {
-		if code, out := l.run(t, append(accept, "--countersign", cert)...); code != 3 || !strings.Contains(out, "somebody else") {
+		if code, out := l.run(t, append(accept, "--countersign", cert)...); code != 3 ||
+			!strings.Contains(out, "somebody else") {
 			t.Errorf("accepted by somebody else: exit code %d\n%s", code, out)
 		}
 	}
@@ -120,7 +121,8 @@ func TestSoldThroughAConsultant(t *testing.T) {
 	if _, err := gpg(ctx, home, "", "--import", shop.cert); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := gpg(ctx, home, "", "--status-fd", "1", "--decrypt", l.path("mail/secrets.asc")); err != nil || !strings.Contains(string(out), "[GNUPG:] VALIDSIG "+shop.fpr) {
+	if out, err := gpg(ctx, home, "", "--status-fd", "1", "--decrypt", l.path("mail/secrets.asc")); err != nil ||
+		!strings.Contains(string(out), "[GNUPG:] VALIDSIG "+shop.fpr) {
 		t.Errorf("gpg does not show that the consultant made secrets.asc: %v\n%s", err, out)
 	}
 
@@ -136,9 +138,11 @@ func TestSoldThroughAConsultant(t *testing.T) {
 	}{
 		{nil, 3, "was not compared"},
 		{[]string{"--signer", nobody}, 3, "not signed by the key that should"},
-		{[]string{"--signer", oem, "--me", buyer}, 3, "not signed by the key that should"}, // the maker does not say what the consultant did
+		{[]string{"--signer", oem, "--me", buyer}, 3,
+			"not signed by the key that should"}, // the maker does not say what the consultant did
 		{[]string{"--signer", shop.fpr, "--me", nobody}, 3, "somebody else"},
-		{[]string{"--signer", strings.ToLower(shop.fpr[:20] + " " + shop.fpr[20:]), "--me", buyer}, 0, "pass           tpm-ek"},
+		{[]string{"--signer", strings.ToLower(shop.fpr[:20] + " " + shop.fpr[20:]), "--me", buyer}, 0,
+			"pass           tpm-ek"},
 		{[]string{"--signer", shop.fpr}, 0, "A Consultant"},
 	} {
 		if c.says == "A Consultant" {
@@ -220,7 +224,8 @@ func (l *Laptop) receipt(t *testing.T, statement string) {
 		t.Errorf("the owner's verify: exit code %d\n%s", code, out)
 	}
 	for _, args := range [][]string{{"--signer", l.Seller.Fingerprint}, {"--me", l.Seller.Fingerprint}} {
-		if code, out := l.run(t, append([]string{"verify"}, args...)...); code != 3 || strings.Contains(out, "by the owner's key") {
+		if code, out := l.run(t, append([]string{"verify"}, args...)...); code != 3 ||
+			strings.Contains(out, "by the owner's key") {
 			t.Errorf("verify %q is answered by the owner's certificate: exit code %d\n%s", args, code, out)
 		}
 	}
@@ -316,8 +321,11 @@ func (l *Laptop) brokenChains(t *testing.T, oem string) {
 		"another receiver": func(m map[string][]byte) {
 			m[first] = bytes.Replace(m[first], []byte(`"to": "`), []byte(`"to": "0`), 1)
 		},
-		"the links in the other order":   func(m map[string][]byte) { m[first], m[second] = m[second], m[first] },
-		"a key file without end":         func(m map[string][]byte) { m[first+".key"] = bytes.Repeat(strange, 1+(64<<10)/len(strange)) },
+		"the links in the other order": func(m map[string][]byte) { m[first], m[second] = m[second], m[first] },
+		"a key file without end": func(m map[string][]byte) {
+			m[first+".key"] = bytes.Repeat(strange, 1+
+				(64<<10)/len(strange))
+		},
 		"a third statement of nobody's":  func(m map[string][]byte) { m["kexec_handover.2.json"] = m[second] },
 		"a key file that is no key file": func(m map[string][]byte) { m[second+".key"] = []byte("{}") },
 	} {

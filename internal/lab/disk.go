@@ -43,7 +43,8 @@ func makeDisk(ctx context.Context, img, bootDir, rootDir string, dataMiB int, pa
 	if err := makeExt4(ctx, rootImg, rootDir, "root", total, dataMiB); err != nil {
 		return err
 	}
-	_, err := tool(ctx, nil, "cryptsetup", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size", fmt.Sprintf("%dM", 2*luksMetaMiB),
+	_, err := tool(ctx, nil, "cryptsetup", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size",
+		fmt.Sprintf("%dM", 2*luksMetaMiB),
 		"--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32768", "--pbkdf-parallel", "1",
 		"--disable-locks", "--key-file", passFile, "--batch-mode", rootImg)
 	if err != nil {
@@ -71,7 +72,8 @@ func makeExt4(ctx context.Context, img, tree, label string, fileMiB, fsMiB int) 
 	if err := sparse(img, int64(fileMiB)*mib); err != nil {
 		return err
 	}
-	_, err := tool(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree, "-E", "root_owner=0:0", img, fmt.Sprintf("%dM", fsMiB))
+	_, err := tool(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree, "-E", "root_owner=0:0", img,
+		fmt.Sprintf("%dM", fsMiB))
 	return err
 }
 
@@ -143,7 +145,8 @@ func makeOwnerFiles(dir string, dataMiB int, seed uint64) (map[string]string, er
 		return nil, err
 	}
 	for i := range 40 {
-		if err := write(fmt.Sprintf("home/user/letters/%02d.txt", i), []byte(strings.Repeat(fmt.Sprintf("letter %d\n", i), 1+rnd.IntN(4000)))); err != nil {
+		if err := write(fmt.Sprintf("home/user/letters/%02d.txt", i),
+			[]byte(strings.Repeat(fmt.Sprintf("letter %d\n", i), 1+rnd.IntN(4000)))); err != nil {
 			return nil, err
 		}
 	}

@@ -89,7 +89,8 @@ func (l *Laptop) judgeDUK(ctx context.Context, work string, buyer *Buyer, check 
 	list := filepath.Join(work, "luksDump.txt")
 	check("kexec_lukshdr_hash.txt is what cryptsetup's header backup hashes to", func() error {
 		backup := filepath.Join(work, "header")
-		if _, err := tool(ctx, nil, "cryptsetup", "luksHeaderBackup", filepath.Join(work, "luks.img"), "--header-backup-file", backup); err != nil {
+		if _, err := tool(ctx, nil, "cryptsetup", "luksHeaderBackup", filepath.Join(work, "luks.img"), "--header-backup-file",
+			backup); err != nil {
 			return err
 		}
 		data, err := os.ReadFile(backup)

@@ -24,8 +24,9 @@ func (l *Laptop) also(t *testing.T, answers map[string]string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"language": "en", "verify": "match", "confirm": uuid[len(uuid)-4:], "unproven-serial": uuid[len(uuid)-4:],
-		"signer": l.Seller.Fingerprint}
+	all := map[string]string{"language": "en", "verify": "match", "confirm": uuid[len(uuid)-4:],
+		"unproven-serial": uuid[len(uuid)-4:],
+		"signer":          l.Seller.Fingerprint}
 	maps.Copy(all, answers)
 	args := l.wizardArgs(t)
 	for i := range args {
@@ -61,7 +62,8 @@ func TestDiskUnlockKey(t *testing.T) {
 	if err != nil || len(trace) < 20000 {
 		t.Fatalf("%v; %d bytes were recorded", err, len(trace))
 	}
-	for what, s := range map[string]string{"the TPM passphrase": b.Owner, "the start passphrase": b.DUK, "the disk passphrase": b.Disk, "the TOTP secret": string(totp)} {
+	for what, s := range map[string]string{"the TPM passphrase": b.Owner, "the start passphrase": b.DUK,
+		"the disk passphrase": b.Disk, "the TOTP secret": string(totp)} {
 		h1, h2 := sha1.Sum([]byte(s)), sha256.Sum256([]byte(s))
 		for _, form := range [][]byte{[]byte(s), h1[:], h2[:]} {
 			if bytes.Contains(trace, form) {
@@ -126,13 +128,15 @@ func TestSealedAfterTheRestart(t *testing.T) {
 func TestReownedWithTPM12(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64, TPM: "1.2"})
 	old := l.Seller
-	exit, line, log := l.prepare(t, l.prepareArgs(t, map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com"})...)
+	exit, line, log := l.prepare(t, l.prepareArgs(t,
+		map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com"})...)
 	if exit != 0 || !line.OK {
 		t.Fatalf("prepare: exit code %d\n%s", exit, log)
 	}
 	l.shippedDevices(t, old)
 	l.fromShop(t, line.Fingerprint)
-	if _, err := gpg(t.Context(), t.TempDir(), "", "--dearmor", "-o", l.path("seller.gpg"), l.path("mail/key.asc")); err != nil {
+	if _, err := gpg(t.Context(), t.TempDir(), "", "--dearmor", "-o", l.path("seller.gpg"),
+		l.path("mail/key.asc")); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"shop.json", "mail"} { // the shop's own

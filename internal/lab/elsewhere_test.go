@@ -14,7 +14,8 @@ func TestShopSignsElsewhere(t *testing.T) {
 	ctx := t.Context()
 	l := newLaptop(t, Options{DataMiB: 64})
 	shop := t.TempDir()
-	if _, err := gpg(ctx, shop, "", "--quick-gen-key", "Example Shop <shop@example.com>", "default", "default", "0"); err != nil {
+	if _, err := gpg(ctx, shop, "", "--quick-gen-key", "Example Shop <shop@example.com>", "default", "default",
+		"0"); err != nil {
 		t.Fatal(err)
 	}
 	fpr, err := primaryFingerprint(ctx, shop)
@@ -39,7 +40,8 @@ func TestShopSignsElsewhere(t *testing.T) {
 		}
 	}
 	code, line, log := l.prepare(t, later...)
-	if code != 5 || line.OK || line.Wants != "signature" || line.Error != "" || line.Seller != fpr || len(line.Statement) != 64 {
+	if code != 5 || line.OK || line.Wants != "signature" || line.Error != "" || line.Seller != fpr ||
+		len(line.Statement) != 64 {
 		t.Fatalf("exit code %d, %+v\n%s", code, line, log)
 	}
 	toSign, err := os.ReadFile(filepath.Join(mail, "kexec_handover.json"))
@@ -85,7 +87,8 @@ func TestShopSignsElsewhere(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
 		step string
-	}{"over another file": {wrong, "signature"}, "of the laptop alone": {statement + ".asc", "signature"}, "none": {l.path("order.json"), "signature"}, "not there": {l.path("nothing"), "start"}} {
+	}{"over another file": {wrong, "signature"}, "of the laptop alone": {statement + ".asc", "signature"},
+		"none": {l.path("order.json"), "signature"}, "not there": {l.path("nothing"), "start"}} {
 		if code, line, log := l.prepare(t, add(c.file)...); code != 1 || line.OK || line.Step != c.step || line.Wants != "" {
 			t.Errorf("a signature %s: exit code %d, %+v\n%s", name, code, line, log)
 		}
@@ -132,7 +135,8 @@ func TestShopSignsElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := gpg(ctx, home, "", "--status-fd", "1", "--decrypt", filepath.Join(mail, "secrets.asc"))
-	if err != nil || !strings.Contains(string(out), "[GNUPG:] VALIDSIG "+line.Fingerprint) || !strings.Contains(string(out), line.Statement) {
+	if err != nil || !strings.Contains(string(out), "[GNUPG:] VALIDSIG "+line.Fingerprint) ||
+		!strings.Contains(string(out), line.Statement) {
 		t.Errorf("secrets.asc: %v\n%s", err, out)
 	}
 	if !bytes.Contains(inBoot, []byte(`"`+line.Fingerprint+`"`)) {
@@ -153,7 +157,8 @@ func TestPrepareAfterRestart(t *testing.T) {
 	for _, c := range []struct {
 		ordinal uint32
 		body    []byte
-	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 0x08}}, {0x5d, nil}} { // presence may be shown by a command; present; TPM_ForceClear
+	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 0x08}},
+		{0x5d, nil}} { // presence may be shown by a command; present; TPM_ForceClear
 		if _, err := chip.send(0xc1, c.ordinal, c.body); err != nil {
 			t.Fatalf("%#x: %v", c.ordinal, err)
 		}

@@ -13,7 +13,8 @@ import (
 )
 
 // makeHandover writes the seller's hand-over statement to a key (or nobody), its
-// signature and the key that verifies it into /boot: in-toto JSON put together here, with values from foreign tools, so that
+// signature and the key that verifies it into /boot: in-toto JSON put together here, with values from foreign tools,
+// so that
 // reown's own writer is not what judges its reader.
 func (l *Laptop) makeHandover(ctx context.Context, to string) error {
 	pcrs, err := l.Heads.pcrs(ctx, 2, 7)

@@ -152,7 +152,8 @@ func (t *tpm12) deactivate() error {
 	for _, c := range []struct {
 		ordinal uint32
 		param   []byte
-	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 8}}, {0x72, []byte{1}}} { // presence twice, TPM_PhysicalSetDeactivated
+	}{{0x4000000a, []byte{0, 0x20}}, {0x4000000a, []byte{0, 8}},
+		{0x72, []byte{1}}} { // presence twice, TPM_PhysicalSetDeactivated
 		if _, err := t.send(0xc1, c.ordinal, c.param); err != nil {
 			return err
 		}

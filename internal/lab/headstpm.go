@@ -206,7 +206,8 @@ func (h *HeadsTPM) Measure(ctx context.Context, rom string) error {
 	var call strings.Builder
 	for _, f := range files {
 		if name, ok := strings.CutPrefix(f.Name, "heads/initrd"); ok {
-			fmt.Fprintf(&call, "tpm2_pcrextend 7:sha256=%x\ntpm2_pcrextend 7:sha256=%x\n", sha256.Sum256([]byte(name)), sha256.Sum256(f.Data))
+			fmt.Fprintf(&call, "tpm2_pcrextend 7:sha256=%x\ntpm2_pcrextend 7:sha256=%x\n", sha256.Sum256([]byte(name)),
+				sha256.Sum256(f.Data))
 		} else if strings.HasPrefix(f.Name, "fallback/") {
 			fmt.Fprintf(&call, "tpm2_pcrextend 2:sha256=%x\n", sha256.Sum256(f.Data))
 		}

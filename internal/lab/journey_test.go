@@ -180,7 +180,8 @@ func (p *person) journey() []stop {
 		{text: msg.ChooseLanguage, do: func(p *person, _ string, _ *Buyer) {
 			p.press(string(msg.Langs[p.lang].Letter))
 		}},
-		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter}, {text: msg.DUKAsk, do: enter},
+		{text: msg.StartNeed, do: enter}, {text: msg.KeyboardAsk, do: enter}, {text: msg.WhoAsk, do: enter},
+		{text: msg.DUKAsk, do: enter},
 		{text: msg.BackupAsk, do: func(p *person, _ string, _ *Buyer) {
 			p.press(map[bool]string{false: "Enter", true: "s"}[p.spare != nil])
 		}},
@@ -236,7 +237,8 @@ func (p *person) record(s string, b *Buyer) {
 	*[]*string{&b.Disk, &b.UserPIN, &b.AdminPIN, &b.Owner}[len(p.paper)] = w
 	p.paper = append(p.paper, w)
 	p.typed(w[:1])
-	if _, typing := p.wait(time.Minute, "> "+msg.RecordLabel.In(p.lang)+"  "+w[:1]); strings.Contains(typing, "2  "+strings.Fields(w)[1]) {
+	if _, typing := p.wait(time.Minute, "> "+msg.RecordLabel.In(p.lang)+"  "+w[:1]); strings.Contains(typing, "2  "+
+		strings.Fields(w)[1]) {
 		p.t.Errorf("the words stay on the screen while they are typed back:\n%s", typing)
 	}
 	p.typed(w[1:])

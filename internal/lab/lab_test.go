@@ -118,7 +118,8 @@ func makeSellerKey(ctx context.Context, home string) (string, error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return "", err
 	}
-	if _, err := gpg(ctx, home, "", "--quick-gen-key", "OEM Key (OEM-generated key) <oem@example.com>", "nistp256", "sign,cert", "0"); err != nil {
+	if _, err := gpg(ctx, home, "", "--quick-gen-key", "OEM Key (OEM-generated key) <oem@example.com>", "nistp256",
+		"sign,cert", "0"); err != nil {
 		return "", err
 	}
 	fpr, err := primaryFingerprint(ctx, home)
@@ -135,7 +136,8 @@ func signBoot(ctx context.Context, dir, home, fpr string) error {
 	if err != nil {
 		return err
 	}
-	sig, err := gpg(ctx, home, string(signed), "--detach-sign", "--local-user", fpr, "--digest-algo", "SHA256", "-a", "-o", "-")
+	sig, err := gpg(ctx, home, string(signed), "--detach-sign", "--local-user", fpr, "--digest-algo", "SHA256", "-a", "-o",
+		"-")
 	if err != nil {
 		return err
 	}

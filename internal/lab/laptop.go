@@ -188,7 +188,8 @@ func (l *Laptop) provision(ctx context.Context, totp []byte) error {
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"oem": nil, "kexec_rollback.txt": rollback, "kexec_primhdl_hash.txt": primary} {
+	for name, data := range map[string][]byte{"oem": nil, "kexec_rollback.txt": rollback,
+		"kexec_primhdl_hash.txt": primary} {
 		if data == nil && name != "oem" {
 			continue
 		}
@@ -248,12 +249,14 @@ func (l *Laptop) signBoot(ctx context.Context) error {
 
 // SellerSigns makes an armored detached signature with gpg and the seller's card.
 func (l *Laptop) SellerSigns(data []byte) ([]byte, error) {
-	return l.gpg(string(data), "--passphrase", l.Seller.UserPIN, "--detach-sign", "--digest-algo", "SHA256", "-a", "-o", "-")
+	return l.gpg(string(data), "--passphrase", l.Seller.UserPIN, "--detach-sign", "--digest-algo", "SHA256", "-a", "-o",
+		"-")
 }
 
 // gpg runs gpg with the seller's home and card.
 func (l *Laptop) gpg(stdin string, args ...string) ([]byte, error) {
-	cmd := l.GPG.Command("gpg", append([]string{"--batch", "--no-tty", "--yes", "--pinentry-mode", "loopback"}, args...)...)
+	cmd := l.GPG.Command("gpg", append([]string{"--batch", "--no-tty", "--yes", "--pinentry-mode", "loopback"},
+		args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var errs strings.Builder
 	cmd.Stderr = &errs

@@ -135,14 +135,18 @@ func header(off int64, n int) func(*Laptop) error {
 var deeds = []deed{
 	boot("touches oem", touchOEM),
 	boot("removes oem", func(l *Laptop) error { return only(os.Remove(l.in("oem"))) }),
-	boot("makes oem a folder", func(l *Laptop) error { return errors.Join(os.RemoveAll(l.in("oem")), os.Mkdir(l.in("oem"), 0o755)) }),
+	boot("makes oem a folder", func(l *Laptop) error {
+		return errors.Join(os.RemoveAll(l.in("oem")),
+			os.Mkdir(l.in("oem"), 0o755))
+	}),
 	boot("makes oem a link", func(l *Laptop) error {
 		return errors.Join(os.RemoveAll(l.in("oem")), os.Symlink("grub/grub.cfg", l.in("oem")))
 	}),
 	boot("adds a folder that Heads does not hash", evilFolder),
 	boot("adds that, and oem", func(l *Laptop) error { return errors.Join(evilFolder(l), touchOEM(l)) }),
 	boot("links the menu to it", func(l *Laptop) error {
-		return errors.Join(evilFolder(l), os.Remove(l.in("grub/grub.cfg")), os.Symlink("../kexec_reown.1/grub.cfg", l.in("grub/grub.cfg")))
+		return errors.Join(evilFolder(l), os.Remove(l.in("grub/grub.cfg")),
+			os.Symlink("../kexec_reown.1/grub.cfg", l.in("grub/grub.cfg")))
 	}),
 	boot("links the kernel to it", func(l *Laptop) error {
 		k := l.kernel("vmlinuz-")
@@ -158,10 +162,18 @@ var deeds = []deed{
 		return edit(l.in("grub/grub.cfg"), func(b []byte) []byte { return append([]byte(evilEntry), b...) })
 	}),
 	boot("adds a file", func(l *Laptop) error { return os.WriteFile(l.in("evil"), []byte("evil"), 0o644) }),
-	deed{name: "zeroes the first magic", off: func(_ context.Context, _ *maid, l *Laptop) error { return header(0, 6)(l) }},
-	deed{name: "zeroes the second magic", off: func(_ context.Context, _ *maid, l *Laptop) error { return header(16<<10, 6)(l) }},
-	deed{name: "zeroes both headers", wipes: true, off: func(_ context.Context, _ *maid, l *Laptop) error { return header(0, 1<<20)(l) }},
-	deed{name: "zeroes the first binary header", off: func(_ context.Context, _ *maid, l *Laptop) error { return header(0, 4096)(l) }},
+	deed{name: "zeroes the first magic", off: func(_ context.Context, _ *maid,
+		l *Laptop) error {
+		return header(0, 6)(l)
+	}},
+	deed{name: "zeroes the second magic", off: func(_ context.Context, _ *maid,
+		l *Laptop) error {
+		return header(16<<10, 6)(l)
+	}},
+	deed{name: "zeroes both headers", wipes: true,
+		off: func(_ context.Context, _ *maid, l *Laptop) error { return header(0, 1<<20)(l) }},
+	deed{name: "zeroes the first binary header",
+		off: func(_ context.Context, _ *maid, l *Laptop) error { return header(0, 4096)(l) }},
 	{name: "flags a re-encryption", off: flagged},
 	boot("hangs the journal onto the menu", func(l *Laptop) error {
 		return errors.Join(os.RemoveAll(l.in("kexec_reown.log")), os.Link(l.in("grub/grub.cfg"), l.in("kexec_reown.log")))
@@ -201,22 +213,30 @@ var deeds = []deed{
 	earlier("puts the disk of a begun run back", isBegun, "disk.img"),
 	with(earlier("", isOver, "boot"), "puts the finished /boot in, and oem", touchOEM),
 	boot("changes the hand-over", func(l *Laptop) error {
-		return edit(l.in("kexec_handover.json"), func(b []byte) []byte { return []byte(strings.Replace(string(b), `"`, ` "`, 1)) })
+		return edit(l.in("kexec_handover.json"),
+			func(b []byte) []byte { return []byte(strings.Replace(string(b), `"`, ` "`, 1)) })
 	}),
 	{name: "clears the TPM", on: heads("tpm2_clear -Q -c platform")},
-	{name: "clears the TPM and takes it", on: func(ctx context.Context, _ *maid, l *Laptop) error { return l.Heads.Reset(ctx, "evil-owner") }},
+	{name: "clears the TPM and takes it", on: func(ctx context.Context, _ *maid,
+		l *Laptop) error {
+		return l.Heads.Reset(ctx, "evil-owner")
+	}},
 	{name: "extends a register", on: heads("tpm2_pcrextend 7:sha256=" + strings.Repeat("e1", 32))},
 	{name: "removes what is sealed", on: heads("tpm2_clear -Q -c platform; reset evil-owner")},
-	{name: "exchanges the security key for an empty one", parcel: true, off: func(_ context.Context, _ *maid, l *Laptop) error {
-		fresh, err := cardtest.New(cardtest.Nitrokey3).Save()
-		return errors.Join(err, os.WriteFile(l.path("card.json"), fresh, 0o600))
-	}},
+	{name: "exchanges the security key for an empty one", parcel: true,
+		off: func(_ context.Context, _ *maid, l *Laptop) error {
+			fresh, err := cardtest.New(cardtest.Nitrokey3).Save()
+			return errors.Join(err, os.WriteFile(l.path("card.json"), fresh, 0o600))
+		}},
 	{name: "exchanges it for one that says that it holds its keys", parcel: true, off: claims},
 	{name: "adds a second signed list", off: func(_ context.Context, _ *maid, l *Laptop) error {
 		return os.WriteFile(l.in("kexec_evil.txt"), []byte("evil\n"), 0o644)
 	}},
 	boot("adds to the list of hashes", func(l *Laptop) error {
-		return edit(l.in("kexec_hashes.txt"), func(b []byte) []byte { return append(b, strings.Repeat("0", 64)+"  ./evil\n"...) })
+		return edit(l.in("kexec_hashes.txt"), func(b []byte) []byte {
+			return append(b, strings.Repeat("0", 64)+
+				"  ./evil\n"...)
+		})
 	}),
 }
 
@@ -262,7 +282,8 @@ func signsAll(ctx context.Context, m *maid, l *Laptop) error {
 		return err
 	}
 	sig, err := gpg(ctx, m.home, string(signed), "--detach-sign", "-a", "-o", "-")
-	return errors.Join(err, os.WriteFile(l.in("kexec.sig"), sig, 0o644), os.WriteFile(l.in("kexec_reown.asc"), m.cert, 0o644))
+	return errors.Join(err, os.WriteFile(l.in("kexec.sig"), sig, 0o644),
+		os.WriteFile(l.in("kexec_reown.asc"), m.cert, 0o644))
 }
 
 // claims is a key with the public side of the owner's, and other private keys.

@@ -150,7 +150,8 @@ func (m *maid) start(t *testing.T, l *Laptop, d deed) error {
 		return err
 	}
 	// The answers of before: nobody can ask a disk without a header for its name.
-	code, out := l.run(t, "wizard", "--no-input", "--answers", l.path("answers.json"), "--secrets-in", l.path("known.json"), "--secrets-out", l.path("made.json"))
+	code, out := l.run(t, "wizard", "--no-input", "--answers", l.path("answers.json"), "--secrets-in",
+		l.path("known.json"), "--secrets-out", l.path("made.json"))
 	l.remember(t)
 	ctx := t.Context()
 	after, err := l.written()
@@ -235,7 +236,8 @@ func (m *maid) signed(ctx context.Context, l *Laptop) error {
 		if err != nil {
 			continue // nothing is there that could be signed
 		}
-		if _, err := tool(ctx, strings.NewReader(string(bytes)), "gpgv", "--keyring", ring, filepath.Join(dir, "kexec.sig"), "-"); err != nil {
+		if _, err := tool(ctx, strings.NewReader(string(bytes)), "gpgv", "--keyring", ring, filepath.Join(dir, "kexec.sig"),
+			"-"); err != nil {
 			continue
 		}
 		hashes, err := os.ReadFile(filepath.Join(dir, "kexec_hashes.txt"))
@@ -258,7 +260,8 @@ func (m *maid) trusted(ctx context.Context, l *Laptop) error {
 	if err != nil || ring == "" {
 		return err
 	}
-	out, err := tool(ctx, nil, "gpg", "--homedir", m.home, "--no-auto-check-trustdb", "--no-default-keyring", "--keyring", ring, "--with-colons", "--list-keys")
+	out, err := tool(ctx, nil, "gpg", "--homedir", m.home, "--no-auto-check-trustdb", "--no-default-keyring", "--keyring",
+		ring, "--with-colons", "--list-keys")
 	if err != nil {
 		return fmt.Errorf("gpg refuses the ring in the chip: %w\n%s", err, out)
 	}
@@ -356,8 +359,10 @@ func TestMaidOnTheLaptop(t *testing.T) {
 
 // dozen are games that end soon, at the first moment and at the last.
 var dozen = [2][]string{
-	{"changes the kernel", "zeroes both headers", "signs all by a key of her own", "flags a re-encryption", "links the menu to it", "clears the TPM"},
-	{"touches oem", "adds that, and oem", "puts the /boot of a begun run back", "puts the notes of a begun run back, and oem",
+	{"changes the kernel", "zeroes both headers", "signs all by a key of her own", "flags a re-encryption",
+		"links the menu to it", "clears the TPM"},
+	{"touches oem", "adds that, and oem", "puts the /boot of a begun run back",
+		"puts the notes of a begun run back, and oem",
 		"puts the delivered disk back", "removes the signature"},
 }
 

@@ -139,7 +139,8 @@ func TestTouchedAfterSigning(t *testing.T) {
 	}
 	l.unproven(t)
 	l.answer(t, "signer", l.Seller.Fingerprint)
-	code, out := l.run(t, "wizard", "--no-input", "--answers", l.path("answers.json"), "--secrets-in", l.path("known.json"), "--secrets-out", l.path("made.json"))
+	code, out := l.run(t, "wizard", "--no-input", "--answers", l.path("answers.json"), "--secrets-in",
+		l.path("known.json"), "--secrets-out", l.path("made.json"))
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}

@@ -67,8 +67,9 @@ func (l *Laptop) shop(t *testing.T) map[string]string {
 func (l *Laptop) fromShop(t *testing.T, fpr string) {
 	t.Helper()
 	m := l.shop(t)
-	l.Seller = Seller{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"],
-		TOTP: strings.ReplaceAll(m["totp"], " ", ""), Fingerprint: fpr}
+	l.Seller = Seller{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"],
+		Owner: m["secret.owner"],
+		TOTP:  strings.ReplaceAll(m["totp"], " ", ""), Fingerprint: fpr}
 	offset, size := l.Window()
 	v, err := CopyVolume(l.Disk(), offset, size, l.Dir)
 	if err != nil {
@@ -120,7 +121,8 @@ func (l *Laptop) shipped(t *testing.T, line prepared, old Seller) {
 	if _, err := tool(ctx, nil, "gpgv", "--keyring", ring, statement+".asc", statement); err != nil {
 		t.Errorf("gpgv on the hand-over file: %v", err)
 	}
-	if out, err := tool(ctx, nil, "sha256sum", statement, l.ROM()); err != nil || !strings.Contains(string(out), line.Statement) || !strings.Contains(string(out), line.ROM) {
+	if out, err := tool(ctx, nil, "sha256sum", statement, l.ROM()); err != nil ||
+		!strings.Contains(string(out), line.Statement) || !strings.Contains(string(out), line.ROM) {
 		t.Errorf("the label's digests: %v\n%s", err, out)
 	}
 	// The mail: the same bytes, and a key with which gpg verifies them.
@@ -131,7 +133,8 @@ func (l *Laptop) shipped(t *testing.T, line prepared, old Seller) {
 	if fpr, err := primaryFingerprint(ctx, home); err != nil || fpr != line.Fingerprint {
 		t.Errorf("the mail's key: %s %v, the label says %s", fpr, err, line.Fingerprint)
 	}
-	if _, err := gpg(ctx, home, "", "--verify", l.path("mail/kexec_handover.json.asc"), l.path("mail/kexec_handover.json")); err != nil {
+	if _, err := gpg(ctx, home, "", "--verify", l.path("mail/kexec_handover.json.asc"),
+		l.path("mail/kexec_handover.json")); err != nil {
 		t.Errorf("gpg on the mailed hand-over file: %v", err)
 	}
 	left, _ := filepath.Glob(filepath.Join(l.BootDir(), "kexec_reown*"))
@@ -213,7 +216,8 @@ func TestPreparedLaptop(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
 	old := l.Seller
 	home, buyer, cert := makeBuyerKey(t, "default")
-	order := map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com", "buyer": buyer, "language": "nl"}
+	order := map[string]string{"order": "2026-1147", "name": "Example Shop", "email": "shop@example.com", "buyer": buyer,
+		"language": "nl"}
 	table := l.path("table.jsonl")
 	args := l.prepareArgs(t, order, "--buyer", cert, "--record", table)
 	once := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--again" })
@@ -231,10 +235,12 @@ func TestPreparedLaptop(t *testing.T) {
 		}
 	}
 	l.shipped(t, line, old)
-	if code, again, log := l.prepare(t, once...); code != 6 || !strings.Contains(again.Error, "finished as 2026-1147, words "+line.Words) {
+	if code, again, log := l.prepare(t, once...); code != 6 ||
+		!strings.Contains(again.Error, "finished as 2026-1147, words "+line.Words) {
 		t.Errorf("a second time: exit code %d, %+v\n%s", code, again, log)
 	}
-	if rows, err := os.ReadFile(table); err != nil || strings.Count(string(rows), "\n") != 1 || !strings.Contains(string(rows), line.Statement) {
+	if rows, err := os.ReadFile(table); err != nil || strings.Count(string(rows), "\n") != 1 ||
+		!strings.Contains(string(rows), line.Statement) {
 		t.Errorf("the shop's table: %v %s", err, rows)
 	}
 	if _, err := gpg(t.Context(), home, "", "--import", l.path("mail/key.asc")); err != nil {
@@ -244,7 +250,8 @@ func TestPreparedLaptop(t *testing.T) {
 	if err != nil {
 		t.Fatalf("gpg with the buyer's key: %v", err)
 	}
-	if status, err := gpg(t.Context(), home, "", "--status-fd", "1", "--decrypt", l.path("mail/secrets.asc")); err != nil || !strings.Contains(string(status), "[GNUPG:] VALIDSIG "+line.Fingerprint) {
+	if status, err := gpg(t.Context(), home, "", "--status-fd", "1", "--decrypt",
+		l.path("mail/secrets.asc")); err != nil || !strings.Contains(string(status), "[GNUPG:] VALIDSIG "+line.Fingerprint) {
 		t.Errorf("gpg does not show who made secrets.asc: %v\n%s", err, status)
 	}
 	var mail map[string]string
@@ -330,7 +337,8 @@ func (l *Laptop) papers(t *testing.T, line prepared, home, uri string) {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		if got, err := tool(ctx, nil, "zbarimg", "-q", "--raw", picture); err != nil || strings.TrimSpace(string(got)) != c.want {
+		if got, err := tool(ctx, nil, "zbarimg", "-q", "--raw", picture); err != nil ||
+			strings.TrimSpace(string(got)) != c.want {
 			t.Errorf("%s: zbarimg reads %q (%v), not %q", what, got, err, c.want)
 		}
 	}
@@ -446,12 +454,14 @@ func TestDoNotShip(t *testing.T) {
 		known, shop      map[string]string
 		flags            []string
 	}{
-		{"another passphrase", "preflight", "opening the disk", good, map[string]string{"secret.current": "not this one"}, nil, nil},
+		{"another passphrase", "preflight", "opening the disk", good, map[string]string{"secret.current": "not this one"},
+			nil, nil},
 		{"another security key", "preflight", "security key", with("card", "0BADC0DE"), nil, nil, nil},
 		{"another laptop's secrets", "secrets", "another order", good, nil, otherOrder, nil},
 		{"an order for two", "start", "not a valid order", with("orders", "2"), nil, nil, nil},
 		{"no TPM", "start", "TPM", good, nil, nil, []string{"--tpm", l.path("nowhere")}},
-		{"no security key", "preflight", "card cannot be used", good, nil, nil, []string{"--card", "pcsc:" + l.path("nowhere")}},
+		{"no security key", "preflight", "card cannot be used", good, nil, nil,
+			[]string{"--card", "pcsc:" + l.path("nowhere")}},
 		{"no chip", "preflight", "flash", good, nil, nil, []string{"--flash", "none"}},
 	} {
 		args := l.prepareArgs(t, c.order)
@@ -470,7 +480,8 @@ func TestDoNotShip(t *testing.T) {
 		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 			t.Fatalf("%s: %v\n%s", c.name, err, &out)
 		}
-		if code := cmd.ProcessState.ExitCode(); code != 1 || line.OK || line.Step != c.step || !strings.Contains(line.Error, c.says) {
+		if code := cmd.ProcessState.ExitCode(); code != 1 || line.OK || line.Step != c.step ||
+			!strings.Contains(line.Error, c.says) {
 			t.Errorf("%s: exit code %d, %+v", c.name, code, line)
 		}
 		if after := l.fingerprint(t); after != before {
@@ -479,7 +490,8 @@ func TestDoNotShip(t *testing.T) {
 		os.Remove(l.path("shop.json"))
 	}
 	args := slices.DeleteFunc(l.prepareArgs(t, with("card", "0BADC0DE")), func(a string) bool { return a == "--json" })
-	if code, out := l.run(t, args...); code != 1 || !strings.HasPrefix(out, "preflight\nDO NOT SHIP\n") || !strings.Contains(out, "2026-1149") {
+	if code, out := l.run(t, args...); code != 1 || !strings.HasPrefix(out, "preflight\nDO NOT SHIP\n") ||
+		!strings.Contains(out, "2026-1149") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }

@@ -39,7 +39,8 @@ func (l *Laptop) released(t *testing.T) {
 	if open, err := v.Opens(ctx, l.Seller.Disk); open || err == nil {
 		t.Errorf("cryptsetup with the owner's passphrase: %v %v", open, err)
 	}
-	if dump, err := v.Dump(ctx); err != nil || strings.Contains(dump, "Cipher key:") || strings.Contains(dump, "PBKDF:      argon2") {
+	if dump, err := v.Dump(ctx); err != nil || strings.Contains(dump, "Cipher key:") ||
+		strings.Contains(dump, "PBKDF:      argon2") {
 		t.Errorf("cryptsetup luksDump: %v\n%s", err, dump)
 	}
 	clean := l.path("clean.bin")
@@ -54,7 +55,8 @@ func (l *Laptop) released(t *testing.T) {
 			t.Errorf("tpm2_getcap %s: %v\n%s", what, err, out)
 		}
 	}
-	if out, err := l.Heads.sh(ctx, "tpm2_getcap properties-variable"); err != nil || !strings.Contains(string(out), "ownerAuthSet:              0") {
+	if out, err := l.Heads.sh(ctx, "tpm2_getcap properties-variable"); err != nil ||
+		!strings.Contains(string(out), "ownerAuthSet:              0") {
 		t.Errorf("tpm2_getcap: %v\n%s", err, out)
 	}
 	l.GPG.Kill()
@@ -98,7 +100,8 @@ func TestReleased(t *testing.T) {
 		}
 	}
 	// The card counts the wrong try.
-	if now := l.fingerprint(t); now[strings.Index(now, "kexec.sig"):] != before[strings.Index(before, "kexec.sig"):] || now[:30] != before[:30] {
+	if now := l.fingerprint(t); now[strings.Index(now, "kexec.sig"):] != before[strings.Index(before, "kexec.sig"):] ||
+		now[:30] != before[:30] {
 		t.Errorf("something was changed: %s, was %s", now, before)
 	}
 	code, out := l.run(t, l.releaseArgs(t, "--record", l.path("record"))...)
@@ -108,11 +111,13 @@ func TestReleased(t *testing.T) {
 	l.released(t)
 	home := t.TempDir()
 	ring := filepath.Join(home, "owner.kbx")
-	if _, err := tool(t.Context(), nil, "gpg", "--homedir", home, "--no-default-keyring", "--keyring", ring, "--import", l.path("record/kexec_release.key.asc")); err != nil {
+	if _, err := tool(t.Context(), nil, "gpg", "--homedir", home, "--no-default-keyring", "--keyring", ring, "--import",
+		l.path("record/kexec_release.key.asc")); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{l.path("record"), l.BootDir()} {
-		if _, err := tool(t.Context(), nil, "gpgv", "--keyring", ring, filepath.Join(dir, "kexec_release.json.asc"), filepath.Join(dir, "kexec_release.json")); err != nil {
+		if _, err := tool(t.Context(), nil, "gpgv", "--keyring", ring, filepath.Join(dir, "kexec_release.json.asc"),
+			filepath.Join(dir, "kexec_release.json")); err != nil {
 			t.Errorf("gpgv on the record: %v", err)
 		}
 	}
@@ -126,13 +131,15 @@ func TestReleaseWithoutCard(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
 	l.Card.SetSerial(0x4e4b9999) // not looked at
 	args := l.releaseArgs(t)
-	if code, out := l.run(t, "release", "--to-nobody", "--lost-card", "--confirm", args[len(args)-1]); code != 0 || !strings.Contains(out, "it keeps its keys") {
+	if code, out := l.run(t, "release", "--to-nobody", "--lost-card", "--confirm", args[len(args)-1]); code != 0 ||
+		!strings.Contains(out, "it keeps its keys") {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(l.BootDir(), "kexec_release.json.asc")); err == nil {
 		t.Error("a signature without a card")
 	}
-	if out, err := l.gpg("", "--card-status", "--with-colons"); err != nil || !strings.Contains(string(out), l.Seller.Fingerprint) {
+	if out, err := l.gpg("", "--card-status", "--with-colons"); err != nil ||
+		!strings.Contains(string(out), l.Seller.Fingerprint) {
 		t.Errorf("the card was touched: %v\n%s", err, out)
 	}
 }

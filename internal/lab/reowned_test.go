@@ -96,7 +96,8 @@ func (l *Laptop) wizardArgs(t *testing.T) []string {
 	if _, err := os.Stat(known); err != nil {
 		writeJSON(t, known, map[string]string{"secret.current": l.Seller.Disk})
 	}
-	return []string{"wizard", "--no-input", "--answers", l.answers(t), "--secrets-in", known, "--secrets-out", l.path("made.json")}
+	return []string{"wizard", "--no-input", "--answers", l.answers(t), "--secrets-in", known, "--secrets-out",
+		l.path("made.json")}
 }
 
 // buyer reads what the wizard handed to the owner.
@@ -110,7 +111,8 @@ func (l *Laptop) buyer(t *testing.T) *Buyer {
 	if err := json.Unmarshal(data, &m); err != nil {
 		t.Fatal(err)
 	}
-	return &Buyer{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"], TOTP: strings.ReplaceAll(m["totp"], " ", ""), DUK: m["secret.duk"]}
+	return &Buyer{Disk: m["secret.disk"], UserPIN: m["secret.user"], AdminPIN: m["secret.admin"], Owner: m["secret.owner"],
+		TOTP: strings.ReplaceAll(m["totp"], " ", ""), DUK: m["secret.duk"]}
 }
 
 func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
@@ -127,7 +129,8 @@ func (l *Laptop) mustBeBuyers(t *testing.T, b *Buyer) {
 // and the next start goes on.
 func TestReownedLaptop(t *testing.T) {
 	l := newLaptop(t, Options{DataMiB: 64})
-	if code, out := l.run(t, "verify"); code != 0 || strings.Contains(out, "not measured") || strings.Count(out, "     pass ") < 9 {
+	if code, out := l.run(t, "verify"); code != 0 || strings.Contains(out, "not measured") ||
+		strings.Count(out, "     pass ") < 9 {
 		t.Fatalf("verify: exit code %d\n%s", code, out)
 	}
 	before := ""
@@ -184,7 +187,8 @@ func (l *Laptop) certified(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_reown.certificate"))
-	if err != nil || !strings.Contains(string(text), "8 of 10") || !strings.Contains(string(text), l.Seller.Fingerprint[:4]) {
+	if err != nil || !strings.Contains(string(text), "8 of 10") ||
+		!strings.Contains(string(text), l.Seller.Fingerprint[:4]) {
 		t.Errorf("the certificate: %v\n%s", err, text)
 	}
 	if left, _ := filepath.Glob(filepath.Join(l.BootDir(), "kexec_reown.receipt")); left != nil {
@@ -217,7 +221,8 @@ func (l *Laptop) sameCodes(t *testing.T, b *Buyer) {
 		t.Fatal(err)
 	}
 	for _, at := range []string{"2026-11-22T17:00:00Z", "2038-01-19T03:14:08Z"} {
-		want, err := tool(t.Context(), nil, "oathtool", "--totp", "-b", b.TOTP, "--now", strings.NewReplacer("T", " ", "Z", " UTC").Replace(at))
+		want, err := tool(t.Context(), nil, "oathtool", "--totp", "-b", b.TOTP, "--now",
+			strings.NewReplacer("T", " ", "Z", " UTC").Replace(at))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +238,8 @@ func (l *Laptop) sameCodes(t *testing.T, b *Buyer) {
 func (l *Laptop) noSecretLeft(t *testing.T, b *Buyer, printed string) {
 	t.Helper()
 	secrets := map[string]string{
-		"the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner, "the TOTP secret": b.TOTP, "the start passphrase": b.DUK,
+		"the disk passphrase": b.Disk, "the user PIN": b.UserPIN, "the admin PIN": b.AdminPIN, "the TPM passphrase": b.Owner,
+		"the TOTP secret": b.TOTP, "the start passphrase": b.DUK,
 		"the seller's disk passphrase": l.Seller.Disk,
 	}
 	if b.DUK == "" {
@@ -244,7 +250,8 @@ func (l *Laptop) noSecretLeft(t *testing.T, b *Buyer, printed string) {
 			t.Errorf("%s was printed", what)
 		}
 	}
-	meant := map[string]bool{"made.json": true, "known.json": true, "laptop.json": true, "card.json": true, "totp.key": true}
+	meant := map[string]bool{"made.json": true, "known.json": true, "laptop.json": true, "card.json": true,
+		"totp.key": true}
 	err := filepath.WalkDir(l.Dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -328,7 +335,8 @@ var moments = []struct {
 	mark     string
 	from, to int // milliseconds
 }{
-	{"Security key: In progress", 0, 40}, {"Disk: In progress", 200, 500}, {"TPM: In progress", 0, 40}, {"Phone code: In progress", 0, 40},
+	{"Security key: In progress", 0, 40}, {"Disk: In progress", 200, 500}, {"TPM: In progress", 0, 40},
+	{"Phone code: In progress", 0, 40},
 	{"Start files: In progress", 0, 40}, {"Firmware chip: In progress", 0, 15}, {"Finish: In progress", 0, 15},
 }
 
@@ -468,7 +476,8 @@ func TestROMFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		for ; ; i++ {
-			if _, err := tool(ctx, nil, "cbfstool", l.ROM(), "add", "-r", "COREBOOT", "-f", filler, "-n", fmt.Sprint("filler", i), "-t", "raw"); err != nil {
+			if _, err := tool(ctx, nil, "cbfstool", l.ROM(), "add", "-r", "COREBOOT", "-f", filler, "-n",
+				fmt.Sprint("filler", i), "-t", "raw"); err != nil {
 				break
 			}
 		}
@@ -518,7 +527,8 @@ func TestWrongCard(t *testing.T) {
 func (l *Laptop) fingerprint(t *testing.T) string {
 	t.Helper()
 	var out string
-	for _, name := range []string{l.Disk(), l.ROM(), l.path("card.json"), filepath.Join(l.BootDir(), "kexec.sig"), filepath.Join(l.BootDir(), "kexec_hashes.txt")} {
+	for _, name := range []string{l.Disk(), l.ROM(), l.path("card.json"), filepath.Join(l.BootDir(), "kexec.sig"),
+		filepath.Join(l.BootDir(), "kexec_hashes.txt")} {
 		sum, err := tool(t.Context(), nil, "sha256sum", name)
 		if err != nil {
 			t.Fatal(err)

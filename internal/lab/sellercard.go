@@ -16,7 +16,8 @@ func makeSellerCard(ctx context.Context, g *pcscdtest.GPG, s Seller) (string, er
 	for _, d := range []dialogue{
 		{commands: []string{"admin", "key-attr", "q"}, pins: []string{admin}},
 		{commands: []string{"admin", "generate", "q"}, pins: []string{admin, user}},
-		{commands: []string{"admin", "passwd", "q"}, menu: []string{"3", "1", "q"}, pins: []string{admin, s.AdminPIN, s.AdminPIN, user, s.UserPIN}},
+		{commands: []string{"admin", "passwd", "q"}, menu: []string{"3", "1", "q"},
+			pins: []string{admin, s.AdminPIN, s.AdminPIN, user, s.UserPIN}},
 	} {
 		if out, err := g.Edit(d.answer, "--expert", "--card-edit"); err != nil {
 			return "", fmt.Errorf("gpg --card-edit %s: %w\n%s", d.commands, err, out)
@@ -33,7 +34,8 @@ func (d *dialogue) answer(prompt, _ string) (string, bool) {
 		"cardedit.genkeys.algo":       "2", // ECC
 		"keygen.curve":                "3", // NIST P-256
 		"cardedit.genkeys.backup_enc": "n", "cardedit.genkeys.replace_keys": "y", "keygen.valid": "0",
-		"keygen.name": "OEM Key", "keygen.email": "oem@example.com", "keygen.comment": "OEM-generated key", "keygen.userid.cmd": "o",
+		"keygen.name": "OEM Key", "keygen.email": "oem@example.com", "keygen.comment": "OEM-generated key",
+		"keygen.userid.cmd": "o",
 	}
 	next := func(list *[]string) (string, bool) {
 		if len(*list) == 0 {

@@ -116,7 +116,8 @@ func (l *Laptop) judgeBoot(ctx context.Context, work string, check func(string, 
 				return err
 			}
 		}
-		out, err := tool(ctx, nil, "gpg", "--homedir", work, "--no-default-keyring", "--keyring", ring, "--with-colons", "--fingerprint", "--list-keys")
+		out, err := tool(ctx, nil, "gpg", "--homedir", work, "--no-default-keyring", "--keyring", ring, "--with-colons",
+			"--fingerprint", "--list-keys")
 		if err != nil {
 			return err
 		}
@@ -125,7 +126,8 @@ func (l *Laptop) judgeBoot(ctx context.Context, work string, check func(string, 
 		}
 		return nil
 	})
-	check("gpgv, sha256sum and cmp accept /boot as Heads would", func() error { return HeadsVerify(ctx, l.BootDir(), ring) })
+	check("gpgv, sha256sum and cmp accept /boot as Heads would",
+		func() error { return HeadsVerify(ctx, l.BootDir(), ring) })
 	check("/boot/oem is gone", func() error {
 		if _, err := os.Lstat(filepath.Join(l.BootDir(), "oem")); !errors.Is(err, os.ErrNotExist) {
 			return errors.New("it is there")

@@ -79,9 +79,11 @@ func (a *bootAdapter) writing(f func() error) error {
 	return errors.Join(f(), restore())
 }
 
-func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (a *bootAdapter) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	extra := map[string][]byte{}
-	for name, data := range map[string][]byte{"kexec_rollback.txt": spec.Rollback, "kexec_primhdl_hash.txt": spec.PrimaryHash, "kexec_hotp_counter": spec.HOTPCounter} {
+	for name, data := range map[string][]byte{"kexec_rollback.txt": spec.Rollback,
+		"kexec_primhdl_hash.txt": spec.PrimaryHash, "kexec_hotp_counter": spec.HOTPCounter} {
 		if data != nil {
 			extra[name] = data
 		}
@@ -149,7 +151,8 @@ func verifies(err error) (bool, error) {
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, boot.ErrNoSignature), errors.Is(err, boot.ErrBadSignature), errors.Is(err, boot.ErrNotStaged), errors.As(err, &mismatch):
+	case errors.Is(err, boot.ErrNoSignature), errors.Is(err, boot.ErrBadSignature), errors.Is(err, boot.ErrNotStaged),
+		errors.As(err, &mismatch):
 		return false, nil
 	}
 	return false, err

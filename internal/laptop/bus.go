@@ -43,7 +43,8 @@ func (u usbCards) Readers(context.Context) ([]gpgcard.Reader, error) {
 	}
 	var list []gpgcard.Reader
 	for _, p := range found {
-		list = append(list, gpgcard.Reader{Bus: "usb", Name: p.String(), Product: p.Product, Present: true, VID: p.Descriptors.Vendor, PID: p.Descriptors.Product})
+		list = append(list, gpgcard.Reader{Bus: "usb", Name: p.String(), Product: p.Product, Present: true,
+			VID: p.Descriptors.Vendor, PID: p.Descriptors.Product})
 	}
 	return list, nil
 }

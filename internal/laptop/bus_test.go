@@ -114,7 +114,8 @@ func TestAKeyBesideAReader(t *testing.T) {
 func TestTwoReadersOfOneKind(t *testing.T) {
 	other := cardtest.ZeitControl
 	other.Serial = 0xB2
-	first, second := usbdev.New(usbdev.Pro, cardtest.New(cardtest.ZeitControl), nil), usbdev.New(usbdev.Pro, cardtest.New(other), nil)
+	first, second := usbdev.New(usbdev.Pro, cardtest.New(cardtest.ZeitControl), nil),
+		usbdev.New(usbdev.Pro, cardtest.New(other), nil)
 	c := newCard(gpgcard.Selector{}, []gpgcard.Bus{onUSB(usbdev.NewBus(first, second))})
 	if _, err := c.Info(t.Context()); !errors.Is(err, gpgcard.ErrSeveralCards) {
 		t.Fatalf("both: %v", err)

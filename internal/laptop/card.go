@@ -137,7 +137,8 @@ func (c *card) Info(ctx context.Context) (wizard.CardInfo, error) {
 			return err
 		}
 		out = wizard.CardInfo{
-			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Application: i.AID, Terminated: i.Terminated, NoReset: !i.Resettable,
+			Reader: i.ReaderName, Vendor: i.Manufacturer, Serial: fmt.Sprintf("%08X", i.Serial.Number), Application: i.AID,
+			Terminated: i.Terminated, NoReset: !i.Resettable,
 			Tries:  [3]int{i.User.Left, i.ResetCode.Left, i.Admin.Left},
 			PINMin: [2]int{i.User.Reset[0], i.Admin.Reset[0]}, PINMax: [2]int{i.User.Reset[1], i.Admin.Reset[1]},
 			Signatures: uint32(i.Signatures),

@@ -108,7 +108,8 @@ func (f *firmware) Info(ctx context.Context) (wizard.FirmwareInfo, error) {
 	if err != nil {
 		return wizard.FirmwareInfo{}, err
 	}
-	info := wizard.FirmwareInfo{Board: f.board, Certs: certs, Torn: f.before != nil, Digest: fmt.Sprintf("%x", sha256.Sum256(img))}
+	info := wizard.FirmwareInfo{Board: f.board, Certs: certs, Torn: f.before != nil,
+		Digest: fmt.Sprintf("%x", sha256.Sum256(img))}
 	for fpr := range certs {
 		info.Keyring = append(info.Keyring, fpr)
 	}
@@ -159,7 +160,8 @@ func (f *firmware) checkSpace(ctx context.Context, n int) (wizard.FirmwareChange
 		return wizard.FirmwareChange{}, err
 	}
 	const kbxOverhead, trustdb = 1024, 1400
-	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb), EraseSize: flash.EraseSize(f.backend)})
+	p, err := rom.NewPlan(img, rom.Changes{Pubring: make([]byte, n+kbxOverhead), TrustDB: make([]byte, trustdb),
+		EraseSize: flash.EraseSize(f.backend)})
 	if err != nil {
 		return wizard.FirmwareChange{}, err
 	}
@@ -201,7 +203,8 @@ func (f *firmware) readable(ctx context.Context) ([]byte, error) {
 	}
 	parsed, err := rom.ParseTorn(img)
 	if err == nil && parsed.FMAP() == nil {
-		err = fmt.Errorf("%w: this board reads its files from an image, and there is no flash map to find them by", rom.ErrNotMeasurable)
+		err = fmt.Errorf("%w: this board reads its files from an image, and there is no flash map to find them by",
+			rom.ErrNotMeasurable)
 	}
 	return img, err
 }
@@ -218,7 +221,8 @@ func (f *firmware) plan(ctx context.Context, cert []byte) (*rom.Plan, error) {
 	return rom.NewPlan(img, rom.Changes{Pubring: kbx, TrustDB: trustdb, EraseSize: flash.EraseSize(f.backend)})
 }
 
-func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (f *firmware) Write(ctx context.Context, plan *wizard.FirmwarePlan, cert []byte, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	p, ok := plan.Private.(*rom.Plan)
 	if !ok {
 		return errors.New("writing the firmware: the plan is not of this machine")

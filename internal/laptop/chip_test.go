@@ -100,7 +100,8 @@ func TestTornChipIsFinished(t *testing.T) {
 		}
 		boot.files[blocksHint] = signedBlocks(nil, nil, oldBlocks(plan))
 		next := start()
-		if m, err := next.whole(ctx); err != nil || len(m) == 0 || !bytes.Equal(m[0]["sha256"], was[:]) || len(m) > 1 != bytes.Equal(torn, plan.New) {
+		if m, err := next.whole(ctx); err != nil || len(m) == 0 || !bytes.Equal(m[0]["sha256"], was[:]) ||
+			len(m) > 1 != bytes.Equal(torn, plan.New) {
 			t.Errorf("cut in block %d: on the torn chip PCR 7 was %x, not %x (%v)", n, was, m, err)
 		}
 		if ok, err := next.Holds(ctx, cert); !bytes.Equal(torn, plan.New) && (ok || err != nil) {
@@ -119,7 +120,8 @@ func TestTornChipIsFinished(t *testing.T) {
 		if err != nil || !bytes.Equal(got, plan.New) {
 			t.Errorf("cut in block %d: the chip does not hold the planned image (%v)", n, err)
 		}
-		if m, err := start().whole(ctx); err != nil || len(m) != 2 || !bytes.Equal(m[0]["sha256"], was[:]) || !bytes.Equal(m[1]["sha256"], will[:]) {
+		if m, err := start().whole(ctx); err != nil || len(m) != 2 || !bytes.Equal(m[0]["sha256"], was[:]) ||
+			!bytes.Equal(m[1]["sha256"], will[:]) {
 			t.Errorf("cut in block %d: PCR 7 may be %x, not %x or %x (%v)", n, m, was, will, err)
 		}
 		if ok, err := start().Holds(ctx, cert); !ok || err != nil {
@@ -131,7 +133,8 @@ func TestTornChipIsFinished(t *testing.T) {
 	if err := os.WriteFile(chip, plan.New, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200), append(bytes.Clone(boot.files[blocksHint][:72]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
+	for _, evil := range [][]byte{nil, bytes.Repeat([]byte{0xff}, 200),
+		append(bytes.Clone(boot.files[blocksHint][:72]), 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 9)} {
 		boot.files[blocksHint] = evil
 		if m, err := start().whole(ctx); m != nil || err != nil {
 			t.Errorf("hint %.8x: PCR 7 was %x (%v)", evil, m, err)
@@ -167,7 +170,8 @@ func TestStartFromTornChip(t *testing.T) {
 		t.Fatal(err)
 	}
 	measured := wizard.Measurement{"sha256": now[7]}
-	other, third := wizard.Measurement{"sha256": bytes.Repeat([]byte{1}, 32)}, wizard.Measurement{"sha256": bytes.Repeat([]byte{2}, 32)}
+	other, third := wizard.Measurement{"sha256": bytes.Repeat([]byte{1}, 32)},
+		wizard.Measurement{"sha256": bytes.Repeat([]byte{2}, 32)}
 	for _, c := range []struct {
 		what       string
 		whole      []wizard.Measurement
@@ -182,7 +186,8 @@ func TestStartFromTornChip(t *testing.T) {
 		{"started from a torn chip that is whole by now", []wizard.Measurement{third, other}, other, true},
 	} {
 		a := &tpmAdapter{t: dev, whole: func(context.Context) ([]wizard.Measurement, error) { return c.whole, nil }}
-		if _, _, err := a.otpPCRs(ctx, c.after); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
+		if _, _, err := a.otpPCRs(ctx, c.after); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil &&
+			!c.impossible {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}
@@ -218,7 +223,8 @@ func TestALogThatNeverReplays(t *testing.T) {
 			m          wizard.Measurement
 			impossible bool
 		}{{other, true}, {measured, shell}} {
-			if _, err := k.tpm.OTPSealed(ctx, c.m); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil && !c.impossible {
+			if _, err := k.tpm.OTPSealed(ctx, c.m); errors.Is(err, wizard.ErrSealImpossible) != c.impossible || err != nil &&
+				!c.impossible {
 				t.Errorf("%s: %x: %v", what, c.m, err)
 			}
 		}

@@ -120,7 +120,8 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	m.Subjects[handover.SubjectBoot] = report.Tree
 	out.Sealed = s.Reference.TOTP != "" && s.Reference.TOTP != handover.NoTOTP
 	lines := s.Compare(m)
-	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From, Says: msg.List{msg.Say(msg.Verbatim, s.From)}}
+	first := wizard.CheckItem{ID: "handover", Verdict: wizard.Pass, Detail: s.From,
+		Says: msg.List{msg.Say(msg.Verbatim, s.From)}}
 	if out.Claimed() { // shown, it would only be copied
 		first.Detail = fmt.Sprintf("%d statements", len(set.chain.Links))
 		first.Says = msg.List{msg.Say(msg.CompareStatements, len(set.chain.Links))}
@@ -130,13 +131,15 @@ func (h *handoverReader) compare(ctx context.Context, set *handed, report *boot.
 	}
 	out.Items = append(append(out.Items, first), fold(lines, problems)...)
 	for _, l := range lines {
-		out.Lines = append(out.Lines, wizard.Line{Name: l.Name, Label: l.Label, Status: string(l.Status), Want: l.Want, Got: l.Got})
+		out.Lines = append(out.Lines, wizard.Line{Name: l.Name, Label: l.Label, Status: string(l.Status), Want: l.Want,
+			Got: l.Got})
 	}
 }
 
 // fold makes one item of the lines about one device.
 func fold(lines handover.Comparison, problems map[string]string) (items []wizard.CheckItem) {
-	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm totp"}, {"disk", "luks"}}
+	groups := []struct{ id, prefixes string }{{"card", "card"}, {"firmware", "rom pcr pcrs"}, {"tpm", "srk tpm totp"},
+		{"disk", "luks"}}
 	for _, g := range groups {
 		item := wizard.CheckItem{ID: g.id, Verdict: wizard.NotProvided, Detail: problems[g.id]}
 		if item.Detail == msg.CompareReset.In(msg.EN) {
@@ -151,7 +154,8 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 			if !slices.Contains(strings.Fields(g.prefixes), first) {
 				continue
 			}
-			if s := said(l); !slices.ContainsFunc(says[l.Status], func(o msg.Said) bool { return o.In(msg.EN) == s.In(msg.EN) }) {
+			if s := said(l); !slices.ContainsFunc(says[l.Status],
+				func(o msg.Said) bool { return o.In(msg.EN) == s.In(msg.EN) }) {
 				says[l.Status] = append(says[l.Status], s)
 			}
 			switch l.Status {
@@ -178,7 +182,8 @@ func fold(lines handover.Comparison, problems map[string]string) (items []wizard
 			item.Verdict, item.Detail, item.Says = wizard.Pass, strings.Join(slices.Compact(same), ", "), says[handover.Pass]
 		}
 		if len(bare) > 0 { // it counts neither way
-			item.Detail = strings.TrimPrefix(item.Detail+"; equal, and this TPM does not protect what it says: "+strings.Join(bare, ", "), "; ")
+			item.Detail = strings.TrimPrefix(item.Detail+"; equal, and this TPM does not protect what it says: "+
+				strings.Join(bare, ", "), "; ")
 			item.Says = append(item.Says, msg.Say(msg.CompareBare, says[handover.Unprotected]))
 		}
 		items = append(items, item)

@@ -37,7 +37,8 @@ func TestFindLUKSSkipsUSB(t *testing.T) {
 		headers[name] = b
 	}
 	clear(headers["dm-0"][:6]) // the second copy is enough
-	for name, where := range map[string]string{"sda2": "pci/ata1/block/sda/sda2", "sdb1": "pci/usb1/block/sdb/sdb1", "dm-0": "virtual/block/dm-0", "sda1": "pci/ata1/block/sda/sda1"} {
+	for name, where := range map[string]string{"sda2": "pci/ata1/block/sda/sda2", "sdb1": "pci/usb1/block/sdb/sdb1",
+		"dm-0": "virtual/block/dm-0", "sda1": "pci/ata1/block/sda/sda1"} {
 		dir := filepath.Join(root, "sys/devices", where)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)

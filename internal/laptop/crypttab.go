@@ -37,7 +37,8 @@ func (c *crypttabs) read(ctx context.Context, e boot.Entry) (*boot.Crypttab, err
 	var file any
 	if st, err := os.Stat(filepath.Join(c.dir.Path(), e.Initrd())); err == nil {
 		if s, ok := st.Sys().(*syscall.Stat_t); ok {
-			file = [...]int64{int64(s.Dev), int64(s.Ino), s.Size, int64(s.Mtim.Sec), int64(s.Mtim.Nsec), int64(s.Ctim.Sec), int64(s.Ctim.Nsec)}
+			file = [...]int64{int64(s.Dev), int64(s.Ino), s.Size, int64(s.Mtim.Sec), int64(s.Mtim.Nsec), int64(s.Ctim.Sec),
+				int64(s.Ctim.Nsec)}
 		}
 	}
 	if r, ok := c.seen[e.Line]; ok && file != nil && r.file == file {

@@ -78,7 +78,8 @@ func TestSystemsFindTheirRoot(t *testing.T) {
 	}{
 		{"Debian without LVM", []string{debian}, one(tab), 0, overrides},
 		{"before an entry is chosen", []string{debian}, one(tab), -1, overrides},
-		{"by-uuid", []string{debian}, one("sda3_crypt /dev/disk/by-uuid/U1 none"), 0, "/cryptroot/crypttab:sda3_crypt /dev/disk/by-uuid/U1 /secret.key\n"},
+		{"by-uuid", []string{debian}, one("sda3_crypt /dev/disk/by-uuid/U1 none"), 0,
+			"/cryptroot/crypttab:sda3_crypt /dev/disk/by-uuid/U1 /secret.key\n"},
 		{"Debian with LVM keeps its name", []string{lvm}, one(tab), 0, overrides},
 		{"no crypttab, another name", []string{debian}, one(""), 0, left},
 		{"no crypttab, LVM", []string{lvm}, one(""), 0, ""},
@@ -86,15 +87,21 @@ func TestSystemsFindTheirRoot(t *testing.T) {
 		{"another volume's name", []string{"Fedora|/initramfs-6.img|root=/dev/mapper/luks-6f0b8a2e-93f1-4d1c-8f6d-2a7d7c1b5e90"}, nil, 0, left},
 		{"a root that has no such name", []string{"Fedora|/initramfs-6.img|root=UUID=1234 rd.luks.uuid=luks-u1"}, nil, 0, ""},
 		{"a crypttab with another name", []string{debian}, one("other UUID=u1 none luks\n"), 0, left},
-		{"a crypttab that is not read", []string{"Arch|/initramfs-linux.img|cryptdevice=UUID=u1:root root=UUID=1234"}, nil, 0, left},
+		{"a crypttab that is not read", []string{"Arch|/initramfs-linux.img|cryptdevice=UUID=u1:root root=UUID=1234"}, nil, 0,
+			left},
 		{"an unreadable initrd", []string{debian}, one("-"), 0, left},
 		{"an unreadable initrd, LVM, as ever", []string{lvm}, one("-"), 0, ""},
 		{"a second disk that is not the owner's", []string{debian}, one(tab + "data UUID=u9 none luks\n"), 0, left},
 		{"a second disk, LVM, as ever", []string{lvm}, one(tab + "data UUID=u9 none luks\n"), 0, ""},
-		{"swap with a key of its own", []string{debian}, one(tab + "swap /dev/sda4 /dev/urandom swap\n"), 0, overrides + "/cryptroot/crypttab:swap /dev/sda4 /dev/urandom swap\n"},
-		{"the chosen one's", []string{lvm, "Debian|/initrd.img-5|root=UUID=1"}, map[string]string{"/initrd.img-6.1": tab, "/initrd.img-5": "old UUID=u1 none\n"}, 1, "/cryptroot/crypttab:old UUID=u1 /secret.key\n"},
-		{"the suggested one's, where the chosen one has none that fits", []string{debian, "Debian|/initrd.img-5|root=UUID=1"}, map[string]string{"/initrd.img-6.1": tab, "/initrd.img-5": "old UUID=u9 none\n"}, 1, overrides},
-		{"a second system that it does not fit", []string{debian, "Other|/initrd-x|root=/dev/mapper/luks-6f0b8a2e-93f1-4d1c-8f6d-2a7d7c1b5e90"}, one(tab), 0, left},
+		{"swap with a key of its own", []string{debian}, one(tab + "swap /dev/sda4 /dev/urandom swap\n"), 0, overrides +
+			"/cryptroot/crypttab:swap /dev/sda4 /dev/urandom swap\n"},
+		{"the chosen one's", []string{lvm, "Debian|/initrd.img-5|root=UUID=1"},
+			map[string]string{"/initrd.img-6.1": tab, "/initrd.img-5": "old UUID=u1 none\n"}, 1,
+			"/cryptroot/crypttab:old UUID=u1 /secret.key\n"},
+		{"the suggested one's, where the chosen one has none that fits", []string{debian, "Debian|/initrd.img-5|root=UUID=1"},
+			map[string]string{"/initrd.img-6.1": tab, "/initrd.img-5": "old UUID=u9 none\n"}, 1, overrides},
+		{"a second system that it does not fit",
+			[]string{debian, "Other|/initrd-x|root=/dev/mapper/luks-6f0b8a2e-93f1-4d1c-8f6d-2a7d7c1b5e90"}, one(tab), 0, left},
 	} {
 		c2 := tabsOf(t, c.initrds, c.entries...)
 		for range 2 { // and again, from memory
@@ -121,7 +128,8 @@ func TestSystemsFindTheirRoot(t *testing.T) {
 
 // What the run signs has the overrides beside the rest of the disk unlock key's files.
 func TestOverridesAreStaged(t *testing.T) {
-	c := tabsOf(t, map[string]string{"/initrd.img-6.1": "sda3_crypt UUID=u1 none luks\n"}, "Debian|/initrd.img-6.1|root=/dev/mapper/sda3_crypt")
+	c := tabsOf(t, map[string]string{"/initrd.img-6.1": "sda3_crypt UUID=u1 none luks\n"},
+		"Debian|/initrd.img-6.1|root=/dev/mapper/sda3_crypt")
 	a := &bootAdapter{dir: c.dir, crypttab: c.overrides}
 	var signed string
 	sign := func(b []byte) ([]byte, error) { signed = string(b); return []byte("signature"), nil }
@@ -130,7 +138,8 @@ func TestOverridesAreStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(c.dir.Path(), "kexec_reown.stage", boot.CrypttabFile))
-	if err != nil || string(b) != "/cryptroot/crypttab:sda3_crypt UUID=u1 /secret.key luks\n" || !strings.Contains(signed, boot.CrypttabFile) {
+	if err != nil || string(b) != "/cryptroot/crypttab:sda3_crypt UUID=u1 /secret.key luks\n" ||
+		!strings.Contains(signed, boot.CrypttabFile) {
 		t.Errorf("%q, %v\n%s", b, err, signed)
 	}
 	spec.DUK = nil // without the key no crypttab is replaced

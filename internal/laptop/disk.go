@@ -25,7 +25,8 @@ func (d *disk) open(ctx context.Context, readOnly bool) (*luks.Volume, error) {
 	if d.door != nil {
 		return d.door()
 	}
-	return luks.Open(ctx, d.spec.Path, luks.Options{Offset: d.spec.Offset, Size: d.spec.Size, ReadOnly: readOnly, KDF: d.kdf})
+	return luks.Open(ctx, d.spec.Path, luks.Options{Offset: d.spec.Offset, Size: d.spec.Size, ReadOnly: readOnly,
+		KDF: d.kdf})
 }
 
 // with runs f on the opened container and gives a wrong passphrase the wizard's name.

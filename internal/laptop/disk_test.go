@@ -19,7 +19,8 @@ func luksImage(t *testing.T, typ string) (p *lukstest.Peer, plain []byte) {
 	t.Helper()
 	p = lukstest.NewPeer(t)
 	key, img := p.Write("seller", []byte("seller")), p.Write("img", make([]byte, 5<<20))
-	args := []string{"luksFormat", "--batch-mode", "--type", typ, "--pbkdf-force-iterations", "1000", "--key-size", "512", "--key-file", key}
+	args := []string{"luksFormat", "--batch-mode", "--type", typ, "--pbkdf-force-iterations", "1000", "--key-size", "512",
+		"--key-file", key}
 	if typ == "luks2" {
 		args = append(args, "--pbkdf", "pbkdf2", "--offset", "8192", "--sector-size", "512")
 	} else {
@@ -50,7 +51,8 @@ func TestOldDiskBecomesOurs(t *testing.T) {
 		t.Fatalf("%+v, %v", i, err)
 	}
 	var seen wizard.DiskSurvey
-	if err := d.Survey(ctx, func(s wizard.DiskSurvey) { seen = s }); err != nil || !seen.Complete() || seen.Written != 512<<10 {
+	if err := d.Survey(ctx, func(s wizard.DiskSurvey) { seen = s }); err != nil || !seen.Complete() ||
+		seen.Written != 512<<10 {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	if err := d.SetPassphrase(ctx, seller, owner); err != nil {
@@ -99,7 +101,8 @@ func TestGiveUpBadSectors(t *testing.T) {
 	}}
 	ctx, pass := t.Context(), secret.From([]byte("seller"))
 	var seen wizard.DiskSurvey
-	if err := d.Survey(ctx, func(s wizard.DiskSurvey) { seen = s }); err != nil || !slices.Equal(seen.Bad, []wizard.Stretch{bad}) {
+	if err := d.Survey(ctx, func(s wizard.DiskSurvey) { seen = s }); err != nil ||
+		!slices.Equal(seen.Bad, []wizard.Stretch{bad}) {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	var unread *wizard.UnreadError

@@ -113,7 +113,8 @@ func (k *diskUnlock) names(disks []*disk) (paths []string, group string, err err
 			dm := filepath.Join(k.sysfs, "class/block", base, "dm")
 			vg, lv, ok := splitLVM(readLine(filepath.Join(dm, "name")))
 			if !ok || !strings.HasPrefix(readLine(filepath.Join(dm, "uuid")), "LVM-") || group != "" && group != vg {
-				return nil, "", fmt.Errorf("%w: %s is not in the one volume group that it could activate", wizard.ErrLeftToFirmware, path)
+				return nil, "", fmt.Errorf("%w: %s is not in the one volume group that it could activate", wizard.ErrLeftToFirmware,
+					path)
 			}
 			path, group = "/dev/"+vg+"/"+lv, vg
 		case strings.HasPrefix(base, "md"):
@@ -141,7 +142,8 @@ func splitLVM(name string) (vg, lv string, ok bool) {
 
 // devices describes the disks as /boot does, with the hashes of their headers as they
 // are now.
-func (k *diskUnlock) devices(ctx context.Context, disks []*disk, infos []*luks.Info) (devs []tpm.DUKDevice, group string, err error) {
+func (k *diskUnlock) devices(ctx context.Context, disks []*disk, infos []*luks.Info) (devs []tpm.DUKDevice,
+	group string, err error) {
 	paths, group, err := k.names(disks)
 	if err != nil {
 		return nil, "", err
@@ -156,7 +158,8 @@ func (k *diskUnlock) devices(ctx context.Context, disks []*disk, infos []*luks.I
 	return devs, group, nil
 }
 
-func (k *diskUnlock) State(ctx context.Context, uuids []string, pcr7 wizard.Measurement) (s wizard.DUKState, err error) {
+func (k *diskUnlock) State(ctx context.Context, uuids []string, pcr7 wizard.Measurement) (s wizard.DUKState,
+	err error) {
 	t, err := k.tpm.t.Info(ctx)
 	if err != nil {
 		return s, err
@@ -195,7 +198,8 @@ func (k *diskUnlock) State(ctx context.Context, uuids []string, pcr7 wizard.Meas
 
 // Set replaces the keyslots first and seals last, to the headers as they then are: what
 // is sealed to them belongs to the key in them.
-func (k *diskUnlock) Set(ctx context.Context, uuids []string, diskPass, owner, pass *secret.Buffer, pcr7 wizard.Measurement) error {
+func (k *diskUnlock) Set(ctx context.Context, uuids []string, diskPass, owner, pass *secret.Buffer,
+	pcr7 wizard.Measurement) error {
 	disks, infos, err := k.chosen(ctx, uuids)
 	if err != nil {
 		return err
@@ -258,7 +262,10 @@ func (k *diskUnlock) Remove(ctx context.Context, uuids []string, diskPass, owner
 		if !hasDUK(infos[n]) {
 			continue
 		}
-		if err := d.with(ctx, false, func(v *luks.Volume) error { return freeSlot(ctx, v, dukSlot(infos[n]), diskPass) }); err != nil {
+		if err := d.with(ctx, false, func(v *luks.Volume) error {
+			return freeSlot(ctx, v, dukSlot(infos[n]),
+				diskPass)
+		}); err != nil {
 			return fmt.Errorf("taking the key from %s: %w", d.spec.Path, err)
 		}
 	}
@@ -274,7 +281,8 @@ func (k *diskUnlock) Files(ctx context.Context, uuids []string) (map[string][]by
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{"kexec_key_devices.txt": tpm.KeyDevicesFile(devs), "kexec_lukshdr_hash.txt": tpm.LUKSHeaderHashFile(devs)}
+	files := map[string][]byte{"kexec_key_devices.txt": tpm.KeyDevicesFile(devs),
+		"kexec_lukshdr_hash.txt": tpm.LUKSHeaderHashFile(devs)}
 	if group != "" {
 		files["kexec_key_lvm.txt"] = tpm.KeyLVMFile(group)
 	}

@@ -80,7 +80,8 @@ func unlockOn(t *testing.T, heads map[string]string) (*diskUnlock, *tpm.TPM) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &diskUnlock{tpm: &tpmAdapter{t: p}, heads: heads, root: t.TempDir(), sysfs: t.TempDir(), tabs: tabsOf(t, nil, "Fedora|/initramfs|root=UUID=1")}, p
+	return &diskUnlock{tpm: &tpmAdapter{t: p}, heads: heads, root: t.TempDir(), sysfs: t.TempDir(),
+		tabs: tabsOf(t, nil, "Fedora|/initramfs|root=UUID=1")}, p
 }
 
 func put(t *testing.T, root, name, text string, mode os.FileMode) {

@@ -25,13 +25,15 @@ func TestEarlyConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, want := range map[string]string{"CONFIG_BOARD_NAME": "x230", "CONFIG_FLASH_OPTIONS": "flashprog --programmer internal",
-		"CONFIG_BOOT_DEV": "/dev/nvme0n1p1", "CONFIG_TPM2_TOOLS": "y", "PATH": ""} {
+	for k, want := range map[string]string{"CONFIG_BOARD_NAME": "x230",
+		"CONFIG_FLASH_OPTIONS": "flashprog --programmer internal",
+		"CONFIG_BOOT_DEV":      "/dev/nvme0n1p1", "CONFIG_TPM2_TOOLS": "y", "PATH": ""} {
 		if m[k] != want {
 			t.Errorf("%s is %q, want %q", k, m[k], want)
 		}
 	}
-	if m, err := earlyHeads(filepath.Join(etc, "nowhere"), []string{"CONFIG_BOARD_NAME=env"}); err != nil || m["CONFIG_BOARD_NAME"] != "env" {
+	if m, err := earlyHeads(filepath.Join(etc, "nowhere"), []string{"CONFIG_BOARD_NAME=env"}); err != nil ||
+		m["CONFIG_BOARD_NAME"] != "env" {
 		t.Errorf("without files: %v, %v", m, err)
 	}
 
@@ -53,7 +55,8 @@ func TestEarlyConfig(t *testing.T) {
 func TestFlashProgramMissing(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config")
-	if err := os.WriteFile(config, []byte("export CONFIG_BOARD_NAME=\"x\"\nexport CONFIG_FLASH_OPTIONS=\"mtd:"+dir+"/none\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("export CONFIG_BOARD_NAME=\"x\"\nexport CONFIG_FLASH_OPTIONS=\"mtd:"+dir+
+		"/none\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	boot := filepath.Join(dir, "boot")
@@ -67,7 +70,8 @@ func TestFlashProgramMissing(t *testing.T) {
 	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Boot: boot, Disks: []DiskSpec{{Path: disk}}, Card: "pcsc:" + dir + "/none", TPM: "none", Flash: "auto", Heads: config, Sticks: []string{dir}}
+	c := Config{Boot: boot, Disks: []DiskSpec{{Path: disk}}, Card: "pcsc:" + dir + "/none", TPM: "none", Flash: "auto",
+		Heads: config, Sticks: []string{dir}}
 	l, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -107,7 +107,8 @@ type faultyLink struct {
 }
 
 // cardWrites are instructions of the OpenPGP card 3.4 that change something.
-var cardWrites = map[byte]string{0x24: "CHANGE REFERENCE DATA", 0x2a: "PERFORM SECURITY OPERATION", 0x2c: "RESET RETRY COUNTER", 0x44: "ACTIVATE FILE",
+var cardWrites = map[byte]string{0x24: "CHANGE REFERENCE DATA", 0x2a: "PERFORM SECURITY OPERATION",
+	0x2c: "RESET RETRY COUNTER", 0x44: "ACTIVATE FILE",
 	0x47: "GENERATE ASYMMETRIC KEY PAIR", 0xda: "PUT DATA", 0xdb: "PUT DATA", 0xe6: "TERMINATE DF"}
 
 func (l faultyLink) Transmit(ctx context.Context, apdu []byte) (reply []byte, err error) {
@@ -150,7 +151,8 @@ func (d faultyTPM) Transmit(cmd []byte) (reply []byte, err error) {
 		return err
 	}
 	name := tpm.CommandName(cmd)
-	for _, w := range []string{"Clear", "ChangeAuth", "EvictControl", "NV_DefineSpace", "NV_UndefineSpace", "NV_Write", "NV_Increment", "DictionaryAttack", "TPM2_Create"} {
+	for _, w := range []string{"Clear", "ChangeAuth", "EvictControl", "NV_DefineSpace", "NV_UndefineSpace", "NV_Write",
+		"NV_Increment", "DictionaryAttack", "TPM2_Create"} {
 		if strings.Contains(name, w) {
 			err = d.i.do("tpm: "+name, send)
 			return reply, err
@@ -267,7 +269,8 @@ func takeOver(ctx context.Context, l *lab.Laptop, n notes, i *injector, papers .
 		known.Set(k, b)
 		b.Wipe()
 	}
-	u := &answers.UI{Answers: map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org",
+	u := &answers.UI{Answers: map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer",
+		"email":   "ada@example.org",
 		"confirm": info.Serial[len(info.Serial)-4:]}, Secrets: known, Out: n}
 	for _, page := range papers {
 		u.Answers[page] = "paper"
@@ -300,13 +303,15 @@ func shop(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("cryptsetup", "luksConvertKey", "--disable-locks", "--batch-mode", "--key-file", "-", "--pbkdf", "argon2id",
+	cmd := exec.Command("cryptsetup", "luksConvertKey", "--disable-locks", "--batch-mode", "--key-file", "-", "--pbkdf",
+		"argon2id",
 		"--pbkdf-force-iterations", "4", "--pbkdf-memory", "256", "--pbkdf-parallel", "1", v.Path)
 	cmd.Stdin = strings.NewReader(l.Seller.Disk)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, err := exec.Command("dd", "if="+v.Path, "of="+l.Disk(), "bs=1M", "conv=notrunc,sparse", "oflag=seek_bytes", fmt.Sprint("seek=", offset)).CombinedOutput(); err != nil {
+	if out, err := exec.Command("dd", "if="+v.Path, "of="+l.Disk(), "bs=1M", "conv=notrunc,sparse", "oflag=seek_bytes",
+		fmt.Sprint("seek=", offset)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if err := os.Remove(v.Path); err != nil {
@@ -437,11 +442,13 @@ func failOnce(t *testing.T, from, id string, late bool) (stopped bool) {
 	if strings.HasPrefix(id, cleared) {
 		papers = []string{"record.owner"}
 	}
-	if again := takeOver(t.Context(), l, n, &injector{}, papers...); again != nil && !errors.Is(again, wizard.ErrNothingToDo) {
+	if again := takeOver(t.Context(), l, n, &injector{}, papers...); again != nil &&
+		!errors.Is(again, wizard.ErrNothingToDo) {
 		t.Errorf("%s, then continued: %v", what, again)
 	}
 	if papers != nil && err != nil && (n["secret.owner"] != owner || n["totp"] == phone) {
-		t.Errorf("%s, then continued: the passphrase on paper was %q and is %q; a new phone code: %v", what, owner, n["secret.owner"], n["totp"] != phone)
+		t.Errorf("%s, then continued: the passphrase on paper was %q and is %q; a new phone code: %v", what, owner,
+			n["secret.owner"], n["totp"] != phone)
 	}
 	judged(t, l, n)
 	return err != nil
@@ -450,7 +457,8 @@ func failOnce(t *testing.T, from, id string, late bool) (stopped bool) {
 // judged asks the foreign tools.
 func judged(t *testing.T, l *lab.Laptop, n notes) {
 	t.Helper()
-	b := &lab.Buyer{Disk: n["secret.disk"], UserPIN: n["secret.user"], AdminPIN: n["secret.admin"], Owner: n["secret.owner"], TOTP: strings.ReplaceAll(n["totp"], " ", "")}
+	b := &lab.Buyer{Disk: n["secret.disk"], UserPIN: n["secret.user"], AdminPIN: n["secret.admin"],
+		Owner: n["secret.owner"], TOTP: strings.ReplaceAll(n["totp"], " ", "")}
 	for _, v := range l.Judge(t.Context(), b) {
 		if v.Err != nil {
 			t.Errorf("%s: %v", v.What, v.Err)

@@ -55,7 +55,8 @@ func newSigner(t *testing.T, name string) *signer {
 
 func (s *signer) sign(data []byte) ([]byte, error) {
 	var b bytes.Buffer
-	err := openpgp.ArmoredDetachSign(&b, s.key, bytes.NewReader(data), &packet.Config{Time: func() time.Time { return time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC) }})
+	err := openpgp.ArmoredDetachSign(&b, s.key, bytes.NewReader(data),
+		&packet.Config{Time: func() time.Time { return time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC) }})
 	return b.Bytes(), err
 }
 

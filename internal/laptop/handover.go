@@ -48,8 +48,9 @@ func (h *handoverReader) read(ctx context.Context) (wizard.Handover, error) {
 		out.Cause = err
 		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.Fail, Detail: err.Error()})
 	case set == nil:
-		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided, Detail: "there is no hand-over file",
-			Says: msg.List{msg.Say(msg.CompareNothing)}})
+		out.Items = append(out.Items, wizard.CheckItem{ID: "handover", Verdict: wizard.NotProvided,
+			Detail: "there is no hand-over file",
+			Says:   msg.List{msg.Say(msg.CompareNothing)}})
 	default:
 		h.compare(ctx, set, report, &out)
 	}
@@ -168,7 +169,8 @@ func (h *handoverReader) links() (links []handover.Link, certs map[string][]byte
 				return nil, nil, fmt.Errorf("%s.key: %w", name, err)
 			}
 			if len(found) > maxCerts { // each is tried on each signature
-				return nil, nil, fmt.Errorf("%s.key: %w: %d certificates, the limit is %d", name, handover.ErrTooLarge, len(found), maxCerts)
+				return nil, nil, fmt.Errorf("%s.key: %w: %d certificates, the limit is %d", name, handover.ErrTooLarge, len(found),
+					maxCerts)
 			}
 			maps.Copy(certs, found)
 		}
@@ -201,13 +203,15 @@ func (h *handoverReader) open(ring map[string][]byte) (*handed, error) {
 			return set, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: the last statement is by %s, and not also by a key that the firmware trusts", handover.ErrSigner, set.chain.Last().From)
+	return nil, fmt.Errorf("%w: the last statement is by %s, and not also by a key that the firmware trusts",
+		handover.ErrSigner, set.chain.Last().From)
 }
 
 // accept adds the signature of who received the machine to that of who gave it. digest is
 // of the statement that he was shown. The certificate goes first: without a signature
 // by it, it is nothing.
-func (h *handoverReader) accept(b *bootAdapter, ring map[string][]byte, cert *gpgcard.Cert, digest string, sign func([]byte) ([]byte, error)) error {
+func (h *handoverReader) accept(b *bootAdapter, ring map[string][]byte, cert *gpgcard.Cert, digest string,
+	sign func([]byte) ([]byte, error)) error {
 	set, err := h.open(ring)
 	if err != nil {
 		return err

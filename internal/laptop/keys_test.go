@@ -121,7 +121,8 @@ func owner(given map[string]string) (*told, *kept) {
 	known, k := &answers.Secrets{}, &kept{}
 	set := func(name, value string) { b := secret.From([]byte(value)); known.Set(name, b); b.Wipe() }
 	set("secret.current", wizardtest.SellerPassphrase)
-	a := map[string]string{"language": "en", "verify": "match", "confirm": "NL0T", "name": "Jane van Doe", "email": "jane@example.org"}
+	a := map[string]string{"language": "en", "verify": "match", "confirm": "NL0T", "name": "Jane van Doe",
+		"email": "jane@example.org"}
 	for name, v := range given {
 		if strings.HasPrefix(name, "secret.") {
 			set(name, v)
@@ -191,7 +192,8 @@ func TestEveryKeyByTheWizard(t *testing.T) {
 				if err != nil || i.Name != "Jane van Doe" || i.Login != "jane@example.org" || !i.Keys[0].Consistent {
 					t.Errorf("%s: %+v, %v", name, i, err)
 				}
-				for which, secret := range map[gpgcard.PIN]string{gpgcard.UserPIN: "secret.user", gpgcard.AdminPIN: "secret.admin"} {
+				for which, secret := range map[gpgcard.PIN]string{gpgcard.UserPIN: "secret.user",
+					gpgcard.AdminPIN: "secret.admin"} {
 					if err := k.Verify(t.Context(), which, paper.known.Get(secret)); err != nil {
 						t.Errorf("%s: the %v on paper: %v", name, which, err)
 					}
@@ -230,13 +232,20 @@ func TestACardIsKnownBeforeItsReset(t *testing.T) {
 		kind   wizard.Kind
 		is     error
 	}{
-		{"Nitrokey Start behind pcscd", cardtest.Slot{Name: "Nitrokey Nitrokey Start 00 00"}, startCard(), wizard.Keys{User: pin("12345678"), Admin: pin("correct horse 1")}, wizard.Choices{}, wizard.CardPIN, nil},
-		{"a Gnuk of no name", cardtest.Slot{Name: "Virtual PCD 00 00"}, cardtest.Gnuk, wizard.Keys{User: pin("correct horse 1"), Admin: pin("12345678")}, wizard.Choices{}, wizard.CardPIN, nil},
-		{"Nitrokey Pro behind pcscd", cardtest.Slot{Name: "Nitrokey Nitrokey Pro 00 00"}, cardtest.ZeitControl, wizard.Keys{User: pin("12345678901234567890123456"), Admin: pin("12345678")}, wizard.Choices{}, wizard.CardPIN, nil},
-		{"CanoKey of 2022", cardtest.Slot{}, cardtest.CanoKey, wizard.Keys{}, wizard.Choices{Algorithm: "rsa4096"}, wizard.CardAlgorithm, nil},
-		{"a Nitrokey 3 and RSA 4096", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{}, wizard.Choices{Algorithm: "rsa4096"}, wizard.CardAlgorithm, nil},
-		{"no keys from outside", cardtest.Slot{}, closed, wizard.Keys{}, wizard.Choices{Backup: wizard.StickBackup}, wizard.CardImport, gpgcard.ErrNotImportable},
-		{"a name that cannot stand in a key", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{}, wizard.Choices{Identity: wizard.Identity{Name: "Jane <Doe>"}}, wizard.CardName, gpgcard.ErrBadIdentity},
+		{"Nitrokey Start behind pcscd", cardtest.Slot{Name: "Nitrokey Nitrokey Start 00 00"}, startCard(),
+			wizard.Keys{User: pin("12345678"), Admin: pin("correct horse 1")}, wizard.Choices{}, wizard.CardPIN, nil},
+		{"a Gnuk of no name", cardtest.Slot{Name: "Virtual PCD 00 00"}, cardtest.Gnuk,
+			wizard.Keys{User: pin("correct horse 1"), Admin: pin("12345678")}, wizard.Choices{}, wizard.CardPIN, nil},
+		{"Nitrokey Pro behind pcscd", cardtest.Slot{Name: "Nitrokey Nitrokey Pro 00 00"}, cardtest.ZeitControl,
+			wizard.Keys{User: pin("12345678901234567890123456"), Admin: pin("12345678")}, wizard.Choices{}, wizard.CardPIN, nil},
+		{"CanoKey of 2022", cardtest.Slot{}, cardtest.CanoKey, wizard.Keys{}, wizard.Choices{Algorithm: "rsa4096"},
+			wizard.CardAlgorithm, nil},
+		{"a Nitrokey 3 and RSA 4096", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{},
+			wizard.Choices{Algorithm: "rsa4096"}, wizard.CardAlgorithm, nil},
+		{"no keys from outside", cardtest.Slot{}, closed, wizard.Keys{}, wizard.Choices{Backup: wizard.StickBackup},
+			wizard.CardImport, gpgcard.ErrNotImportable},
+		{"a name that cannot stand in a key", cardtest.Slot{}, cardtest.Nitrokey3, wizard.Keys{},
+			wizard.Choices{Identity: wizard.Identity{Name: "Jane <Doe>"}}, wizard.CardName, gpgcard.ErrBadIdentity},
 		{"no reset", cardtest.Slot{}, old, wizard.Keys{}, wizard.Choices{}, wizard.CardNoReset, gpgcard.ErrNoReset},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -250,12 +259,14 @@ func TestACardIsKnownBeforeItsReset(t *testing.T) {
 					continue // the stick comes first
 				}
 				err := wizard.RunStep(t.Context(), m, step, c.choice, &c.keys, nil)
-				if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Kind != c.kind || c.is != nil && !errors.Is(err, c.is) {
+				if !errors.As(err, &refused) || len(refused.Problems) != 1 || refused.Problems[0].Kind != c.kind || c.is != nil &&
+					!errors.Is(err, c.is) {
 					t.Errorf("%s: %v", step, err)
 				}
 			}
 			j := &wizard.Job{M: m, Secrets: &c.keys, Choice: c.choice}
-			if err := j.RehearseCard(t.Context(), m.Card, c.choice.Backup != ""); !errors.As(err, &refused) || refused.Problems[0].Kind != c.kind {
+			if err := j.RehearseCard(t.Context(), m.Card, c.choice.Backup != ""); !errors.As(err, &refused) ||
+				refused.Problems[0].Kind != c.kind {
 				t.Errorf("a seller's: %v", err)
 			}
 			if after := state(t, slot.Card); after != before {
@@ -278,7 +289,8 @@ func TestTouchReachesTheScreen(t *testing.T) {
 	key := cardtest.New(cardtest.YubiKey)
 	c := newCard(gpgcard.Selector{}, []gpgcard.Bus{cardtest.NewBus(key)})
 	user, admin := pin("correct horse"), pin("battery staple")
-	if err := errors.Join(c.Generate(t.Context(), wizard.KeySpec{Algorithm: "p256", Created: time.Now()}, nil), c.SetPINs(t.Context(), user, admin)); err != nil {
+	if err := errors.Join(c.Generate(t.Context(), wizard.KeySpec{Algorithm: "p256", Created: time.Now()}, nil),
+		c.SetPINs(t.Context(), user, admin)); err != nil {
 		t.Fatal(err)
 	}
 	cert, err := c.Certify(t.Context(), wizard.Identity{}, user)

@@ -95,7 +95,8 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	tabs := &crypttabs{dir: dir}
 	l.duk = newDiskUnlock(l.tpm, c.heads, l.disks, tabs)
 	l.boot = &bootAdapter{dir: dir, verify: openPGP{}.Verify, crypttab: tabs.overrides}
-	l.chip = &firmware{board: c.board(), viaFile: c.heads["CONFIG_CBFS_VIA_FLASHPROG"] == "y", boot: l.boot, keyring: keyring, certs: certsIn, mine: signedByCard(l.card)}
+	l.chip = &firmware{board: c.board(), viaFile: c.heads["CONFIG_CBFS_VIA_FLASHPROG"] == "y", boot: l.boot,
+		keyring: keyring, certs: certsIn, mine: signedByCard(l.card)}
 	if c.Flash != "none" {
 		if l.chip.backend, err = flash.Open(c.Flash); err != nil {
 			if l.chip.cause = fmt.Errorf("opening the flash chip: %w", err); !c.lazy {
@@ -111,7 +112,8 @@ func Open(ctx context.Context, c Config) (*Laptop, error) {
 	if l.tpm != nil {
 		l.tpm.whole = l.chip.whole
 	}
-	l.handover = &handoverReader{dir: dir, firmware: l.chip, card: l.card, tpm: l.tpm, disks: l.disks, verify: openPGP{}.Verify}
+	l.handover = &handoverReader{dir: dir, firmware: l.chip, card: l.card, tpm: l.tpm, disks: l.disks,
+		verify: openPGP{}.Verify}
 	l.boot.hand = l.handover.read
 	return l, nil
 }
@@ -121,7 +123,8 @@ func (l *Laptop) Close() error { return l.close() }
 
 // Buyer is the laptop as who makes it his own needs it.
 func (l *Laptop) Buyer() *wizard.Machine {
-	m := &wizard.Machine{Card: l.card, PGP: openPGP{}, Firmware: l.chip, Boot: l.boot, Sticks: l.sticks, Platform: l.platform}
+	m := &wizard.Machine{Card: l.card, PGP: openPGP{}, Firmware: l.chip, Boot: l.boot, Sticks: l.sticks,
+		Platform: l.platform}
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, d)
 	}
@@ -145,7 +148,8 @@ func (l *Laptop) Buyer() *wizard.Machine {
 // Seller is the laptop as who makes it ready to ship needs it.
 func (l *Laptop) Seller() *prepare.Machine {
 	h := l.handover
-	return &prepare.Machine{Machine: l.Buyer(), OEM: oemBoot{l.boot}, Measure: h.measureAll, Handed: h.handed, Reads: h.reads, Key: h.key}
+	return &prepare.Machine{Machine: l.Buyer(), OEM: oemBoot{l.boot}, Measure: h.measureAll, Handed: h.handed,
+		Reads: h.reads, Key: h.key}
 }
 
 // Release is the laptop as an owner who gives it up needs it. From now on what a cut write of
@@ -153,7 +157,8 @@ func (l *Laptop) Seller() *prepare.Machine {
 // not matter any more, and the card may be lost.
 func (l *Laptop) Release() *release.Machine {
 	l.chip.mine = nil
-	m := &release.Machine{Card: l.card, PGP: openPGP{}, Firmware: releaseFirmware{l.chip}, Boot: releaseBoot{l.boot}, Platform: l.platform, Whole: l.Buyer()}
+	m := &release.Machine{Card: l.card, PGP: openPGP{}, Firmware: releaseFirmware{l.chip}, Boot: releaseBoot{l.boot},
+		Platform: l.platform, Whole: l.Buyer()}
 	m.Promised = func(ctx context.Context) ([]string, error) { return wizard.Promised(ctx, l.Buyer()) }
 	for _, d := range l.disks {
 		m.Disks = append(m.Disks, releaseDisk{d})
@@ -195,7 +200,8 @@ func (l *Laptop) Aligned() bool {
 // Accept adds the signature of who receives the laptop to that of who gives it, in /boot.
 // digest is of the statement that he was shown: another one is not signed. Errors are
 // handover's.
-func (l *Laptop) Accept(ctx context.Context, cert *gpgcard.Cert, digest string, sign func([]byte) ([]byte, error)) error {
+func (l *Laptop) Accept(ctx context.Context, cert *gpgcard.Cert, digest string,
+	sign func([]byte) ([]byte, error)) error {
 	ring, err := l.chip.ring(ctx)
 	if err != nil {
 		return err

@@ -43,7 +43,8 @@ func (a *tpmAdapter) otpPCRs(ctx context.Context, pcr7 wizard.Measurement) (tpm.
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(all) > 0 && !slices.ContainsFunc(all, func(m wizard.Measurement) bool { return bytes.Equal(now[7], m[bank]) }) {
+		if len(all) > 0 && !slices.ContainsFunc(all,
+			func(m wizard.Measurement) bool { return bytes.Equal(now[7], m[bank]) }) {
 			return nil, nil, fmt.Errorf("%w: this start measured a chip that was half written (PCR 7)", wizard.ErrSealImpossible)
 		}
 	}
@@ -147,7 +148,8 @@ func (k *diskUnlock) pcr5(ctx context.Context, log *tpm.EventLog, size int) ([]b
 		with = tpm.Extend(v, tpm.Hash(size, driver))
 	}
 	if !bytes.Equal(now[5], v) && !bytes.Equal(now[5], with) {
-		return nil, fmt.Errorf("%w: other kernel modules were loaded in this start than in each (PCR 5)", wizard.ErrLeftToFirmware)
+		return nil, fmt.Errorf("%w: other kernel modules were loaded in this start than in each (PCR 5)",
+			wizard.ErrLeftToFirmware)
 	}
 	return v, nil
 }

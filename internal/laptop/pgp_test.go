@@ -23,7 +23,8 @@ import (
 // that holds it does not count as the certificate's.
 func TestRevokedSubkeys(t *testing.T) {
 	at := func(h int) *packet.Config {
-		return &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return time.Date(2026, 11, 20, h, 0, 0, 0, time.UTC) }}
+		return &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA,
+			Time: func() time.Time { return time.Date(2026, 11, 20, h, 0, 0, 0, time.UTC) }}
 	}
 	e, err := openpgp.NewEntity("ada", "", "ada@example.org", at(0))
 	if err != nil {
@@ -40,7 +41,8 @@ func TestRevokedSubkeys(t *testing.T) {
 	if err != nil || before[1] == "" {
 		t.Fatal(before, err)
 	}
-	if err := errors.Join(e.RevokeSubkey(&e.Subkeys[0], packet.KeyCompromised, "", at(1)), e.AddEncryptionSubkey(at(2))); err != nil {
+	if err := errors.Join(e.RevokeSubkey(&e.Subkeys[0], packet.KeyCompromised, "", at(1)),
+		e.AddEncryptionSubkey(at(2))); err != nil {
 		t.Fatal(err)
 	}
 	after, err := openPGP{}.Fingerprints(cert())

@@ -65,7 +65,8 @@ func content(path string) string {
 	for _, s := range []struct {
 		at          int
 		magic, what string
-	}{{4086, "SWAPSPACE2", "swap"}, {1080, "\x53\xef", "ext"}, {82, "FAT32", "FAT"}, {54, "FAT", "FAT"}, {0, "XFSB", "XFS"}, {3, "NTFS", "NTFS"}, {0, "LUKS\xba\xbe", "LUKS"}} {
+	}{{4086, "SWAPSPACE2", "swap"}, {1080, "\x53\xef", "ext"}, {82, "FAT32", "FAT"}, {54, "FAT", "FAT"},
+		{0, "XFSB", "XFS"}, {3, "NTFS", "NTFS"}, {0, "LUKS\xba\xbe", "LUKS"}} {
 		if bytes.HasPrefix(b[s.at:], []byte(s.magic)) {
 			return s.what
 		}

@@ -21,8 +21,10 @@ func TestPlain(t *testing.T) {
 		}
 	}
 	for name, where := range map[string]string{
-		"sda": "pci/ata1/block/sda", "sda1": "pci/ata1/block/sda/sda1", "sda2": "pci/ata1/block/sda/sda2", "sda3": "pci/ata1/block/sda/sda3",
-		"sdb1": "pci/usb1/block/sdb/sdb1", "sdc": "pci/ata2/block/sdc", "mmcblk0": "pci/mmc/block/mmcblk0", "dm-0": "virtual/block/dm-0",
+		"sda": "pci/ata1/block/sda", "sda1": "pci/ata1/block/sda/sda1", "sda2": "pci/ata1/block/sda/sda2",
+		"sda3": "pci/ata1/block/sda/sda3",
+		"sdb1": "pci/usb1/block/sdb/sdb1", "sdc": "pci/ata2/block/sdc", "mmcblk0": "pci/mmc/block/mmcblk0",
+		"dm-0": "virtual/block/dm-0",
 	} {
 		dir := filepath.Join("sys/devices", where)
 		size := "2048"

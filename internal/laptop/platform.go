@@ -66,8 +66,10 @@ func (p *platform) SetClock(t time.Time) error {
 	}
 	defer rtc.Close()
 	t = t.UTC()
-	v := unix.RTCTime{Sec: int32(t.Second()), Min: int32(t.Minute()), Hour: int32(t.Hour()), Mday: int32(t.Day()), Mon: int32(t.Month()) - 1, Year: int32(t.Year()) - 1900}
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, rtc.Fd(), unix.RTC_SET_TIME, uintptr(unsafe.Pointer(&v))); errno != 0 {
+	v := unix.RTCTime{Sec: int32(t.Second()), Min: int32(t.Minute()), Hour: int32(t.Hour()), Mday: int32(t.Day()),
+		Mon: int32(t.Month()) - 1, Year: int32(t.Year()) - 1900}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, rtc.Fd(), unix.RTC_SET_TIME,
+		uintptr(unsafe.Pointer(&v))); errno != 0 {
 		return fmt.Errorf("setting the hardware clock: %w", errno)
 	}
 	return nil

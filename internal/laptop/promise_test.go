@@ -47,7 +47,8 @@ func promisedTPM(t *testing.T, version tpmtest.Version) {
 	set := func() {
 		t.Helper()
 		pcrs, err := p.ReadPCRs(ctx, tpm.OTPPCRs()...)
-		if err := errors.Join(err, p.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.ECC}), p.SealOTP(ctx, owner, otp, pcrs)); err != nil {
+		if err := errors.Join(err, p.Reset(ctx, owner, tpm.ResetOptions{PrimaryAlg: tpm.ECC}),
+			p.SealOTP(ctx, owner, otp, pcrs)); err != nil {
 			t.Fatal(err)
 		}
 	}

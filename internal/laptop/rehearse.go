@@ -97,7 +97,8 @@ func (d *disk) Rehearse(ctx context.Context, passphrase bool) (out []*wizard.Fin
 	for _, p := range r.Problems {
 		var memory *luks.MemoryError
 		if errors.As(p, &memory) {
-			out = append(out, &wizard.Finding{Kind: wizard.LittleMemory, Args: []any{memory.Need >> 20, memory.Have >> 20}, Err: p})
+			out = append(out, &wizard.Finding{Kind: wizard.LittleMemory, Args: []any{memory.Need >> 20, memory.Have >> 20},
+				Err: p})
 			continue
 		}
 		out = append(out, &wizard.Finding{Kind: wizard.DiskRefuses, Args: []any{d.spec.Path, escape.Text(p.Error())}, Err: p})
@@ -125,7 +126,8 @@ func (a *bootAdapter) Trial(ctx context.Context, entry int) ([]*wizard.Finding, 
 
 // trials are the kinds of problems that only a write tells.
 var trials = map[boot.TrialKind]wizard.Kind{
-	boot.TrialReadOnly: wizard.BootFixed, boot.TrialFixed: wizard.BootFixed, boot.TrialFull: wizard.BootFull, boot.TrialBroken: wizard.BootBroken,
+	boot.TrialReadOnly: wizard.BootFixed, boot.TrialFixed: wizard.BootFixed, boot.TrialFull: wizard.BootFull,
+	boot.TrialBroken: wizard.BootBroken,
 }
 
 // found is what /boot says as findings; any other error stays one.

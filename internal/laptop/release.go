@@ -85,7 +85,8 @@ type releaseBoot struct{ *bootAdapter }
 
 // owners reports what a release removes from /boot.
 func (releaseBoot) owners(name string) bool {
-	return name == "oem" || strings.HasPrefix(name, "kexec") && name != release.RecordName && name != release.SignatureName && name != release.KeyName
+	return name == "oem" || strings.HasPrefix(name, "kexec") && name != release.RecordName &&
+		name != release.SignatureName && name != release.KeyName
 }
 
 func (b releaseBoot) Clean(context.Context) error {

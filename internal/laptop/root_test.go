@@ -131,14 +131,16 @@ func TestCounts(t *testing.T) {
 		counts("by the root that it shows", "", file, judge.ComparisonEqual, false)
 		counts("of another form", root, []byte("evil"), judge.ComparisonNotProvided, false)
 		for _, other := range []string{"7", "ffffffff", "ffffffffff"} {
-			counts("a counter that is not there", root, []byte(string(file[:64])+"  /tmp/counter-"+other+"\n"), judge.ComparisonDiffers, false)
+			counts("a counter that is not there", root, []byte(string(file[:64])+"  /tmp/counter-"+other+"\n"),
+				judge.ComparisonDiffers, false)
 		}
 		if version == tpmtest.V20 {
 			counts("another root", "000b"+string(file[:64]), file, judge.ComparisonDiffers, false)
 			if err := a.OpenAnchor(ctx, owner, [32]byte{1}); err != nil {
 				t.Fatal(err)
 			}
-			for r, want := range map[string]wizard.AnchorState{root: wizard.AnchorOpen, "": wizard.AnchorOpen, "000b" + string(file[:64]): wizard.AnchorAbsent} {
+			for r, want := range map[string]wizard.AnchorState{root: wizard.AnchorOpen, "": wizard.AnchorOpen, "000b" +
+				string(file[:64]): wizard.AnchorAbsent} {
 				if got, err := a.Anchor(ctx, r); err != nil || got.State != want {
 					t.Errorf("the area by root %q: %v, %v", r, got.State, err)
 				}

@@ -24,7 +24,8 @@ func TestSignedAgain(t *testing.T) {
 		want   []string // files that differ; nil: it is signed
 		err    error
 	}{
-		"another TPM root and counter": {owner, func(_ *testing.T, _ string, s *wizard.BootSpec) { *s = spec("2") }, nil, nil},
+		"another TPM root and counter": {owner, func(_ *testing.T, _ string, s *wizard.BootSpec) { *s = spec("2") }, nil,
+			nil},
 		"another kernel": {owner, func(t *testing.T, dir string, _ *wizard.BootSpec) {
 			if err := os.WriteFile(filepath.Join(dir, "vmlinuz"), []byte("evil"), 0o644); err != nil {
 				t.Fatal(err)
@@ -35,7 +36,8 @@ func TestSignedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"kexec_hashes.txt", "kexec_tree.txt"}, nil},
-		"another entry": {owner, func(_ *testing.T, _ string, s *wizard.BootSpec) { s.Entry = 1 }, []string{"kexec_default.1.txt", "kexec_default.2.txt"}, nil},
+		"another entry": {owner, func(_ *testing.T, _ string, s *wizard.BootSpec) { s.Entry = 1 },
+			[]string{"kexec_default.1.txt", "kexec_default.2.txt"}, nil},
 		"the set was taken away": {owner, func(t *testing.T, dir string, _ *wizard.BootSpec) {
 			if err := os.RemoveAll(filepath.Join(dir, "kexec_reown.stage")); err != nil {
 				t.Fatal(err)

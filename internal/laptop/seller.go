@@ -23,11 +23,13 @@ func (b oemBoot) Trigger(context.Context) error {
 	return b.writing(func() error { return b.dir.WriteTrigger(nil) })
 }
 
-func (b oemBoot) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (b oemBoot) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	if err := b.dir.Appeared(spec.Gone); err != nil {
 		return err
 	}
-	set, err := b.dir.Build(ctx, boot.BuildOptions{Extra: extras(spec), Entry: spec.Entry + 1, KeepOEM: true, Progress: boot.Progress(progress)})
+	set, err := b.dir.Build(ctx, boot.BuildOptions{Extra: extras(spec), Entry: spec.Entry + 1, KeepOEM: true,
+		Progress: boot.Progress(progress)})
 	if err != nil {
 		return err
 	}
@@ -40,7 +42,8 @@ func (b oemBoot) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]by
 
 // extras are the files of a set that are not made from /boot itself.
 func extras(spec wizard.BootSpec) map[string][]byte {
-	all := map[string][]byte{"kexec_rollback.txt": spec.Rollback, "kexec_primhdl_hash.txt": spec.PrimaryHash, "kexec_hotp_counter": spec.HOTPCounter}
+	all := map[string][]byte{"kexec_rollback.txt": spec.Rollback, "kexec_primhdl_hash.txt": spec.PrimaryHash,
+		"kexec_hotp_counter": spec.HOTPCounter}
 	maps.DeleteFunc(all, func(_ string, data []byte) bool { return data == nil })
 	return all
 }

@@ -25,7 +25,8 @@ type party struct{ *openpgp.Entity }
 func newParty(t *testing.T, name string) party {
 	t.Helper()
 	at := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
-	e, err := openpgp.NewEntity(name, "", "", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return at }})
+	e, err := openpgp.NewEntity(name, "", "",
+		&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return at }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,8 @@ func (p party) sign(t *testing.T, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	at := time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
-	if err := openpgp.ArmoredDetachSign(&b, p.Entity, bytes.NewReader(data), &packet.Config{DefaultHash: crypto.SHA256, Time: func() time.Time { return at }}); err != nil {
+	if err := openpgp.ArmoredDetachSign(&b, p.Entity, bytes.NewReader(data),
+		&packet.Config{DefaultHash: crypto.SHA256, Time: func() time.Time { return at }}); err != nil {
 		t.Fatal(err)
 	}
 	return append(b.Bytes(), '\n')
@@ -64,12 +66,15 @@ type chainDir struct {
 
 func newChainDir(t *testing.T) *chainDir {
 	t.Helper()
-	c := &chainDir{t: t, dir: t.TempDir(), maker: newParty(t, "maker"), shop: newParty(t, "shop"), laptop: newParty(t, "laptop")}
-	st := &handover.Statement{Subjects: map[string]string{handover.SubjectROM: strings.Repeat("a", 64)}, From: c.maker.fpr(), To: c.shop.fpr(), Order: "1"}
+	c := &chainDir{t: t, dir: t.TempDir(), maker: newParty(t, "maker"), shop: newParty(t, "shop"),
+		laptop: newParty(t, "laptop")}
+	st := &handover.Statement{Subjects: map[string]string{handover.SubjectROM: strings.Repeat("a", 64)},
+		From: c.maker.fpr(), To: c.shop.fpr(), Order: "1"}
 	c.first = c.marshal(st)
 	c.second = c.marshal(st.Next(c.first, ""))
 	c.write(0, c.first, c.maker.sign(t, c.first), c.maker.cert(t))
-	c.write(1, c.second, append(c.shop.sign(t, c.second), c.laptop.sign(t, c.second)...), append(c.shop.cert(t), c.laptop.cert(t)...))
+	c.write(1, c.second, append(c.shop.sign(t, c.second), c.laptop.sign(t, c.second)...),
+		append(c.shop.cert(t), c.laptop.cert(t)...))
 	return c
 }
 

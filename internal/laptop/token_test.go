@@ -73,7 +73,8 @@ func TestTouchesAreAnnounced(t *testing.T) {
 		}
 		told = append(told, fmt.Sprintf("%d of %d", n, of))
 	}
-	if err := token.Set(t.Context(), secret.From([]byte("12345678901234567890")), secret.From([]byte("87654321")), announce); err != nil {
+	if err := token.Set(t.Context(), secret.From([]byte("12345678901234567890")), secret.From([]byte("87654321")),
+		announce); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(told, ", "); got != "1 of 2, 2 of 2" || i.Touches != 2 || done+app.Touches() != 2 {

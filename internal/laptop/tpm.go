@@ -151,7 +151,8 @@ func (a *tpmAdapter) Anchor(ctx context.Context, root string) (wizard.Anchor, er
 
 var anchorStates = map[tpm.AnchorState]wizard.AnchorState{
 	tpm.AnchorAbsent: wizard.AnchorAbsent, tpm.AnchorOpen: wizard.AnchorOpen, tpm.AnchorClosing: wizard.AnchorClosing,
-	tpm.AnchorClosed: wizard.AnchorClosed, tpm.AnchorForeign: wizard.AnchorStrange, tpm.AnchorUnavailable: wizard.AnchorNever,
+	tpm.AnchorClosed: wizard.AnchorClosed, tpm.AnchorForeign: wizard.AnchorStrange,
+	tpm.AnchorUnavailable: wizard.AnchorNever,
 }
 
 func (a *tpmAdapter) OpenAnchor(ctx context.Context, owner *secret.Buffer, run [32]byte) error {

@@ -119,9 +119,12 @@ func TestStartFiles(t *testing.T) {
 		{"owned, trigger added", touched(owned()), owner, judge.TriggerAdded, judge.TreeSigned, false},
 		{"owned, the seller's /boot put back", shipped(), owner, judge.TriggerOdd, judge.TreeUnsigned, false},
 		{"owned, all signed by the maid's key", maids(), owner, judge.TriggerOdd, judge.TreeUnsigned, false},
-		{"owned, a set staged by the maid", stage(touched(owned()), maid, true).Path(), owner, judge.TriggerAdded, judge.TreeSigned, false},
-		{"our run, the chip written", stage(shipped(), owner, false).Path(), owner, judge.TriggerOdd, judge.TreeUnsigned, true},
-		{"our run, the chip written, then changed", changed(stage(shipped(), owner, false).Path()), owner, judge.TriggerOdd, judge.TreeUnsigned, false},
+		{"owned, a set staged by the maid", stage(touched(owned()), maid, true).Path(), owner, judge.TriggerAdded,
+			judge.TreeSigned, false},
+		{"our run, the chip written", stage(shipped(), owner, false).Path(), owner, judge.TriggerOdd, judge.TreeUnsigned,
+			true},
+		{"our run, the chip written, then changed", changed(stage(shipped(), owner, false).Path()), owner, judge.TriggerOdd,
+			judge.TreeUnsigned, false},
 		{"the chip holds no key", shipped(), nil, judge.TriggerOdd, judge.TreeUnsigned, false},
 	} {
 		ring := map[string][]byte{}

@@ -29,7 +29,8 @@ func key(t testing.TB, s string) *secret.Buffer {
 // RFC 4226, appendix D.
 func TestHOTPVectors(t *testing.T) {
 	k := key(t, "12345678901234567890")
-	for i, want := range []string{"755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"} {
+	for i, want := range []string{"755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+		"520489"} {
 		if got, err := HOTP(k, uint64(i)); err != nil || got.String() != want {
 			t.Errorf("counter %d: %s, %v; want %s", i, got, err, want)
 		}
@@ -40,7 +41,8 @@ func TestHOTPVectors(t *testing.T) {
 func TestTOTPVectors(t *testing.T) {
 	k := key(t, "12345678901234567890")
 	for sec, want := range map[int64]string{
-		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037", 20000000000: "65353130",
+		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037",
+		20000000000: "65353130",
 	} {
 		if got, err := TOTP(k, time.Unix(sec, 0)); err != nil || got.String() != want[2:] {
 			t.Errorf("at %d: %s, %v; want %s", sec, got, err, want[2:])
@@ -83,14 +85,16 @@ func TestOathtoolAgrees(t *testing.T) {
 		hexKey := hex.EncodeToString(k.Bytes())
 		counter := rand.Uint64N(1 << 40)
 		got, err := HOTP(k, counter)
-		if want := oathtool(t, "--hotp", "--counter="+strconv.FormatUint(counter, 10), hexKey); err != nil || got.String() != want {
+		if want := oathtool(t, "--hotp", "--counter="+strconv.FormatUint(counter, 10), hexKey); err != nil ||
+			got.String() != want {
 			t.Fatalf("HOTP %d: %s, %v; oathtool says %s", counter, got, err, want)
 		}
 		at := time.Unix(rand.Int64N(4e9), 0).UTC()
 		b32 := Base32Groups(k)
 		defer b32.Wipe()
 		got, err = TOTP(k, at)
-		if want := oathtool(t, "--totp", "--now="+at.Format("2006-01-02 15:04:05 UTC"), "--base32", string(b32.Bytes())); err != nil || got.String() != want {
+		if want := oathtool(t, "--totp", "--now="+at.Format("2006-01-02 15:04:05 UTC"), "--base32",
+			string(b32.Bytes())); err != nil || got.String() != want {
 			t.Fatalf("TOTP at %v: %s, %v; oathtool says %s", at, got, err, want)
 		}
 	}
@@ -122,7 +126,8 @@ func TestVerifyToleratesTheClock(t *testing.T) {
 }
 
 func TestRemaining(t *testing.T) {
-	for in, want := range map[int64]time.Duration{0: 30 * time.Second, 29: time.Second, 30: 30 * time.Second, 59: time.Second} {
+	for in, want := range map[int64]time.Duration{0: 30 * time.Second, 29: time.Second, 30: 30 * time.Second,
+		59: time.Second} {
 		if got := Remaining(time.Unix(in, 0)); got != want {
 			t.Errorf("at %d: %v, want %v", in, got, want)
 		}
@@ -159,7 +164,8 @@ func TestBase32(t *testing.T) {
 	if b := Base32Groups(k); string(b.Bytes()) != "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ" {
 		t.Errorf("%q", b.Bytes())
 	}
-	for _, text := range []string{"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "gezd gnbv-gy3t qojq gezd gnbv gy3t qojq\n", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ==="} {
+	for _, text := range []string{"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "gezd gnbv-gy3t qojq gezd gnbv gy3t qojq\n",
+		"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ==="} {
 		if got, err := ParseBase32(key(t, text)); err != nil || !got.Equal(k) {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -80,10 +80,13 @@ func (c Code) Error() string {
 
 var codeNames = map[Code]string{
 	CodeSharing: "the reader is in use", CodeNoCard: "no card in the reader", CodeUnknownReader: "no such reader",
-	CodeTimeout: "timeout", CodeNotTransacted: "the exchange with the card failed", CodeReaderGone: "the reader was unplugged",
-	CodeNoService: "no service", CodeUnresponsive: "the card does not answer", CodeUnpowered: "the card has no power",
-	CodeReset: "the card was reset by another program", CodeRemoved: "the card was removed", CodeInvalidHandle: "invalid handle",
-	codeProtoMismatch: "the card does not speak the requested protocol", codeCommData: "the reader failed", codeInternalErrror: "internal error",
+	CodeTimeout: "timeout", CodeNotTransacted: "the exchange with the card failed",
+	CodeReaderGone: "the reader was unplugged",
+	CodeNoService:  "no service", CodeUnresponsive: "the card does not answer", CodeUnpowered: "the card has no power",
+	CodeReset: "the card was reset by another program", CodeRemoved: "the card was removed",
+	CodeInvalidHandle: "invalid handle",
+	codeProtoMismatch: "the card does not speak the requested protocol", codeCommData: "the reader failed",
+	codeInternalErrror: "internal error",
 }
 
 // Commands (winscard_msg.h, enum pcsc_msg_commands).
@@ -304,7 +307,10 @@ func (k *Card) Begin(ctx context.Context) error {
 
 // End ends the transaction and leaves the card as it is.
 func (k *Card) End(ctx context.Context) error {
-	return within(ctx, daemonTime, func(ctx context.Context) error { return k.simple(ctx, cmdEnd, words(k.handle, leaveCard, 0)) })
+	return within(ctx, daemonTime, func(ctx context.Context) error {
+		return k.simple(ctx, cmdEnd,
+			words(k.handle, leaveCard, 0))
+	})
 }
 
 // Reconnect switches the card off and on.
@@ -348,7 +354,8 @@ func (k *Card) simple(ctx context.Context, cmd uint32, body []byte) error {
 func (k *Card) Transmit(ctx context.Context, apdu []byte) ([]byte, error) {
 	c := k.c
 	// The APDU is sent from its own memory: it may hold a PIN.
-	if err := c.send(ctx, words(32, cmdTransmit, k.handle, k.proto, 8, uint32(len(apdu)), k.proto, 8, maxResponse, 0)); err != nil {
+	if err := c.send(ctx, words(32, cmdTransmit, k.handle, k.proto, 8, uint32(len(apdu)), k.proto, 8, maxResponse,
+		0)); err != nil {
 		return nil, err
 	}
 	if err := c.send(ctx, apdu); err != nil {

@@ -115,7 +115,8 @@ func TestTorn(t *testing.T) {
 }
 
 func TestCodesBecomeSentinels(t *testing.T) {
-	for code, want := range map[Code]error{CodeSharing: gpgcard.ErrBusy, CodeRemoved: gpgcard.ErrRemoved, CodeReaderGone: gpgcard.ErrRemoved, CodeNoCard: gpgcard.ErrRemoved} {
+	for code, want := range map[Code]error{CodeSharing: gpgcard.ErrBusy, CodeRemoved: gpgcard.ErrRemoved,
+		CodeReaderGone: gpgcard.ErrRemoved, CodeNoCard: gpgcard.ErrRemoved} {
 		if err := translate(code, "x"); !errors.Is(err, want) || !errors.Is(err, code) {
 			t.Errorf("%v: %v", code, err)
 		}
@@ -143,7 +144,8 @@ func TestHung(t *testing.T) {
 	defer func() { daemonTime, cardTime = d, k }()
 	all := conversation()
 	table := 24 + maxReaders*readerStateSz
-	for name, n := range map[string]int{"version": 0, "context": 12, "readers": 24, "connect": table, "transaction": table + 152} {
+	for name, n := range map[string]int{"version": 0, "context": 12, "readers": 24, "connect": table,
+		"transaction": table + 152} {
 		if _, err := talk(context.Background(), serve(t, all[:n], true)); !errors.Is(err, ErrHung) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -200,7 +202,8 @@ func TestWhyThereIsNoDaemon(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]error{filepath.Join(dir, "none"): ErrNoSocket, dead: ErrNotRunning, file: ErrNotRunning} {
+	for path, want := range map[string]error{filepath.Join(dir, "none"): ErrNoSocket, dead: ErrNotRunning,
+		file: ErrNotRunning} {
 		_, err := Dial(t.Context(), path)
 		if !errors.Is(err, want) || errors.Is(err, ErrNoSocket) != (want == ErrNoSocket) {
 			t.Errorf("%s: %v", filepath.Base(path), err)

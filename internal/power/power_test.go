@@ -20,15 +20,23 @@ func TestPower(t *testing.T) {
 		want     State
 		ok       bool
 	}{
-		"desktop":                    {nil, State{Battery: -1}, true},
-		"mains":                      {map[string]map[string]string{"AC": mains, "BAT0": supply("type", "Battery", "capacity", "3")}, State{true, 3, 2}, true},
-		"battery full":               {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "present", "1", "capacity", "30")}, State{false, 30, 2}, true},
-		"battery low":                {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "capacity", "29")}, State{false, 29, 2}, false},
-		"two batteries":              {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "5"), "BAT1": supply("type", "Battery", "energy_now", "400", "energy_full", "500")}, State{false, 80, 2}, true},
-		"battery taken out":          {map[string]map[string]string{"AC": noMains, "BAT0": supply("type", "Battery", "present", "0", "capacity", "90")}, State{false, -1, 1}, false},
-		"a mouse's battery":          {map[string]map[string]string{"AC": noMains, "hid": supply("type", "Battery", "scope", "Device", "capacity", "90")}, State{false, -1, 1}, false},
-		"USB-C":                      {map[string]map[string]string{"ucsi": supply("type", "USB", "online", "1")}, State{true, -1, 1}, true},
-		"battery without fuel gauge": {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "unknown", "charge_now", "-5", "charge_full", "0")}, State{false, -1, 1}, false},
+		"desktop": {nil, State{Battery: -1}, true},
+		"mains": {map[string]map[string]string{"AC": mains,
+			"BAT0": supply("type", "Battery", "capacity", "3")}, State{true, 3, 2}, true},
+		"battery full": {map[string]map[string]string{"AC": noMains,
+			"BAT0": supply("type", "Battery", "present", "1", "capacity", "30")}, State{false, 30, 2}, true},
+		"battery low": {map[string]map[string]string{"AC": noMains,
+			"BAT0": supply("type", "Battery", "capacity", "29")}, State{false, 29, 2}, false},
+		"two batteries": {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "5"),
+			"BAT1": supply("type", "Battery", "energy_now", "400", "energy_full", "500")}, State{false, 80, 2}, true},
+		"battery taken out": {map[string]map[string]string{"AC": noMains,
+			"BAT0": supply("type", "Battery", "present", "0", "capacity", "90")}, State{false, -1, 1}, false},
+		"a mouse's battery": {map[string]map[string]string{"AC": noMains,
+			"hid": supply("type", "Battery", "scope", "Device", "capacity", "90")}, State{false, -1, 1}, false},
+		"USB-C": {map[string]map[string]string{"ucsi": supply("type", "USB", "online", "1")},
+			State{true, -1, 1}, true},
+		"battery without fuel gauge": {map[string]map[string]string{"BAT0": supply("type", "Battery", "capacity", "unknown",
+			"charge_now", "-5", "charge_full", "0")}, State{false, -1, 1}, false},
 	} {
 		sys := fstest.MapFS{}
 		for name, attrs := range c.supplies {

@@ -109,7 +109,8 @@ func TestZxingReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := qrcode.NewQRCodeReader().Decode(bmp, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
+		got, err := qrcode.NewQRCodeReader().Decode(bmp,
+			map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 		if err != nil || got.GetText() != string(want) {
 			t.Fatalf("%d bytes, version %d, level %d: %v, %v", len(want), c.Version, l, got, err)
 		}
@@ -210,7 +211,8 @@ func TestZbarReadsATerminal(t *testing.T) {
 		}
 		return string(out)
 	}
-	tmux("new-session", "-d", "-x", "80", "-y", "25", "cat '"+name+"'; tmux -S '"+filepath.Join(dir, "socket")+"' wait-for -S shown; exec sleep 600")
+	tmux("new-session", "-d", "-x", "80", "-y", "25", "cat '"+name+"'; tmux -S '"+filepath.Join(dir, "socket")+
+		"' wait-for -S shown; exec sleep 600")
 	defer tmux("kill-server")
 	tmux("wait-for", "shown")
 	var screen []string

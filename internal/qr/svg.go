@@ -11,7 +11,8 @@ import (
 // and how large it is. The caller wipes the result.
 func (c *Code) SVG(quiet int, attrs string) *secret.Buffer {
 	n := strconv.Itoa(c.Size + 2*quiet)
-	head := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ` + n + " " + n + `" shape-rendering="crispEdges" ` + attrs + `>
+	head := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ` + n + " " + n + `" shape-rendering="crispEdges" ` +
+		attrs + `>
 <path fill="#fff" d="M0 0h` + n + "v" + n + `H0z"/>
 <path fill="#000" d="`
 	const end = "\"/>\n</svg>\n"

@@ -190,7 +190,8 @@ func (im *Image) findMaster() error {
 			continue
 		}
 		if h.offset != im.region.Start || h.align != fileAlign {
-			return fmt.Errorf("%w: the CBFS master header leads to 0x%x, the CBFS is at 0x%x", ErrUnknownLayout, h.offset, im.region.Start)
+			return fmt.Errorf("%w: the CBFS master header leads to 0x%x, the CBFS is at 0x%x", ErrUnknownLayout, h.offset,
+				im.region.Start)
 		}
 		im.hasMaster = true
 	}

@@ -80,7 +80,8 @@ func FuzzImage(f *testing.F) {
 			copy(img[binary.BigEndian.Uint16(patch):], patch[2:4])
 		}
 		before := bytes.Clone(img)
-		p, planErr := NewPlan(img, Changes{Pubring: make([]byte, 2000), TrustDB: []byte("t"), Settings: []Setting{{"CONFIG_B", "c"}}})
+		p, planErr := NewPlan(img, Changes{Pubring: make([]byte, 2000), TrustDB: []byte("t"),
+			Settings: []Setting{{"CONFIG_B", "c"}}})
 		if !bytes.Equal(img, before) {
 			t.Fatal("planning changed the image")
 		}
@@ -91,7 +92,8 @@ func FuzzImage(f *testing.F) {
 			if _, err := Parse(p.New); err != nil {
 				t.Fatalf("planned image: %v", err)
 			}
-			if again, err := NewPlan(p.New, Changes{Pubring: make([]byte, 2000), TrustDB: []byte("t"), Settings: []Setting{{"CONFIG_B", "c"}}}); err != nil || len(again.Blocks) > 0 && p.Aligned {
+			if again, err := NewPlan(p.New, Changes{Pubring: make([]byte, 2000), TrustDB: []byte("t"),
+				Settings: []Setting{{"CONFIG_B", "c"}}}); err != nil || len(again.Blocks) > 0 && p.Aligned {
 				t.Fatalf("planned again: %v", err)
 			}
 		}
@@ -101,7 +103,8 @@ func FuzzImage(f *testing.F) {
 		}
 		at := im.region.Start
 		for _, f := range im.files {
-			if f.Offset != at || f.DataOffset <= f.Offset || f.DataOffset+f.Size > f.End || f.End <= f.Offset || f.End > im.region.End {
+			if f.Offset != at || f.DataOffset <= f.Offset || f.DataOffset+f.Size > f.End || f.End <= f.Offset ||
+				f.End > im.region.End {
 				t.Fatalf("entry %+v in %+v", f, im.region)
 			}
 			at = f.End

@@ -181,7 +181,8 @@ func TestEqualToCbfstool(t *testing.T) {
 	for name, c := range map[string]struct {
 		size      string
 		bootblock bool
-	}{"bootblock": {"0x6ee00", true}, "no bootblock": {"0x6ee00", false}, "odd": {"0x5edcb", false}, "odder": {"0x5edfb", false}, "legacy": {"", true}} {
+	}{"bootblock": {"0x6ee00", true}, "no bootblock": {"0x6ee00", false}, "odd": {"0x5edcb", false},
+		"odder": {"0x5edfb", false}, "legacy": {"", true}} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := cbfstoolImage(t, dir, c.size, c.bootblock)

@@ -113,7 +113,8 @@ func (im *Image) config() (b []byte, lost bool) {
 		if f.Empty() || f.Name != NameConfig {
 			continue
 		}
-		if b := im.bytes(f.data()); bytes.IndexFunc(b, func(r rune) bool { return r == 0 || r == unicode.ReplacementChar }) < 0 {
+		if b := im.bytes(f.data()); bytes.IndexFunc(b,
+			func(r rune) bool { return r == 0 || r == unicode.ReplacementChar }) < 0 {
 			return b, false
 		}
 		lost = true
@@ -292,7 +293,8 @@ func (p *Plan) finish(old *Image, spans []span, files []NewFile) error {
 	if !slices.Equal(slices.DeleteFunc(old.Files(), foreign), slices.DeleteFunc(im.Files(), foreign)) {
 		return fmt.Errorf("%w: the list of the firmware's own files", ErrUnsafeChange)
 	}
-	if !slices.EqualFunc(im.ownerFiles(), files, func(a, b NewFile) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
+	if !slices.EqualFunc(im.ownerFiles(), files,
+		func(a, b NewFile) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) }) {
 		return fmt.Errorf("%w: the owner's files are not in it", ErrUnsafeChange)
 	}
 	p.compare(old, files)

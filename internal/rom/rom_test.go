@@ -277,20 +277,27 @@ func TestRefusedImages(t *testing.T) {
 		want error
 		edit func(img []byte) []byte
 	}{
-		"verified CBFS":         {ErrVerified, func(b []byte) []byte { copy(b[len(b)-0x4000:], anchorMagic); return b }},
-		"vboot":                 {ErrVerified, func(b []byte) []byte { copy(area(b, "RW_MRC_CACHE")[8:], "GBB\x00"); return b }},
-		"no flash map":          {ErrUnknownLayout, func(b []byte) []byte { b[fmap] = 0; b[len(b)-1] = 0; return b }},
-		"two flash maps":        {ErrUnknownLayout, func(b []byte) []byte { copy(b[0x5000:], b[fmap:fmap+0x200]); return b }},
-		"another size":          {ErrUnknownLayout, func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }},
-		"no area":               {ErrUnknownLayout, func(b []byte) []byte { area(b, "COREBOOT")[8] = 'X'; return b }},
-		"area outside":          {ErrUnknownLayout, func(b []byte) []byte { le.PutUint32(area(b, "SI_BIOS")[4:], 0xf0000000); return b }},
-		"areas overlap":         {ErrUnknownLayout, func(b []byte) []byte { le.PutUint32(area(b, "SI_ME")[4:], 0x20000); return b }},
-		"area inside the CBFS":  {ErrUnknownLayout, func(b []byte) []byte { le.PutUint32(area(b, "RW_MRC_CACHE"), 0x50000); return b }},
+		"verified CBFS": {ErrVerified, func(b []byte) []byte { copy(b[len(b)-0x4000:], anchorMagic); return b }},
+		"vboot": {ErrVerified,
+			func(b []byte) []byte { copy(area(b, "RW_MRC_CACHE")[8:], "GBB\x00"); return b }},
+		"no flash map":   {ErrUnknownLayout, func(b []byte) []byte { b[fmap] = 0; b[len(b)-1] = 0; return b }},
+		"two flash maps": {ErrUnknownLayout, func(b []byte) []byte { copy(b[0x5000:], b[fmap:fmap+0x200]); return b }},
+		"another size":   {ErrUnknownLayout, func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }},
+		"no area":        {ErrUnknownLayout, func(b []byte) []byte { area(b, "COREBOOT")[8] = 'X'; return b }},
+		"area outside": {ErrUnknownLayout,
+			func(b []byte) []byte { le.PutUint32(area(b, "SI_BIOS")[4:], 0xf0000000); return b }},
+		"areas overlap": {ErrUnknownLayout,
+			func(b []byte) []byte { le.PutUint32(area(b, "SI_ME")[4:], 0x20000); return b }},
+		"area inside the CBFS": {ErrUnknownLayout,
+			func(b []byte) []byte { le.PutUint32(area(b, "RW_MRC_CACHE"), 0x50000); return b }},
 		"many areas":            {ErrUnknownLayout, func(b []byte) []byte { le.PutUint16(b[fmap+54:], 0xffff); return b }},
 		"master header differs": {ErrUnknownLayout, func(b []byte) []byte { b[cbfs+44+23]++; return b }},
-		"gap":                   {ErrUnknownLayout, func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-24] = 0; return b }},
-		"data outside":          {ErrUnknownLayout, func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-16] = 0xf0; return b }},
-		"attributes outside":    {ErrUnknownLayout, func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-8] = 0xf0; return b }},
+		"gap": {ErrUnknownLayout,
+			func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-24] = 0; return b }},
+		"data outside": {ErrUnknownLayout,
+			func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-16] = 0xf0; return b }},
+		"attributes outside": {ErrUnknownLayout,
+			func(b []byte) []byte { b[bytes.Index(b, []byte("vbt.bin"))-8] = 0xf0; return b }},
 		"endless name": {ErrUnknownLayout, func(b []byte) []byte {
 			i := bytes.Index(b, []byte("vbt.bin"))
 			copy(b[i:i+8], "xxxxxxxx")
@@ -375,7 +382,8 @@ func TestPCR7(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want1, want256 = "18959149e6cdb4c907c26acf7294b7642c7aed28", "855a3e2dfb61eb614221637839e192bcb0face6793de1d33339e30e5da9ccdf7"
+	const want1, want256 = "18959149e6cdb4c907c26acf7294b7642c7aed28",
+		"855a3e2dfb61eb614221637839e192bcb0face6793de1d33339e30e5da9ccdf7"
 	if got := hex.EncodeToString(sum1[:]); got != want1 {
 		t.Errorf("SHA-1: %s", got)
 	}
@@ -406,7 +414,8 @@ for name in $(cbfstool rom print | awk '$3 == "raw" && $1 ~ "^heads/initrd/" {pr
 	done
 done
 echo $pcr`
-	for tool, want := range map[string]string{"sha1sum": hex.EncodeToString(p.PCR7SHA1[:]), "sha256sum": hex.EncodeToString(p.PCR7SHA256[:])} {
+	for tool, want := range map[string]string{"sha1sum": hex.EncodeToString(p.PCR7SHA1[:]),
+		"sha256sum": hex.EncodeToString(p.PCR7SHA256[:])} {
 		out, err := exec.Command("sh", "-c", script, "sh", dir, strings.Repeat("0", len(want)), tool).CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != want {
 			t.Errorf("%s: %s (%v), we say %s", tool, got, err, want)
@@ -432,7 +441,8 @@ func TestPCR7OfTwoFilesWithOneName(t *testing.T) {
 func TestConfig(t *testing.T) {
 	const old = "# c\nexport CONFIG_A=\"1\"\nCONFIG_B=plain/word\nexport CONFIG_C='x y'\n\nexport CONFIG_D=$(id)\nexport CONFIG_E=\"`id`\"\nexport CONFIG_F=\"a\"; id\nexport PATH=\"/evil\"\nCONFIG_G=a b\nexport CONFIG_H=\"a\"\"b\"\n# \x1b[2J\nexport CONFIG_I=\"last line"
 	settings, rejected := ParseConfig([]byte(old))
-	if want := []Setting{{"CONFIG_A", "1"}, {"CONFIG_B", "plain/word"}, {"CONFIG_C", "x y"}}; !slices.Equal(settings, want) {
+	if want := []Setting{{"CONFIG_A", "1"}, {"CONFIG_B", "plain/word"}, {"CONFIG_C", "x y"}}; !slices.Equal(settings,
+		want) {
 		t.Errorf("settings %q", settings)
 	}
 	if len(rejected) != 8 {
@@ -445,12 +455,18 @@ func TestConfig(t *testing.T) {
 // chip, kernel arguments, a start without any check.
 func TestOwnConfig(t *testing.T) {
 	for _, line := range []string{
-		`export CONFIG_BASIC="y"`, `export CONFIG_PUREBOOT_BASIC="y"`, `export CONFIG_IGNORE_ROLLBACK="y"`, `CONFIG_BOOT_KERNEL_ADD="init=/bin/sh"`,
-		`export CONFIG_BOOTSCRIPT="/bin/sh"`, `export CONFIG_FLASH_OPTIONS="rm"`, `export CONFIG_RESTRICTED_BOOT="n"`, `export CONFIG_FINALIZE_PLATFORM_LOCKING="n"`,
-		`export CONFIG_HAVE_GPG_KEY_BACKUP="y"`, `export CONFIG_BOOT_RECOVERY_SERIAL="ttyS0"`, `export CONFIG_ROOT_DEV="/dev/sdb"`, `# CONFIG_TPM=`,
-		`export CONFIG_TPM="n"`, `export CONFIG_TPM=""`, `export CONFIG_TPM2_TOOLS="yes"`, `export CONFIG_BOOT_DEV="sda1"`, `export CONFIG_BOOT_DEV="/dev/../tmp/x"`,
-		`export CONFIG_BOOT_DEV="/dev/sda1 /x"`, `export CONFIG_KEYBOARD_KEYMAP="/media/x.map"`, `export CONFIG_KEYBOARD_KEYMAP="/usr/lib/kbd/keymaps/../../x"`,
-		`export CONFIG_USE_BLOB_JAIL="x"`, ` export CONFIG_TPM="y"`, `export  CONFIG_TPM="y"`, `export CONFIG_TPM="y"; id`, "export CONFIG_TPM=\"y\"\r", `CONFIG_TPM=y id`,
+		`export CONFIG_BASIC="y"`, `export CONFIG_PUREBOOT_BASIC="y"`, `export CONFIG_IGNORE_ROLLBACK="y"`,
+		`CONFIG_BOOT_KERNEL_ADD="init=/bin/sh"`,
+		`export CONFIG_BOOTSCRIPT="/bin/sh"`, `export CONFIG_FLASH_OPTIONS="rm"`, `export CONFIG_RESTRICTED_BOOT="n"`,
+		`export CONFIG_FINALIZE_PLATFORM_LOCKING="n"`,
+		`export CONFIG_HAVE_GPG_KEY_BACKUP="y"`, `export CONFIG_BOOT_RECOVERY_SERIAL="ttyS0"`,
+		`export CONFIG_ROOT_DEV="/dev/sdb"`, `# CONFIG_TPM=`,
+		`export CONFIG_TPM="n"`, `export CONFIG_TPM=""`, `export CONFIG_TPM2_TOOLS="yes"`, `export CONFIG_BOOT_DEV="sda1"`,
+		`export CONFIG_BOOT_DEV="/dev/../tmp/x"`,
+		`export CONFIG_BOOT_DEV="/dev/sda1 /x"`, `export CONFIG_KEYBOARD_KEYMAP="/media/x.map"`,
+		`export CONFIG_KEYBOARD_KEYMAP="/usr/lib/kbd/keymaps/../../x"`,
+		`export CONFIG_USE_BLOB_JAIL="x"`, ` export CONFIG_TPM="y"`, `export  CONFIG_TPM="y"`, `export CONFIG_TPM="y"; id`,
+		"export CONFIG_TPM=\"y\"\r", `CONFIG_TPM=y id`,
 		"\x00", "\xff\xfe", `\`,
 	} {
 		got, kept, dropped, err := OwnConfig([]byte(line+"\n"), nil)
@@ -460,13 +476,15 @@ func TestOwnConfig(t *testing.T) {
 	}
 	const honest = "CONFIG_USE_BLOB_JAIL=y\nexport CONFIG_TPM=\"y\"\nexport CONFIG_TPM2_TOOLS=\"y\"\n\nexport CONFIG_BOOT_DEV=\"/dev/sda1\"\n" +
 		"export CONFIG_KEYBOARD_KEYMAP=\"/usr/lib/kbd/keymaps/i386/qwertz/de-latin1.map\"\nexport CONFIG_BOOT_DEV='/dev/nvme0n1p2'\nexport CONFIG_USER_USB_KEYBOARD=\"y\"\n"
-	got, kept, dropped, err := OwnConfig([]byte(honest), []Setting{{"CONFIG_TPM2_TOOLS", "n"}, {"CONFIG_Z", "z"}, {"CONFIG_Z", "zz"}})
+	got, kept, dropped, err := OwnConfig([]byte(honest),
+		[]Setting{{"CONFIG_TPM2_TOOLS", "n"}, {"CONFIG_Z", "z"}, {"CONFIG_Z", "zz"}})
 	const want = "export CONFIG_USE_BLOB_JAIL=\"y\"\nexport CONFIG_TPM=\"y\"\nexport CONFIG_BOOT_DEV=\"/dev/nvme0n1p2\"\n" +
 		"export CONFIG_KEYBOARD_KEYMAP=\"/usr/lib/kbd/keymaps/i386/qwertz/de-latin1.map\"\nexport CONFIG_USER_USB_KEYBOARD=\"y\"\nexport CONFIG_TPM2_TOOLS=\"n\"\nexport CONFIG_Z=\"zz\"\n"
 	if err != nil || string(got) != want || len(kept) != 5 || len(dropped) != 0 {
 		t.Errorf("got %q, kept %q, dropped %q, %v", got, kept, dropped, err)
 	}
-	for _, s := range []Setting{{"PATH", "x"}, {"CONFIG_", "x"}, {"CONFIG_a", "x"}, {"CONFIG_A", "\""}, {"CONFIG_A", "$x"}, {"CONFIG_A", "`x"}, {"CONFIG_A", "a\nb"}, {"CONFIG_A", "\\"}} {
+	for _, s := range []Setting{{"PATH", "x"}, {"CONFIG_", "x"}, {"CONFIG_a", "x"}, {"CONFIG_A", "\""}, {"CONFIG_A", "$x"},
+		{"CONFIG_A", "`x"}, {"CONFIG_A", "a\nb"}, {"CONFIG_A", "\\"}} {
 		if _, _, _, err := OwnConfig(nil, []Setting{s}); !errors.Is(err, ErrBadSetting) {
 			t.Errorf("%q: %v", s, err)
 		}
@@ -479,7 +497,8 @@ func TestOwnConfig(t *testing.T) {
 // What a shell makes of an updated config.user is what we say it is.
 func TestShellReadsTheConfig(t *testing.T) {
 	peer(t, "sh")
-	b, _, _, err := OwnConfig([]byte("CONFIG_BOOT_DEV=/dev/plain/word\nexport CONFIG_TPM='y'\nid >&2\n"), []Setting{{"CONFIG_A", "a b#c;d&e|f*?(){}[]<>~!"}})
+	b, _, _, err := OwnConfig([]byte("CONFIG_BOOT_DEV=/dev/plain/word\nexport CONFIG_TPM='y'\nid >&2\n"),
+		[]Setting{{"CONFIG_A", "a b#c;d&e|f*?(){}[]<>~!"}})
 	if err != nil {
 		t.Fatal(err)
 	}

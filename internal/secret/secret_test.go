@@ -20,7 +20,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := log.String() + string(js) + fmt.Sprintf("%v %s %q %x %d %+v %#v", b, b, b, b, b, b, b) + fmt.Sprint(struct{ S *Buffer }{b})
+	out := log.String() + string(js) + fmt.Sprintf("%v %s %q %x %d %+v %#v", b, b, b, b, b, b, b) +
+		fmt.Sprint(struct{ S *Buffer }{b})
 	if strings.Contains(out, "4711") || strings.Contains(out, "34373131") {
 		t.Fatalf("the secret was printed: %s", out)
 	}

@@ -46,7 +46,8 @@ type System struct {
 
 // Kernel is this machine, without the disks that devices (paths) lie on.
 func Kernel(exclude ...string) *System {
-	return &System{Sysfs: "/sys", Dev: "/dev", Proc: "/proc", Modules: "/lib/modules", Exclude: exclude, mount: mount, unmount: umount, load: load}
+	return &System{Sysfs: "/sys", Dev: "/dev", Proc: "/proc", Modules: "/lib/modules", Exclude: exclude, mount: mount,
+		unmount: umount, load: load}
 }
 
 // onUSB says whether a device's place in sysfs has a /usbN/ in it: it hangs on USB.
@@ -219,7 +220,8 @@ func superblock(b []byte) string {
 		return "exfat"
 	case b[1080] == 0x53 && b[1081] == 0xef: // s_magic, little-endian
 		return "ext4"
-	case b[510] == 0x55 && b[511] == 0xaa && (bytes.Equal(b[54:57], []byte("FAT")) || bytes.Equal(b[82:87], []byte("FAT32"))):
+	case b[510] == 0x55 && b[511] == 0xaa &&
+		(bytes.Equal(b[54:57], []byte("FAT")) || bytes.Equal(b[82:87], []byte("FAT32"))):
 		return "vfat"
 	}
 	return ""

@@ -48,7 +48,8 @@ func tree(t *testing.T) *System {
 		put(at+"/device/vendor", "SanDisk \n")
 		put(at+"/device/model", model+" \n")
 		link := func(n, to string) {
-			if err := errors.Join(os.MkdirAll(filepath.Join(root, "sys/class/block"), 0o755), os.Symlink(filepath.Join(root, to), filepath.Join(root, "sys/class/block", n))); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Join(root, "sys/class/block"), 0o755),
+				os.Symlink(filepath.Join(root, to), filepath.Join(root, "sys/class/block", n))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -66,21 +67,25 @@ func tree(t *testing.T) *System {
 		}
 	}
 	disk("pci0000:00/ata1/host0", "sda", "8", "Samsung 980", map[string]string{"sda1": "ext4", "sda3": "ext4"})
-	disk("pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host1", "sdb", "9", "Cruzer Blade", map[string]string{"sdb1": "vfat", "sdb2": "ntfs", "sdb3": "exfat"})
+	disk("pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host1", "sdb", "9", "Cruzer Blade",
+		map[string]string{"sdb1": "vfat", "sdb2": "ntfs", "sdb3": "exfat"})
 	put("sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/idVendor", "0781\n")
 	put("sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/serial", "4C530001\n")
 	disk("pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0/host2", "sdc", "10", "Ultra", map[string]string{"sdc": "ext4"})
-	disk("pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0/host3", "sdd", "11", "Mounted", map[string]string{"sdd1": "ext4", "sdd2": "ext4"})
+	disk("pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0/host3", "sdd", "11", "Mounted",
+		map[string]string{"sdd1": "ext4", "sdd2": "ext4"})
 	disk("pci0000:00/0000:00:14.0/usb1/1-5/1-5:1.0/host4", "sde", "12", "Reader", map[string]string{"sde": "vfat"})
 	put("sys/devices/pci0000:00/0000:00:14.0/usb1/1-5/1-5:1.0/host4/block/sde/size", "0\n")
-	disk("pci0000:00/0000:00:14.0/usb1/1-6/1-6:1.0/host5", "sdf", "13", "Portable", map[string]string{"sdf1": "vfat", "sdf2": "luks"})
+	disk("pci0000:00/0000:00:14.0/usb1/1-6/1-6:1.0/host5", "sdf", "13", "Portable",
+		map[string]string{"sdf1": "vfat", "sdf2": "luks"})
 	disk("pci0000:00/0000:00:14.0/usb1/1-7/1-7:1.0/host6", "sdg", "14", "Held", map[string]string{"sdg1": "ext4"})
 	put("sys/devices/pci0000:00/0000:00:14.0/usb1/1-7/1-7:1.0/host6/block/sdg/sdg1/holders/dm-0/x", "")
 	disk("pci0000:00/0000:00:14.0/usb1/1-8/1-8:1.0/host7", "sdh", "15", "Protected", map[string]string{"sdh": "ext4"})
 	put("sys/devices/pci0000:00/0000:00:14.0/usb1/1-8/1-8:1.0/host7/block/sdh/ro", "1\n")
 	put("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 11:1 / /media rw - ext4 /dev/sdd2 rw\n")
 	put("proc/filesystems", "nodev\tsysfs\n\text4\n\tvfat\n")
-	return &System{Sysfs: filepath.Join(root, "sys"), Dev: filepath.Join(root, "dev"), Proc: filepath.Join(root, "proc"), Exclude: []string{filepath.Join(root, "dev/sdf2")}}
+	return &System{Sysfs: filepath.Join(root, "sys"), Dev: filepath.Join(root, "dev"), Proc: filepath.Join(root, "proc"),
+		Exclude: []string{filepath.Join(root, "dev/sdf2")}}
 }
 
 // Only sticks that nobody uses are offered: not the machine's disks, on whatever bus,
@@ -102,7 +107,8 @@ func TestList(t *testing.T) {
 // The file systems that real tools make are told apart.
 func TestSuperblock(t *testing.T) {
 	for _, c := range []struct{ tool, want string }{
-		{"mkfs.vfat -F 32", "vfat"}, {"mkfs.vfat -F 16", "vfat"}, {"mkfs.ext4 -q -F", "ext4"}, {"mkfs.ext2 -q -F", "ext4"}, {"mkfs.exfat", "exfat"}, {"mkswap", ""},
+		{"mkfs.vfat -F 32", "vfat"}, {"mkfs.vfat -F 16", "vfat"}, {"mkfs.ext4 -q -F", "ext4"}, {"mkfs.ext2 -q -F", "ext4"},
+		{"mkfs.exfat", "exfat"}, {"mkswap", ""},
 	} {
 		words := strings.Fields(c.tool)
 		if _, err := exec.LookPath(words[0]); err != nil {
@@ -125,7 +131,8 @@ func TestSuperblock(t *testing.T) {
 	}
 }
 
-var files = []File{{"reown-5F11A2C0-secret-key.asc", bytes.Repeat([]byte("secret"), 500)}, {"reown-5F11A2C0-public-key.gpg", []byte("public")}}
+var files = []File{{"reown-5F11A2C0-secret-key.asc", bytes.Repeat([]byte("secret"), 500)},
+	{"reown-5F11A2C0-public-key.gpg", []byte("public")}}
 
 // memory is a directory in which each named write can fail, before or after it takes
 // effect; what is not synced is lost when it does.
@@ -284,7 +291,8 @@ func TestRealFilesystem(t *testing.T) {
 		err := mount(source, target, fs, ro)
 		var st unix.Statfs_t
 		if err := unix.Statfs(target, &st); err == nil {
-			flags = append(flags, uintptr(st.Flags)&(unix.ST_NOSUID|unix.ST_NODEV|unix.ST_NOEXEC|unix.ST_SYNCHRONOUS|unix.ST_RDONLY))
+			flags = append(flags, uintptr(st.Flags)&
+				(unix.ST_NOSUID|unix.ST_NODEV|unix.ST_NOEXEC|unix.ST_SYNCHRONOUS|unix.ST_RDONLY))
 		}
 		return err
 	}

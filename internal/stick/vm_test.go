@@ -34,7 +34,8 @@ func inGuest() {
 	fmt.Printf("STICK %+v\n", found[0])
 	guest.Must(s.Write(context.Background(), "sda1", nil))
 	guest.Must(s.Write(context.Background(), "sda1", files))
-	guest.Check(errors.Is(s.Write(context.Background(), "sda", files), ErrGone), "the disk of a partition is a stick of its own")
+	guest.Check(errors.Is(s.Write(context.Background(), "sda", files), ErrGone),
+		"the disk of a partition is a stick of its own")
 	// A stick of which a part is in use is none.
 	guest.Must(os.MkdirAll("/mnt", 0o755))
 	guest.Must(mount("/dev/sda1", "/mnt", "vfat", true))
@@ -66,7 +67,8 @@ func TestStickInAMachine(t *testing.T) {
 	}
 	dir := t.TempDir()
 	img, part := filepath.Join(dir, "stick.img"), filepath.Join(dir, "part.img")
-	if err := errors.Join(os.WriteFile(img, nil, 0o600), os.Truncate(img, 33<<20), os.WriteFile(part, nil, 0o600), os.Truncate(part, 32<<20)); err != nil {
+	if err := errors.Join(os.WriteFile(img, nil, 0o600), os.Truncate(img, 33<<20), os.WriteFile(part, nil, 0o600),
+		os.Truncate(part, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
 	run("sfdisk", "-q", img)

@@ -81,9 +81,11 @@ func TestToolsMakeWhatIsRead(t *testing.T) {
 	data := corpus(t)
 	for _, args := range []string{
 		"gzip -1", "gzip -9",
-		"xz -0", "xz -1 --check=sha256", "xz -1 --check=none", "xz -8 --check=crc32", "xz --block-size=100KiB -T2 --check=crc32 --lzma2=dict=1MiB",
+		"xz -0", "xz -1 --check=sha256", "xz -1 --check=none", "xz -8 --check=crc32",
+		"xz --block-size=100KiB -T2 --check=crc32 --lzma2=dict=1MiB",
 		"xz --lzma2=preset=1,lc=0,lp=4,pb=0", "xz --lzma2=preset=1,lc=4,lp=0,pb=4,nice=273",
-		"zstd -1", "zstd -9 -T0", "zstd -19 -T0", "zstd --fast=5 --no-check", "zstd --long=27", "zstd --no-compress-literals --no-content-size",
+		"zstd -1", "zstd -9 -T0", "zstd -19 -T0", "zstd --fast=5 --no-check", "zstd --long=27",
+		"zstd --no-compress-literals --no-content-size",
 	} {
 		f := strings.Fields(args)
 		for name, plain := range data {
@@ -99,8 +101,10 @@ func TestToolsMakeWhatIsRead(t *testing.T) {
 		}
 	}
 	// Frames that follow each other, and one to be skipped, are one to zstd's own tool.
-	two := slicesConcat(run(t, data["text"], "zstd", "-c"), []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"), run(t, data["noise"], "zstd", "-c"))
-	if got, err := io.ReadAll(Zstd(bufio.NewReader(bytes.NewReader(two)))); err != nil || !bytes.Equal(got, run(t, two, "zstd", "-dc")) {
+	two := slicesConcat(run(t, data["text"], "zstd", "-c"), []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"),
+		run(t, data["noise"], "zstd", "-c"))
+	if got, err := io.ReadAll(Zstd(bufio.NewReader(bytes.NewReader(two)))); err != nil ||
+		!bytes.Equal(got, run(t, two, "zstd", "-dc")) {
 		t.Errorf("two frames: %v, %d bytes", err, len(got))
 	}
 }
@@ -118,11 +122,13 @@ func TestDamageIsSeen(t *testing.T) {
 			b := bytes.Clone(packed)
 			at := 10 + rng.IntN(len(b)-10) // gzip's name and time are nobody's
 			b[at] ^= 1 << rng.IntN(8)
-			if got, err := io.ReadAll(open(t, how, bufio.NewReader(bytes.NewReader(b)))); err == nil && !bytes.Equal(got, plain) {
+			if got, err := io.ReadAll(open(t, how, bufio.NewReader(bytes.NewReader(b)))); err == nil &&
+				!bytes.Equal(got, plain) {
 				t.Fatalf("%s: byte %d of %d was changed, and nobody noticed", how, at, len(b))
 			}
 			n := 18 + rng.IntN(len(packed)-18)
-			if _, err := io.ReadAll(open(t, how, bufio.NewReader(bytes.NewReader(packed[:n])))); !errors.Is(err, io.ErrUnexpectedEOF) {
+			if _, err := io.ReadAll(open(t, how, bufio.NewReader(bytes.NewReader(packed[:n])))); !errors.Is(err,
+				io.ErrUnexpectedEOF) {
 				t.Fatalf("%s: cut at %d of %d: %v", how, n, len(packed), err)
 			}
 		}
@@ -141,7 +147,8 @@ func TestWindowIsBounded(t *testing.T) {
 	if _, err := io.ReadAll(XZ(bufio.NewReader(bytes.NewReader(big)))); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("xz: %v", err)
 	}
-	if _, err := io.ReadAll(XZ(bufio.NewReader(bytes.NewReader(run(t, plain, "xz", "--x86", "--lzma2", "-c"))))); !errors.Is(err, ErrUnsupported) {
+	if _, err := io.ReadAll(XZ(bufio.NewReader(bytes.NewReader(run(t, plain, "xz", "--x86", "--lzma2",
+		"-c"))))); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("a filter: %v", err)
 	}
 }

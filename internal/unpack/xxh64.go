@@ -57,7 +57,8 @@ func (x *xxh64) lanes(b []byte) {
 func (x *xxh64) sum() uint64 {
 	h := x.v[2] + prime5
 	if x.total >= 32 {
-		h = bits.RotateLeft64(x.v[0], 1) + bits.RotateLeft64(x.v[1], 7) + bits.RotateLeft64(x.v[2], 12) + bits.RotateLeft64(x.v[3], 18)
+		h = bits.RotateLeft64(x.v[0], 1) + bits.RotateLeft64(x.v[1], 7) + bits.RotateLeft64(x.v[2], 12) +
+			bits.RotateLeft64(x.v[3], 18)
 		for _, v := range x.v {
 			h = (h^round(0, v))*prime1 + prime4
 		}

@@ -245,7 +245,8 @@ func (x *xz) index() error {
 	}
 	foot := b[4:]
 	if binary.LittleEndian.Uint32(b) != r.sum || binary.LittleEndian.Uint32(foot) != crc32.ChecksumIEEE(foot[4:10]) ||
-		binary.LittleEndian.Uint32(foot[4:]) != length || foot[8] != 0 || foot[9] != x.check || !bytes.Equal(foot[10:], xzFooter) {
+		binary.LittleEndian.Uint32(foot[4:]) != length || foot[8] != 0 || foot[9] != x.check ||
+		!bytes.Equal(foot[10:], xzFooter) {
 		return fmt.Errorf("%w: the end of the stream", ErrCorrupt)
 	}
 	return nil

@@ -116,7 +116,8 @@ func ParseDescriptors(b []byte) (*Descriptors, error) {
 			if n < 9 {
 				return nil, bad("interface descriptor of %d bytes", n)
 			}
-			d.Interfaces = append(d.Interfaces, Interface{Number: desc[2], Alternate: desc[3], Class: desc[5], SubClass: desc[6], Protocol: desc[7]})
+			d.Interfaces = append(d.Interfaces, Interface{Number: desc[2], Alternate: desc[3], Class: desc[5], SubClass: desc[6],
+				Protocol: desc[7]})
 			cur = &d.Interfaces[len(d.Interfaces)-1]
 		case typ == descEndpoint && cur != nil:
 			if n < 7 {
@@ -126,7 +127,8 @@ func ParseDescriptors(b []byte) (*Descriptors, error) {
 			if size == 0 || desc[2]&0x0f == 0 {
 				return nil, bad("endpoint %02x with packets of %d bytes", desc[2], size)
 			}
-			cur.Endpoints = append(cur.Endpoints, Endpoint{Address: desc[2], Type: desc[3] & 3, MaxPacket: size, Interval: desc[6]})
+			cur.Endpoints = append(cur.Endpoints,
+				Endpoint{Address: desc[2], Type: desc[3] & 3, MaxPacket: size, Interval: desc[6]})
 		case cur != nil && typ != descDevice && typ != descConfig:
 			cur.Extra = append(cur.Extra, desc)
 		}

@@ -107,7 +107,8 @@ type Info struct {
 // String returns BUS-ADDRESS and the ids, and the name if there is one, for messages.
 func (i Info) String() string {
 	if i.Product != "" {
-		return fmt.Sprintf("%d-%d %04x:%04x (%s)", i.Bus, i.Address, i.Descriptors.Vendor, i.Descriptors.Product, escape.Text(i.Product))
+		return fmt.Sprintf("%d-%d %04x:%04x (%s)", i.Bus, i.Address, i.Descriptors.Vendor, i.Descriptors.Product,
+			escape.Text(i.Product))
 	}
 	return fmt.Sprintf("%d-%d %04x:%04x", i.Bus, i.Address, i.Descriptors.Vendor, i.Descriptors.Product)
 }

@@ -118,7 +118,8 @@ func TestDevices(t *testing.T) {
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%v %v", found, err)
 	}
-	if found[0].String() != "1-4 20a0:4108" || found[0].Serial != "00005F11" || found[1].String() != "2-10 316d:4c4b" || found[1].Serial != "" {
+	if found[0].String() != "1-4 20a0:4108" || found[0].Serial != "00005F11" || found[1].String() != "2-10 316d:4c4b" ||
+		found[1].Serial != "" {
 		t.Fatalf("%+v", found)
 	}
 	// The address now belongs to another device.

@@ -96,7 +96,8 @@ func (l *linux) strings() map[[2]int][2]string {
 		bus, err1 := strconv.Atoi(read(dir, "busnum"))
 		addr, err2 := strconv.Atoi(read(dir, "devnum"))
 		if err1 == nil && err2 == nil {
-			m[[2]int{bus, addr}] = [2]string{read(dir, "serial"), strings.TrimSpace(read(dir, "manufacturer") + " " + read(dir, "product"))}
+			m[[2]int{bus, addr}] = [2]string{read(dir, "serial"),
+				strings.TrimSpace(read(dir, "manufacturer") + " " + read(dir, "product"))}
 		}
 	}
 	return m
@@ -384,7 +385,8 @@ func (d *fsDevice) failed(err error) error {
 		return ErrGone
 	case errors.Is(err, unix.EPIPE):
 		return ErrStall
-	case errors.Is(err, unix.EPROTO), errors.Is(err, unix.EILSEQ), errors.Is(err, unix.ETIME), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNRESET):
+	case errors.Is(err, unix.EPROTO), errors.Is(err, unix.EILSEQ), errors.Is(err, unix.ETIME), errors.Is(err, unix.ENOENT),
+		errors.Is(err, unix.ECONNRESET):
 		// What a device that is being pulled out looks like until the hub tells.
 		select {
 		case <-d.gone:

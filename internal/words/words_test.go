@@ -53,7 +53,8 @@ func TestFirstWrong(t *testing.T) {
 	for _, c := range []struct {
 		typed string
 		want  int
-	}{{"tiger nine fox", 0}, {" tiger  nine fox ", 0}, {"TIGER NINE FOX", 0}, {"tiger nine", 3}, {"tiger mine fox", 2}, {"", 1}, {"tiger nine fox fox", 4}} {
+	}{{"tiger nine fox", 0}, {" tiger  nine fox ", 0}, {"TIGER NINE FOX", 0}, {"tiger nine", 3}, {"tiger mine fox", 2},
+		{"", 1}, {"tiger nine fox fox", 4}} {
 		if got := FirstWrong([]byte(c.typed), []byte("tiger nine fox")); got != c.want {
 			t.Errorf("%q: %d, want %d", c.typed, got, c.want)
 		}

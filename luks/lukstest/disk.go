@@ -193,7 +193,8 @@ func PowerLoss(ops []Op, n, block int, keep float64, r *rand.Rand) []Op {
 		fate := r.IntN(3)
 		for at := 0; at < len(op.Data) && fate > 0; at += block {
 			if fate == 1 || r.Float64() < keep {
-				out = append(out, Op{Name: op.Name, Dev: op.Dev, Off: op.Off + int64(at), Data: op.Data[at:min(at+block, len(op.Data))]})
+				out = append(out, Op{Name: op.Name, Dev: op.Dev, Off: op.Off + int64(at),
+					Data: op.Data[at:min(at+block, len(op.Data))]})
 			}
 		}
 	}

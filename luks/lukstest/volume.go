@@ -99,7 +99,8 @@ func (p *Peer) Run(args ...string) string {
 func (p *Peer) VolumeKey(img, keyFile string, extra ...string) ([]byte, error) {
 	out := p.Path("vk-" + strconv.Itoa(rand.Int()))
 	defer os.Remove(out)
-	args := append([]string{"luksDump", "--batch-mode", "--dump-volume-key", "--volume-key-file", out, "--key-file", keyFile, img}, extra...)
+	args := append([]string{"luksDump", "--batch-mode", "--dump-volume-key", "--volume-key-file", out, "--key-file",
+		keyFile, img}, extra...)
 	if o, err := p.Try(args...); err != nil {
 		return nil, fmt.Errorf("%w %s", err, o)
 	}

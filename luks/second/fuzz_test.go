@@ -99,7 +99,8 @@ func metadata(f testing.TB) []byte {
 		`"kdf":{"type":"pbkdf2","hash":"sha256","iterations":%d,"salt":"%s"}}},"tokens":{},`+
 		`"segments":{"0":{"type":"crypt","offset":"1048576","size":"dynamic","iv_tweak":"0","encryption":"aes-xts-plain64","sector_size":512}},`+
 		`"digests":{"0":{"type":"pbkdf2","keyslots":["0"],"segments":["0"],"hash":"sha256","iterations":%d,"salt":"%s","digest":"%s"}},`+
-		`"config":{"json_size":"12288","keyslots_size":"1015808"}}`, fuzzRounds, b64(fuzzSalt), fuzzRounds, b64(fuzzSalt), b64(digest))
+		`"config":{"json_size":"12288","keyslots_size":"1015808"}}`, fuzzRounds, b64(fuzzSalt), fuzzRounds, b64(fuzzSalt),
+		b64(digest))
 }
 
 // volume puts a header that may be anything before the keyslot that is meant to open it: a LUKS1

@@ -36,7 +36,8 @@ var ErrCannot = errors.New("the second reader does not open the volume")
 // luks has made with salt (luks.Volume.Mark). offset and size choose a window of path in
 // bytes; size 0 reaches to the end. slot is the keyslot that pass opens (luks.Volume.Unlock,
 // which also refuses a key derivation that takes too long: ask it first).
-func Open(ctx context.Context, path string, offset, size int64, slot int, pass *secret.Buffer, salt []byte, want luks.Mark) error {
+func Open(ctx context.Context, path string, offset, size int64, slot int, pass *secret.Buffer, salt []byte,
+	want luks.Mark) error {
 	one.Lock()
 	defer one.Unlock()
 	if err := ctx.Err(); err != nil {

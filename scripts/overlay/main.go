@@ -151,7 +151,8 @@ func run(dir string) error {
 			return err
 		}
 	}
-	made := fmt.Sprintf("%s\n%s\n%s\n%x\n", runtime.Version(), said, sum, sha256.Sum256(append(mods["go.mod"], mods["go.sum"]...)))
+	made := fmt.Sprintf("%s\n%s\n%s\n%x\n", runtime.Version(), said, sum,
+		sha256.Sum256(append(mods["go.mod"], mods["go.sum"]...)))
 	if old, err := os.ReadFile(filepath.Join(dir, stamp)); err == nil && string(old) == made {
 		return nil
 	}

@@ -54,7 +54,8 @@ func main() {
 			}
 			at := int(f.Name.Pos()) - 1
 			text = append(append(append([]byte{}, text[:at]...), "main"...), text[at+len("msg"):]...)
-			write(t, filepath.Join(dir, filepath.Base(s)), strings.ReplaceAll(string(text), `"reown/internal/escape"`, `"say/escape"`))
+			write(t, filepath.Join(dir, filepath.Base(s)),
+				strings.ReplaceAll(string(text), `"reown/internal/escape"`, `"say/escape"`))
 		}
 		if err := os.Mkdir(filepath.Join(dir, "escape"), 0o755); err != nil {
 			t.Fatal(err)

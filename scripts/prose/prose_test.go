@@ -151,7 +151,8 @@ func TestNamedFilesAreThere(t *testing.T) {
 		}
 		for _, m := range named.FindAllStringSubmatch(string(data), -1) {
 			path := m[1]
-			if strings.Contains(path, "MODULE") || strings.Contains(path, "_ID.go") || strings.HasSuffix(path, "/xx.go") { // stands for many
+			if strings.Contains(path, "MODULE") || strings.Contains(path, "_ID.go") ||
+				strings.HasSuffix(path, "/xx.go") { // stands for many
 				continue
 			}
 			seen++

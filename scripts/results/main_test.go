@@ -49,7 +49,8 @@ func TestReport(t *testing.T) {
 		t.Errorf("good is %v, and it said\n%s", good, said)
 	}
 	for _, want := range []string{`(?s)FAIL  m/fails TestB\n.*loud\n.*fail  m/fails  `,
-		`(?s)FAIL  m/part TestB/x\n.*louder\n`, `panic: loudest`, `(?s)fail  m/exits  .*RUN   TestB`, `undefined: not`, `pass  m/a`} {
+		`(?s)FAIL  m/part TestB/x\n.*louder\n`, `panic: loudest`, `(?s)fail  m/exits  .*RUN   TestB`, `undefined: not`,
+		`pass  m/a`} {
 		if !regexp.MustCompile(want).MatchString(said) {
 			t.Errorf("no %q in\n%s", want, said)
 		}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Structs that hold a context, and why no argument can.
@@ -196,4 +197,34 @@ func exported(t ast.Expr, look func(ast.Node)) {
 			look(f.Type)
 		}
 	}
+}
+
+// columns is how long a line may be; a tab is one.
+const columns = 120
+
+// TestLinesAreShort: no line is longer than a reader's window, but where a text stands in it that is one line on
+// the screen, too, or a script is quoted.
+func TestLinesAreShort(t *testing.T) {
+	sources(t, func(name string, src []byte) {
+		quoted := map[int]bool{} // lines of texts that cannot be broken
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				first, last := fset.Position(l.Pos()).Line, fset.Position(l.End()).Line
+				for line := first; line <= last && (first < last || len(l.Value) > columns/3); line++ {
+					quoted[line] = true
+				}
+			}
+			return true
+		})
+		for i, line := range strings.Split(string(src), "\n") {
+			if n := utf8.RuneCountInString(line); n > columns && !quoted[i+1] {
+				t.Errorf("%s:%d has %d columns", name, i+1, n)
+			}
+		}
+	})
 }

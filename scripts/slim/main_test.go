@@ -24,7 +24,8 @@ func TestSlim(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			full, slimmed := filepath.Join(dir, "full"), filepath.Join(dir, "slim")
-			build := exec.Command("go", "build", "-trimpath", "-overlay", filepath.Join(over, "overlay.json"), "-ldflags=-s -w", "-o", full, "./testdata/prog")
+			build := exec.Command("go", "build", "-trimpath", "-overlay", filepath.Join(over, "overlay.json"), "-ldflags=-s -w",
+				"-o", full, "./testdata/prog")
 			build.Env = append(os.Environ(), "GOARCH="+arch, "CGO_ENABLED=0")
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -32,11 +33,13 @@ func TestSlim(t *testing.T) {
 			if err := run([]string{full, slimmed}, nil, nil); err != nil {
 				t.Fatal(err)
 			}
-			if a, b := read(t, full), read(t, slimmed); len(a) != len(b) || bytes.Count(b, []byte{0}) < bytes.Count(a, []byte{0})+100_000 {
+			if a, b := read(t, full), read(t, slimmed); len(a) != len(b) ||
+				bytes.Count(b, []byte{0}) < bytes.Count(a, []byte{0})+100_000 {
 				t.Fatalf("%d zeros of %d bytes before, %d of %d after",
 					bytes.Count(a, []byte{0}), len(a), bytes.Count(b, []byte{0}), len(b))
 			}
-			if id, err := exec.Command("go", "tool", "buildid", slimmed).Output(); err == nil && strings.Trim(string(id), "\x00\n") != "" {
+			if id, err := exec.Command("go", "tool", "buildid", slimmed).Output(); err == nil &&
+				strings.Trim(string(id), "\x00\n") != "" {
 				t.Errorf("the build ID is still there: %q", id)
 			}
 			if err := slim(read(t, slimmed)); err != nil {
@@ -53,18 +56,21 @@ func TestSlim(t *testing.T) {
 			var trace bytes.Buffer
 			cmd.Stderr = &trace
 			out, err := cmd.Output()
-			if err == nil || !strings.HasPrefix(string(out), "recovered index out of range [7] with length 3\nsum 5000050000\nstopped\n") {
+			if err == nil || !strings.HasPrefix(string(out),
+				"recovered index out of range [7] with length 3\nsum 5000050000\nstopped\n") {
 				t.Fatalf("%v: %s%s", err, out, &trace)
 			}
 			said := trace.String()
-			if !strings.Contains(said, nameless+"(") || strings.Contains(said, ".go:") || strings.Contains(said, "0x5ec2e7") || strings.Contains(said, "main.") {
+			if !strings.Contains(said, nameless+"(") || strings.Contains(said, ".go:") || strings.Contains(said, "0x5ec2e7") ||
+				strings.Contains(said, "main.") {
 				t.Errorf("the traceback: %s", said)
 			}
 			var found bytes.Buffer
 			if err := run([]string{"lines", full}, &trace, &found); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(found.String(), "main.(*tree).fall") || !strings.Contains(found.String(), "prog/main.go:14 +0x") || strings.Contains(found.String(), "?:0") {
+			if !strings.Contains(found.String(), "main.(*tree).fall") ||
+				!strings.Contains(found.String(), "prog/main.go:14 +0x") || strings.Contains(found.String(), "?:0") {
 				t.Errorf("with lines: %s", &found)
 			}
 		})

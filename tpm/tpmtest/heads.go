@@ -59,7 +59,8 @@ func (h *Heads) Reset(owner, alg string) error {
 		[]string{"clear", "-c", "platform"},
 		[]string{"changeauth", "-c", "owner", hexAuth(owner)},
 		[]string{"changeauth", "-c", "endorsement", hexAuth(owner)},
-		[]string{"createprimary", "-C", "owner", "-g", "sha256", "-G", alg, "-c", h.file("primary.ctx"), "-P", hexAuth(owner)},
+		[]string{"createprimary", "-C", "owner", "-g", "sha256", "-G", alg, "-c", h.file("primary.ctx"), "-P",
+			hexAuth(owner)},
 		[]string{"evictcontrol", "-C", "owner", "-c", h.file("primary.ctx"), "0x81000000", "-P", hexAuth(owner)},
 	)
 	if err != nil {
@@ -69,7 +70,8 @@ func (h *Heads) Reset(owner, alg string) error {
 		return err
 	}
 	return h.all(
-		[]string{"dictionarylockout", "-Q", "--setup-parameters", "--max-tries=10", "--recovery-time=3600", "--lockout-recovery-time=0", "--auth=session:" + h.file("enc.ctx")},
+		[]string{"dictionarylockout", "-Q", "--setup-parameters", "--max-tries=10", "--recovery-time=3600",
+			"--lockout-recovery-time=0", "--auth=session:" + h.file("enc.ctx")},
 		[]string{"changeauth", "-Q", "-c", "lockout", "hex:" + strings.Repeat("5a", 32)},
 	)
 }
@@ -104,7 +106,8 @@ func (h *Heads) Seal(data []byte, index, list string, pcrs []byte, pass, owner s
 		}
 	}
 	trial, policy := h.file("trial"), h.file("policy")
-	create := []string{"create", "-Q", "-C", h.file("primary.handle"), "-i", h.file("in"), "-u", h.file("o.pub"), "-r", h.file("o.priv"),
+	create := []string{"create", "-Q", "-C", h.file("primary.handle"), "-i", h.file("in"), "-u", h.file("o.pub"), "-r",
+		h.file("o.priv"),
 		"-L", policy, "-S", h.file("dec.ctx"), "-a", "fixedtpm|fixedparent|adminwithpolicy"}
 	steps := [][]string{
 		{"startauthsession", "-g", "sha256", "-S", trial},
@@ -115,11 +118,13 @@ func (h *Heads) Seal(data []byte, index, list string, pcrs []byte, pass, owner s
 		create = append(create, "-p", hexAuth(pass))
 	}
 	steps = append(steps, create,
-		[]string{"load", "-Q", "-C", h.file("primary.handle"), "-u", h.file("o.pub"), "-r", h.file("o.priv"), "-c", h.file("seal.ctx")})
+		[]string{"load", "-Q", "-C", h.file("primary.handle"), "-u", h.file("o.pub"), "-r", h.file("o.priv"), "-c",
+			h.file("seal.ctx")})
 	if err := h.all(steps...); err != nil {
 		return err
 	}
-	_, _ = h.Tool("evictcontrol", "-Q", "-C", "o", "-P", hexAuth(owner), "-c", handleOf(index)) // Heads ignores its failure
+	_, _ = h.Tool("evictcontrol", "-Q", "-C", "o", "-P", hexAuth(owner), "-c",
+		handleOf(index)) // Heads ignores its failure
 	return h.all(
 		[]string{"evictcontrol", "-Q", "-C", "o", "-P", hexAuth(owner), "-c", h.file("seal.ctx"), handleOf(index)},
 		[]string{"flushcontext", "-Q", trial},
@@ -149,7 +154,8 @@ func (h *Heads) Unseal(index, list, pass string) ([]byte, error) {
 
 // CounterCreate is `tpmr.sh counter_create` at the given index, e.g. "1a2b3c4".
 func (h *Heads) CounterCreate(id, owner string) error {
-	_, err := h.Tool("nvdefine", "-Q", "-C", "o", "-s", "8", "-a", "ownerread|authread|authwrite|nt=1", "0x"+id, "-P", hexAuth(owner))
+	_, err := h.Tool("nvdefine", "-Q", "-C", "o", "-s", "8", "-a", "ownerread|authread|authwrite|nt=1", "0x"+id, "-P",
+		hexAuth(owner))
 	return err
 }
 

@@ -51,7 +51,8 @@ func StartVersion(dir string, v Version) (*Sim, error) {
 			return nil, err
 		}
 		if v == V12 {
-			out, err := exec.Command("swtpm_setup", "--tpm-state", state, "--createek", "--logfile", filepath.Join(dir, "setup.log")).CombinedOutput()
+			out, err := exec.Command("swtpm_setup", "--tpm-state", state, "--createek", "--logfile",
+				filepath.Join(dir, "setup.log")).CombinedOutput()
 			if err != nil {
 				return nil, fmt.Errorf("swtpm_setup: %w: %s", err, out)
 			}

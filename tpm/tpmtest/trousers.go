@@ -56,7 +56,8 @@ func NewTrousers(s *Sim, dir string) (*Trousers, error) {
 		return nil, err
 	}
 	t.tcsd = exec.Command("tcsd", "-e", "-f", "-c", conf)
-	t.tcsd.Env = append(os.Environ(), "TCSD_USE_TCP_DEVICE=1", "TCSD_TCP_DEVICE_PORT="+strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+	t.tcsd.Env = append(os.Environ(), "TCSD_USE_TCP_DEVICE=1", "TCSD_TCP_DEVICE_PORT="+
+		strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
 	t.tcsd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.Create(filepath.Join(dir, "tcsd.log"))
 	if err != nil {

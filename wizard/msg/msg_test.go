@@ -80,7 +80,8 @@ func TestOneLineFits(t *testing.T) {
 			limit = 32
 		case strings.HasPrefix(name, "State") && name != "StatusLine":
 			limit = 14
-		case strings.HasPrefix(name, "Step") && name != "StepOf", strings.HasPrefix(name, "Item") && !strings.Contains(texts[0], " list") && !strings.Contains(texts[0], "gave"):
+		case strings.HasPrefix(name, "Step") && name != "StepOf", strings.HasPrefix(name, "Item") &&
+			!strings.Contains(texts[0], " list") && !strings.Contains(texts[0], "gave"):
 			limit = 17
 		case name == "SerialLabel": // four characters follow
 			limit = 40

@@ -73,7 +73,8 @@ func (r *run) disposable(ctx context.Context) error {
 	case c == judge.CardSigner && r.o.Buyer != nil && slices.ContainsFunc(r.card.Fingerprints[:], r.o.Buyer.cert.Holds):
 		return fmt.Errorf("%w: the security key %s is the buyer's own", ErrCardElsewhere, r.card.Serial)
 	case c == judge.CardSigner:
-		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, r.card.Serial)
+		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop,
+			r.card.Serial)
 	}
 	return fmt.Errorf("%w: its serial number is %s", ErrCardElsewhere, r.card.Serial)
 }

@@ -104,7 +104,8 @@ func (b *Buyer) encrypt(w io.Writer, doc *secret.Buffer, armored []byte, now tim
 	if err != nil {
 		return err
 	}
-	ops := packet.OnePassSignature{Version: 3, SigType: sig.SigType, Hash: sig.Hash, PubKeyAlgo: sig.PubKeyAlgo, KeyId: *sig.IssuerKeyId, IsLast: true}
+	ops := packet.OnePassSignature{Version: 3, SigType: sig.SigType, Hash: sig.Hash, PubKeyAlgo: sig.PubKeyAlgo,
+		KeyId: *sig.IssuerKeyId, IsLast: true}
 	if err := ops.Serialize(inner); err != nil {
 		return err
 	}

@@ -21,7 +21,8 @@ func gpg(t *testing.T, home, stdin string, args ...string) string {
 		}
 		t.Skip(err)
 	}
-	cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--no-tty", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--no-tty", "--yes", "--pinentry-mode",
+		"loopback", "--passphrase", ""}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -83,10 +84,12 @@ func TestGPGReadsTheMessage(t *testing.T) {
 				t.Errorf("%s: gpg reads %q", kind, got)
 			}
 			status := gpg(t, h, string(msg), "--status-fd", "1", "--decrypt")
-			if !strings.Contains(status, "[GNUPG:] GOODSIG") || !strings.Contains(status, "[GNUPG:] VALIDSIG "+fingerprint(t, shop)) {
+			if !strings.Contains(status, "[GNUPG:] GOODSIG") ||
+				!strings.Contains(status, "[GNUPG:] VALIDSIG "+fingerprint(t, shop)) {
 				t.Errorf("%s: gpg does not show the shop's signature:\n%s", kind, status)
 			}
-			if packets := gpg(t, h, string(msg), "--list-packets"); strings.Contains(packets, "compressed") || !strings.Contains(packets, "mdc_method") {
+			if packets := gpg(t, h, string(msg), "--list-packets"); strings.Contains(packets, "compressed") ||
+				!strings.Contains(packets, "mdc_method") {
 				t.Errorf("%s: compressed, or not protected:\n%s", kind, packets)
 			}
 		}
@@ -97,7 +100,8 @@ func TestGPGReadsTheMessage(t *testing.T) {
 func TestBuyerThatCannotBeWrittenTo(t *testing.T) {
 	signer, expired := home(t), home(t)
 	gpg(t, signer, "", "--quick-gen-key", "Signer <s@example.org>", "ed25519", "sign", "0")
-	gpg(t, expired, "", "--faked-system-time", "20200101T000000!", "--quick-gen-key", "Late <l@example.org>", "default", "default", "1y")
+	gpg(t, expired, "", "--faked-system-time", "20200101T000000!", "--quick-gen-key", "Late <l@example.org>", "default",
+		"default", "1y")
 	two := home(t)
 	gpg(t, two, "", "--quick-gen-key", "One <1@example.org>", "default", "default", "0")
 	gpg(t, two, "", "--quick-gen-key", "Two <2@example.org>", "default", "default", "0")

@@ -39,7 +39,8 @@ func ParseOrder(data []byte) (*Order, error) {
 	}
 	o := &Order{}
 	language := msg.Langs[msg.EN].Code
-	fields := map[string]*string{"order": &o.ID, "name": &o.Seller.Name, "email": &o.Seller.Email, "buyer": &o.Buyer, "card": &o.Card, "language": &language}
+	fields := map[string]*string{"order": &o.ID, "name": &o.Seller.Name, "email": &o.Seller.Email, "buyer": &o.Buyer,
+		"card": &o.Card, "language": &language}
 	for k, v := range m {
 		f, ok := fields[k]
 		if !ok {

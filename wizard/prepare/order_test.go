@@ -15,7 +15,8 @@ func TestParseOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.ID != "2026-1147" || o.Seller.Name != "Example Shop" || o.Seller.Email != "shop@example.com" || o.Buyer != "9C0D"+strings.Repeat("0", 32)+"11F2" || o.Card != "5F11A2C0" {
+	if o.ID != "2026-1147" || o.Seller.Name != "Example Shop" || o.Seller.Email != "shop@example.com" || o.Buyer != "9C0D"+
+		strings.Repeat("0", 32)+"11F2" || o.Card != "5F11A2C0" {
 		t.Errorf("%+v", o)
 	}
 	for _, c := range []struct{ name, from, to string }{
@@ -57,7 +58,8 @@ func FuzzParseOrder(f *testing.F) {
 		if (err == nil) != (o != nil) || err != nil && !errors.Is(err, ErrOrder) {
 			t.Fatalf("%v, %+v", err, o)
 		}
-		if o != nil && (o.ID == "" || o.Seller.Name == "" || o.Seller.Email == "" || strings.ContainsAny(o.ID+o.Buyer+o.Card, " \n\"$`\\")) {
+		if o != nil && (o.ID == "" || o.Seller.Name == "" || o.Seller.Email == "" ||
+			strings.ContainsAny(o.ID+o.Buyer+o.Card, " \n\"$`\\")) {
 			t.Fatalf("accepted: %+v", o)
 		}
 	})

@@ -16,7 +16,8 @@ import (
 	"reown/wizard/msg"
 )
 
-var facts = Facts{Order: "2026-1147", Words: "robin-uncle-kite-focus", Seller: strings.Repeat("70A6", 10), Fingerprint: strings.Repeat("1B0C", 10), Card: "5F11A2C0"}
+var facts = Facts{Order: "2026-1147", Words: "robin-uncle-kite-focus", Seller: strings.Repeat("70A6", 10),
+	Fingerprint: strings.Repeat("1B0C", 10), Card: "5F11A2C0"}
 
 // scanned is what zbarimg reads from what rsvg-convert draws.
 func scanned(t *testing.T, svg []byte, args ...string) string {
@@ -51,10 +52,12 @@ func TestLabel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := scanned(t, svg, "-d", "203", "-p", "203"), "OPENPGP4FPR:"+f.Seller+"#order="+order+"&words="+f.Words; got != want {
+		if got, want := scanned(t, svg, "-d", "203", "-p", "203"), "OPENPGP4FPR:"+f.Seller+"#order="+order+"&words="+
+			f.Words; got != want {
 			t.Errorf("the label says %q, not %q", got, want)
 		}
-		for _, want := range []string{">" + order + "<", ">" + f.Words + "<", ">70A6 70A6 70A6 70A6 70A6<", ">1B0C 1B0C 1B0C 1B0C 1B0C<", f.Card} {
+		for _, want := range []string{">" + order + "<", ">" + f.Words + "<", ">70A6 70A6 70A6 70A6 70A6<",
+			">1B0C 1B0C 1B0C 1B0C 1B0C<", f.Card} {
 			if !bytes.Contains(svg, []byte(want)) {
 				t.Errorf("the label lacks %q", want)
 			}

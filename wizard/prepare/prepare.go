@@ -332,7 +332,8 @@ const keysHint = "kexec_reown.prepare"
 
 // purpose names what the keys are made for.
 func (r *run) purpose() []byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", r.o.Order.ID, r.o.Order.Seller.Name, r.o.Order.Seller.Email, r.o.Algorithm))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", r.o.Order.ID, r.o.Order.Seller.Name, r.o.Order.Seller.Email,
+		r.o.Algorithm))
 	return hex.AppendEncode(nil, sum[:])
 }
 

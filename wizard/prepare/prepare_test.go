@@ -65,7 +65,8 @@ func (s *shop) Trigger(context.Context) error {
 	return s.write("boot.trigger", func() { s.Oem = true })
 }
 
-func (s *shop) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (s *shop) Stage(ctx context.Context, spec wizard.BootSpec, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	if !s.Oem {
 		return errors.New("the trigger is not there to be covered")
 	}
@@ -202,7 +203,8 @@ func (s *shop) measure(ctx context.Context) (handover.Measured, error) {
 		}
 	}
 	out := handover.Measured{Subjects: map[string]string{handover.SubjectROM: hex.EncodeToString(rom[:])},
-		Reference: handover.Reference{CardSerial: card.Serial, ROMKeys: fw.Keyring, PCRs: map[int]string{7: hex.EncodeToString(pcr7[:])}}}
+		Reference: handover.Reference{CardSerial: card.Serial, ROMKeys: fw.Keyring,
+			PCRs: map[int]string{7: hex.EncodeToString(pcr7[:])}}}
 	for _, d := range m.Disks {
 		i, err := d.Info(ctx)
 		if err != nil {
@@ -235,7 +237,8 @@ var order = &Order{ID: "2026-1147", Seller: wizard.Identity{Name: "Shop", Email:
 // file of secrets as far as it got.
 func (s *shop) options(t *testing.T) Options {
 	t.Helper()
-	o := Options{Order: order, Out: s, Reencrypt: true, Known: Known{parse(t, []byte(`{"secret.current": "`+wizardtest.SellerPassphrase+`"}`))}}
+	o := Options{Order: order, Out: s, Reencrypt: true,
+		Known: Known{parse(t, []byte(`{"secret.current": "`+wizardtest.SellerPassphrase+`"}`))}}
 	if s.kept != nil {
 		o.Known = append(Known{parse(t, s.kept)}, o.Known...)
 	}
@@ -291,7 +294,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.Order != "2026-1147" || st.From != s.Fprs[0] || res.Fingerprint != s.Fprs[0] || st.Seq != 0 || len(st.Reference.LUKS) != 2 || len(res.Volumes) != 2 {
+	if st.Order != "2026-1147" || st.From != s.Fprs[0] || res.Fingerprint != s.Fprs[0] || st.Seq != 0 ||
+		len(st.Reference.LUKS) != 2 || len(res.Volumes) != 2 {
 		t.Errorf("the statement: %+v", st)
 	}
 	// The next laptop gets secrets of its own.
@@ -312,7 +316,8 @@ func TestNoise(t *testing.T) {
 	s := newShop()
 	s.Disks[0].Blank = true
 	o := s.options(t)
-	if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, wizard.ErrNoise) || slices.Contains(s.Ops, "card.reset") || slices.Contains(s.Ops, "disk.addslot") {
+	if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, wizard.ErrNoise) ||
+		slices.Contains(s.Ops, "card.reset") || slices.Contains(s.Ops, "disk.addslot") {
 		t.Errorf("%v: %v", err, s.Ops)
 	}
 	o.Reencrypt = false // then nothing is spoilt
@@ -471,18 +476,24 @@ func TestRefusedBeforeAnyWrite(t *testing.T) {
 		{"on the battery", wizard.ErrPowerUnreliable, func(s *shop, _ *Options) { s.PowerState.Mains = false }},
 		{"a wrong clock", wizard.ErrClock, func(s *shop, _ *Options) { s.Clock = s.Clock.AddDate(-10, 0, 0) }},
 		{"no card", wizard.ErrNoCard, func(s *shop, _ *Options) { s.CardIn = false }},
-		{"another card", ErrCard, func(_ *shop, o *Options) { o.Order = &Order{ID: "1", Seller: order.Seller, Card: "0000BEEF"} }},
+		{"another card", ErrCard, func(_ *shop,
+			o *Options) {
+			o.Order = &Order{ID: "1", Seller: order.Seller, Card: "0000BEEF"}
+		}},
 		{"a key without a green light", wizard.ErrNoHOTP, func(s *shop, _ *Options) { s.NoHOTP = true }},
 		{"no disk", ErrNoVolume, func(s *shop, _ *Options) { s.Disks = nil }},
-		{"a wrong passphrase", wizard.ErrWrongSecret, func(s *shop, _ *Options) { s.Disks[0].Slots = []string{"something else"} }},
+		{"a wrong passphrase", wizard.ErrWrongSecret,
+			func(s *shop, _ *Options) { s.Disks[0].Slots = []string{"something else"} }},
 		{"no passphrase", wizard.ErrWrongSecret, func(_ *shop, o *Options) { o.Known = nil }},
 		{"the recovery shell", wizard.ErrSealImpossible, func(s *shop, _ *Options) { s.Recovery = true }},
 		{"no room in the firmware", nil, func(s *shop, _ *Options) { s.Full = true }},
 		{"another order's secrets", ErrOtherOrder, func(_ *shop, o *Options) {
-			o.Known = append(Known{parse(t, []byte(`{"order": "2026-1146", "card": "5F11A2C0", "secret.disk": "other"}`))}, o.Known...)
+			o.Known = append(Known{parse(t, []byte(`{"order": "2026-1146", "card": "5F11A2C0", "secret.disk": "other"}`))},
+				o.Known...)
 		}},
 		{"another laptop's secrets", ErrOtherOrder, func(_ *shop, o *Options) {
-			o.Known = append(Known{parse(t, []byte(`{"order": "2026-1147", "card": "0000BEEF", "secret.user": "other"}`))}, o.Known...)
+			o.Known = append(Known{parse(t, []byte(`{"order": "2026-1147", "card": "0000BEEF", "secret.user": "other"}`))},
+				o.Known...)
 		}},
 		{"another buyer", ErrBuyer, func(_ *shop, o *Options) { o.Buyer = &Buyer{Fingerprint: strings.Repeat("A", 40)} }},
 	} {

@@ -109,7 +109,8 @@ func (r *run) collectSecrets() error {
 			return err
 		}
 	}
-	r.keys.Disk, r.keys.User, r.keys.Admin, r.keys.Owner = made.Get(nameDisk), made.Get(nameUser), made.Get(nameAdmin), made.Get(nameOwner)
+	r.keys.Disk, r.keys.User, r.keys.Admin, r.keys.Owner = made.Get(nameDisk), made.Get(nameUser), made.Get(nameAdmin),
+		made.Get(nameOwner)
 	return nil
 }
 

@@ -41,10 +41,12 @@ func (s *Shop) try(ctx context.Context, pgp wizard.OpenPGP, laptop wizard.CardIn
 		return fmt.Errorf("%w: %w", ErrShop, err)
 	}
 	if holds(laptop, keys) {
-		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop, laptop.Serial)
+		return fmt.Errorf("%w: the security key %s, which is to be erased for the laptop, is the shop's own", ErrShop,
+			laptop.Serial)
 	}
 	if len(s.Cert) > maxShopCert {
-		return fmt.Errorf("%w: its certificate has %d bytes; more than %d do not fit beside a hand-over file", ErrShop, len(s.Cert), maxShopCert)
+		return fmt.Errorf("%w: its certificate has %d bytes; more than %d do not fit beside a hand-over file", ErrShop,
+			len(s.Cert), maxShopCert)
 	}
 	if s.later() {
 		if fprs[0] == "" {

@@ -27,7 +27,8 @@ func (s *shop) station(t *testing.T) *Shop {
 		s.own = map[string][]byte{}
 	}
 	s.own[fprs[0]] = cert
-	return &Shop{Cert: cert, Fingerprint: fprs[0], Sign: func(_ context.Context, data []byte) ([]byte, error) { return sign(data), nil }}
+	return &Shop{Cert: cert, Fingerprint: fprs[0],
+		Sign: func(_ context.Context, data []byte) ([]byte, error) { return sign(data), nil }}
 }
 
 var oem = strings.Repeat("0E", 20)
@@ -35,7 +36,8 @@ var oem = strings.Repeat("0E", 20)
 // sold is a statement by which somebody handed the laptop to a key.
 func sold(t *testing.T, to string) *handover.Statement {
 	t.Helper()
-	return &handover.Statement{Subjects: map[string]string{handover.SubjectROM: strings.Repeat("a", 64)}, From: oem, To: to, Order: "OEM-1"}
+	return &handover.Statement{Subjects: map[string]string{handover.SubjectROM: strings.Repeat("a", 64)}, From: oem,
+		To: to, Order: "OEM-1"}
 }
 
 func marshal(t *testing.T, st *handover.Statement) []byte {
@@ -64,7 +66,8 @@ func TestConsultant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Seq != 1 || got.Seq != 1 || got.Previous != handover.Digest(first) || got.From != st.Fingerprint || res.Seller != st.Fingerprint {
+	if res.Seq != 1 || got.Seq != 1 || got.Previous != handover.Digest(first) || got.From != st.Fingerprint ||
+		res.Seller != st.Fingerprint {
 		t.Errorf("%+v of %+v", got, res)
 	}
 	if res.Fingerprint == st.Fingerprint || strings.Count(string(res.Signature), "BEGIN") != 2 {
@@ -112,8 +115,12 @@ func TestConsultant(t *testing.T) {
 // TestShopThatCannotSign is refused before anything is changed.
 func TestShopThatCannotSign(t *testing.T) {
 	for name, sign := range map[string]func(context.Context, []byte) ([]byte, error){
-		"no key":      func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no card") },
-		"another key": func(context.Context, []byte) ([]byte, error) { _, by := wizardtest.New().Forge(); return by(nil), nil },
+		"no key": func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no card") },
+		"another key": func(context.Context, []byte) ([]byte, error) {
+			_, by := wizardtest.New().Forge()
+			return by(nil),
+				nil
+		},
 	} {
 		s := newShop()
 		o := s.options(t)
@@ -131,7 +138,8 @@ func TestShopThatCannotSign(t *testing.T) {
 	o := s.options(t)
 	o.Shop = s.station(t)
 	o.Shop.Cert = s.ROM[0]
-	if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, ErrShop) || !strings.Contains(err.Error(), "erased") || len(s.Ops) > 0 {
+	if _, err := Run(t.Context(), s.machine(), o); !errors.Is(err, ErrShop) || !strings.Contains(err.Error(), "erased") ||
+		len(s.Ops) > 0 {
 		t.Errorf("%v, written %q", err, s.Ops)
 	}
 }
@@ -162,7 +170,8 @@ func TestSpareAndNotes(t *testing.T) {
 		}
 		first := ""
 		s.Fault = func(op string) error {
-			if first == "" && (strings.HasPrefix(op, "card.") || strings.HasPrefix(op, "disk.") || strings.HasPrefix(op, "tpm.")) {
+			if first == "" && (strings.HasPrefix(op, "card.") || strings.HasPrefix(op, "disk.") ||
+				strings.HasPrefix(op, "tpm.")) {
 				if first = op; s.Hints["kexec_reown.certificate.json"] != nil || s.Hints["kexec_reown.receipt"] != nil {
 					t.Errorf("the notes are there at %s", op)
 				}
@@ -207,7 +216,8 @@ func TestWhoseCard(t *testing.T) {
 		"notes in /boot": {func(s *shop, _ *Options) { forged(s) }, ErrCardElsewhere},
 		"typed":          {func(s *shop, o *Options) { o.CardTail = strings.ToLower(s.Serial[len(s.Serial)-4:]) }, nil},
 		"the buyer's own": {func(s *shop, o *Options) {
-			set, err := gpgcard.NewKeySet(gpgcard.Curve25519, gpgcard.Identity{Name: "Ada"}, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+			set, err := gpgcard.NewKeySet(gpgcard.Curve25519, gpgcard.Identity{Name: "Ada"},
+				time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -374,8 +384,10 @@ func TestShopSignsElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if done.Unsigned || done.Seller != o.Shop.Fingerprint || done.Fingerprint != res.Fingerprint || done.ROM != res.ROM || done.CardSerial != res.CardSerial ||
-			!bytes.Equal(done.Statement, res.Statement) || !slices.Equal(done.Volumes, res.Volumes) || !bytes.Equal(done.Certificate, res.Certificate) {
+		if done.Unsigned || done.Seller != o.Shop.Fingerprint || done.Fingerprint != res.Fingerprint || done.ROM != res.ROM ||
+			done.CardSerial != res.CardSerial ||
+			!bytes.Equal(done.Statement, res.Statement) || !slices.Equal(done.Volumes, res.Volumes) ||
+			!bytes.Equal(done.Certificate, res.Certificate) {
 			t.Errorf("%+v\nafter %+v", done, res)
 		}
 		if _, err := s.reads(t.Context()); err != nil {
@@ -456,7 +468,8 @@ func TestSignedInTheMeantime(t *testing.T) {
 			s.handed[0] = s.statement
 		}
 		var step *wizard.StepError
-		if _, err := Sign(t.Context(), s.machine(), s.again(t, o), good); !errors.As(err, &step) || step.Step != "measure" && step.Step != "signature" {
+		if _, err := Sign(t.Context(), s.machine(), s.again(t, o), good); !errors.As(err, &step) || step.Step != "measure" &&
+			step.Step != "signature" {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !bytes.Equal(before, s.signature) {

@@ -61,7 +61,8 @@ func (r *run) record(ctx context.Context) error {
 	if r.cert == nil && !r.o.LostCard {
 		return nil // there is one: see prove
 	}
-	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(), To: r.o.To, Remains: r.remains(), Disks: []Erased{}, Missing: r.gone}
+	rec := Record{Type: RecordType, Time: r.m.Platform.Now().UTC().Format(time.RFC3339), Board: r.m.Platform.Board(),
+		To: r.o.To, Remains: r.remains(), Disks: []Erased{}, Missing: r.gone}
 	if r.cert != nil {
 		rec.Owner, rec.Card = r.owner, r.card.Serial
 	}

@@ -47,7 +47,8 @@ func (l *laptop) write(op string, change func()) error {
 
 func (l *laptop) machine() *Machine {
 	m := l.World.Machine()
-	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Whole: m, Firmware: fakeFirmware{l, m.Firmware}, Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
+	out := &Machine{Card: m.Card, PGP: m.PGP, Platform: m.Platform, Whole: m, Firmware: fakeFirmware{l, m.Firmware},
+		Boot: fakeBoot{l}, TPM: fakeTPM{l, m.TPM}}
 	out.PGP = fakePGP{m.PGP, l}
 	out.Promised = func(context.Context) ([]string, error) { return slices.Clone(l.promised), nil }
 	for i := range m.Disks {
@@ -154,17 +155,20 @@ func options(t *testing.T, pin string) Options {
 // check says what the laptop still holds.
 func (l *laptop) check(t *testing.T, rec *Record) {
 	t.Helper()
-	if len(l.Disks[0].Slots) != 0 || l.Owner != "" || l.Sealed != nil || l.ROM[0] != nil || l.Oem || l.Fprs != [3]string{} || l.Terminated {
+	if len(l.Disks[0].Slots) != 0 || l.Owner != "" || l.Sealed != nil || l.ROM[0] != nil || l.Oem ||
+		l.Fprs != [3]string{} || l.Terminated {
 		t.Errorf("something is left: %+v", l.World)
 	}
-	if rec.Type != RecordType || len(rec.Disks) != 1 || rec.Disks[0].Serial != "S64DNL0T" || rec.Firmware != "clean" || rec.Owner == "" {
+	if rec.Type != RecordType || len(rec.Disks) != 1 || rec.Disks[0].Serial != "S64DNL0T" || rec.Firmware != "clean" ||
+		rec.Owner == "" {
 		t.Errorf("%+v", rec)
 	}
 	var stored Record
 	if err := json.Unmarshal(l.published[RecordName], &stored); err != nil || stored.Time != rec.Time {
 		t.Errorf("the record in /boot: %v %+v", err, stored)
 	}
-	if err := l.Machine().PGP.Verify(l.published[KeyName], l.published[RecordName], l.published[SignatureName]); err != nil {
+	if err := l.Machine().PGP.Verify(l.published[KeyName], l.published[RecordName],
+		l.published[SignatureName]); err != nil {
 		t.Error(err)
 	}
 }
@@ -211,7 +215,8 @@ func TestReleasingIsKnown(t *testing.T) {
 		}
 		l.Reboot()
 		erased := l.Owner == "" || len(l.Disks[0].Slots) == 0 || l.ROM[0] == nil
-		if phase := wizard.Judge(t.Context(), l.World.Machine()).Phase; len(l.Hints) > 0 && (phase == judge.Releasing) != erased {
+		if phase := wizard.Judge(t.Context(), l.World.Machine()).Phase; len(l.Hints) > 0 &&
+			(phase == judge.Releasing) != erased {
 			t.Errorf("cut at %d, after %v: %v", n, l.ops, phase)
 		} else if phase == judge.Releasing {
 			known++
@@ -227,7 +232,8 @@ var errPreflight = errors.New("a *wizard.PreflightError")
 // refuses makes a device that would not do its part.
 func refuses(device string, kind wizard.Kind) func(*laptop) {
 	return func(l *laptop) {
-		l.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: []any{"what was measured"}, Err: errors.New("refused")}}
+		l.Refuses = map[string]*wizard.Finding{device: {Kind: kind, Args: []any{"what was measured"},
+			Err: errors.New("refused")}}
 	}
 }
 
@@ -263,7 +269,8 @@ func TestSubkeysAndWithout(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.check(t, rec)
-	if rec.Owner != l.primary || !slices.Equal(rec.Missing, []string{"gone"}) || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "gone") }) {
+	if rec.Owner != l.primary || !slices.Equal(rec.Missing, []string{"gone"}) ||
+		!slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "gone") }) {
 		t.Errorf("%+v", rec)
 	}
 	// A device that may hold one stops the run until it is said that it stays as it is.
@@ -276,14 +283,16 @@ func TestSubkeysAndWithout(t *testing.T) {
 		t.Errorf("%v, written: %v", err, l.ops)
 	}
 	o.Without = []string{"/dev/sdb"}
-	if rec, err = Run(t.Context(), m, o); err != nil || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "/dev/sdb") }) {
+	if rec, err = Run(t.Context(), m, o); err != nil ||
+		!slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "/dev/sdb") }) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	// No disk at all, and somebody says so.
 	l = newLaptop()
 	l.Disks = nil
 	o.NoDisk, o.Without = true, nil
-	if rec, err = Run(t.Context(), l.machine(), o); err != nil || len(rec.Disks) != 0 || !slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "no encrypted disk was found") }) {
+	if rec, err = Run(t.Context(), l.machine(), o); err != nil || len(rec.Disks) != 0 ||
+		!slices.ContainsFunc(rec.Remains, func(s string) bool { return strings.Contains(s, "no encrypted disk was found") }) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 }
@@ -315,17 +324,20 @@ func TestRefused(t *testing.T) {
 			rec := []byte(`{"type":"reown release 1"}`)
 			l.published = map[string][]byte{RecordName: rec, SignatureName: sign(rec), KeyName: cert}
 		}, wizardtest.SellerPIN, ErrNotOwner},
-		"a promised disk is hidden": {func(l *laptop) { l.promised, l.Disks = []string{l.Disks[0].UUID}, nil }, wizardtest.SellerPIN, errMissing},
-		"one of two is hidden":      {func(l *laptop) { l.promised = []string{l.Disks[0].UUID, "another"} }, wizardtest.SellerPIN, errMissing},
-		"no disk, nobody says so":   {func(l *laptop) { l.Disks = nil }, wizardtest.SellerPIN, ErrNoDisk},
-		"wrong PIN":                 {func(*laptop) {}, "not the PIN", wizard.ErrWrongSecret},
-		"no PIN":                    {func(*laptop) {}, "", ErrNeedsPIN},
-		"no card":                   {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
-		"on battery":                {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN, wizard.ErrPowerUnreliable},
-		"card of no reset":          {func(l *laptop) { l.NoReset = true }, wizardtest.SellerPIN, errPreflight},
-		"TPM wants a hand":          {refuses("tpm", wizard.TPMPresence), wizardtest.SellerPIN, errPreflight},
-		"/boot is fixed":            {refuses("trial", wizard.BootFixed), wizardtest.SellerPIN, errPreflight},
-		"chip is locked":            {refuses("firmware", wizard.ChipLocked), wizardtest.SellerPIN, errPreflight},
+		"a promised disk is hidden": {func(l *laptop) { l.promised, l.Disks = []string{l.Disks[0].UUID}, nil },
+			wizardtest.SellerPIN, errMissing},
+		"one of two is hidden": {func(l *laptop) { l.promised = []string{l.Disks[0].UUID, "another"} },
+			wizardtest.SellerPIN, errMissing},
+		"no disk, nobody says so": {func(l *laptop) { l.Disks = nil }, wizardtest.SellerPIN, ErrNoDisk},
+		"wrong PIN":               {func(*laptop) {}, "not the PIN", wizard.ErrWrongSecret},
+		"no PIN":                  {func(*laptop) {}, "", ErrNeedsPIN},
+		"no card":                 {func(l *laptop) { l.CardIn = false }, wizardtest.SellerPIN, wizard.ErrNoCard},
+		"on battery": {func(l *laptop) { l.PowerState = wizard.Power{Known: true} }, wizardtest.SellerPIN,
+			wizard.ErrPowerUnreliable},
+		"card of no reset": {func(l *laptop) { l.NoReset = true }, wizardtest.SellerPIN, errPreflight},
+		"TPM wants a hand": {refuses("tpm", wizard.TPMPresence), wizardtest.SellerPIN, errPreflight},
+		"/boot is fixed":   {refuses("trial", wizard.BootFixed), wizardtest.SellerPIN, errPreflight},
+		"chip is locked":   {refuses("firmware", wizard.ChipLocked), wizardtest.SellerPIN, errPreflight},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLaptop()

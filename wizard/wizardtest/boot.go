@@ -38,7 +38,8 @@ func (w boot) Triggered(context.Context) (bool, error) {
 func (w boot) Info(context.Context) (wizard.BootInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Unknown: w.Unknown, Uncertain: w.Uncertain, Default: w.Suggested, Signed: w.SignedEntry}, w.read()
+	return wizard.BootInfo{Trigger: w.Oem, Files: 214, Entries: w.Entries, Unknown: w.Unknown, Uncertain: w.Uncertain,
+		Default: w.Suggested, Signed: w.SignedEntry}, w.read()
 }
 
 // refusal is what a device finds that refuses something.
@@ -53,7 +54,8 @@ func (w *World) refusal(device string) ([]*wizard.Finding, error) {
 
 func (w boot) Rehearse(_ context.Context, entry int) ([]*wizard.Finding, error) {
 	if entry < 0 || entry >= len(w.Entries) || w.Uncertain != nil && w.Uncertain[entry] {
-		return []*wizard.Finding{{Kind: wizard.EntryRefuses, Args: []any{w.Entries[max(0, min(entry, len(w.Entries)-1))], "its files are gone"}}}, nil
+		return []*wizard.Finding{{Kind: wizard.EntryRefuses,
+			Args: []any{w.Entries[max(0, min(entry, len(w.Entries)-1))], "its files are gone"}}}, nil
 	}
 	if found, err := w.refusal(fmt.Sprint("boot.", entry)); found != nil || err != nil {
 		return found, err
@@ -63,7 +65,8 @@ func (w boot) Rehearse(_ context.Context, entry int) ([]*wizard.Finding, error) 
 
 func (w boot) Trial(context.Context, int) ([]*wizard.Finding, error) { return w.refusal("trial") }
 
-func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	w.mu.Lock()
 	c, err := w.parse(s.Cert)
 	err = errors.Join(err, w.appeared(s.Gone))
@@ -71,7 +74,8 @@ func (w boot) Stage(_ context.Context, s wizard.BootSpec, sign func([]byte) ([]b
 		err = errors.Join(err, fmt.Errorf("wizardtest: entry %d cannot be the default", s.Entry))
 		s.Entry = 0
 	}
-	set := BootSet{Entry: w.Entries[s.Entry], Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback), Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
+	set := BootSet{Entry: w.Entries[s.Entry], Signer: c.Fprs[0], Files: w.Files, Rollback: string(s.Rollback),
+		Primary: string(s.PrimaryHash), HOTP: string(s.HOTPCounter), DUK: fmt.Sprint(s.DUK)}
 	if s.DUK == nil {
 		set.DUK = ""
 	}

@@ -103,7 +103,8 @@ func (w card) Info(context.Context) (wizard.CardInfo, error) {
 		return wizard.CardInfo{Reader: "Test", Terminated: true}, nil
 	}
 	return wizard.CardInfo{Reader: "Test", Vendor: "Nitrokey 3", Serial: c.Serial, Fingerprints: c.Fprs, Tries: c.Tries,
-		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)}, PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: c.kinds()}, nil
+		NoReset: c.NoReset, Signatures: c.Signatures, PINMin: [2]int{max(6, c.MinPIN), max(8, c.MinPIN)},
+		PINMax: [2]int{c.maxPIN(), c.maxPIN()}, Algorithms: c.kinds()}, nil
 }
 
 func (c *CardState) maxPIN() int {
@@ -131,7 +132,8 @@ func (w card) Reset(context.Context) error {
 		return err
 	}
 	return w.write("card.activate", func() {
-		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3}, MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount, Evil: c.Evil, Touch: c.Touch}
+		*c = CardState{CardIn: true, Serial: c.Serial, UserPIN: "123456", AdminPIN: "12345678", Tries: [3]int{3, 0, 3},
+			MinPIN: c.MinPIN, MaxPIN: c.MaxPIN, NoCount: c.NoCount, Evil: c.Evil, Touch: c.Touch}
 		if c == &w.CardState {
 			w.TokenOTP, w.AES = "", false
 		}

@@ -40,8 +40,10 @@ var Conversations = []Conversation{
 	{Name: "layout", Say: map[string]string{"keyboard": "de"}},
 	{Name: "no-layout", Say: map[string]string{"keyboard": "fr"}},
 	{Name: "not-sure", Say: map[string]string{"verify": "stop", "stop": "end"}, Want: wizard.ErrNotVerified},
-	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"}, NotGiven: "changes its mind: first unsure, then sure"},
-	{Name: "unproven", Keep: "verify", World: func(w *World) { w.Seller.CardSerial = "0BADCAFE" }, Say: map[string]string{"verify": "unproven"}},
+	{Name: "clock", Say: map[string]string{"verify": "stop", "stop": "clock"},
+		NotGiven: "changes its mind: first unsure, then sure"},
+	{Name: "unproven", Keep: "verify", World: func(w *World) { w.Seller.CardSerial = "0BADCAFE" },
+		Say: map[string]string{"verify": "unproven"}},
 	{Name: "consultant", World: func(w *World) {
 		w.Seller.Chain = []wizard.Transfer{
 			{From: sellerCard, Name: "NovaCustom", To: strings.Repeat("C05A", 10), Date: "2026-11-02"},
@@ -51,21 +53,28 @@ var Conversations = []Conversation{
 	}},
 	{Name: "typed-key", Say: map[string]string{"verify": "type"}},
 	{Name: "own", Say: map[string]string{"secrets": "own"}},
-	{Name: "change", Say: map[string]string{"check": "change", "change": "name"}, NotGiven: "changes its mind: a file is changed before the run"},
-	{Name: "change-unlock-key", Say: map[string]string{"check": "change", "change": "duk", "duk": "yes no"}, NotGiven: "changes its mind: a file is changed before the run"},
-	{Name: "change-phone", Say: map[string]string{"check": "change", "change": "phone"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "change", Say: map[string]string{"check": "change", "change": "name"},
+		NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "change-unlock-key", Say: map[string]string{"check": "change", "change": "duk", "duk": "yes no"},
+		NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "change-phone", Say: map[string]string{"check": "change", "change": "phone"},
+		NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "leave", Say: map[string]string{"record.user": ui.Leave}, Want: ui.ErrLeft},
-	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"}, NotGiven: "changes its mind: a file is changed before the run"},
+	{Name: "entry", Say: map[string]string{"check": "change", "change": "entry", "entry": "1"},
+		NotGiven: "changes its mind: a file is changed before the run"},
 	{Name: "stick", Say: map[string]string{"backup": "stick", "stick": "sdb1"}},
-	{Name: "no-stick", World: func(w *World) { w.StickIn = false }, Say: map[string]string{"backup": "stick", "stick": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "no-stick", World: func(w *World) { w.StickIn = false },
+		Say: map[string]string{"backup": "stick", "stick": ui.Leave}, Want: ui.ErrLeft},
 	{Name: "copy", Say: map[string]string{"done": "stick", "copy": "sdb1"}},
 	{Name: "stick-pulled", World: func(w *World) {
 		w.Fault = func(op string) error {
 			w.StickIn = w.StickIn && !strings.HasPrefix(op, "append.") // when the run begins
 			return nil
 		}
-	}, Say: map[string]string{"backup": "stick", "stick": "sdb1", "plug.stick": "retry sdb1"}, NotGiven: "needs somebody who plugs the stick in again"},
-	{Name: "spare", Say: map[string]string{"backup": "card", "spare": "erase"}, NotGiven: "needs somebody who plugs in the second security key"},
+	}, Say: map[string]string{"backup": "stick", "stick": "sdb1", "plug.stick": "retry sdb1"},
+		NotGiven: "needs somebody who plugs the stick in again"},
+	{Name: "spare", Say: map[string]string{"backup": "card", "spare": "erase"},
+		NotGiven: "needs somebody who plugs in the second security key"},
 	{Name: "other-key", Keep: "plug.main", World: func(w *World) {
 		exchanged := false
 		w.Fault = func(op string) error {
@@ -76,21 +85,28 @@ var Conversations = []Conversation{
 		}
 	}, NotGiven: "needs somebody who plugs the security key in again"},
 	{Name: "two-disks", World: func(w *World) { w.AddDisk("22222222-bbbb", "WD-1234") }},
-	{Name: "as-qr", Say: map[string]string{"record.disk": "qr", "totp": "letters"}, NotGiven: "is about what stands on a screen"},
+	{Name: "as-qr", Say: map[string]string{"record.disk": "qr", "totp": "letters"},
+		NotGiven: "is about what stands on a screen"},
 	{Name: "problems", World: func(w *World) {
 		w.PowerState = wizard.Power{Known: true, Percent: 20}
 		w.Clock = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 		w.Full = true
 	}, Say: map[string]string{"problems": ui.Leave}, Want: ui.ErrLeft},
 	{Name: "chip", Keep: "check", World: func(w *World) {
-		w.Change = wizard.FirmwareChange{Shared: 2, LostConfig: true, Dropped: []wizard.DroppedSetting{{Line: "$(reboot)", Why: "command"}},
-			Removed: []string{"heads/initrd/.gnupg/keys/seller.asc", "heads/initrd/etc/motd", "heads/initrd/bin/hello", "heads/initrd/bin/x\x1b[2J"}}
+		w.Change = wizard.FirmwareChange{Shared: 2, LostConfig: true,
+			Dropped: []wizard.DroppedSetting{{Line: "$(reboot)", Why: "command"}},
+			Removed: []string{"heads/initrd/.gnupg/keys/seller.asc", "heads/initrd/etc/motd", "heads/initrd/bin/hello",
+				"heads/initrd/bin/x\x1b[2J"}}
 	}},
-	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} }, Say: map[string]string{"problems": "battery"}},
-	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave}, Want: ui.ErrLeft},
+	{Name: "battery", World: func(w *World) { w.PowerState = wizard.Power{Known: true, Percent: 83} },
+		Say: map[string]string{"problems": "battery"}},
+	{Name: "no-card", World: func(w *World) { w.CardIn = false }, Say: map[string]string{"card": ui.Leave},
+		Want: ui.ErrLeft},
 	{Name: "tampering", World: func(w *World) { w.Files = "changed" }, Want: wizard.ErrTampering},
-	{Name: "lost-key", Keep: "names", World: func(w *World) { w.LostKey, w.Files = true, "changed" }, Say: map[string]string{"verify": "unproven", "names": ui.Continue}},
-	{Name: "sellers-card", Keep: "try", Say: map[string]string{"current": "try", "try": ui.Continue}, NotGiven: "answers one page in two ways"},
+	{Name: "lost-key", Keep: "names", World: func(w *World) { w.LostKey, w.Files = true, "changed" },
+		Say: map[string]string{"verify": "unproven", "names": ui.Continue}},
+	{Name: "sellers-card", Keep: "try", Say: map[string]string{"current": "try", "try": ui.Continue},
+		NotGiven: "answers one page in two ways"},
 	{Name: "touched", World: func(w *World) {
 		w.Set.Oem = false // after signing, and no hand-over file
 		w.HandoverFunc = func() wizard.Handover { return wizard.Handover{Keys: []string{sellerCard}} }
@@ -101,7 +117,8 @@ var Conversations = []Conversation{
 	}, Say: map[string]string{"verify": "unproven"}},
 	{Name: "disk-unlock-key", Say: map[string]string{"duk": "yes"}},
 	{Name: "left-to-firmware", World: func(w *World) { w.Modules = true }},
-	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"}, Want: wizard.ErrRestart},
+	{Name: "restart", World: func(w *World) { w.Recovery = true }, Say: map[string]string{"verify": "unproven"},
+		Want: wizard.ErrRestart},
 	{Name: "resume-unlock-key", Cut: "duk.seal", First: map[string]string{"duk": "yes"}},
 	{Name: "resume-reset", Cut: "card.activate"},
 	{Name: "resume-card", Cut: "card.pin.user"},
@@ -112,19 +129,25 @@ var Conversations = []Conversation{
 	{Name: "resume-flash", Cut: "flash.block.1"},
 	{Name: "resume-commit", Cut: "boot.install"},
 	{Name: "resume-closing", Cut: "tpm.anchor.lock"},
-	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 }, Say: map[string]string{"resume": "continue anew", "verify": "unproven"}, NotGiven: "changes its mind: first goes on, then begins anew"},
+	{Name: "blocked", Cut: "tpm.clear", Then: func(w *World) { w.Tries[0] = 0 },
+		Say:      map[string]string{"resume": "continue anew", "verify": "unproven"},
+		NotGiven: "changes its mind: first goes on, then begins anew"},
 	{Name: "pause", Pause: "disk.chunk", Want: wizard.ErrPaused, NotGiven: "needs somebody who asks for it"},
-	{Name: "pause-go-on", Pause: "disk.chunk", Say: map[string]string{"paused": "on"}, NotGiven: "needs somebody who asks for it"},
-	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue, "verify": "unproven"}},
+	{Name: "pause-go-on", Pause: "disk.chunk", Say: map[string]string{"paused": "on"},
+		NotGiven: "needs somebody who asks for it"},
+	{Name: "begin-anew", Cut: "tpm.clear", Say: map[string]string{"resume": "anew", "anew": ui.Continue,
+		"verify": "unproven"}},
 	{Name: "reentry", Keep: "failed", World: func(w *World) {
 		w.Fault = func(op string) error {
 			if op == "tpm.clear" { // the files of the first entry are gone
-				w.Refuses = map[string]*wizard.Finding{"boot.0": {Kind: wizard.EntryRefuses, Args: []any{w.Entries[0], "not in /boot: vmlinuz"}}}
+				w.Refuses = map[string]*wizard.Finding{"boot.0": {Kind: wizard.EntryRefuses,
+					Args: []any{w.Entries[0], "not in /boot: vmlinuz"}}}
 			}
 			return nil
 		}
 	}, Say: map[string]string{"failed": "entry", "reentry": "1"}},
-	{Name: "failed", World: func(w *World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) }, Say: map[string]string{"failed": "retry"}},
+	{Name: "failed", World: func(w *World) { w.FailOnce("tpm.clear", errors.New("TPM_RC_LOCKOUT (0x921)")) },
+		Say: map[string]string{"failed": "retry"}},
 }
 
 // Talk has the conversation with a person, through the front end that open makes
@@ -191,9 +214,11 @@ func Run(w *World, u ui.UI, lang string) error {
 	if w.LostKey {
 		lost = func(context.Context) error { w.Oem = true; return nil }
 	}
-	return wizard.Run(context.Background(), w.Machine(), u, wizard.Options{Language: lang, Keyboard: Keyboard{}, LostKey: lost, Explain: func(_ error, l msg.Lang) (string, string, string) {
-		return msg.AboutTPM.In(l), msg.DataStep.In(l), msg.DoAgain.In(l)
-	}})
+	return wizard.Run(context.Background(), w.Machine(), u,
+		wizard.Options{Language: lang, Keyboard: Keyboard{}, LostKey: lost,
+			Explain: func(_ error, l msg.Lang) (string, string, string) {
+				return msg.AboutTPM.In(l), msg.DataStep.In(l), msg.DoAgain.In(l)
+			}})
 }
 
 // Pages are the pages of the conversation, as a person without any front end meets
@@ -304,7 +329,8 @@ func (p *Person) Line(pg *ui.Page, in *ui.Input, seen string) string {
 		return strings.ToLower(p.W.Serial[4:])
 	case in.Key == "confirm", strings.HasSuffix(in.Key, "-serial"):
 		return "nl0t"
-	case in.Twice && slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == "other" }) && p.Paper[id] != "":
+	case in.Twice && slices.ContainsFunc(pg.Choices, func(c ui.Choice) bool { return c.ID == "other" }) &&
+		p.Paper[id] != "":
 		return p.Paper[id]
 	case in.Twice:
 		p.note(id, "couch-relic-"+id)

@@ -30,7 +30,8 @@ func (d disk) Info(context.Context) (wizard.DiskInfo, error) {
 		}
 		return "digest-of-" + key + v.Salt
 	}
-	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial, Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
+	i := wizard.DiskInfo{Path: fmt.Sprintf("/dev/nvme%dn1p3", d.i), Model: "Samsung 980", Serial: v.Serial,
+		Size: int64(len(v.Chunks)) * GB, UUID: v.UUID,
 		Format: v.format(), Keyslots: len(v.Slots), DUK: v.DUK != "", KeyDigest: digest(v.Key), KDFMemory: 32 << 20}
 	if v.NewKey != "" {
 		i.Reencrypting, i.KeyDigest, i.Done, i.Total = true, digest(v.NewKey), int64(v.Done)*GB, i.Size

@@ -53,7 +53,8 @@ func (w duk) Possible(context.Context) error {
 func (w duk) State(_ context.Context, uuids []string, pcr7 wizard.Measurement) (wizard.DUKState, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := wizard.DUKState{Present: w.DUKObject != nil, Rests: w.DUKObject != nil, Unknown: w.dukPossible(string(pcr7["sha256"]))}
+	s := wizard.DUKState{Present: w.DUKObject != nil, Rests: w.DUKObject != nil,
+		Unknown: w.dukPossible(string(pcr7["sha256"]))}
 	for _, v := range w.volumes(uuids) {
 		s.Present = s.Present && v.DUK != ""
 		s.Rests = s.Rests || v.DUK != ""
@@ -90,7 +91,8 @@ func (w duk) Set(_ context.Context, uuids []string, disk, owner, pass *secret.Bu
 		}
 	}
 	return w.write("duk.seal", func() {
-		w.DUKObject = &DUKObject{Key: key, Pass: string(pass.Bytes()), PCR7: string(pcr7["sha256"]), Headers: w.headers(uuids), Primary: w.Primary}
+		w.DUKObject = &DUKObject{Key: key, Pass: string(pass.Bytes()), PCR7: string(pcr7["sha256"]),
+			Headers: w.headers(uuids), Primary: w.Primary}
 	})
 }
 

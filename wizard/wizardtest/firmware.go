@@ -62,7 +62,8 @@ func (w firmware) CheckSpace(context.Context, int) (wizard.FirmwareChange, error
 		return w.Change, f
 	}
 	if len(w.ChipMay) > 0 && w.ChipIs == "" {
-		return w.Change, &wizard.Finding{Kind: wizard.ChipSeveral, Args: []any{strings.Join(w.ChipMay, ", ")}, Err: errors.New("wizardtest: several chips")}
+		return w.Change, &wizard.Finding{Kind: wizard.ChipSeveral, Args: []any{strings.Join(w.ChipMay, ", ")},
+			Err: errors.New("wizardtest: several chips")}
 	}
 	if w.Full {
 		return w.Change, errors.New("wizardtest: no room in CBFS")
@@ -86,7 +87,8 @@ func (w firmware) Plan(_ context.Context, cert []byte) (*wizard.FirmwarePlan, er
 	return p, w.read()
 }
 
-func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, _ []byte, sign func([]byte) ([]byte, error), progress wizard.Progress) error {
+func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, _ []byte, sign func([]byte) ([]byte, error),
+	progress wizard.Progress) error {
 	if _, err := sign([]byte("the old blocks")); err != nil {
 		return err
 	}
@@ -96,7 +98,8 @@ func (w firmware) Write(_ context.Context, p *wizard.FirmwarePlan, _ []byte, sig
 		return f
 	}
 	for i := range w.ROM {
-		if err := w.write(fmt.Sprintf("flash.block.%d", i), func() { w.ROM[i] = slices.Clone(p.Private.([]byte)) }); err != nil {
+		if err := w.write(fmt.Sprintf("flash.block.%d", i),
+			func() { w.ROM[i] = slices.Clone(p.Private.([]byte)) }); err != nil {
 			return err
 		}
 		if progress != nil {

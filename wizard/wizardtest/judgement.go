@@ -14,7 +14,8 @@ import (
 func (w *World) Intact(seen []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	known := append([]string{SellerPassphrase, "seller-second", SellerPIN, SellerOwner, "654321", "87654321", "123456", "12345678", ""}, seen...)
+	known := append([]string{SellerPassphrase, "seller-second", SellerPIN, SellerOwner, "654321", "87654321", "123456",
+		"12345678", ""}, seen...)
 	for _, v := range w.Disks {
 		if !slices.ContainsFunc(v.Slots, func(s string) bool { return slices.Contains(known, s) }) {
 			return fmt.Errorf("nobody knows a passphrase of volume %s", v.UUID)
@@ -34,7 +35,8 @@ func (w *World) Intact(seen []string) error {
 			return errors.New("secret keys are still in memory")
 		}
 	}
-	for what, s := range map[string]string{"user PIN": w.UserPIN, "admin PIN": w.AdminPIN, "spare's user PIN": w.Spare.UserPIN, "spare's admin PIN": w.Spare.AdminPIN, "TPM owner passphrase": w.Owner} {
+	for what, s := range map[string]string{"user PIN": w.UserPIN, "admin PIN": w.AdminPIN,
+		"spare's user PIN": w.Spare.UserPIN, "spare's admin PIN": w.Spare.AdminPIN, "TPM owner passphrase": w.Owner} {
 		if !slices.Contains(known, s) {
 			return fmt.Errorf("nobody knows the %s", what)
 		}

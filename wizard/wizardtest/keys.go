@@ -77,7 +77,8 @@ func (w *World) Armor(fpr string, data []byte) []byte { return w.armor(fpr, data
 func (w *World) armor(fpr string, data []byte) []byte {
 	mac := w.mac(fpr, string(data))
 	packet := append([]byte{0xc2, byte(len(mac))}, mac...)
-	return []byte("-----BEGIN PGP SIGNATURE-----\n\n" + base64.StdEncoding.EncodeToString(packet) + "\n-----END PGP SIGNATURE-----\n")
+	return []byte("-----BEGIN PGP SIGNATURE-----\n\n" + base64.StdEncoding.EncodeToString(packet) +
+		"\n-----END PGP SIGNATURE-----\n")
 }
 
 type pgp struct{ *World }

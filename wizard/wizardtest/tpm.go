@@ -15,7 +15,8 @@ type tpm struct{ *World }
 func (w tpm) Info(context.Context) (wizard.TPMInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" && !w.HalfSetUp, PrimaryName: w.Primary,
+	return wizard.TPMInfo{Family: "2.0", Vendor: "Test", Owned: w.Owner != "", SetUp: w.Owner != "" && w.Primary != "" &&
+		!w.HalfSetUp, PrimaryName: w.Primary,
 		Recovery: w.Recovery || w.NoLog, Shell: w.Recovery, EK: w.ek()}, w.read()
 }
 

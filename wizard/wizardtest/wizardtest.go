@@ -116,7 +116,8 @@ type World struct {
 	// Handover makes the answer when not nil.
 	HandoverFunc func() wizard.Handover
 
-	// Refuses is what a device (card, disk, disk.NUMBER, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does not do.
+	// Refuses is what a device (card, disk, disk.NUMBER, tpm, boot, boot.ENTRY, trial, firmware) would not do, and does
+	// not do.
 	Refuses map[string]*wizard.Finding
 
 	PowerState wizard.Power
@@ -192,14 +193,18 @@ type BootSet struct {
 // New returns a laptop as a seller ships it.
 func New() *World {
 	w := &World{
-		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller", EK: strings.Repeat("ec", 32),
+		keys: map[string]string{}, HasTPM: true, Owner: SellerOwner, Primary: "srk-seller", SellerSRK: "srk-seller",
+		EK:       strings.Repeat("ec", 32),
 		Entries:  []string{"Debian GNU/Linux", "Memory test"},
 		HasToken: true, AES: true, TokenOTP: "seller", Files: "files-1", Oem: true, Hints: map[string][]byte{},
-		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83}, Clock: time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
+		PowerState: wizard.Power{Known: true, Mains: true, Percent: 83},
+		Clock:      time.Date(2026, 11, 22, 17, 41, 0, 0, time.UTC), Free: 1 << 30,
 	}
-	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN, Tries: [3]int{3, 0, 3}, Signatures: 2,
+	w.CardState = CardState{CardIn: true, Serial: "5F11A2C0", UserPIN: SellerPIN, AdminPIN: SellerPIN,
+		Tries: [3]int{3, 0, 3}, Signatures: 2,
 		Fprs: [3]string{sellerCard, strings.Repeat("B", 40), strings.Repeat("C", 40)}}
-	w.Spare = CardState{Serial: "77777777", UserPIN: "654321", AdminPIN: "87654321", Tries: [3]int{3, 0, 3}, Fprs: [3]string{strings.Repeat("D", 40)}}
+	w.Spare = CardState{Serial: "77777777", UserPIN: "654321", AdminPIN: "87654321", Tries: [3]int{3, 0, 3},
+		Fprs: [3]string{strings.Repeat("D", 40)}}
 	w.HasSticks, w.StickIn, w.Stick = true, true, map[string][]byte{"holiday.jpg": []byte("jpeg")}
 	w.keys[sellerCard] = "private-seller"
 	w.AddDisk("11111111-aaaa", "S64DNL0T")
@@ -207,17 +212,22 @@ func New() *World {
 		w.ROM[i] = w.certificate(w.Fprs, wizard.Identity{Name: "Seller"})
 	}
 	w.Counter = 1 << 20
-	w.Set = BootSet{Signer: sellerCard, Files: w.Files, Oem: true, Rollback: string(w.rollback()), Primary: hash(w.Primary)}
+	w.Set = BootSet{Signer: sellerCard, Files: w.Files, Oem: true, Rollback: string(w.rollback()),
+		Primary: hash(w.Primary)}
 	w.measured = w.pcr7()
 	w.Sealed = &Sealed{OTP: "12345678901234567890", PCR7: w.pcr7(), Primary: w.Primary}
-	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard, Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
-		Chain: []wizard.Transfer{{From: sellerCard, Name: "NovaCustom", Date: "2026-11-02", Firmware: true}}, Keys: []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}}, SRKName: "srk-seller", CardSerial: "5F11A2C0"}
+	w.Seller = wizard.Handover{Seller: "NovaCustom", Order: "2026-1147", Signer: sellerCard,
+		Words: "robin uncle kite focus", Statement: strings.Repeat("5a", 32),
+		Chain: []wizard.Transfer{{From: sellerCard, Name: "NovaCustom", Date: "2026-11-02", Firmware: true}},
+		Keys:  []string{sellerCard}, Volumes: []wizard.Volume{{UUID: "11111111-aaaa", KeyDigest: "digest-of-key-0"}},
+		SRKName: "srk-seller", CardSerial: "5F11A2C0"}
 	return w
 }
 
 // AddDisk adds a volume of the seller's.
 func (w *World) AddDisk(uuid, serial string) {
-	v := &Volume{UUID: uuid, Serial: serial, Slots: []string{SellerPassphrase, "seller-second"}, Key: fmt.Sprintf("key-%d", len(w.Disks)), Chunks: make([]string, 8)}
+	v := &Volume{UUID: uuid, Serial: serial, Slots: []string{SellerPassphrase, "seller-second"},
+		Key: fmt.Sprintf("key-%d", len(w.Disks)), Chunks: make([]string, 8)}
 	for i := range v.Chunks {
 		v.Chunks[i] = v.Key
 	}
@@ -241,10 +251,15 @@ func (w *World) Film(keep func(op string, now *World)) {
 
 func (w *World) clone() *World {
 	c := &World{}
-	*c = World{keys: maps.Clone(w.keys), parsed: maps.Clone(w.parsed), next: w.next, CardState: w.CardState, Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
-		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary, SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured, Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP, NoHOTP: w.NoHOTP, AES: w.AES,
+	*c = World{keys: maps.Clone(w.keys), parsed: maps.Clone(w.parsed), next: w.next, CardState: w.CardState,
+		Spare: w.Spare, HasSticks: w.HasSticks, StickIn: w.StickIn, Stick: maps.Clone(w.Stick),
+		HasTPM: w.HasTPM, EK: w.EK, Area: w.Area, OldTPM: w.OldTPM, Owner: w.Owner, Primary: w.Primary,
+		SellerSRK: w.SellerSRK, Counter: w.Counter, Recovery: w.Recovery, NoLog: w.NoLog, measured: w.measured,
+		Modules: w.Modules, OwnName: w.OwnName, HalfSetUp: w.HalfSetUp, HasToken: w.HasToken, TokenOTP: w.TokenOTP,
+		NoHOTP: w.NoHOTP, AES: w.AES,
 		Entries: w.Entries, Uncertain: w.Uncertain, Suggested: w.Suggested, SignedEntry: w.SignedEntry,
-		Full: w.Full, ChipMay: w.ChipMay, ChipIs: w.ChipIs, Files: w.Files, Set: w.Set, Oem: w.Oem, Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
+		Full: w.Full, ChipMay: w.ChipMay, ChipIs: w.ChipIs, Files: w.Files, Set: w.Set, Oem: w.Oem,
+		Hints: maps.Clone(w.Hints), Seller: w.Seller, HandoverFunc: w.HandoverFunc,
 		Unknown: w.Unknown, Refuses: w.Refuses, PowerState: w.PowerState, Clock: w.Clock, Free: w.Free}
 	for _, v := range w.Disks {
 		n := *v

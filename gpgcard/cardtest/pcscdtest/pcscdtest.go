@@ -83,7 +83,8 @@ func StartNamed(dir, name string, cards ...*cardtest.Card) (_ *Daemon, err error
 		d.Slots = append(d.Slots, a, b)
 		a.Insert(cards[i])
 		b.Insert(cards[i+1])
-		text := fmt.Sprintf("FRIENDLYNAME \"%s\"\nDEVICENAME 127.0.0.1:0x%X\nLIBPATH %s\nCHANNELID 0x%X\n", numbered(name, i/2), a.Port(), driver, a.Port())
+		text := fmt.Sprintf("FRIENDLYNAME \"%s\"\nDEVICENAME 127.0.0.1:0x%X\nLIBPATH %s\nCHANNELID 0x%X\n",
+			numbered(name, i/2), a.Port(), driver, a.Port())
 		if err := os.WriteFile(filepath.Join(conf, fmt.Sprintf("vpcd%d", i/2)), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -193,7 +194,8 @@ func (d *Daemon) GPG(home string) (*GPG, error) {
 		return nil, fmt.Errorf("libpcsclite.so.1: %w", ErrMissing)
 	}
 	for name, text := range map[string]string{
-		"scdaemon.conf":  "disable-ccid\npcsc-driver " + lib[0] + "\nlog-file " + filepath.Join(home, "scd.log") + "\ndebug cardio\n",
+		"scdaemon.conf": "disable-ccid\npcsc-driver " + lib[0] + "\nlog-file " + filepath.Join(home, "scd.log") +
+			"\ndebug cardio\n",
 		"gpg-agent.conf": "allow-loopback-pinentry\n",
 	} {
 		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {

@@ -233,7 +233,8 @@ func (d *Device) control(ctx context.Context, s usb.Setup, data []byte) (int, er
 			return 0, d.hang(ctx)
 		}
 	}
-	if err == usb.ErrStall && d.p.Rates != nil && s.RequestType == 0xa1 && s.Request == 3 && byte(s.Index) == d.p.CCIDInterface {
+	if err == usb.ErrStall && d.p.Rates != nil && s.RequestType == 0xa1 && s.Request == 3 &&
+		byte(s.Index) == d.p.CCIDInterface {
 		out, err = nil, nil
 		for _, r := range d.p.Rates {
 			out = binary.LittleEndian.AppendUint32(out, r)

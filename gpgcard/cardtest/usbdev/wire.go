@@ -63,7 +63,8 @@ func (w *wire) receive(b []byte, how PPS) (answer []byte, pps bool) {
 	if len(b) < 3 || b[0] != 0xff {
 		return nil, false
 	}
-	if !first || w.specific || w.reader != slow || how == PPSMute || checksum(b) != 0 || b[1]&0x0f != 1 || len(b) != 3+int(b[1]>>4&1) {
+	if !first || w.specific || w.reader != slow || how == PPSMute || checksum(b) != 0 || b[1]&0x0f != 1 || len(b) != 3+
+		int(b[1]>>4&1) {
 		w.gone = true
 		return nil, true
 	}

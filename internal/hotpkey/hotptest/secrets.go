@@ -302,7 +302,8 @@ func (s *Secrets) put(name string, f map[byte][]byte) []byte {
 		return sw(0x6982)
 	}
 	touch := len(f[0x78]) == 1 && f[0x78][0]&2 != 0
-	s.creds[name] = &Credential{Kind: k[0], Digits: k[1], Secret: bytes.Clone(k[2:]), Touch: touch, Counter: binary.BigEndian.Uint32(ctr)}
+	s.creds[name] = &Credential{Kind: k[0], Digits: k[1], Secret: bytes.Clone(k[2:]), Touch: touch,
+		Counter: binary.BigEndian.Uint32(ctr)}
 	return sw(0x9000)
 }
 

@@ -36,7 +36,8 @@ func TestArchive(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(out, "lib/x/file"))
 	st, serr := os.Stat(filepath.Join(out, "init"))
 	link, lerr := os.Readlink(filepath.Join(out, "bin/sh"))
-	if err != nil || serr != nil || lerr != nil || string(got) != "content" || st.Mode().Perm() != 0o755 || link != "busybox" {
+	if err != nil || serr != nil || lerr != nil || string(got) != "content" || st.Mode().Perm() != 0o755 ||
+		link != "busybox" {
 		t.Fatalf("%q %v %v %v %q %v", got, err, st, serr, link, lerr)
 	}
 }

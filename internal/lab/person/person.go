@@ -53,7 +53,8 @@ var pages = []page{
 	{"start", "was prepared by", enter},
 	{"keyboard", "Press these keys", enter},
 	{"verify", "Is this the computer that was sent to you?", (*Person).compare},
-	{"current", "The passphrase that opens the disk now", func(p *Person, _ string) error { return p.enter(p.Seller.Disk) }},
+	{"current", "The passphrase that opens the disk now",
+		func(p *Person, _ string) error { return p.enter(p.Seller.Disk) }},
 	{"duk", "Shall the TPM open the disk", enter},
 	{"backup", "Where else shall the keys of your security key be kept?", enter},
 	{"duk-left", "The disk is opened with its own passphrase.", enter},
@@ -65,7 +66,10 @@ var pages = []page{
 		return p.T.Key("ret")
 	}},
 	{"record", "Write it down now", (*Person).writeDown},
-	{"paper", "Type from your paper: ", func(p *Person, s string) error { return p.enter(p.Paper[after(s, "Type from your paper: ")]) }},
+	{"paper", "Type from your paper: ", func(p *Person,
+		s string) error {
+		return p.enter(p.Paper[after(s, "Type from your paper: ")])
+	}},
 	{"totp", "Scan this with your phone", (*Person).scan},
 	{"check", "Check, then start.", func(p *Person, _ string) error { return p.enter(p.Serial) }},
 	{"resume", "This was interrupted.", enter},

@@ -23,7 +23,8 @@ func TestConsole(t *testing.T) {
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 10*time.Minute)
 	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, Width: 1920, Height: 1080,
-		Script: "cat /proc/sys/kernel/printk >/tmp/printk; reown wizard --no-restart " + Flags + "; echo LAB-EXIT $? >/dev/ttyS0; sleep 1000"})
+		Script: "cat /proc/sys/kernel/printk >/tmp/printk; reown wizard --no-restart " + Flags +
+			"; echo LAB-EXIT $? >/dev/ttyS0; sleep 1000"})
 	c := &sitting{t: t, ctx: ctx, m: m}
 
 	c.wait("Choose your language.")
@@ -180,7 +181,8 @@ func (c *sitting) withoutFlags() {
 	if strings.Contains(out, "problem") {
 		c.t.Errorf("status sees a problem:\n%s", out)
 	}
-	if out := c.sh("reown plan 2>&1; echo code $?"); !strings.Contains(out, "code 0") || !strings.Contains(out, "Firmware chip") {
+	if out := c.sh("reown plan 2>&1; echo code $?"); !strings.Contains(out, "code 0") ||
+		!strings.Contains(out, "Firmware chip") {
 		c.t.Errorf("plan says\n%s", out)
 	}
 	if out := c.sh("reown resume 2>&1 </dev/tty1; echo code $?"); !strings.Contains(out, "no run was interrupted") {
@@ -276,7 +278,8 @@ func (c *sitting) harmless() {
 // secondConsole: who starts the wizard on another console is told so, and nothing is
 // changed.
 func (c *sitting) secondConsole() {
-	out := c.sh("export LUKS_DEV=/dev/nvme0n1p2 TPM_DEV=/dev/tpmrm0; TERM=linux reown wizard --ui tui " + Flags + " </dev/tty2 >/dev/tty2 2>/tmp/second; echo $?; cat /tmp/second")
+	out := c.sh("export LUKS_DEV=/dev/nvme0n1p2 TPM_DEV=/dev/tpmrm0; TERM=linux reown wizard --ui tui " + Flags +
+		" </dev/tty2 >/dev/tty2 2>/tmp/second; echo $?; cat /tmp/second")
 	if !strings.HasPrefix(out, "6\n") || !strings.Contains(out, "another console") {
 		c.t.Errorf("the second console says %q", out)
 	}

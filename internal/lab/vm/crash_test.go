@@ -45,7 +45,8 @@ func TestWriteLog(t *testing.T) {
 		loss Loss
 		want string
 		lost int
-	}{{0, Lost, "..", 0}, {2, Lost, "a.", 0}, {3, Lost, "a.", 1}, {3, Kept, "b.", 0}, {4, Lost, "ac", 1}, {4, Kept, "bc", 0}} {
+	}{{0, Lost, "..", 0}, {2, Lost, "a.", 0}, {3, Lost, "a.", 1}, {3, Kept, "b.", 0}, {4, Lost, "ac", 1},
+		{4, Kept, "bc", 0}} {
 		f, err := os.Create(image)
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +61,8 @@ func TestWriteLog(t *testing.T) {
 		f.Close()
 		got, _ := os.ReadFile(image)
 		if string([]byte{got[0], got[512]}) != c.want || lost != c.lost {
-			t.Errorf("after %d requests, unflushed ones %v: %c%c, %d lost, want %s, %d", c.n, c.loss, got[0], got[512], lost, c.want, c.lost)
+			t.Errorf("after %d requests, unflushed ones %v: %c%c, %d lost, want %s, %d", c.n, c.loss, got[0], got[512], lost,
+				c.want, c.lost)
 		}
 	}
 	if n := l.Before(int64(len(raw)) - 600); n != 4 {

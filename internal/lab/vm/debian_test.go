@@ -54,7 +54,8 @@ mkinitramfs -d "$1/conf" -o "$1/initrd" "$2"`
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(cfg), "root=LABEL=root", "root=/dev/mapper/sda3_crypt")), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(cfg), "root=LABEL=root", "root=/dev/mapper/sda3_crypt")),
+		0o644); err != nil {
 		return err
 	}
 	defer l.GPG.Kill()
@@ -100,7 +101,8 @@ func TestTheKeyOpensDebian(t *testing.T) {
 	}
 	key, made := takeWithKey(t, ctx, l, uuid)
 	over, err := os.ReadFile(filepath.Join(l.BootDir(), "kexec_initrd_crypttab_overrides.txt"))
-	if want := "/cryptroot/crypttab:sda3_crypt UUID=" + uuid + " /secret.key luks,discard,initramfs\n"; err != nil || string(over) != want {
+	if want := "/cryptroot/crypttab:sda3_crypt UUID=" + uuid + " /secret.key luks,discard,initramfs\n"; err != nil ||
+		string(over) != want {
 		t.Fatalf("the overrides are %q, want %q (%v)", over, want, err)
 	}
 	l.Stop()
@@ -108,7 +110,8 @@ func TestTheKeyOpensDebian(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, overrides := range []bool{true, false} {
-		script := strings.NewReplacer("KEY", base64.StdEncoding.EncodeToString(key), "VERSION", fw.Kernel.Version, "OVERRIDE", "{ "+headsOverridesCrypttab+"; }").Replace(headsInsertsKey)
+		script := strings.NewReplacer("KEY", base64.StdEncoding.EncodeToString(key), "VERSION", fw.Kernel.Version, "OVERRIDE",
+			"{ "+headsOverridesCrypttab+"; }").Replace(headsInsertsKey)
 		if !overrides {
 			script = strings.ReplaceAll(script, "[ ! -r /boot/kexec_initrd_crypttab_overrides.txt ]", "true")
 		}
@@ -138,10 +141,14 @@ func TestTheKeyOpensDebian(t *testing.T) {
 // Heads' commands unseal at the next start, and the owner's secrets.
 func takeWithKey(t *testing.T, ctx context.Context, l *lab.Laptop, uuid string) ([]byte, map[string]string) {
 	t.Helper()
-	known, made, answers := filepath.Join(l.Dir, "known.json"), filepath.Join(l.Dir, "made.json"), filepath.Join(l.Dir, "answers.json")
+	known, made, answers := filepath.Join(l.Dir, "known.json"), filepath.Join(l.Dir, "made.json"),
+		filepath.Join(l.Dir, "answers.json")
 	writeJSON(t, known, map[string]string{"secret.current": l.Seller.Disk})
-	writeJSON(t, answers, map[string]string{"language": "en", "verify": "match", "duk": "yes", "confirm": uuid[len(uuid)-4:]})
-	out, err := exec.CommandContext(ctx, base.reown, append([]string{"wizard", "--no-input", "--answers", answers, "--secrets-in", known, "--secrets-out", made}, l.Flags()...)...).CombinedOutput()
+	writeJSON(t, answers, map[string]string{"language": "en", "verify": "match", "duk": "yes",
+		"confirm": uuid[len(uuid)-4:]})
+	out, err := exec.CommandContext(ctx, base.reown,
+		append([]string{"wizard", "--no-input", "--answers", answers, "--secrets-in", known, "--secrets-out", made},
+			l.Flags()...)...).CombinedOutput()
 	if err != nil {
 		seen, _ := exec.CommandContext(ctx, base.reown, append([]string{"verify"}, l.Flags()...)...).CombinedOutput()
 		t.Fatalf("%v\n%s\n%s", err, out, seen)

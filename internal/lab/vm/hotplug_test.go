@@ -104,7 +104,8 @@ func TestHotPlug(t *testing.T) {
 	prepare(t, l)
 	ctx := deadline(t, 8*time.Minute)
 	// As Heads: the keyboard's driver is loaded after everything else.
-	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, Disk: "sata", NoPS2: true, Script: "rmmod hid_generic usbhid\nreown wizard " + Flags + "\nsleep 1000"})
+	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, Disk: "sata", NoPS2: true,
+		Script: "rmmod hid_generic usbhid\nreown wizard " + Flags + "\nsleep 1000"})
 	if _, err := m.WaitScreen(ctx, "Choose your language."); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,8 @@ func TestHotPlug(t *testing.T) {
 	if _, err := m.Sh(ctx, "n=0; until dmesg | grep -q 'hid-generic.*USB Keyboard'; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.1; done"); err != nil {
 		t.Fatalf("the kernel finds no keyboard: %v", err)
 	}
-	for _, step := range []struct{ from, to string }{{"Choose your language.", "You need:"}, {"You need:", "Press these keys"}} {
+	for _, step := range []struct{ from, to string }{{"Choose your language.", "You need:"},
+		{"You need:", "Press these keys"}} {
 		for presses := 0; ; presses++ { // as a person does when nothing happens
 			if s, err := m.Screen(ctx); err != nil {
 				t.Fatal(err)
@@ -189,7 +191,8 @@ func TestHotPlug(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle()
-	if out, err := m.Sh(ctx, "reown card status --reader usb"); err != nil || !strings.Contains(out, l.Seller.Fingerprint) {
+	if out, err := m.Sh(ctx, "reown card status --reader usb"); err != nil ||
+		!strings.Contains(out, l.Seller.Fingerprint) {
 		t.Errorf("the right one alone: %v\n%s", err, out)
 	}
 }

@@ -58,7 +58,8 @@ func Install(ctx context.Context, l *lab.Laptop) error {
 	if err != nil {
 		return err
 	}
-	if _, err := run(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "boot", "-d", l.BootDir(), "-E", "root_owner=0:0", img); err != nil {
+	if _, err := run(ctx, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "boot", "-d", l.BootDir(), "-E", "root_owner=0:0",
+		img); err != nil {
 		return err
 	}
 	if err := copyRange(l.Disk(), bootStart, img, 0, end-bootStart); err != nil {
@@ -105,7 +106,8 @@ func collect(ctx context.Context, l *lab.Laptop, repair bool) (repaired bool, er
 			return false, err
 		}
 		var exit *exec.ExitError
-		if _, err := run(ctx, nil, "e2fsck", "-f", "-y", img); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: errors were corrected
+		if _, err := run(ctx, nil, "e2fsck", "-f", "-y", img); err != nil &&
+			!(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: errors were corrected
 			return false, err
 		}
 		repaired = true

@@ -68,7 +68,8 @@ func (l *WriteLog) read() error {
 			return err
 		}
 		flags := le.Uint64(head[16:])
-		e := LogEntry{Sector: le.Uint64(head[:]), Sectors: le.Uint64(head[8:]), Flush: flags&1 != 0, FUA: flags&2 != 0, Discard: flags&4 != 0, data: at + l.sector}
+		e := LogEntry{Sector: le.Uint64(head[:]), Sectors: le.Uint64(head[8:]), Flush: flags&1 != 0, FUA: flags&2 != 0,
+			Discard: flags&4 != 0, data: at + l.sector}
 		if e.Sectors == 0 && flags == 0 || e.Sectors > uint64(st.Size()/l.sector) {
 			break
 		}

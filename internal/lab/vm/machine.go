@@ -115,7 +115,8 @@ func (l *lockedLog) text() string { l.mu.Lock(); defer l.mu.Unlock(); return str
 // Start switches a laptop on. The laptop itself must be stopped, and installed
 // (Install). It returns as soon as QEMU runs; Ready waits for the guest.
 func Start(ctx context.Context, l *lab.Laptop, o Options) (_ *Machine, err error) {
-	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, term: newVT(), off: make(chan struct{}), waiting: map[int]chan answer{}, ready: make(chan struct{})}
+	m := &Machine{laptop: l, dir: filepath.Join(l.Dir, "vm"), display: o.Display, term: newVT(), off: make(chan struct{}),
+		waiting: map[int]chan answer{}, ready: make(chan struct{})}
 	m.log.out = o.Output
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		return nil, fmt.Errorf("qemu-system-x86_64: %w", initrd.ErrMissing)
@@ -192,7 +193,8 @@ func (m *Machine) settings(ctx context.Context, o Options) error {
 		return err
 	}
 	// As a board says how its chip is reached: in the shell reown needs no flag.
-	config = fmt.Appendf(config, "export CONFIG_FLASH_OPTIONS=\"file:/flash/chip\"\nexport CONFIG_BOOT_DEV=\"%s1\"\n", bases[o.Disk])
+	config = fmt.Appendf(config, "export CONFIG_FLASH_OPTIONS=\"file:/flash/chip\"\nexport CONFIG_BOOT_DEV=\"%s1\"\n",
+		bases[o.Disk])
 	base := bases[o.Disk]
 	for name, data := range map[string][]byte{
 		"measure": list.Bytes(), "config": config, "script": []byte(o.Script),
@@ -295,7 +297,8 @@ func (m *Machine) args(o Options) []string {
 		machine += ",i8042=off"
 	}
 	a := []string{"-accel", "tcg", "-machine", machine, "-m", fmt.Sprintf("%dM", memory>>20), "-smp", "1",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-rtc", "base=utc", "-bios", "/usr/share/seabios/bios-microvm.bin"}
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-rtc", "base=utc", "-bios",
+		"/usr/share/seabios/bios-microvm.bin"}
 	if o.CPU == "" {
 		o.CPU = "max"
 	}
@@ -308,7 +311,8 @@ func (m *Machine) args(o Options) []string {
 		a = append(a, "-kernel", f.Kernel.BzImage, "-initrd", f.Initrd, "-vga", "std")
 	} else {
 		const where = 0x10000000
-		a = append(a, "-kernel", f.Kernel.ELF, "-device", fmt.Sprintf("loader,file=%s,addr=%#x,force-raw=on", f.Initrd, where))
+		a = append(a, "-kernel", f.Kernel.ELF, "-device",
+			fmt.Sprintf("loader,file=%s,addr=%#x,force-raw=on", f.Initrd, where))
 		// x86 does not reserve what initrdmem= names, and init_on_free= would clear it:
 		// memmap= keeps the kernel away, which then copies the initrd to its own memory.
 		kernel += fmt.Sprintf(" initrdmem=%#x,%d memmap=%#x$%#x", where, f.size, (f.size+0xfff)&^0xfff, where)
@@ -328,10 +332,12 @@ func (m *Machine) args(o Options) []string {
 		"-chardev", chardev("console"), "-serial", "chardev:console",
 		"-chardev", chardev("agent"), "-serial", "chardev:agent",
 		"-qmp", "unix:"+m.path("qmp")+",server=on,wait=off",
-		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device", tpm+",tpmdev=tpm0",
+		"-chardev", "socket,id=tpmsock,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpmsock", "-device",
+		tpm+",tpmdev=tpm0",
 		"-device", "qemu-xhci,id=usb", "-chardev", chardev("token"), "-device", "usb-redir,chardev=token,bus=usb.0",
 		"-chardev", chardev("second"), "-device", "usb-redir,chardev=second,bus=usb.0",
-		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device", "virtio-9p-pci,fsdev=flash,mount_tag=flash")
+		"-fsdev", "local,id=flash,path="+m.path("flash")+",security_model=none", "-device",
+		"virtio-9p-pci,fsdev=flash,mount_tag=flash")
 	if o.HoldAtReset {
 		a = append(a, "-no-shutdown")
 	}

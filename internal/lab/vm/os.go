@@ -28,7 +28,8 @@ func InstallOS(ctx context.Context, l *lab.Laptop) error {
 	if err := a.AddProgram(ctx, "sbin/cryptsetup", "/usr/sbin/cryptsetup"); err != nil {
 		return err
 	}
-	if err := a.AddModules(version, "nvme", "ahci", "sd_mod", "virtio_pci", "virtio_blk", "ext4", "dm_crypt", "xts", "ecb", "af_alg", "algif_skcipher", "aesni_intel"); err != nil {
+	if err := a.AddModules(version, "nvme", "ahci", "sd_mod", "virtio_pci", "virtio_blk", "ext4", "dm_crypt", "xts", "ecb",
+		"af_alg", "algif_skcipher", "aesni_intel"); err != nil {
 		return err
 	}
 	return a.Save(filepath.Join(l.BootDir(), "initrd.img-"+version))

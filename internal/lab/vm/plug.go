@@ -86,7 +86,8 @@ func (m *Machine) UnplugKeyboard() error {
 
 // profileOf is the USB side of a card profile.
 func profileOf(card string) usbdev.Profile {
-	for _, p := range []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.Storage, usbdev.Gnuk, usbdev.NitrokeyStart, usbdev.YubiKey} {
+	for _, p := range []usbdev.Profile{usbdev.Pro, usbdev.Librem, usbdev.Storage, usbdev.Gnuk, usbdev.NitrokeyStart,
+		usbdev.YubiKey} {
 		if p.Name == card {
 			return p
 		}

@@ -141,7 +141,8 @@ func TestPowerCuts(t *testing.T) {
 		t.Skip("four starts of the machine; TestReownedLaptop is killed, too: REOWN_SOAK=1")
 	}
 	ctx := deadline(t, 40*time.Minute)
-	runWithCuts(t, ctx, []cut{atCommand(12), atWrite("Disk: In progress", 60), atConsole("Firmware chip: In progress", 300*time.Millisecond)})
+	runWithCuts(t, ctx, []cut{atCommand(12), atWrite("Disk: In progress", 60),
+		atConsole("Firmware chip: In progress", 300*time.Millisecond)})
 }
 
 // TestManyPowerCuts does it at random moments, in every step of ten runs. Each cut is

@@ -135,7 +135,8 @@ func (q *QMP) Keys(names ...string) error {
 func (q *QMP) chord(keys []string) error {
 	var events []any
 	event := func(key string, down bool) {
-		events = append(events, map[string]any{"type": "key", "data": map[string]any{"down": down, "key": map[string]any{"type": "qcode", "data": key}}})
+		events = append(events, map[string]any{"type": "key",
+			"data": map[string]any{"down": down, "key": map[string]any{"type": "qcode", "data": key}}})
 	}
 	for _, k := range keys {
 		event(k, true)
@@ -162,10 +163,14 @@ func (q *QMP) Type(text string) error {
 }
 
 // plain and shifted are the US keys that are neither letters nor digits.
-var plain = map[rune]string{' ': "spc", '-': "minus", '=': "equal", '[': "bracket_left", ']': "bracket_right", ';': "semicolon",
-	'\'': "apostrophe", '`': "grave_accent", '\\': "backslash", ',': "comma", '.': "dot", '/': "slash", '\n': "ret", '\r': "ret", '\t': "tab"}
-var shifted = map[rune]string{'!': "1", '@': "2", '#': "3", '$': "4", '%': "5", '^': "6", '&': "7", '*': "8", '(': "9", ')': "0", '_': "minus",
-	'+': "equal", '{': "bracket_left", '}': "bracket_right", ':': "semicolon", '"': "apostrophe", '~': "grave_accent", '|': "backslash",
+var plain = map[rune]string{' ': "spc", '-': "minus", '=': "equal", '[': "bracket_left", ']': "bracket_right",
+	';':  "semicolon",
+	'\'': "apostrophe", '`': "grave_accent", '\\': "backslash", ',': "comma", '.': "dot", '/': "slash", '\n': "ret",
+	'\r': "ret", '\t': "tab"}
+var shifted = map[rune]string{'!': "1", '@': "2", '#': "3", '$': "4", '%': "5", '^': "6", '&': "7", '*': "8", '(': "9",
+	')': "0", '_': "minus",
+	'+': "equal", '{': "bracket_left", '}': "bracket_right", ':': "semicolon", '"': "apostrophe", '~': "grave_accent",
+	'|': "backslash",
 	'<': "comma", '>': "dot", '?': "slash"}
 
 func keysOf(r rune) ([]string, error) {

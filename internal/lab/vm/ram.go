@@ -99,7 +99,8 @@ func search(ram []byte, text map[string]string, raw map[string][]byte, limit int
 					if bytes.HasPrefix(ram[where:], forms([]byte(s))["UTF-16"]) {
 						continue // found above
 					}
-					hits = append(hits, Hit{name, "cells", int64(where), bytes.Clone(ram[max(0, where-64):min(len(ram), where+2*len(s)+64)])})
+					hits = append(hits, Hit{name, "cells", int64(where),
+						bytes.Clone(ram[max(0, where-64):min(len(ram), where+2*len(s)+64)])})
 				}
 			}
 		}

@@ -48,7 +48,8 @@ const chipBlock = 4096
 // sameDevices says whether nothing but the disk changed between two moments, so that
 // the power can go at each request in between.
 func (a *moment) sameDevices(b *moment) bool {
-	return bytes.Equal(a.card, b.card) && maps.EqualFunc(a.tpm, b.tpm, bytes.Equal) && maps.EqualFunc(a.chip, b.chip, bytes.Equal) && maps.Equal(a.paper, b.paper)
+	return bytes.Equal(a.card, b.card) && maps.EqualFunc(a.tpm, b.tpm, bytes.Equal) &&
+		maps.EqualFunc(a.chip, b.chip, bytes.Equal) && maps.Equal(a.paper, b.paper)
 }
 
 // record re-owns a laptop without a person, keeping up to perStep moments of each
@@ -72,8 +73,10 @@ func record(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, perS
 	prepare(t, l)
 	// Behind virtio Linux asks for a flush where NVMe would get a write that is
 	// marked "through the cache", which QEMU's log does not show.
-	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file, Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
-	w := &watcher{m: m, l: l, log: file, chip: chip, perStep: perStep, taken: map[string][]moment{}, skip: map[string]time.Duration{}}
+	m := boot(t, ctx, l, Options{Firmware: fw, Disk: "virtio", Log: file,
+		Script: strings.Replace(unattended, Flags, Flags+" --no-restart", 1)})
+	w := &watcher{m: m, l: l, log: file, chip: chip, perStep: perStep, taken: map[string][]moment{},
+		skip: map[string]time.Duration{}}
 	for !strings.Contains(m.Console(), "LAB-EXIT") {
 		if err := w.look(); err != nil {
 			t.Fatal(err)
@@ -111,7 +114,8 @@ func record(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, perS
 	if r.torn = w.torn; r.torn != nil {
 		r.torn.requests = r.log.Before(r.torn.logged)
 	}
-	t.Logf("recorded: %d requests to the disk, %d of them flushes; %d moments", len(r.log.Entries), flushes, len(r.moments))
+	t.Logf("recorded: %d requests to the disk, %d of them flushes; %d moments", len(r.log.Entries), flushes,
+		len(r.moments))
 	if flushes < 10 || len(r.moments) < 50 {
 		t.Fatal("too little to prove anything")
 	}
@@ -153,7 +157,8 @@ func (w *watcher) tpmDir() string { return filepath.Join(w.l.Dir, "tpm/state") }
 // look takes a moment if something has changed.
 func (w *watcher) look() error {
 	now := fmt.Sprint(w.m.Card.Commands())
-	for _, name := range []string{w.log, filepath.Join(w.tpmDir(), "tpm2-00.permall"), w.l.ROM(), filepath.Join(w.l.Dir, "vm/flash/made.json")} {
+	for _, name := range []string{w.log, filepath.Join(w.tpmDir(), "tpm2-00.permall"), w.l.ROM(),
+		filepath.Join(w.l.Dir, "vm/flash/made.json")} {
 		if st, err := os.Stat(name); err == nil {
 			now += fmt.Sprint(" ", st.Size(), st.ModTime().UnixNano())
 		}
@@ -180,7 +185,8 @@ func (w *watcher) take() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.m.qemu.Process.Signal(syscall.SIGCONT)); w.last = time.Now() }()
-	x := moment{step: stepNow(w.m.Console()), tpm: map[string][]byte{}, paper: map[string]string{"secret.current": w.l.Seller.Disk}}
+	x := moment{step: stepNow(w.m.Console()), tpm: map[string][]byte{},
+		paper: map[string]string{"secret.current": w.l.Seller.Disk}}
 	st, err := os.Stat(w.log)
 	if err != nil {
 		return err
@@ -352,11 +358,14 @@ func (r *recording) play(ctx context.Context, dir string, p point, seed uint64) 
 		return fail(err)
 	}
 	defer l.Stop()
-	paper, answers, made := filepath.Join(dir, "paper.json"), filepath.Join(dir, "answers.json"), filepath.Join(dir, "made.json")
-	if err := saveJSON(answers, map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer", "email": "ada@example.org", "confirm": r.confirm}); err != nil {
+	paper, answers, made := filepath.Join(dir, "paper.json"), filepath.Join(dir, "answers.json"),
+		filepath.Join(dir, "made.json")
+	if err := saveJSON(answers, map[string]string{"language": "en", "verify": "match", "name": "Ada Buyer",
+		"email": "ada@example.org", "confirm": r.confirm}); err != nil {
 		return fail(err)
 	}
-	wizard := append([]string{base.reown, "wizard", "--no-input", "--answers", answers, "--secrets-in", paper, "--secrets-out", made}, l.Flags()...)
+	wizard := append([]string{base.reown, "wizard", "--no-input", "--answers", answers, "--secrets-in", paper,
+		"--secrets-out", made}, l.Flags()...)
 	known := maps.Clone(p.moment.paper)
 	start := func() ([]byte, error) {
 		if err := saveJSON(paper, known); err != nil {
@@ -422,7 +431,8 @@ func apart(ctx context.Context, command []string) ([]byte, error) {
 // after makes the laptop that a power cut leaves.
 func (r *recording) after(ctx context.Context, dir string, p point, seed uint64, o *outcome) (*lab.Laptop, error) {
 	from := r.before.Dir
-	if _, err := run(ctx, nil, "cp", "-a", "--sparse=always", from+"/laptop.json", from+"/config", from+"/seller.gpg", from+"/gpg", from+"/rom.bin", from+"/disk.img", dir); err != nil {
+	if _, err := run(ctx, nil, "cp", "-a", "--sparse=always", from+"/laptop.json", from+"/config", from+"/seller.gpg",
+		from+"/gpg", from+"/rom.bin", from+"/disk.img", dir); err != nil {
 		return nil, err
 	}
 	l, err := lab.Load(dir)
@@ -482,7 +492,8 @@ func cryptsetupFinishes(ctx context.Context, l *lab.Laptop, paper map[string]str
 		if !strings.Contains(dump, "online-reencrypt") {
 			break
 		}
-		if _, err := run(ctx, []byte(paper["secret.disk"]), "cryptsetup", append(verb, "--batch-mode", "--disable-locks", "--key-file", "-", v.Path)...); err != nil {
+		if _, err := run(ctx, []byte(paper["secret.disk"]), "cryptsetup",
+			append(verb, "--batch-mode", "--disable-locks", "--key-file", "-", v.Path)...); err != nil {
 			return err
 		}
 	}
@@ -542,7 +553,8 @@ func (r *recording) replay(t *testing.T, ctx context.Context, n int) {
 	t.Logf("%d power cuts in %.0f s\n%s", n, time.Since(began).Seconds(), table(points, outcomes))
 	for i, o := range outcomes {
 		if o.err != nil {
-			t.Errorf("seed %d, cut %d, in %q after request %d, unflushed writes %s: %v", seed, i, points[i].moment.step, points[i].n, points[i].loss, o.err)
+			t.Errorf("seed %d, cut %d, in %q after request %d, unflushed writes %s: %v", seed, i, points[i].moment.step,
+				points[i].n, points[i].loss, o.err)
 		}
 	}
 }
@@ -582,7 +594,8 @@ func table(points []point, outcomes []outcome) string {
 		if name == "" {
 			name = "before the first"
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d / %d / %d / %d | %d | %d | %d | %d | %d |\n", name, w.cuts, w.loss[Kept], w.loss[Lost], w.loss[Partly], w.loss[Torn], w.lost, w.repaired, w.how["went on"], w.how["was finished"], w.failed)
+		fmt.Fprintf(&b, "| %s | %d | %d / %d / %d / %d | %d | %d | %d | %d | %d |\n", name, w.cuts, w.loss[Kept],
+			w.loss[Lost], w.loss[Partly], w.loss[Torn], w.lost, w.repaired, w.how["went on"], w.how["was finished"], w.failed)
 	}
 	return b.String()
 }

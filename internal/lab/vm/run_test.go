@@ -75,8 +75,9 @@ func remember(t *testing.T, l *lab.Laptop) *lab.Buyer {
 
 // buyerOf takes the buyer's secrets from the file in which a run leaves them.
 func buyerOf(known map[string]string) *lab.Buyer {
-	return &lab.Buyer{Disk: known["secret.disk"], UserPIN: known["secret.user"], AdminPIN: known["secret.admin"], Owner: known["secret.owner"],
-		TOTP: strings.ReplaceAll(known["totp"], " ", ""), DUK: known["secret.duk"]}
+	return &lab.Buyer{Disk: known["secret.disk"], UserPIN: known["secret.user"], AdminPIN: known["secret.admin"],
+		Owner: known["secret.owner"],
+		TOTP:  strings.ReplaceAll(known["totp"], " ", ""), DUK: known["secret.duk"]}
 }
 
 // mustBeBuyers lets foreign tools judge a laptop that is off.
@@ -188,10 +189,12 @@ func startOS(t *testing.T, ctx context.Context, l *lab.Laptop, fw *Firmware, b *
 		start = "cat " + first + " >/tmp/initrd; dd if=/dev/zero bs=1 count=$(( (512 - $(stat -c %s /tmp/initrd) % 512) % 512 )) 2>/dev/null >>/tmp/initrd; cat /flash/key.cpio >>/tmp/initrd\n" +
 			start + "/tmp/initrd"
 	}
-	m := boot(t, ctx, l, Options{Firmware: fw, Script: "reown wizard --no-input " + Flags + "; echo LAB-EXIT $?\n" + start + " 'console=ttyS0 quiet'"})
+	m := boot(t, ctx, l, Options{Firmware: fw, Script: "reown wizard --no-input " + Flags + "; echo LAB-EXIT $?\n" +
+		start + " 'console=ttyS0 quiet'"})
 	steps := []struct{ wait, answer string }{{"LAB-EXIT 0", ""}, {"OS-UP", ""}} // nothing to do
 	if duk == nil {
-		steps = append(steps, []struct{ wait, answer string }{{"Please unlock the disk: ", l.Seller.Disk}, {"No key available", b.Disk}, {"by the passphrase", ""}}...)
+		steps = append(steps, []struct{ wait, answer string }{{"Please unlock the disk: ", l.Seller.Disk},
+			{"No key available", b.Disk}, {"by the passphrase", ""}}...)
 	} else {
 		steps = append(steps, struct{ wait, answer string }{"OS-UNLOCKED by the key", ""})
 	}

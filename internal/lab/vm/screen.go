@@ -28,8 +28,10 @@ func (m *Machine) Type(text string) error {
 }
 
 // serialKeys are keys as a Linux terminal sends them, by QEMU's names.
-var serialKeys = map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ", "ctrl-c": "\x03",
-	"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f2": "\x1b[[B", "f3": "\x1b[[C", "f4": "\x1b[[D",
+var serialKeys = map[string]string{"ret": "\r", "tab": "\t", "esc": "\x1b", "backspace": "\x7f", "spc": " ",
+	"ctrl-c": "\x03",
+	"up":     "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "f1": "\x1b[[A", "f2": "\x1b[[B",
+	"f3": "\x1b[[C", "f4": "\x1b[[D",
 	"f5": "\x1b[[E", "f6": "\x1b[17~", "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~", "f10": "\x1b[21~"}
 
 // Key presses a key at the guest's console, by QEMU's name.

@@ -150,7 +150,8 @@ func (s *screens) look(page, text string) error {
 		return err
 	}
 	if s.pages == 1 {
-		s.t.Logf("%s: %d columns, %d lines: the page takes %d %% of the width and %d %% of the height", s.d.name, columns, rows, 8000/columns, 2500/rows)
+		s.t.Logf("%s: %d columns, %d lines: the page takes %d %% of the width and %d %% of the height", s.d.name, columns,
+			rows, 8000/columns, 2500/rows)
 	}
 	lines := strings.Split(text, "\n")
 	if columns > 110 {
@@ -230,7 +231,8 @@ func (s *screens) shot(name string) (string, error) {
 // scan reads the code from a picture.
 func (s *screens) scan(file string) error {
 	out, err := run(s.t.Context(), nil, "zbarimg", "-q", "--raw", file)
-	if uri := string(out); err != nil || !strings.HasPrefix(uri, "otpauth://totp/reown:20") || !strings.Contains(uri, "%20"+strings.ReplaceAll(lab.Board, " ", "%20")) {
+	if uri := string(out); err != nil || !strings.HasPrefix(uri, "otpauth://totp/reown:20") ||
+		!strings.Contains(uri, "%20"+strings.ReplaceAll(lab.Board, " ", "%20")) {
 		return fmt.Errorf("zbarimg reads %q (%v) from %s", out, err, file)
 	}
 	s.t.Logf("%s: zbarimg reads the code", s.d.name)

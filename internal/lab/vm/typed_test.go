@@ -85,8 +85,10 @@ func (p *person) takeOwnership() *lab.Buyer {
 	b := &lab.Buyer{}
 	last := ""
 	for {
-		at, s := p.wait("Choose your language", "was prepared by", "Press these keys", "Is this the computer", "opens the disk now", "Shall the TPM open", "Who makes your secrets",
-			"Where else shall the keys", "Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of", "Secret 5 of", "Scan this", "Erase and take ownership", "This computer is yours")
+		at, s := p.wait("Choose your language", "was prepared by", "Press these keys", "Is this the computer",
+			"opens the disk now", "Shall the TPM open", "Who makes your secrets",
+			"Where else shall the keys", "Your name on the key", "Secret 1 of", "Secret 2 of", "Secret 3 of", "Secret 4 of",
+			"Secret 5 of", "Scan this", "Erase and take ownership", "This computer is yours")
 		if at == last {
 			time.Sleep(300 * time.Millisecond)
 			continue
@@ -149,7 +151,8 @@ func TestTypedAtTheConsole(t *testing.T) {
 	}
 	l, fw := newLaptop(t)
 	ctx := deadline(t, 30*time.Minute)
-	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, HoldAtReset: true, Script: learnScript + "reown wizard " + Flags})
+	m := boot(t, ctx, l, Options{Firmware: fw, Display: Screen, HoldAtReset: true, Script: learnScript + "reown wizard " +
+		Flags})
 	e, err := newEyes(m)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +166,8 @@ func TestTypedAtTheConsole(t *testing.T) {
 	}
 	text, raw := secretsOf(t, ctx, l, b)
 	duk := unlockKey(t, ctx, copyLaptop(t, l.Dir, l.Dir+"k"), b)
-	text["start passphrase"], raw["disk unlock key, its beginning"], raw["disk unlock key, its end"] = b.DUK, duk[:32], duk[96:]
+	text["start passphrase"], raw["disk unlock key, its beginning"], raw["disk unlock key, its end"] = b.DUK, duk[:32],
+		duk[96:]
 	for name, line := range p.shown {
 		text[name] = line
 	}
@@ -206,7 +210,8 @@ func marker(t *testing.T, ctx context.Context, m *Machine) {
 }
 
 // secretsOf are the secrets of a run by name; the volume keys are what cryptsetup says.
-func secretsOf(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer) (text map[string]string, raw map[string][]byte) {
+func secretsOf(t *testing.T, ctx context.Context, l *lab.Laptop, b *lab.Buyer) (text map[string]string,
+	raw map[string][]byte) {
 	t.Helper()
 	totp, err := base32.StdEncoding.DecodeString(b.TOTP)
 	if err != nil {
@@ -329,7 +334,8 @@ func TestSearch(t *testing.T) {
 		}
 		return p
 	}
-	for form, p := range map[string][]byte{"text": []byte(s), "UTF-16": forms([]byte(s))["UTF-16"], "UTF-32": forms([]byte(s))["UTF-32"], "cells": cells(0x07)} {
+	for form, p := range map[string][]byte{"text": []byte(s), "UTF-16": forms([]byte(s))["UTF-16"],
+		"UTF-32": forms([]byte(s))["UTF-32"], "cells": cells(0x07)} {
 		for _, at := range []int{0, 1000, 1001, 16<<20 - 7, 16<<20 - 8, 17 << 20, 32<<20 - len(p)} {
 			ram := make([]byte, 32<<20)
 			copy(ram[at:], p)

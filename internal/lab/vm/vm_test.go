@@ -82,8 +82,10 @@ func prepareBase(ctx context.Context, l *lab.Laptop) error {
 		return err
 	}
 	defer os.Remove(v.Path)
-	if _, err := run(ctx, []byte(l.Seller.Disk), "cryptsetup", "luksConvertKey", "--disable-locks", "--batch-mode", "--key-file", "-",
-		"--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "256", "--pbkdf-parallel", "1", v.Path); err != nil {
+	if _, err := run(ctx, []byte(l.Seller.Disk), "cryptsetup", "luksConvertKey", "--disable-locks", "--batch-mode",
+		"--key-file", "-",
+		"--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "256", "--pbkdf-parallel", "1",
+		v.Path); err != nil {
 		return err
 	}
 	return copyRange(l.Disk(), offset, v.Path, 0, size)
@@ -96,7 +98,8 @@ func newLaptop(t *testing.T) (*lab.Laptop, *Firmware) {
 		t.Skip("boots a virtual machine: skipped by -short")
 	}
 	base.once.Do(func() { base.err = makeBase() })
-	if err := base.err; errors.Is(err, initrd.ErrMissing) || errors.Is(err, pcscdtest.ErrMissing) || errors.Is(err, tpmtest.ErrNoSwtpm) {
+	if err := base.err; errors.Is(err, initrd.ErrMissing) || errors.Is(err, pcscdtest.ErrMissing) ||
+		errors.Is(err, tpmtest.ErrNoSwtpm) {
 		if os.Getenv("REOWN_REQUIRE_PEERS") == "1" {
 			t.Fatal(err)
 		}
@@ -191,7 +194,8 @@ func TestDevices(t *testing.T) {
 	sh("cat /proc/cmdline", "init_on_free=1")
 	sh("mount", "/dev/nvme0n1p1 on /boot type ext4 (ro")
 	// What labd measured is what the seller saw.
-	sh("reown tpm status --device /dev/tpmrm0", "TPM 2.0", "PCR 2  "+statement.Predicate.Reference.PCRs["2"], "PCR 7  "+statement.Predicate.Reference.PCRs["7"])
+	sh("reown tpm status --device /dev/tpmrm0", "TPM 2.0", "PCR 2  "+statement.Predicate.Reference.PCRs["2"], "PCR 7  "+
+		statement.Predicate.Reference.PCRs["7"])
 	sh("reown luks info $(ls /dev/nvme0n1p2)", "LUKS2", "argon2id")
 	sh("reown rom list /flash/chip", "heads/initrd/.gnupg/pubring.kbx")
 	sh("reown card status --reader usb", l.Seller.Fingerprint)
@@ -207,7 +211,8 @@ func TestDevices(t *testing.T) {
 // TestInstallAndCollect brings the boot directory to the disk and back.
 func TestInstallAndCollect(t *testing.T) {
 	l, _ := newLaptop(t)
-	before, err := run(t.Context(), nil, "sh", "-c", "cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
+	before, err := run(t.Context(), nil, "sh", "-c",
+		"cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +225,8 @@ func TestInstallAndCollect(t *testing.T) {
 	if err := Collect(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
-	after, err := run(t.Context(), nil, "sh", "-c", "cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
+	after, err := run(t.Context(), nil, "sh", "-c",
+		"cd $0 && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", l.BootDir())
 	if err != nil || string(before) != string(after) || len(before) == 0 {
 		t.Fatalf("%v\n%s\n%s", err, before, after)
 	}

@@ -16,8 +16,9 @@ import (
 // small is a board small enough to be written hundreds of times in a test.
 var small = romtest.Layout{
 	Name: "1M", Size: 1 << 20, FMAP: 0x30000, Payload: 252_001,
-	Areas: []romtest.Area{{Name: "SI_DESC", Size: 0x1000}, {Name: "SI_ME", Offset: 0x3000, Size: 0x1d000}, {Name: "SI_BIOS", Offset: 0x20000, Size: 0xe0000}},
-	CBFS:  romtest.Area{Name: "COREBOOT", Offset: 0x30200, Size: 0xcfe00},
+	Areas: []romtest.Area{{Name: "SI_DESC", Size: 0x1000}, {Name: "SI_ME", Offset: 0x3000, Size: 0x1d000},
+		{Name: "SI_BIOS", Offset: 0x20000, Size: 0xe0000}},
+	CBFS: romtest.Area{Name: "COREBOOT", Offset: 0x30200, Size: 0xcfe00},
 }
 
 func peer(t testing.TB, name string) {
@@ -51,7 +52,8 @@ func sold(t testing.TB, l romtest.Layout) []byte {
 }
 
 func owner(n int) rom.Changes {
-	return rom.Changes{Pubring: bytes.Repeat([]byte("owner's "), n/8), TrustDB: bytes.Repeat([]byte{2}, 1280), Settings: []rom.Setting{{Name: "CONFIG_B", Value: "2"}}}
+	return rom.Changes{Pubring: bytes.Repeat([]byte("owner's "), n/8), TrustDB: bytes.Repeat([]byte{2}, 1280),
+		Settings: []rom.Setting{{Name: "CONFIG_B", Value: "2"}}}
 }
 
 func plan(t testing.TB, old []byte, n int) *rom.Plan {

@@ -59,7 +59,8 @@ func cuts(t *testing.T, p *rom.Plan, n int, ways ...torn) (steps, erases, bad in
 					delete(files, rom.NameConfig)
 					delete(want, rom.NameConfig)
 				}
-				if i == 0 && !bytes.Equal(again.data, p.New) || !maps.Equal(files, want) || !next.Aligned || next.Shared > p.Shared {
+				if i == 0 && !bytes.Equal(again.data, p.New) || !maps.Equal(files, want) || !next.Aligned ||
+					next.Shared > p.Shared {
 					t.Fatalf("cut %d (%s) in %q: another image at the end", cut, how, c.names[cut])
 				}
 			}

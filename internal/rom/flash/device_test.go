@@ -22,7 +22,8 @@ type mtd struct {
 }
 
 func newMTDChip(img []byte, erase uint32) *mtd {
-	return &mtd{chip: newChip(img), mtdInfo: unix.MtdInfo{Type: unix.MTD_NORFLASH, Flags: unix.MTD_WRITEABLE, Size: uint32(len(img)), Erasesize: erase, Writesize: 1}}
+	return &mtd{chip: newChip(img), mtdInfo: unix.MtdInfo{Type: unix.MTD_NORFLASH, Flags: unix.MTD_WRITEABLE,
+		Size: uint32(len(img)), Erasesize: erase, Writesize: 1}}
 }
 
 func (m *mtd) info() (unix.MtdInfo, error) { return m.mtdInfo, nil }
@@ -75,7 +76,8 @@ func TestMTD(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(context.Background(), &NOR{Device: d}, p, nil); !errors.Is(err, ErrLocked) || !errors.Is(err, ErrRestored) {
+	if _, err := Write(context.Background(), &NOR{Device: d}, p, nil); !errors.Is(err, ErrLocked) ||
+		!errors.Is(err, ErrRestored) {
 		t.Errorf("a locked chip: %v", err)
 	}
 	m = newMTDChip(p.Old, 4096)
@@ -83,7 +85,8 @@ func TestMTD(t *testing.T) {
 	if d, err = newMTD(m); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(context.Background(), &NOR{Device: d}, p, nil); !errors.Is(err, unix.EIO) || !errors.Is(err, ErrDamaged) {
+	if _, err := Write(context.Background(), &NOR{Device: d}, p, nil); !errors.Is(err, unix.EIO) ||
+		!errors.Is(err, ErrDamaged) {
 		t.Errorf("a chip that erases and does not program: %v", err)
 	}
 }
@@ -93,9 +96,11 @@ func TestRefusedMTD(t *testing.T) {
 		info unix.MtdInfo
 		want error
 	}{
-		"NAND":      {unix.MtdInfo{Type: unix.MTD_NANDFLASH, Flags: unix.MTD_WRITEABLE, Size: 1 << 23, Erasesize: 4096}, rom.ErrUnknownLayout},
+		"NAND": {unix.MtdInfo{Type: unix.MTD_NANDFLASH, Flags: unix.MTD_WRITEABLE, Size: 1 << 23, Erasesize: 4096},
+			rom.ErrUnknownLayout},
 		"read only": {unix.MtdInfo{Type: unix.MTD_NORFLASH, Size: 1 << 23, Erasesize: 4096}, ErrLocked},
-		"odd":       {unix.MtdInfo{Type: unix.MTD_NORFLASH, Flags: unix.MTD_WRITEABLE, Size: 1<<23 + 1, Erasesize: 4096}, rom.ErrUnknownLayout},
+		"odd": {unix.MtdInfo{Type: unix.MTD_NORFLASH, Flags: unix.MTD_WRITEABLE, Size: 1<<23 + 1, Erasesize: 4096},
+			rom.ErrUnknownLayout},
 		"no blocks": {unix.MtdInfo{Type: unix.MTD_NORFLASH, Flags: unix.MTD_WRITEABLE, Size: 1 << 23}, rom.ErrUnknownLayout},
 	} {
 		m := newMTDChip(nil, 0)

@@ -179,7 +179,8 @@ func protectedRanges(said []byte) []rom.Range {
 			continue
 		}
 		var r rom.Range
-		if n, err := fmt.Sscanf(strings.TrimRight(head[j:], ")"), "0x%x-0x%x", &r.Start, &r.End); err == nil && n == 2 && r.Start <= r.End && r.End < rom.MaxSize {
+		if n, err := fmt.Sscanf(strings.TrimRight(head[j:], ")"), "0x%x-0x%x", &r.Start, &r.End); err == nil && n == 2 &&
+			r.Start <= r.End && r.End < rom.MaxSize {
 			r.End++
 			out = append(out, r)
 		}

@@ -50,14 +50,16 @@ func TestWhyAProgramFails(t *testing.T) {
 		t.Errorf("killed: %v", err)
 	}
 	for _, p := range []string{"/nonexistent/flashprog", "no-such-flashprog"} {
-		if _, err := (&Program{Options: []string{p, "-p", "internal"}}).Read(t.Context(), nil); !errors.Is(err, ErrNotInstalled) {
+		if _, err := (&Program{Options: []string{p, "-p", "internal"}}).Read(t.Context(), nil); !errors.Is(err,
+			ErrNotInstalled) {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
 }
 
 // macronix are the chips that answer as the dummy programmer's MX25L6436.
-var macronix = []string{"MX25L6405", "MX25L6405D", "MX25L6406E/MX25L6408E", "MX25L6436E/MX25L6445E/MX25L6465E/MX25L6473E/MX25L6473F"}
+var macronix = []string{"MX25L6405", "MX25L6405D", "MX25L6406E/MX25L6408E",
+	"MX25L6436E/MX25L6445E/MX25L6465E/MX25L6473E/MX25L6473F"}
 
 // TestRealPrograms: the programs that are installed say the same.
 func TestRealPrograms(t *testing.T) {
@@ -97,7 +99,8 @@ func TestRealPrograms(t *testing.T) {
 		if err := p.Choose("AT25"); !errors.Is(err, ErrNoChip) {
 			t.Errorf("%s: a chip that it cannot be: %v", prog, err)
 		}
-		if err := errors.Join(p.Choose(macronix[2]), p.Write(t.Context(), img, block, nil)); err != nil || len(p.Chips()) > 0 {
+		if err := errors.Join(p.Choose(macronix[2]), p.Write(t.Context(), img, block, nil)); err != nil ||
+			len(p.Chips()) > 0 {
 			t.Errorf("%s: chosen: %v", prog, err)
 		}
 		if now, err := os.ReadFile(chip); err != nil || now[5] != 1 {
@@ -123,7 +126,8 @@ func TestRealPrograms(t *testing.T) {
 func TestProtectionInEachProgramsWay(t *testing.T) {
 	p := plan(t, plan(t, sold(t, small), 3000).New, 2000)
 	for name, locked := range map[string]bool{"wp-all": true, "wp-upper": false, "wp-several": true, "wp-none": true} {
-		b, dir := script(t, p.Old, "case \"$*\" in 'wp status'*) "+strings.TrimSpace(recorded(t, name))+";; *--wp-status*) "+strings.TrimSpace(recorded(t, "wp-status-flag"))+";; esac\n"+
+		b, dir := script(t, p.Old, "case \"$*\" in 'wp status'*) "+strings.TrimSpace(recorded(t, name))+";; *--wp-status*) "+
+			strings.TrimSpace(recorded(t, "wp-status-flag"))+";; esac\n"+
 			"echo 'Block protection could not be disabled!'\n"+works)
 		b.Options = append(b.Options[:len(b.Options):len(b.Options)], "-c", "W25Q128.V")
 		if _, err := b.Read(t.Context(), nil); err != nil {
@@ -154,7 +158,8 @@ func TestKilledInMidWrite(t *testing.T) {
 	}
 	b, dir = script(t, p.Old, "[ $mode = write ] && kill -9 $$\n"+works)
 	_, err = Write(t.Context(), b, p, nil)
-	if got, _ := os.ReadFile(filepath.Join(dir, "chip")); !errors.Is(err, ErrKilled) || !errors.Is(err, ErrRestored) || !bytes.Equal(got, p.Old) {
+	if got, _ := os.ReadFile(filepath.Join(dir, "chip")); !errors.Is(err, ErrKilled) || !errors.Is(err, ErrRestored) ||
+		!bytes.Equal(got, p.Old) {
 		t.Errorf("always: %v", err)
 	}
 }
@@ -198,7 +203,8 @@ func TestWhole(t *testing.T) {
 	if whole, err := Whole(t.Context(), b, part); err != nil || !bytes.Equal(whole, img) {
 		t.Errorf("whole: %v", err)
 	}
-	for name, body := range map[string]string{"refused": "echo 'Transaction error'; exit 1\n", "another": "head -c 1048576 /dev/urandom >$last\n", "smaller": "head -c 524288 $dir/chip >$last\n"} {
+	for name, body := range map[string]string{"refused": "echo 'Transaction error'; exit 1\n",
+		"another": "head -c 1048576 /dev/urandom >$last\n", "smaller": "head -c 524288 $dir/chip >$last\n"} {
 		b, _ := script(t, img, head+body)
 		if got, err := Whole(t.Context(), b, part); !errors.Is(err, ErrPartial) || !bytes.Equal(got, part) {
 			t.Errorf("%s: %v", name, err)
@@ -221,7 +227,8 @@ func TestLargeSectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &NOR{Device: d}
-	if EraseSize(b) != 64<<10 || EraseSize(newChip(img).backend()) != rom.EraseSize || EraseSize(&Program{}) != rom.EraseSize {
+	if EraseSize(b) != 64<<10 || EraseSize(newChip(img).backend()) != rom.EraseSize ||
+		EraseSize(&Program{}) != rom.EraseSize {
 		t.Error("erase sizes")
 	}
 	c := owner(2000)

@@ -22,7 +22,8 @@ func OpenFile(name string) (*NOR, error) {
 		return nil, fmt.Errorf("opening the image as a flash chip: %w", err)
 	}
 	st, err := f.Stat()
-	if err == nil && (!st.Mode().IsRegular() || st.Size() < rom.MinSize || st.Size() > rom.MaxSize || st.Size()%rom.EraseSize != 0) {
+	if err == nil && (!st.Mode().IsRegular() || st.Size() < rom.MinSize || st.Size() > rom.MaxSize ||
+		st.Size()%rom.EraseSize != 0) {
 		err = fmt.Errorf("%w: a file of %d bytes is no flash chip", rom.ErrUnknownLayout, st.Size())
 	}
 	if err != nil {

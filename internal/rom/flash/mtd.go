@@ -129,7 +129,10 @@ func (d mtdDevice) ioctl(req uintptr, arg unsafe.Pointer) error {
 		return err
 	}
 	var errno unix.Errno
-	if err := c.Control(func(fd uintptr) { _, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, req, uintptr(arg)) }); err != nil {
+	if err := c.Control(func(fd uintptr) {
+		_, _,
+			errno = unix.Syscall(unix.SYS_IOCTL, fd, req, uintptr(arg))
+	}); err != nil {
 		return err
 	}
 	if errno != 0 {

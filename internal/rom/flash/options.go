@@ -11,15 +11,19 @@ type option struct {
 // The options of flashprog and flashrom that matter here or take a value: getopt's short
 // ones, and the long ones, of which a beginning is enough if it can only mean one.
 var (
-	shortOptions = map[byte]string{'r': "read", 'w': "write", 'v': "verify", 'x': "extract", 'c': "chip", 'p': "programmer", 'l': "layout", 'i': "include", 'o': "output",
+	shortOptions = map[byte]string{'r': "read", 'w': "write", 'v': "verify", 'x': "extract", 'c': "chip",
+		'p': "programmer", 'l': "layout", 'i': "include", 'o': "output",
 		'n': "noverify", 'N': "noverify-all", 'V': "verbose", 'E': "erase", 'f': "force"}
 	longOptions = map[string]bool{ // whether it takes a value
-		"read": true, "write": true, "verify": true, "extract": false, "chip": true, "programmer": true, "layout": true, "include": true, "image": true, "output": true,
-		"ifd": false, "fmap": false, "fmap-file": true, "flash-contents": true, "wp-range": true, "wp-region": true, "progress": false,
+		"read": true, "write": true, "verify": true, "extract": false, "chip": true, "programmer": true, "layout": true,
+		"include": true, "image": true, "output": true,
+		"ifd": false, "fmap": false, "fmap-file": true, "flash-contents": true, "wp-range": true, "wp-region": true,
+		"progress": false,
 		"noverify": false, "noverify-all": false, "verbose": false, "erase": false, "force": false,
 	}
 	// regionOptions choose parts of the chip, or say where they are.
-	regionOptions = map[string]bool{"layout": true, "include": true, "image": true, "ifd": true, "fmap": true, "fmap-file": true, "extract": true}
+	regionOptions = map[string]bool{"layout": true, "include": true, "image": true, "ifd": true, "fmap": true,
+		"fmap-file": true, "extract": true}
 	// chipOptions say which chip it is, and how it is reached.
 	chipOptions = map[string]bool{"programmer": true, "chip": true}
 )

@@ -104,7 +104,8 @@ func script(t testing.TB, img []byte, body string) (b *Program, dir string) {
 	if err := os.WriteFile(filepath.Join(dir, "chip"), img, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := "#!/bin/sh\nset -e\ndir=" + dir + "\nprintf '%s\\n' \"$*\" >>$dir/calls\nfor last; do :; done\ncase \"$*\" in\n*' -r '*) mode=read;;\n*' -w '*) mode=write; cp \"$(echo \"$*\" | sed 's/.* -l \\([^ ]*\\).*/\\1/')\" $dir/layout;;\nesac\n" + body
+	text := "#!/bin/sh\nset -e\ndir=" + dir +
+		"\nprintf '%s\\n' \"$*\" >>$dir/calls\nfor last; do :; done\ncase \"$*\" in\n*' -r '*) mode=read;;\n*' -w '*) mode=write; cp \"$(echo \"$*\" | sed 's/.* -l \\([^ ]*\\).*/\\1/')\" $dir/layout;;\nesac\n" + body
 	prog := filepath.Join(dir, "flashprog")
 	if err := os.WriteFile(prog, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
@@ -129,7 +130,8 @@ func TestProgramArguments(t *testing.T) {
 	if len(lines) != 3 { // read, write, read back
 		t.Fatalf("calls:\n%s", calls)
 	}
-	if want := "--progress --programmer internal --ifd -i bios -i me --include=fd -r "; !strings.HasPrefix(lines[0], want) {
+	if want := "--progress --programmer internal --ifd -i bios -i me --include=fd -r "; !strings.HasPrefix(lines[0],
+		want) {
 		t.Errorf("read: %s", lines[0])
 	}
 	w := strings.Fields(lines[1])
@@ -155,13 +157,15 @@ func TestProgramFails(t *testing.T) {
 		body string
 		want []error
 	}{
-		"cannot read":        {"echo 'no chip found' >&2; exit 1\n", nil},
-		"reads nothing":      {": >$last\n", nil},
-		"leaves no image":    {"exit 0\n", nil},
-		"never writes":       {"[ $mode = read ] && cp $dir/chip $last || { echo 'Transaction error' >&2; exit 3; }\n", []error{ErrRestored}},
+		"cannot read":     {"echo 'no chip found' >&2; exit 1\n", nil},
+		"reads nothing":   {": >$last\n", nil},
+		"leaves no image": {"exit 0\n", nil},
+		"never writes": {"[ $mode = read ] && cp $dir/chip $last || { echo 'Transaction error' >&2; exit 3; }\n",
+			[]error{ErrRestored}},
 		"says it is locked":  {"[ $mode = read ] && cp $dir/chip $last || { echo 'PR0: Warning: 0x0-0xfff is read-only.' >&2; exit 1; }\n", []error{ErrRestored, ErrLocked}},
 		"lies about writing": {"[ $mode = read ] && cp $dir/chip $last || exit 0\n", []error{ErrRestored}},
-		"writes rubbish":     {"[ $mode = read ] && cp $dir/chip $last || head -c 1048576 /dev/zero >$dir/chip\n", []error{ErrDamaged}},
+		"writes rubbish": {"[ $mode = read ] && cp $dir/chip $last || head -c 1048576 /dev/zero >$dir/chip\n",
+			[]error{ErrDamaged}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, dir := script(t, p.Old, c.body)

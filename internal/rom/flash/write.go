@@ -161,7 +161,8 @@ func expected(now []byte, p *rom.Plan) error {
 // makeEqual writes the blocks of the chip in which now differs from want, reads
 // back, and repeats. now may be nil if nobody knows; it returns what the chip
 // holds at the end, nil if that could not be read, and the last error.
-func makeEqual(ctx context.Context, b Backend, now, want []byte, block uint32, phase Phase, progress Progress) (_ []byte, attempts int, err error) {
+func makeEqual(ctx context.Context, b Backend, now, want []byte, block uint32, phase Phase,
+	progress Progress) (_ []byte, attempts int, err error) {
 	for try := 0; ; try++ {
 		if now == nil {
 			now, err = read(ctx, b, len(want), progress)

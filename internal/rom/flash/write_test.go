@@ -73,7 +73,8 @@ func TestEveryStepFails(t *testing.T) {
 			}
 			return false, nil
 		}
-		if r, err := Write(context.Background(), once.backend(), p, nil); err != nil || r.Attempts != 2 || !bytes.Equal(once.data, p.New) {
+		if r, err := Write(context.Background(), once.backend(), p, nil); err != nil || r.Attempts != 2 ||
+			!bytes.Equal(once.data, p.New) {
 			t.Fatalf("%s fails once: %+v, %v", name, r, err)
 		}
 		for_ := newChip(p.Old)
@@ -112,9 +113,20 @@ func TestLiars(t *testing.T) {
 		set  func(c *chip)
 		want error // nil: written in the end
 	}{
-		"drops all writes":        {func(c *chip) { c.onWrite = func(*chip, string) (bool, error) { return true, nil } }, ErrRestored},
-		"drops the first write":   {func(c *chip) { c.onWrite = func(c *chip, _ string) (bool, error) { return len(c.names) == 1, nil } }, nil},
-		"drops erases only":       {func(c *chip) { c.onWrite = func(_ *chip, n string) (bool, error) { return n[0] == 'e', nil } }, ErrDamaged},
+		"drops all writes": {func(c *chip) { c.onWrite = func(*chip, string) (bool, error) { return true, nil } },
+			ErrRestored},
+		"drops the first write": {func(c *chip) {
+			c.onWrite = func(c *chip, _ string) (bool,
+				error) {
+				return len(c.names) == 1, nil
+			}
+		}, nil},
+		"drops erases only": {func(c *chip) {
+			c.onWrite = func(_ *chip, n string) (bool, error) {
+				return n[0] == 'e',
+					nil
+			}
+		}, ErrDamaged},
 		"a bit stuck at 0":        {func(c *chip) { c.stuck, c.stuckTo = stuckBit(p, 0) }, ErrRestored},
 		"a bit stuck at 1":        {func(c *chip) { c.stuck, c.stuckTo = stuckBit(p, 1) }, ErrRestored},
 		"a bit lost in the write": {func(c *chip) { c.onWrite = flipOnce(int64(block.Start) + 5) }, nil},
@@ -172,9 +184,10 @@ func TestReadingFails(t *testing.T) {
 		read func(c *chip, p []byte, off int64) (int, error)
 		want error
 	}{
-		"error":      {func(_ *chip, p []byte, _ int64) (int, error) { return 0, broken }, broken},
-		"short":      {func(_ *chip, p []byte, _ int64) (int, error) { return len(p) - 1, nil }, io.ErrUnexpectedEOF},
-		"never same": {func(c *chip, p []byte, _ int64) (int, error) { p[3] ^= byte(c.reads); return len(p), nil }, ErrUnstable},
+		"error": {func(_ *chip, p []byte, _ int64) (int, error) { return 0, broken }, broken},
+		"short": {func(_ *chip, p []byte, _ int64) (int, error) { return len(p) - 1, nil }, io.ErrUnexpectedEOF},
+		"never same": {func(c *chip, p []byte, _ int64) (int, error) { p[3] ^= byte(c.reads); return len(p), nil },
+			ErrUnstable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			chip := newChip(p.Old)

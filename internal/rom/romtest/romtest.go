@@ -35,30 +35,35 @@ var Layouts = []Layout{
 	{
 		// x220 and its like, built with a recent coreboot.
 		Name: "8M", Size: 8 << 20, FMAP: 0x30000,
-		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x1d000}, {"SI_BIOS", 0x20000, 0x7e0000}, {"RW_MRC_CACHE", 0x20000, 0x10000}},
-		CBFS:  Area{"COREBOOT", 0x31000, 0x7cf000},
+		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x1d000},
+			{"SI_BIOS", 0x20000, 0x7e0000}, {"RW_MRC_CACHE", 0x20000, 0x10000}},
+		CBFS: Area{"COREBOOT", 0x31000, 0x7cf000},
 	},
 	{
 		// x230-maximized and its like.
 		Name: "12M", Size: 12 << 20, FMAP: 0x31000,
-		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x1e000}, {"SI_BIOS", 0x21000, 0xbdf000}, {"RW_MRC_CACHE", 0x21000, 0x10000}},
-		CBFS:  Area{"COREBOOT", 0x31200, 0xbcee00},
+		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x1e000},
+			{"SI_BIOS", 0x21000, 0xbdf000}, {"RW_MRC_CACHE", 0x21000, 0x10000}},
+		CBFS: Area{"COREBOOT", 0x31200, 0xbcee00},
 	},
 	{
 		Name: "16M", Size: 16 << 20, FMAP: 0x164000,
-		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x111000}, {"SI_BIOS", 0x114000, 0xeec000}, {"RW_MRC_CACHE", 0x114000, 0x10000}, {"SMMSTORE", 0x124000, 0x40000}},
-		CBFS:  Area{"COREBOOT", 0x164200, 0xe9be00},
+		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_GBE", 0x1000, 0x2000}, {"SI_ME", 0x3000, 0x111000},
+			{"SI_BIOS", 0x114000, 0xeec000}, {"RW_MRC_CACHE", 0x114000, 0x10000}, {"SMMSTORE", 0x124000, 0x40000}},
+		CBFS: Area{"COREBOOT", 0x164200, 0xe9be00},
 	},
 	{
 		// Librem: a serial number in the CBFS that must survive.
 		Name: "purism", Size: 16 << 20, FMAP: 0x420000, Serial: "P-4711-0815",
-		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_ME", 0x1000, 0x3ff000}, {"SI_BIOS", 0x400000, 0xc00000}, {"RW_MRC_CACHE", 0x400000, 0x20000}},
-		CBFS:  Area{"COREBOOT", 0x420200, 0xbdfe00},
+		Areas: []Area{{"SI_DESC", 0, 0x1000}, {"SI_ME", 0x1000, 0x3ff000}, {"SI_BIOS", 0x400000, 0xc00000},
+			{"RW_MRC_CACHE", 0x400000, 0x20000}},
+		CBFS: Area{"COREBOOT", 0x420200, 0xbdfe00},
 	},
 	{
 		Name: "32M", Size: 32 << 20, FMAP: 0x1100000,
-		Areas: []Area{{"SI_DESC", 0, 0x4000}, {"SI_ME", 0x4000, 0xffc000}, {"SI_BIOS", 0x1000000, 0x1000000}, {"RW_MRC_CACHE", 0x1000000, 0x20000}, {"SMMSTORE", 0x1020000, 0x80000}},
-		CBFS:  Area{"COREBOOT", 0x1100200, 0xeffe00},
+		Areas: []Area{{"SI_DESC", 0, 0x4000}, {"SI_ME", 0x4000, 0xffc000}, {"SI_BIOS", 0x1000000, 0x1000000},
+			{"RW_MRC_CACHE", 0x1000000, 0x20000}, {"SMMSTORE", 0x1020000, 0x80000}},
+		CBFS: Area{"COREBOOT", 0x1100200, 0xeffe00},
 	},
 	{
 		// Before flash maps: a master header, and a pointer to it at the top.
@@ -68,7 +73,8 @@ var Layouts = []Layout{
 }
 
 // Critical names the files without which a board does not start.
-var Critical = []string{"fallback/romstage", "cpu_microcode_blob.bin", "fallback/ramstage", "vbt.bin", "fallback/payload", "bootblock"}
+var Critical = []string{"fallback/romstage", "cpu_microcode_blob.bin", "fallback/ramstage", "vbt.bin",
+	"fallback/payload", "bootblock"}
 
 // Types and tags of CBFS (cbfs_serialized.h).
 const (
@@ -82,7 +88,8 @@ const (
 
 // Build makes an image without any file of the owner.
 func (l Layout) Build() []byte {
-	b := &builder{img: make([]byte, l.Size), at: l.CBFS.Offset, start: l.CBFS.Offset, end: l.CBFS.Offset + l.CBFS.Size, rand: rand.NewChaCha8([32]byte{'r', 'o', 'm'})}
+	b := &builder{img: make([]byte, l.Size), at: l.CBFS.Offset, start: l.CBFS.Offset, end: l.CBFS.Offset + l.CBFS.Size,
+		rand: rand.NewChaCha8([32]byte{'r', 'o', 'm'})}
 	for i := range b.img {
 		b.img[i] = 0xff
 	}

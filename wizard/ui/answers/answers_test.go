@@ -17,7 +17,8 @@ func TestParse(t *testing.T) {
 	if err != nil || m["language"] != "de" || m["name"] != `Ada "L"` {
 		t.Fatal(m, err)
 	}
-	for _, bad := range []string{"", "[]", `{"a":1}`, `{"a":"1","a":"2"}`, `{"a":"1"} x`, `{"a":"1"}{}`, `{"a":{"b":"c"}}`, `{"a":"1"`, strings.Repeat(" ", MaxFile+1) + "{}"} {
+	for _, bad := range []string{"", "[]", `{"a":1}`, `{"a":"1","a":"2"}`, `{"a":"1"} x`, `{"a":"1"}{}`, `{"a":{"b":"c"}}`,
+		`{"a":"1"`, strings.Repeat(" ", MaxFile+1) + "{}"} {
 		if _, err := Parse([]byte(bad)); err == nil {
 			t.Errorf("%.20q was taken", bad)
 		}
@@ -48,7 +49,8 @@ func TestSecretsComeBackAsTheyWere(t *testing.T) {
 
 // What we accept, the standard library accepts, and reads the same.
 func FuzzParseSecrets(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":"b"}`, `{"a":"\u0041\n","b":""}`, `{"a":"b",}`, `{"a" "b"}`, "{\"a\":\"\xff\"}", `{"a":"\ud800"}`} {
+	for _, s := range []string{`{}`, `{"a":"b"}`, `{"a":"\u0041\n","b":""}`, `{"a":"b",}`, `{"a" "b"}`, "{\"a\":\"\xff\"}",
+		`{"a":"\ud800"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -116,7 +118,8 @@ func TestTheNewestFileAlwaysOpensTheDisk(t *testing.T) {
 				u := &UI{Secrets: set(known), Out: newest(known)}
 				for _, opens := range c.opens {
 					in := &ui.Input{Key: "secret.current", Secret: secret.New(64)}
-					p := &ui.Page{Key: "current", Preset: ui.Continue, Inputs: []*ui.Input{in}, Choices: []ui.Choice{{ID: ui.Continue, Checks: true}},
+					p := &ui.Page{Key: "current", Preset: ui.Continue, Inputs: []*ui.Input{in},
+						Choices: []ui.Choice{{ID: ui.Continue, Checks: true}},
 						Check: func(context.Context) error {
 							if string(in.Secret.Bytes()) != opens {
 								return ui.Problem("no")
@@ -128,7 +131,8 @@ func TestTheNewestFileAlwaysOpensTheDisk(t *testing.T) {
 					}
 				}
 				made := secret.From([]byte(c.made))
-				p := &ui.Page{Key: "record.disk", Preset: ui.Continue, Choices: []ui.Choice{{ID: ui.Continue, Checks: true}}, Made: []ui.Named{{Key: "secret.disk", Secret: made}}}
+				p := &ui.Page{Key: "record.disk", Preset: ui.Continue, Choices: []ui.Choice{{ID: ui.Continue, Checks: true}},
+					Made: []ui.Named{{Key: "secret.disk", Secret: made}}}
 				if _, err := u.Ask(t.Context(), p); err != nil {
 					t.Fatal(err)
 				}

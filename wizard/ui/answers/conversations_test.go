@@ -30,7 +30,8 @@ func (p paper) Replace(doc *secret.Buffer) error {
 // beforehand is a front end whose answers were given before the run: what the person
 // would say, and what is on their paper.
 func beforehand(p *wizardtest.Person) *UI {
-	u := &UI{Answers: map[string]string{"verify": "match", "name": "Ada Lovelace", "email": "ada@example.org", "signer": p.W.Seller.SellerKey()}, Secrets: &Secrets{}, Out: paper{p}}
+	u := &UI{Answers: map[string]string{"verify": "match", "name": "Ada Lovelace", "email": "ada@example.org",
+		"signer": p.W.Seller.SellerKey()}, Secrets: &Secrets{}, Out: paper{p}}
 	for _, k := range []string{"confirm", "unproven-serial", "anew-serial", "names-serial"} {
 		u.Answers[k] = "NL0T"
 	}

@@ -66,7 +66,8 @@ func (u *UI) offer(p *ui.Page, first int) {
 		key  string
 		text msg.M
 	}{
-		{!p.NoBack, "<", msg.LineBack}, {!p.NoLeave, "!", msg.LineLeave}, {p.Help != "", "?", msg.LineHelp}, {p.Details != "", "=", msg.LineDetails},
+		{!p.NoBack, "<", msg.LineBack}, {!p.NoLeave, "!", msg.LineLeave}, {p.Help != "", "?", msg.LineHelp},
+		{p.Details != "", "=", msg.LineDetails},
 	} {
 		if m.on {
 			more = append(more, m.key+" "+m.text.In(p.Lang))

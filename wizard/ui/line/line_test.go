@@ -159,7 +159,8 @@ func (r *reader) Ask(ctx context.Context, p *ui.Page) (string, error) {
 		if printed := strings.Join(r.words, " "); printed != r.Paper[p.Key[7:]] {
 			r.t.Errorf("page %s shows %q, not the secret", p.Key, printed)
 		}
-	case p.Key == "totp" && !strings.Contains(strings.ReplaceAll(wizardtest.Shown(p), " ", ""), strings.ReplaceAll(r.code, " ", "")):
+	case p.Key == "totp" && !strings.Contains(strings.ReplaceAll(wizardtest.Shown(p), " ", ""),
+		strings.ReplaceAll(r.code, " ", "")):
 		r.t.Errorf("page %s shows another code", p.Key)
 	}
 	return got, err
@@ -175,7 +176,8 @@ func (r *reader) Watch(ctx context.Context, title string, work func(context.Cont
 func newReader(t *testing.T, lang msg.Lang) *reader {
 	fromUI, toPerson := io.Pipe()
 	fromPerson, toUI := io.Pipe()
-	r := &reader{UI: New(fromPerson, toPerson, -1), Person: wizardtest.NewPerson(wizardtest.New()), t: t, lang: lang, keys: toUI, next: make(chan []string, 1)}
+	r := &reader{UI: New(fromPerson, toPerson, -1), Person: wizardtest.NewPerson(wizardtest.New()), t: t, lang: lang,
+		keys: toUI, next: make(chan []string, 1)}
 	r.Every = time.Hour
 	go r.read(fromUI, toUI)
 	t.Cleanup(func() { toUI.Close(); toPerson.Close() })

@@ -139,7 +139,8 @@ func charset(term string) {
 func unpadded(ti *terminfo.Terminfo) *terminfo.Terminfo {
 	c := *ti
 	c.PadChar = ""
-	for _, p := range []*string{&c.Clear, &c.AttrOff, &c.Underline, &c.Bold, &c.Blink, &c.Reverse, &c.Dim, &c.EnterKeypad, &c.ExitKeypad,
+	for _, p := range []*string{&c.Clear, &c.AttrOff, &c.Underline, &c.Bold, &c.Blink, &c.Reverse, &c.Dim, &c.EnterKeypad,
+		&c.ExitKeypad,
 		&c.SetCursor, &c.EnterAcs, &c.ExitAcs} {
 		*p = unpad(*p)
 	}

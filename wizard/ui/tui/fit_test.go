@@ -31,7 +31,8 @@ func (d draughtsman) Ask(ctx context.Context, p *ui.Page) (string, error) {
 	if n := utf8.RuneCountInString(v.keyLine(78)); n > 78 {
 		d.t.Errorf("%s: the keys of page %s take %d columns: %s", d.lang, p.Key, n, v.keyLine(78))
 	}
-	if n := utf8.RuneCountInString(p.Title) + utf8.RuneCountInString(v.t(msg.StepOf, p.Step, p.Steps)+v.t(msg.CapsLock)); n > 72 && p.Step > 0 || n > 86 {
+	if n := utf8.RuneCountInString(p.Title) +
+		utf8.RuneCountInString(v.t(msg.StepOf, p.Step, p.Steps)+v.t(msg.CapsLock)); n > 72 && p.Step > 0 || n > 86 {
 		d.t.Errorf("%s: the title of page %s takes %d columns", d.lang, p.Key, n)
 	}
 	if n := utf8.RuneCountInString(p.Status); n > 78 {

@@ -133,7 +133,8 @@ func readFont(f *os.File, op uint32, limit fontLimit) (font, error) {
 }
 
 func writeFont(f *os.File, op uint32, x *font) error {
-	return fontIoctl(f, &fontOp{op: op, width: uint32(x.w), height: uint32(x.h), count: uint32(x.count), data: unsafe.Pointer(&x.bits[0])})
+	return fontIoctl(f, &fontOp{op: op, width: uint32(x.w), height: uint32(x.h), count: uint32(x.count),
+		data: unsafe.Pointer(&x.bits[0])})
 }
 
 func fontIoctl(f *os.File, o *fontOp) error {

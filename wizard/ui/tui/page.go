@@ -60,7 +60,8 @@ func newPage(ctx context.Context, u *UI, p *ui.Page) *page {
 	v.refresh()
 	for _, b := range v.body {
 		if b.Kind == ui.QR && v.canQR() {
-			if c, err := qr.Encode(b.Secret.Bytes(), qr.L); err == nil && c.Width(quiet) <= 48 && c.Height(quiet) <= minHeight-3 {
+			if c, err := qr.Encode(b.Secret.Bytes(), qr.L); err == nil && c.Width(quiet) <= 48 &&
+				c.Height(quiet) <= minHeight-3 {
 				v.code = c
 			}
 		}

@@ -123,7 +123,8 @@ func (x *terminal) keys(s string) {
 }
 
 func TestTerminals(t *testing.T) {
-	for _, env := range []string{"TERM=linux", "TERM=xterm", "TERM=xterm-256color", "TERM=vt100", "TERM=vt220", "TERM=screen", "TERM=tmux", "TERM=ansi", "NO_COLOR=1", "LC_ALL=C"} {
+	for _, env := range []string{"TERM=linux", "TERM=xterm", "TERM=xterm-256color", "TERM=vt100", "TERM=vt220",
+		"TERM=screen", "TERM=tmux", "TERM=ansi", "NO_COLOR=1", "LC_ALL=C"} {
 		t.Run(env, func(t *testing.T) {
 			vars := []string{env}
 			if !strings.HasPrefix(env, "TERM=") {

@@ -15,7 +15,8 @@ func TestRefused(t *testing.T) {
 		b.SetLen(0)
 		return b
 	}
-	name, hidden, shown := &ui.Input{Key: "name"}, &ui.Input{Key: "pin", Secret: buffer(), Max: 32}, &ui.Input{Key: "words", Secret: buffer(), Shown: true, Max: 32}
+	name, hidden, shown := &ui.Input{Key: "name"}, &ui.Input{Key: "pin", Secret: buffer(), Max: 32},
+		&ui.Input{Key: "words", Secret: buffer(), Shown: true, Max: 32}
 	v := newPage(t.Context(), &UI{}, &ui.Page{Inputs: []*ui.Input{name, hidden, shown}})
 	defer v.wipe()
 	for _, c := range []struct {

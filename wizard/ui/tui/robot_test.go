@@ -102,7 +102,8 @@ func describe(st tcell.Style) string {
 	for _, a := range []struct {
 		mask tcell.AttrMask
 		name string
-	}{{tcell.AttrBold, "bold"}, {tcell.AttrReverse, "reverse"}, {tcell.AttrUnderline, "underline"}, {tcell.AttrBlink, "blink"}, {tcell.AttrDim, "dim"}} {
+	}{{tcell.AttrBold, "bold"}, {tcell.AttrReverse, "reverse"}, {tcell.AttrUnderline, "underline"},
+		{tcell.AttrBlink, "blink"}, {tcell.AttrDim, "dim"}} {
 		if attr&a.mask != 0 {
 			words = append(words, a.name)
 		}
@@ -313,7 +314,8 @@ func TestTheWholeJourney(t *testing.T) {
 			}
 			// Heads' own flow, for the same result: reference in docs/wizard.md.
 			secrets := len(strings.Join(r.Known(), "")) + len(wizardtest.SellerPassphrase) + 6
-			t.Logf("%d pages, %d keys, of which %d are secrets from paper, the seller's passphrase and six digits; %d restart", len(r.Pages), r.keys, secrets, 1)
+			t.Logf("%d pages, %d keys, of which %d are secrets from paper, the seller's passphrase and six digits; %d restart",
+				len(r.Pages), r.keys, secrets, 1)
 			if len(r.Pages) > 15 || r.keys-secrets > 70 {
 				t.Errorf("the journey has grown: %d pages, %d keys beside the secrets", len(r.Pages), r.keys-secrets)
 			}

@@ -83,7 +83,8 @@ func TestScreens(t *testing.T) {
 				}
 				seen[name] = true
 				kept := screen(t, name, text, r.marks[key], mono.texts[key], mono.marks[key])
-				for _, p := range append(append(r.Known(), mono.Known()...), wizardtest.SellerPassphrase, wizardtest.SellerPIN, wizardtest.SellerOwner) {
+				for _, p := range append(append(r.Known(), mono.Known()...), wizardtest.SellerPassphrase, wizardtest.SellerPIN,
+					wizardtest.SellerOwner) {
 					if strings.Contains(kept, p) {
 						t.Errorf("%s shows a secret", name)
 					}
@@ -92,7 +93,8 @@ func TestScreens(t *testing.T) {
 		})
 	}
 	for _, key := range pageKeys(t) {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(shown)), func(n string) bool { return n == key || strings.HasSuffix(key, ".") && strings.HasPrefix(n, key) }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(shown)),
+			func(n string) bool { return n == key || strings.HasSuffix(key, ".") && strings.HasPrefix(n, key) }) {
 			t.Errorf("no conversation shows the page %q", key)
 		}
 	}
@@ -124,7 +126,8 @@ func screen(t *testing.T, name, text, looks, monoText, monoLooks string) string 
 	if m := colour.FindString(monoLooks); m != "" {
 		t.Errorf("%s has a colour where there are none: %s", name, m)
 	}
-	kept := text + "--- with colours: line, columns, look\n" + maskedLooks(text, looks) + "--- without\n" + maskedLooks(text, monoLooks)
+	kept := text + "--- with colours: line, columns, look\n" + maskedLooks(text, looks) + "--- without\n" +
+		maskedLooks(text, monoLooks)
 	golden(t, name, kept)
 	return kept
 }
@@ -184,8 +187,10 @@ func TestItsOwnScreens(t *testing.T) {
 	answer := make(chan struct{})
 	defer close(answer)
 	fresh := func() *ui.Page {
-		return &ui.Page{Key: "a", Title: "Take ownership", Status: "Keyboard: us", Step: 3, Steps: 7, Help: "Help says more.", Details: "signer 5E11\nboot pass", Wait: msg.WaitMeasure.In(msg.EN),
-			Body: []ui.Block{ui.S("Is it so?")}, Choices: []ui.Choice{{ID: ui.Continue, Label: "Continue", Checks: true}}, Inputs: []*ui.Input{{Key: "x", Label: "Answer"}},
+		return &ui.Page{Key: "a", Title: "Take ownership", Status: "Keyboard: us", Step: 3, Steps: 7, Help: "Help says more.",
+			Details: "signer 5E11\nboot pass", Wait: msg.WaitMeasure.In(msg.EN),
+			Body: []ui.Block{ui.S("Is it so?")}, Choices: []ui.Choice{{ID: ui.Continue, Label: "Continue", Checks: true}},
+			Inputs: []*ui.Input{{Key: "x", Label: "Answer"}},
 			Check: func(ctx context.Context) error {
 				select {
 				case <-answer:
@@ -209,7 +214,11 @@ func TestItsOwnScreens(t *testing.T) {
 		}},
 		{name: "checking", until: "Checking", do: func(r *robot, _ *page) { r.typed("x"); r.press(tcell.KeyEnter) }},
 		{name: "caps", until: "CAPS", caps: true},
-		{name: "too-small", until: "80 x 24", do: func(r *robot, _ *page) { r.sim.SetSize(60, 20); _ = r.sim.PostEvent(tcell.NewEventResize(60, 20)) }},
+		{name: "too-small", until: "80 x 24", do: func(r *robot,
+			_ *page) {
+			r.sim.SetSize(60, 20)
+			_ = r.sim.PostEvent(tcell.NewEventResize(60, 20))
+		}},
 		{name: "waiting", until: "Please wait", do: func(r *robot, v *page) {
 			w := newWaitView(r.UI, v.p)
 			w.began = w.began.Add(-5 * time.Second)
@@ -227,7 +236,8 @@ func TestItsOwnScreens(t *testing.T) {
 		}},
 		{name: "pausing", until: "Pausing", do: func(r *robot, _ *page) {
 			r.update(func() {
-				r.app.SetRoot(&taskView{Box: tview.NewBox(), u: r.UI, title: "Taking ownership", tasks: fullRun, pausing: true}, true)
+				r.app.SetRoot(&taskView{Box: tview.NewBox(), u: r.UI, title: "Taking ownership", tasks: fullRun, pausing: true},
+					true)
 			})
 		}},
 	} {
@@ -257,13 +267,17 @@ func TestItsOwnScreens(t *testing.T) {
 }
 
 // fullRun is a task list with everything that one can show.
-var fullRun = ui.Tasks{CanPause: true, Elapsed: "14 min", Notes: []string{msg.NoteMayLeave.In(msg.EN), msg.NotePause.In(msg.EN)}, Tasks: []ui.Task{
-	{Title: "Checks", State: ui.Completed, Status: "Completed"},
-	{Title: "Security key", State: ui.Completed, Status: "Completed", Detail: "your key 3F21 09AA ... 77C0 5D1E"},
-	{Title: "Disk", State: ui.InProgress, Status: "In progress", Bar: true, Done: 219, Total: 476, Detail: "219 GB of 476 GB, 198 MB/s, 22 min left"},
-	{Title: "TPM", Status: "Not started"}, {Title: "Phone code", Status: "Not started"}, {Title: "Start files", Status: "Not started"},
-	{Title: "Firmware chip", Status: "Not started"}, {Title: "Finish", State: ui.Trouble, Status: "Problem", Detail: strings.Repeat("a long explanation ", 6)},
-}}
+var fullRun = ui.Tasks{CanPause: true, Elapsed: "14 min",
+	Notes: []string{msg.NoteMayLeave.In(msg.EN), msg.NotePause.In(msg.EN)}, Tasks: []ui.Task{
+		{Title: "Checks", State: ui.Completed, Status: "Completed"},
+		{Title: "Security key", State: ui.Completed, Status: "Completed", Detail: "your key 3F21 09AA ... 77C0 5D1E"},
+		{Title: "Disk", State: ui.InProgress, Status: "In progress", Bar: true, Done: 219, Total: 476,
+			Detail: "219 GB of 476 GB, 198 MB/s, 22 min left"},
+		{Title: "TPM", Status: "Not started"}, {Title: "Phone code", Status: "Not started"},
+		{Title: "Start files", Status: "Not started"},
+		{Title: "Firmware chip", Status: "Not started"},
+		{Title: "Finish", State: ui.Trouble, Status: "Problem", Detail: strings.Repeat("a long explanation ", 6)},
+	}}
 
 // A run is paused with P, and by nothing else; Ctrl-C least of all.
 func TestOnlyPPauses(t *testing.T) {

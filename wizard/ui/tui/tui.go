@@ -48,7 +48,8 @@ type UI struct {
 // New starts drawing on a screen that has been initialized. has says which runes it
 // can show, caps whether Caps Lock is on; both may be nil.
 func New(screen tcell.Screen, has func(rune) bool, caps func() bool) *UI {
-	u := &UI{has: has, caps: caps, mono: screen.Colors() < 8, ended: make(chan struct{}), quiet: keysApart, began: time.Now()}
+	u := &UI{has: has, caps: caps, mono: screen.Colors() < 8, ended: make(chan struct{}), quiet: keysApart,
+		began: time.Now()}
 	s := newConsole(screen, has)
 	u.app = tview.NewApplication().SetScreen(s).EnableMouse(false)
 	u.app.SetInputCapture(func(e *tcell.EventKey) *tcell.EventKey {

@@ -53,8 +53,10 @@ func (r *robot) resize() {
 
 // anything presses keys at random.
 func (r *robot) anything(v *page) {
-	keys := []tcell.Key{tcell.KeyF1, tcell.KeyF2, tcell.KeyF5, tcell.KeyF6, tcell.KeyF7, tcell.KeyTab, tcell.KeyBacktab, tcell.KeyUp, tcell.KeyDown, tcell.KeyLeft, tcell.KeyRight,
-		tcell.KeyPgDn, tcell.KeyPgUp, tcell.KeyBackspace2, tcell.KeyCtrlU, tcell.KeyCtrlC, tcell.KeyCtrlL, tcell.KeyCtrlD, tcell.KeyHome, tcell.KeyDelete, tcell.KeyInsert}
+	keys := []tcell.Key{tcell.KeyF1, tcell.KeyF2, tcell.KeyF5, tcell.KeyF6, tcell.KeyF7, tcell.KeyTab, tcell.KeyBacktab,
+		tcell.KeyUp, tcell.KeyDown, tcell.KeyLeft, tcell.KeyRight,
+		tcell.KeyPgDn, tcell.KeyPgUp, tcell.KeyBackspace2, tcell.KeyCtrlU, tcell.KeyCtrlC, tcell.KeyCtrlL, tcell.KeyCtrlD,
+		tcell.KeyHome, tcell.KeyDelete, tcell.KeyInsert}
 	switch n := r.wild.IntN(20); {
 	case n < 10:
 		r.press(keys[r.wild.IntN(len(keys))])
@@ -149,7 +151,8 @@ func (r *robot) sensible(p *ui.Page) string {
 	switch {
 	case p.Alarm && (p.Key == "verify" || p.Key == "resume"):
 		return "unproven" // a chip that was cut while it was written
-	case p.Key == "resume" && (tries[0] == 0 || tries[2] == 0) && slices.ContainsFunc(p.Choices, func(c ui.Choice) bool { return c.ID == "anew" }):
+	case p.Key == "resume" && (tries[0] == 0 || tries[2] == 0) &&
+		slices.ContainsFunc(p.Choices, func(c ui.Choice) bool { return c.ID == "anew" }):
 		return "anew"
 	}
 	id, _ := r.Choose(p)
@@ -157,7 +160,8 @@ func (r *robot) sensible(p *ui.Page) string {
 }
 
 // disturbed lets the wild one press keys while work runs.
-func (r *robot) disturbed(work func(context.Context, func(ui.Tasks)) error) func(context.Context, func(ui.Tasks)) error {
+func (r *robot) disturbed(work func(context.Context, func(ui.Tasks)) error) func(context.Context,
+	func(ui.Tasks)) error {
 	return func(ctx context.Context, show func(ui.Tasks)) error {
 		return work(ctx, func(t ui.Tasks) {
 			show(t)

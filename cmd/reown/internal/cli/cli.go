@@ -112,7 +112,8 @@ func (c *Command) names() (n []string) {
 }
 
 func (c *Command) unknown(path, word string) error {
-	return Usagef("%s has no command %q%s; it has: %s", path, word, nearest(word, c.names()), strings.Join(c.names(), ", "))
+	return Usagef("%s has no command %q%s; it has: %s", path, word, nearest(word, c.names()),
+		strings.Join(c.names(), ", "))
 }
 
 // NewFlags returns a flag set that reports errors instead of exiting.

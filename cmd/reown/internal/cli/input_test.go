@@ -71,7 +71,8 @@ func TestSecretAtATerminalIsNotShown(t *testing.T) {
 func TestResultsReplaceAFile(t *testing.T) {
 	dir := t.TempDir()
 	file, older, link := filepath.Join(dir, "backup"), filepath.Join(dir, "older"), filepath.Join(dir, "link")
-	if err := errors.Join(os.WriteFile(file, []byte("an older backup"), 0o644), os.Link(file, older), os.Symlink(older, link)); err != nil {
+	if err := errors.Join(os.WriteFile(file, []byte("an older backup"), 0o644), os.Link(file, older),
+		os.Symlink(older, link)); err != nil {
 		t.Fatal(err)
 	}
 	is := func(name, want string) {

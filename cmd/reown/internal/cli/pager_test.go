@@ -15,7 +15,8 @@ func TestWrapKeepsColumns(t *testing.T) {
 			}
 		}
 	}
-	if got := wrap("card        completed     your key", 80); len(got) != 1 || got[0] != "card        completed     your key" {
+	if got := wrap("card        completed     your key", 80); len(got) != 1 ||
+		got[0] != "card        completed     your key" {
 		t.Errorf("a line that fits is now %q", got)
 	}
 }

@@ -19,10 +19,13 @@ import (
 
 func bootCommand() *cli.Command {
 	return &cli.Command{Name: "boot", Short: "/boot: hash, sign, verify, entries", Sub: []*cli.Command{
-		{Name: "hash", Args: "[--entry N] [--json] DIR", Short: "the hashes, names and bytes to sign", Run: bootHash, Long: bootHashHelp},
+		{Name: "hash", Args: "[--entry N] [--json] DIR", Short: "the hashes, names and bytes to sign", Run: bootHash,
+			Long: bootHashHelp},
 		{Name: "sign", Args: "[flags] DIR", Short: "sign and replace the signed set", Run: bootSign, Long: bootSignHelp},
-		{Name: "verify", Args: "[--cert FILE] [--json] DIR", Short: "check as Heads checks before it starts a system", Run: bootVerify, Long: bootVerifyHelp},
-		{Name: "entries", Args: "[--json] DIR", Short: "the systems that can be started, with Heads's numbers", Run: bootEntries, Long: bootEntriesHelp},
+		{Name: "verify", Args: "[--cert FILE] [--json] DIR", Short: "check as Heads checks before it starts a system",
+			Run: bootVerify, Long: bootVerifyHelp},
+		{Name: "entries", Args: "[--json] DIR", Short: "the systems that can be started, with Heads's numbers",
+			Run: bootEntries, Long: bootEntriesHelp},
 	}}
 }
 
@@ -61,7 +64,8 @@ func (s *setFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&s.form, "heads-form", "auto", "FORM how the firmware names the files in what is signed: names "+
 		"(Heads since April 2026), paths (before), or auto: as the firmware's own scripts verify, where reown "+
 		"runs beside them, else names")
-	fs.Func("extra", "NAME=FILE another file of the set, such as kexec_rollback.txt; repeatable", func(v string) error { s.extra = append(s.extra, v); return nil })
+	fs.Func("extra", "NAME=FILE another file of the set, such as kexec_rollback.txt; repeatable",
+		func(v string) error { s.extra = append(s.extra, v); return nil })
 }
 
 // build makes the set that the flags describe.
@@ -107,7 +111,8 @@ func (s *setFlags) build(ctx context.Context, e *cli.Env, d *boot.Dir) (*boot.Se
 		}
 		extra[name] = b
 	}
-	return d.Build(ctx, boot.BuildOptions{Extra: extra, Entry: s.entry, KeepOEM: s.keepOEM, Progress: progressLine(e, "hashing /boot")})
+	return d.Build(ctx, boot.BuildOptions{Extra: extra, Entry: s.entry, KeepOEM: s.keepOEM,
+		Progress: progressLine(e, "hashing /boot")})
 }
 
 // progressLine shows percent on a terminal only.
@@ -176,10 +181,13 @@ func bootSign(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot sign")
 	var set setFlags
 	set.register(fs)
-	sigFile, certFile := fs.String("sig", "", "FILE a signature over what 'reown boot hash' printed; - is standard input; without it the card signs"), fs.String("cert", "", "FILE "+
-		"the public key that the signature must be by")
-	cardSpec, serial, pinFile := fs.String("card", "auto", "BUS how to reach the card: auto, usb, pcsc or pcsc:SOCKET"), fs.String("serial", "", "S which card, as 'reown card status' shows it"), fs.String("pin-file", "", "FILE "+
-		"the card's user PIN")
+	sigFile, certFile := fs.String("sig", "",
+		"FILE a signature over what 'reown boot hash' printed; - is standard input; without it the card signs"),
+		fs.String("cert", "", "FILE "+
+			"the public key that the signature must be by")
+	cardSpec, serial, pinFile := fs.String("card", "auto", "BUS how to reach the card: auto, usb, pcsc or pcsc:SOCKET"),
+		fs.String("serial", "", "S which card, as 'reown card status' shows it"), fs.String("pin-file", "", "FILE "+
+			"the card's user PIN")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
@@ -280,8 +288,9 @@ func certVerifier(file string) (cert []byte, verify boot.Verifier, err error) {
 
 func bootVerify(ctx context.Context, e *cli.Env, args []string) error {
 	fs := cli.NewFlags("reown boot verify")
-	certFile, asJSON := fs.String("cert", "", "FILE the public key that the signature must be by"), fs.Bool("json", false, "report "+
-		"as one JSON document")
+	certFile, asJSON := fs.String("cert", "", "FILE the public key that the signature must be by"),
+		fs.Bool("json", false, "report "+
+			"as one JSON document")
 	dirs, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err

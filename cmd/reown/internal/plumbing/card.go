@@ -20,27 +20,34 @@ import (
 func cardCommand() *cli.Command {
 	const where = " [--reader R] [--serial S]"
 	return &cli.Command{Name: "card", Short: "the OpenPGP card: state, reset, keys, PINs, signatures", Sub: []*cli.Command{
-		{Name: "status", Args: "[--json]" + where, Short: "every security key that is plugged in; changes nothing", Run: cardStatus, Shared: onCard},
-		{Name: "reset", Args: "--confirm card [--admin-pin-file F]" + where, Short: "destroy its keys and set the factory PINs", Run: cardReset, Shared: onCard,
+		{Name: "status", Args: "[--json]" + where, Short: "every security key that is plugged in; changes nothing",
+			Run: cardStatus, Shared: onCard},
+		{Name: "reset", Args: "--confirm card [--admin-pin-file F]" + where,
+			Short: "destroy its keys and set the factory PINs", Run: cardReset, Shared: onCard,
 			Long: "Keys, names and PINs of the OpenPGP application are gone afterwards; PINs are 123456 and\n12345678. Without the admin PIN both PINs are blocked on the way, as gpg does. Other\nfunctions of a token (HOTP slots, passwords) stay. An interrupted reset is finished by\nthe next one."},
 		{Name: "generate", Args: "--algorithm A --name N --email E [--comment C] [--output F] [--created T] [--admin-pin-file F] [--pin-file F] --confirm card" + where, Short: "make three keys on it and a certificate of them", Run: cardGenerate, Shared: onCard,
 			Long: "Algorithms: rsa2048, rsa3072, rsa4096, p256, p384, p521, 25519. Keys that are there are\noverwritten. PINs that are not given are the factory's. The certificate is written to the\nfile or to standard output; it can be made again later with export."},
-		{Name: "import", Args: "--key F [--passphrase-file F] [--admin-pin-file F] --confirm card" + where, Short: "copy the keys of a backup to it", Run: cardImport, Shared: onCard,
+		{Name: "import", Args: "--key F [--passphrase-file F] [--admin-pin-file F] --confirm card" + where,
+			Short: "copy the keys of a backup to it", Run: cardImport, Shared: onCard,
 			Long: "The file is what `gpg --export-secret-keys` or `reown card backup` writes. It may be\nrepeated with a second card."},
 		{Name: "backup", Args: "--algorithm A --name N --email E [--comment C] [--created T] --passphrase-file F --output F [--cert F] [--revocation F]", Short: "make keys in memory and write them, protected, to a file", Run: cardBackup,
 			Long: "The file holds a primary key and three subkeys, protected by the passphrase, as `gpg\n--import` takes it. It is read back before the command ends."},
-		{Name: "pin", Args: "set|user|admin|unblock|code  --new-pin-file F ..." + where, Short: "change, unblock and set PINs", Run: cardPIN, Shared: onCard,
+		{Name: "pin", Args: "set|user|admin|unblock|code  --new-pin-file F ..." + where,
+			Short: "change, unblock and set PINs", Run: cardPIN, Shared: onCard,
 			Long: `set      --pin-file F --admin-pin-file F   both, on a card with factory PINs; may be repeated
 user     --pin-file OLD --new-pin-file NEW
 admin    --admin-pin-file OLD --new-pin-file NEW
 unblock  --admin-pin-file F | --code-file F  --new-pin-file NEW   the user PIN
 code     --admin-pin-file F [--new-pin-file F]   the reset code; none removes it`},
-		{Name: "touch", Args: "signature|decryption|authentication off|on|fixed|cached|cached-fixed [--admin-pin-file F]" + where, Short: "whether a key wants its button touched", Run: cardTouch, Shared: onCard,
+		{Name: "touch", Args: "signature|decryption|authentication off|on|fixed|cached|cached-fixed [--admin-pin-file F]" +
+			where, Short: "whether a key wants its button touched", Run: cardTouch, Shared: onCard,
 			Long: "fixed cannot be undone but by a reset."},
 		{Name: "kdf", Args: where[1:], Short: "keep its PINs hashed; right after a reset", Run: cardKDF, Shared: onCard},
-		{Name: "sign", Args: "--cert F [--pin-file F] [--output F] FILE" + where, Short: "sign a file, detached and armoured", Run: cardSign, Shared: onCard,
+		{Name: "sign", Args: "--cert F [--pin-file F] [--output F] FILE" + where, Short: "sign a file, detached and armoured",
+			Run: cardSign, Shared: onCard,
 			Long: "FILE may be - for standard input. No PIN is sent unless the card holds the certificate's\nkey."},
-		{Name: "verify", Args: "--cert F --signature F [--json] FILE", Short: "check a detached signature; needs no card", Run: cardVerify},
+		{Name: "verify", Args: "--cert F --signature F [--json] FILE", Short: "check a detached signature; needs no card",
+			Run: cardVerify},
 		{Name: "export", Args: "--name N --email E [--comment C] [--pin-file F] [--format asc|gpg|kbx] [--output F] [--trustdb F]" + where, Short: "make the certificate from the card again", Run: cardExport, Shared: onCard,
 			Long: "kbx is GnuPG's key ring pubring.kbx; --trustdb writes the trustdb.gpg that goes with it."},
 	}}
@@ -209,7 +216,8 @@ func (p *patience) wait(touch bool) {
 		p.said = now
 	case !touch && now.After(p.next):
 		waited := now.Sub(p.began)
-		fmt.Fprintf(p.e.Stderr, "reown: the security key is still at work, for %v; Ctrl-C leaves it\n", waited.Round(time.Second))
+		fmt.Fprintf(p.e.Stderr, "reown: the security key is still at work, for %v; Ctrl-C leaves it\n",
+			waited.Round(time.Second))
 		p.next = now.Add(waited)
 	}
 	p.touch = touch
@@ -313,10 +321,12 @@ func printCard(w io.Writer, i gpgcard.Info) {
 		fmt.Fprintf(w, "  %-18s %s\n", what, escape.Text(fmt.Sprintf(format, a...)))
 	}
 	if i.Terminated {
-		fmt.Fprintf(w, "OpenPGP card in %s\n  a reset was begun and not ended; finish it with: reown card reset\n", escape.Text(i.ReaderName))
+		fmt.Fprintf(w, "OpenPGP card in %s\n  a reset was begun and not ended; finish it with: reown card reset\n",
+			escape.Text(i.ReaderName))
 		return
 	}
-	fmt.Fprintf(w, "OpenPGP card %v (%s, version %s) in %s\n", i.Serial, escape.Text(i.Manufacturer), i.Version, escape.Text(i.ReaderName))
+	fmt.Fprintf(w, "OpenPGP card %v (%s, version %s) in %s\n", i.Serial, escape.Text(i.Manufacturer), i.Version,
+		escape.Text(i.ReaderName))
 	line("holder", "%s", cli.OrNone(i.Name))
 	line("login", "%s", cli.OrNone(i.Login))
 	line("user PIN", "%d tries left, %d to %d characters", i.User.Left, i.User.MinLen, i.User.MaxLen)

@@ -63,7 +63,8 @@ func cardGenerate(ctx context.Context, e *cli.Env, args []string) error {
 	}
 	defer admin.Wipe()
 	return f.with(ctx, e, func(c *gpgcard.Card) error {
-		err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: alg, Created: created, Admin: admin, Progress: cardProgress(e, "keys made")})
+		err := c.GenerateKeys(ctx, gpgcard.GenerateOptions{Algorithm: alg, Created: created, Admin: admin,
+			Progress: cardProgress(e, "keys made")})
 		if err != nil {
 			return err
 		}

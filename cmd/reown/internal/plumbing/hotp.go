@@ -32,11 +32,13 @@ Stores the secret from counter 0 on and proves it with the code of counter 1, as
 then to hold 2. A wrong PIN changes nothing but the number of tries. The PIN is the admin PIN of the OpenPGP card
 on Nitrokey Pro, Storage and Librem Key (8 to 25 characters), and the secrets PIN on a Nitrokey 3, which also
 wants to be touched: once, or three times to replace a secret.`},
-		{Name: "check", Args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", Short: "show the key a code", Run: h.check,
+		{Name: "check", Args: "CODE | --secret-file FILE (--counter N | --counter-file FILE)", Short: "show the key a code",
+			Run: h.check,
 			Long: `
 Exit code 0 and a green light: the code is right. With a counter file, the code is computed, and the file moves on
 only after the key has accepted it.`},
-		{Name: "regenerate", Args: "--pin-file FILE", Short: "make the key's AES keys anew, after a reset of its card", Run: h.regenerate,
+		{Name: "regenerate", Args: "--pin-file FILE", Short: "make the key's AES keys anew, after a reset of its card",
+			Run: h.regenerate,
 			Long: `
 A factory reset of the OpenPGP card destroys the AES keys of Nitrokey Pro, Storage and Librem Key, and with them what is
 in the password safe and on the encrypted volume. Both work again after this. Other keys are left alone.`},
@@ -113,7 +115,8 @@ func (h hotpTool) info(ctx context.Context, e *cli.Env, args []string) error {
 		}
 		return strconv.Itoa(n)
 	}
-	fmt.Fprintf(e.Stdout, "%s, serial number %s, firmware %s\n", escape.Text(i.Model), escape.Text(i.Serial), escape.Text(i.Firmware))
+	fmt.Fprintf(e.Stdout, "%s, serial number %s, firmware %s\n", escape.Text(i.Model), escape.Text(i.Serial),
+		escape.Text(i.Firmware))
 	if i.SecretsApp != "" {
 		fmt.Fprintf(e.Stdout, "secrets app:   %s\n", i.SecretsApp)
 	}
@@ -126,7 +129,8 @@ func (h hotpTool) info(ctx context.Context, e *cli.Env, args []string) error {
 	} else {
 		fmt.Fprintf(e.Stdout, "PIN for HOTP:  no %s has been set\n", i.PIN)
 	}
-	fmt.Fprintf(e.Stdout, "OpenPGP card:  tries left: user PIN %s, admin PIN %s\n", tries(i.UserTries), tries(i.AdminTries))
+	fmt.Fprintf(e.Stdout, "OpenPGP card:  tries left: user PIN %s, admin PIN %s\n", tries(i.UserTries),
+		tries(i.AdminTries))
 	return nil
 }
 

@@ -24,41 +24,50 @@ var onVolume = &cli.Shared{
 
 func luksCommand() *cli.Command {
 	return &cli.Command{Name: "luks", Short: "LUKS headers, keyslots and re-encryption", Sub: []*cli.Command{
-		{Name: "info", Args: "DEVICE [--json]", Short: "what the header says; nothing is written", Run: luksInfo, Shared: onVolume,
-			Long: `Prints version, cipher, keyslots, tokens, and how far a re-encryption is.`},
-		{Name: "open", Args: "DEVICE NAME --key-file KEY", Short: "make the decrypted data the device /dev/mapper/NAME", Run: luksOpen, Shared: onVolume,
+		{Name: "info", Args: "DEVICE [--json]", Short: "what the header says; nothing is written", Run: luksInfo,
+			Shared: onVolume,
+			Long:   `Prints version, cipher, keyslots, tokens, and how far a re-encryption is.`},
+		{Name: "open", Args: "DEVICE NAME --key-file KEY", Short: "make the decrypted data the device /dev/mapper/NAME",
+			Run: luksOpen, Shared: onVolume,
 			Long: `For who wants to look at the files. Refused while a re-encryption is not finished. Needs the kernel's device mapper.`},
 		{Name: "close", Args: "NAME", Short: "end what open began", Run: luksClose,
 			Long: `Removes /dev/mapper/NAME. Unmount it first.`},
-		{Name: "passwd", Args: "DEVICE --key-file OLD --new-key-file NEW", Short: "make a new passphrase the only one", Run: luksPasswd, Shared: onVolume,
+		{Name: "passwd", Args: "DEVICE --key-file OLD --new-key-file NEW", Short: "make a new passphrase the only one",
+			Run: luksPasswd, Shared: onVolume,
 			Long: `Adds and proves a keyslot for NEW, then destroys all other keyslots and wipes them. Repeating it is harmless.`},
 		{Name: "kill", Args: "DEVICE --slot N --key-file KEEP", Short: "destroy one keyslot", Run: luksKill, Shared: onVolume,
 			Long: `Destroys keyslot N and wipes it. KEEP must open another one.`},
-		{Name: "reencrypt", Args: "DEVICE... --key-file KEY [--new-key-file NEW]", Short: "put the data under a new volume key, or go on with that", Run: luksReencrypt, Shared: onVolume,
+		{Name: "reencrypt", Args: "DEVICE... --key-file KEY [--new-key-file NEW]",
+			Short: "put the data under a new volume key, or go on with that", Run: luksReencrypt, Shared: onVolume,
 			Long: `Re-encrypts in place. KEY keeps opening the volume throughout; with NEW the passphrase is changed first.
 All other keyslots are destroyed, also those that open no data: their passphrases are not known here. Tokens,
 persistent flags, and a cipher or key derivation below the floor (AES-XTS of 512 bits; Argon2id of 64 MiB and
 about two seconds) end with the old key. A volume that reads as noise under the key of its header is refused: an
 old header may lie over data of a newer key. May be stopped (SIGTERM, power) and called again at any time. Several
 devices run in parallel.`},
-		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left", Run: luksResume, Shared: onVolume,
+		{Name: "resume", Args: "DEVICE... --key-file KEY", Short: "finish a re-encryption that either program left",
+			Run: luksResume, Shared: onVolume,
 			Long: `Recovers an interrupted hotzone, goes on, and closes the header. On a volume at rest it wipes remains of old keyslots.`},
-		{Name: "survey", Args: "DEVICE [--json]", Short: "read all data: what was never written, what cannot be read", Run: luksSurvey, Shared: onVolume,
+		{Name: "survey", Args: "DEVICE [--json]", Short: "read all data: what was never written, what cannot be read",
+			Run: luksSurvey, Shared: onVolume,
 			Long: `Reads the volume once, at low priority, and writes nothing. No passphrase is needed.`},
-		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]", Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue, Shared: onVolume,
+		{Name: "rescue", Args: "DEVICE --key-file KEY [--log-dir DIR]",
+			Short: "finish an interrupted re-encryption that had no protection", Run: luksRescue, Shared: onVolume,
 			Long: `For what cryptsetup reencrypt --resilience=none (Heads) leaves when it is interrupted. Reads all data, finds
 from the data itself which part is under which key, records that in the header and finishes. Where it
 cannot be proven nothing is written: the stretch in doubt is named, and --accept-loss goes on. In a protected
 run it looks for data that a power failure during cryptsetup repair has left under the old key. A LUKS1 disk that
 cryptsetup has made unusable gets its header back if no data had been re-encrypted.`},
-		{Name: "convert", Args: "DEVICE --to 1|2", Short: "change the header between LUKS1 and LUKS2", Run: luksConvert, Shared: onVolume,
-			Long: `Safe against interruption at any point. Save the header first all the same (reown luks backup).`},
+		{Name: "convert", Args: "DEVICE --to 1|2", Short: "change the header between LUKS1 and LUKS2", Run: luksConvert,
+			Shared: onVolume,
+			Long:   `Safe against interruption at any point. Save the header first all the same (reown luks backup).`},
 		{Name: "backup", Args: "DEVICE FILE", Short: "save the header to a new file", Run: luksBackup, Shared: onVolume,
 			Long: `FILE is what cryptsetup luksHeaderBackup makes. With it an old passphrase opens the disk again until the
 disk is re-encrypted: guard it like the passphrase.`},
 		{Name: "restore", Args: "DEVICE FILE", Short: "write a saved header back", Run: luksRestore, Shared: onVolume,
 			Long: `Refuses a backup of another volume, of another volume key, or from the middle of a re-encryption.`},
-		{Name: "erase", Args: "DEVICE --confirm disk", Short: "destroy all keyslots: the data is lost for ever", Run: luksErase, Shared: onVolume,
+		{Name: "erase", Args: "DEVICE --confirm disk", Short: "destroy all keyslots: the data is lost for ever",
+			Run: luksErase, Shared: onVolume,
 			Long: `Wipes all key material, tokens and the state of an unfinished re-encryption, reads back that it is gone, and
 leaves a LUKS header without keyslots. No passphrase is asked for and none opens the disk afterwards. What
 cannot be reached: header backups elsewhere, and blocks that an SSD has put aside.`},
@@ -89,7 +98,8 @@ func (f *luksFlags) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&f.opts.NoLocks, "no-locks", false, "do not take cryptsetup's lock files")
 	fs.BoolVar(&f.json, "json", false, "report as one JSON document")
 	fs.BoolVar(&f.opts.AllowEmpty, "allow-empty", false, "let the new passphrase be empty")
-	fs.BoolFunc("pbkdf2", "new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2", func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
+	fs.BoolFunc("pbkdf2", "new keyslots use PBKDF2 (1,000,000 rounds), for a boot loader that reads no Argon2",
+		func(string) error { f.opts.KDF = luks.KDFPBKDF2; return nil })
 }
 
 // withKey adds the flag for the passphrase, and if one is to be set the one for that.
@@ -169,7 +179,8 @@ func luksInfo(ctx context.Context, e *cli.Env, args []string) error {
 
 func printLuksInfo(w io.Writer, in luks.Info) {
 	fmt.Fprintf(w, "%s: LUKS%d %s\n", escape.Text(in.Path), in.Version, escape.Text(in.UUID))
-	fmt.Fprintf(w, "  data      %d bytes at %d, %s, %d-bit key, %d-byte sectors\n", in.DataSize, in.DataOffset, escape.Text(in.Cipher), in.KeyBits, in.SectorSize)
+	fmt.Fprintf(w, "  data      %d bytes at %d, %s, %d-bit key, %d-byte sectors\n", in.DataSize, in.DataOffset,
+		escape.Text(in.Cipher), in.KeyBits, in.SectorSize)
 	fmt.Fprintf(w, "  key       %.16s... (digest; it changes with the volume key)\n", in.KeyDigest)
 	for _, k := range in.Keyslots {
 		fmt.Fprintf(w, "  keyslot   %d: %s, %s volume key, %s\n", k.ID, escape.Text(k.Type), k.Key, escape.Text(kdfText(k)))
@@ -259,7 +270,8 @@ func luksClose(_ context.Context, _ *cli.Env, args []string) error {
 
 // mapName refuses what the device mapper would not take for a name, or take for more.
 func mapName(s string) error {
-	if len(s) > 127 || s == "control" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+") != "" {
+	if len(s) > 127 || s == "control" || strings.Trim(s,
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+") != "" {
 		return cli.Usagef("%q is no name for a mapped device: letters, digits, - _ +", s)
 	}
 	return nil
@@ -314,8 +326,10 @@ func luksReencrypt(ctx context.Context, e *cli.Env, args []string) error {
 	f.BoolVar(&o.BackToLUKS1, "back-to-luks1", false, "a LUKS1 volume becomes LUKS2 for the work; turn it back "+
 		"at the end")
 	noise := f.Bool("noise", false, "the volume holds no files: re-encrypt although it reads as noise")
-	f.BoolFunc("inherit", "keep tokens, flags, cipher and key derivation of the old header", func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
-	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer, progress func(done, total int64)) error {
+	f.BoolFunc("inherit", "keep tokens, flags, cipher and key derivation of the old header",
+		func(string) error { o.Inherit, f.opts.KDF = true, luks.KDFInherit; return nil })
+	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, newKey *secret.Buffer,
+		progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress, o.Result = *hotzone<<20, progress, new(luks.Result)
 		defer func() { printResult(e.Stderr, v.Info().Path, *o.Result) }()
@@ -348,7 +362,8 @@ func luksResume(ctx context.Context, e *cli.Env, args []string) error {
 	hotzone := f.Int64("hotzone", 0, "MIB data in doubt at one time (96 if you do not say, less with little "+
 		"memory)")
 	runFlags(f, &o)
-	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
+	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer,
+		progress func(done, total int64)) error {
 		o := o
 		o.Hotzone, o.Progress, o.Result = *hotzone<<20, progress, new(luks.Result)
 		defer func() { printResult(e.Stderr, v.Info().Path, *o.Result) }()
@@ -362,8 +377,9 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 	f.BoolVar(&o.InOrder, "in-order", false, "the program was killed but the power stayed on")
 	zone := f.Int64("hotzone", 0, "MIB with --in-order: what cryptsetup worked on at a time; 20 unless it was told "+
 		"another length, which Heads does not. Where data does not tell new from old, it stopped between two of these")
-	f.StringVar(&o.AcceptLoss, "accept-loss", "", "FILE if a stretch stays in doubt, save it to the new FILE and go on from the "+
-		"more probable place. FILE holds both keys: guard it like the passphrase")
+	f.StringVar(&o.AcceptLoss, "accept-loss", "",
+		"FILE if a stretch stays in doubt, save it to the new FILE and go on from the "+
+			"more probable place. FILE holds both keys: guard it like the passphrase")
 	f.Func("at", "N go on from this byte of the data instead; it must be within the stretch", func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 64)
 		o.At = &n
@@ -374,7 +390,8 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 		"directory with its files LUKS-<uuid>.log, .org and .new. The disk becomes LUKS2; reown luks convert "+
 		"turns it back")
 	f.opts.LUKS1Aside = true
-	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer, progress func(done, total int64)) error {
+	return luksRun(ctx, e, f, args, func(ctx context.Context, v *luks.Volume, key, _ *secret.Buffer,
+		progress func(done, total int64)) error {
 		o := o
 		o.Progress, o.Hotzone = progress, *zone<<20
 		if err := rescueFlags(f.Name(), o); err != nil {
@@ -384,9 +401,11 @@ func luksRescue(ctx context.Context, e *cli.Env, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.Stderr, "re-encrypted up to byte %d of %d; then %d bytes mixed, each known\n", found.Position, found.Total, found.Mixed)
+		fmt.Fprintf(e.Stderr, "re-encrypted up to byte %d of %d; then %d bytes mixed, each known\n", found.Position,
+			found.Total, found.Mixed)
 		if n := found.InDoubt.Length; n > 0 {
-			fmt.Fprintf(e.Stderr, "the %d bytes from byte %d on were in doubt and are saved to %s\n", n, found.InDoubt.Offset, escape.Text(o.AcceptLoss))
+			fmt.Fprintf(e.Stderr, "the %d bytes from byte %d on were in doubt and are saved to %s\n", n, found.InDoubt.Offset,
+				escape.Text(o.AcceptLoss))
 		}
 		if o.DryRun {
 			return nil

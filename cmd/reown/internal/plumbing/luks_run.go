@@ -15,7 +15,8 @@ import (
 
 // luksRun runs a long job on one or several devices in parallel, with progress on
 // stderr. One device's failure does not stop the others.
-func luksRun(ctx context.Context, e *cli.Env, f *luksFlags, args []string, job func(context.Context, *luks.Volume, *secret.Buffer, *secret.Buffer, func(done, total int64)) error) error {
+func luksRun(ctx context.Context, e *cli.Env, f *luksFlags, args []string,
+	job func(context.Context, *luks.Volume, *secret.Buffer, *secret.Buffer, func(done, total int64)) error) error {
 	ops, err := cli.Parse(f.FlagSet, args, 1, -1)
 	if err != nil {
 		return err

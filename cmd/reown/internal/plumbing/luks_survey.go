@@ -76,7 +76,8 @@ func luksSurvey(ctx context.Context, e *cli.Env, args []string) error {
 	if f.json {
 		return e.JSON(s)
 	}
-	fmt.Fprintf(e.Stdout, "%s: %d bytes of data, %d in written parts, read in %.0f s\n", escape.Text(ops[0]), s.Total, s.Written, s.Took.Seconds())
+	fmt.Fprintf(e.Stdout, "%s: %d bytes of data, %d in written parts, read in %.0f s\n", escape.Text(ops[0]), s.Total,
+		s.Written, s.Took.Seconds())
 	for _, b := range s.Bad {
 		fmt.Fprintf(e.Stdout, "  cannot be read: bytes %d+%d of the decrypted volume\n", b.Offset, b.Length)
 	}

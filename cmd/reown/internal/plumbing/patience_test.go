@@ -24,11 +24,13 @@ func TestPatience(t *testing.T) {
 			return strings.Split(strings.TrimSpace(out.String()), "\n")
 		}
 		for _, every := range []time.Duration{100 * time.Millisecond, 5 * time.Second} {
-			if got := lines(every, 18*time.Second, true); len(got) != 4 || got[0] != "reown: touch the security key now" || !strings.HasSuffix(got[3], "still waiting") {
+			if got := lines(every, 18*time.Second, true); len(got) != 4 || got[0] != "reown: touch the security key now" ||
+				!strings.HasSuffix(got[3], "still waiting") {
 				t.Errorf("touch, a sign every %v: %q", every, got)
 			}
 			time.Sleep(time.Minute)
-			if got := lines(every, 10*time.Minute, false); len(got) < 4 || len(got) > 7 || !strings.Contains(got[0], "still at work, for 1") {
+			if got := lines(every, 10*time.Minute, false); len(got) < 4 || len(got) > 7 ||
+				!strings.Contains(got[0], "still at work, for 1") {
 				t.Errorf("a sign every %v: %q", every, got)
 			}
 			time.Sleep(time.Minute)

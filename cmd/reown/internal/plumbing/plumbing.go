@@ -12,5 +12,6 @@ import (
 
 // Commands are all of them, in the order in which help shows them.
 func Commands() []*cli.Command {
-	return []*cli.Command{luksCommand(), cardCommand(), tpmCommand(), romCommand(), bootCommand(), totpCommand(), HOTP(usb.System())}
+	return []*cli.Command{luksCommand(), cardCommand(), tpmCommand(), romCommand(), bootCommand(), totpCommand(),
+		HOTP(usb.System())}
 }

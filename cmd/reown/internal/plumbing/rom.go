@@ -29,7 +29,8 @@ func romCommand() *cli.Command {
 			Long: `Stores FILE uncompressed under NAME.`},
 		{Name: "remove", Args: "IMAGE NAME", Short: "take a file out of an image file", Run: romRemove,
 			Long: `The file's bytes are erased and its place becomes free.`},
-		{Name: "own", Args: "IMAGE|--flash --pubring FILE --trustdb FILE --out FILE", Short: "make the image that trusts one key only", Run: romOwn,
+		{Name: "own", Args: "IMAGE|--flash --pubring FILE --trustdb FILE --out FILE",
+			Short: "make the image that trusts one key only", Run: romOwn,
 			Long: `Removes every file below heads/, no matter who put it there, and adds the keyring and the trust database on
 erase blocks of their own. Of config.user only what says what the machine is stays.`},
 		{Name: "align", Args: "IMAGE --out FILE", Short: "move the owner's files to erase blocks of their own", Run: romAlign,
@@ -266,12 +267,14 @@ func reportPlan(e *cli.Env, p *rom.Plan, asJSON bool) error {
 	for _, l := range []struct {
 		what  string
 		names []string
-	}{{"removed", r.Removed}, {"added", r.Added}, {"kept", r.Kept}, {"kept in config.user", r.Taken}, {"dropped from config.user", r.Rejected}} {
+	}{{"removed", r.Removed}, {"added", r.Added}, {"kept", r.Kept}, {"kept in config.user", r.Taken},
+		{"dropped from config.user", r.Rejected}} {
 		for _, n := range l.names {
 			fmt.Fprintf(e.Stdout, "%s: %q\n", l.what, n)
 		}
 	}
-	fmt.Fprintf(e.Stdout, "%d erase blocks of %d bytes change; %d of them also hold parts of the firmware\n", len(p.Blocks), p.EraseSize, p.Shared)
+	fmt.Fprintf(e.Stdout, "%d erase blocks of %d bytes change; %d of them also hold parts of the firmware\n",
+		len(p.Blocks), p.EraseSize, p.Shared)
 	if !p.Aligned {
 		fmt.Fprintln(e.Stdout, "the image is too full to give the owner's files erase blocks of their own")
 	}
@@ -330,7 +333,8 @@ func romWrite(ctx context.Context, e *cli.Env, args []string) error {
 		return err
 	}
 	if f.json {
-		return e.JSON(writeReport{r.Written, r.Attempts, hex.EncodeToString(r.SHA256[:]), hex.EncodeToString(r.PCR7SHA1[:]), hex.EncodeToString(r.PCR7SHA256[:])})
+		return e.JSON(writeReport{r.Written, r.Attempts, hex.EncodeToString(r.SHA256[:]), hex.EncodeToString(r.PCR7SHA1[:]),
+			hex.EncodeToString(r.PCR7SHA256[:])})
 	}
 	fmt.Fprintf(e.Stdout, "the chip holds the image: %d erase blocks written, read back and compared\n", r.Written)
 	return nil

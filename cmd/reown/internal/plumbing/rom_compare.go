@@ -148,7 +148,8 @@ func romVerify(ctx context.Context, e *cli.Env, args []string) error {
 		for _, line := range r.Rejected {
 			fmt.Fprintf(e.Stdout, "config.user could run a command: %q\n", line)
 		}
-		fmt.Fprintf(e.Stdout, "the owner's files have erase blocks of their own: %v\n", map[bool]string{true: "yes", false: "no"}[r.Aligned])
+		fmt.Fprintf(e.Stdout, "the owner's files have erase blocks of their own: %v\n",
+			map[bool]string{true: "yes", false: "no"}[r.Aligned])
 	}
 	if err == nil && !r.OK {
 		err = cli.WithExit(cli.ExitFailed, ErrImagesDiffer)

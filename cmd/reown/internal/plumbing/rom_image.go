@@ -114,7 +114,8 @@ func romExtract(ctx context.Context, e *cli.Env, args []string) error {
 }
 
 // romEdit edits an image file in memory and writes it whole.
-func romEdit(name string, args []string, operands int, edit func(im *rom.Image, s rom.Style, rest []string) error) error {
+func romEdit(name string, args []string, operands int,
+	edit func(im *rom.Image, s rom.Style, rest []string) error) error {
 	f := newRomFlags(name).withOut()
 	style := f.String("style", "heads", "WHOSE way of placing and padding is followed to the byte: heads or "+
 		"cbfstool")

@@ -29,8 +29,9 @@ func totpNew(_ context.Context, e *cli.Env, args []string) error {
 	f := cli.NewFlags("reown totp new")
 	board, out := f.String("board", "", "NAME the name that the phone will show"), f.String("out", "", "FILE "+
 		"where the secret goes; it must not exist")
-	ink, noQR := f.String("ink", "light", "COLOUR is text light on dark (as on a console) or dark on light?"), f.Bool("no-qr", false, "letters "+
-		"only, for screens without block characters")
+	ink, noQR := f.String("ink", "light", "COLOUR is text light on dark (as on a console) or dark on light?"),
+		f.Bool("no-qr", false, "letters "+
+			"only, for screens without block characters")
 	if _, err := cli.Parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -158,7 +159,8 @@ func totpVerify(_ context.Context, e *cli.Env, args []string) error {
 	}
 	fmt.Fprintln(e.Stdout, "the six digits are right")
 	if seconds != 0 {
-		fmt.Fprintf(e.Stdout, "the phone's clock is about %+d s ahead of this one (%s)\n", seconds, now.UTC().Format("2006-01-02 15:04:05 UTC"))
+		fmt.Fprintf(e.Stdout, "the phone's clock is about %+d s ahead of this one (%s)\n", seconds,
+			now.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
 	return nil
 }

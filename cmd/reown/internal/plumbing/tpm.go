@@ -19,17 +19,24 @@ import (
 
 func tpmCommand() *cli.Command {
 	return &cli.Command{Name: "tpm", Short: "the TPM: state, reset, seal, unseal, counter", Sub: []*cli.Command{
-		{Name: "status", Args: "[--device PATH] [--json]", Short: "what state the TPM is in; changes nothing", Run: tpmStatus},
-		{Name: "reset", Args: "--owner-file FILE --confirm tpm [--primary rsa|ecc] [--device PATH] [--json]", Short: "clear the TPM and set it up as Heads does", Run: tpmReset,
+		{Name: "status", Args: "[--device PATH] [--json]", Short: "what state the TPM is in; changes nothing",
+			Run: tpmStatus},
+		{Name: "reset", Args: "--owner-file FILE --confirm tpm [--primary rsa|ecc] [--device PATH] [--json]",
+			Short: "clear the TPM and set it up as Heads does", Run: tpmReset,
 			Long: "Everything sealed in the TPM, every counter and the old owner passphrase are gone\nafterwards. It works only before an operating system was started. It can be run again\nafter an interruption. The primary key must be of the kind that the board's Heads makes."},
 		{Name: "seal", Args: "--owner-file FILE --secret-file FILE [--duk --passphrase-file FILE] [--image ROM] [--pcr N=HEX]... [--device PATH] [--json]", Short: "seal the TOTP/HOTP secret, or the disk unlock key", Run: tpmSeal,
 			Long: "The secret is taken to the byte. It is sealed to the present measurements, except those\ngiven with --pcr. With --image it is sealed to what the registers will be at the next\nstart with that firmware image."},
-		{Name: "unseal", Args: "--output FILE [--duk --passphrase-file FILE] [--device PATH] [--json]", Short: "get a sealed secret back", Run: tpmUnseal,
+		{Name: "unseal", Args: "--output FILE [--duk --passphrase-file FILE] [--device PATH] [--json]",
+			Short: "get a sealed secret back", Run: tpmUnseal,
 			Long: "The secret is written to a new file that only its owner can read, or to standard output\nfor \"-\"."},
-		{Name: "counter", Args: "create --owner-file FILE | increment ID | read ID  [--device PATH] [--json]", Short: "the rollback counter of /boot", Run: tpmCounter},
-		{Name: "pcr", Args: "[N]... [--extend N --file FILE] [--device PATH] [--json]", Short: "read measurements, or extend one by a file's hash", Run: tpmPCR},
-		{Name: "eventlog", Args: "[FILE] [--device PATH] [--json]", Short: "what the firmware says it measured, and whether that is so", Run: tpmEventLog},
-		{Name: "predict", Args: "--image ROM [--log FILE] [--device PATH] [--json]", Short: "the measurements after the next start with another firmware image", Run: tpmPredict},
+		{Name: "counter", Args: "create --owner-file FILE | increment ID | read ID  [--device PATH] [--json]",
+			Short: "the rollback counter of /boot", Run: tpmCounter},
+		{Name: "pcr", Args: "[N]... [--extend N --file FILE] [--device PATH] [--json]",
+			Short: "read measurements, or extend one by a file's hash", Run: tpmPCR},
+		{Name: "eventlog", Args: "[FILE] [--device PATH] [--json]",
+			Short: "what the firmware says it measured, and whether that is so", Run: tpmEventLog},
+		{Name: "predict", Args: "--image ROM [--log FILE] [--device PATH] [--json]",
+			Short: "the measurements after the next start with another firmware image", Run: tpmPredict},
 	}}
 }
 
@@ -79,7 +86,8 @@ func tpmStatus(ctx context.Context, e *cli.Env, args []string) error {
 	for _, l := range []struct {
 		what string
 		is   bool
-	}{{"owner passphrase set", i.Owned}, {"set up to the end", i.SetUp}, {"can be reset now", i.CanReset}, {"TOTP secret sealed", i.HasOTP}, {"disk unlock key sealed", i.HasDUK}} {
+	}{{"owner passphrase set", i.Owned}, {"set up to the end", i.SetUp}, {"can be reset now", i.CanReset},
+		{"TOTP secret sealed", i.HasOTP}, {"disk unlock key sealed", i.HasDUK}} {
 		fmt.Fprintf(e.Stdout, "  %-24s %s\n", l.what, yesNo[l.is])
 	}
 	if i.PrimaryName != "" {
@@ -88,7 +96,8 @@ func tpmStatus(ctx context.Context, e *cli.Env, args []string) error {
 	for _, m := range i.Missing {
 		fmt.Fprintf(e.Stdout, "  %-24s %s\n", "missing", m)
 	}
-	fmt.Fprintf(e.Stdout, "  %-24s %d of %d, one forgiven in %d s\n", "wrong tries", i.Lockout.Tries, i.Lockout.Max, i.Lockout.Interval)
+	fmt.Fprintf(e.Stdout, "  %-24s %d of %d, one forgiven in %d s\n", "wrong tries", i.Lockout.Tries, i.Lockout.Max,
+		i.Lockout.Interval)
 	if i.Lockout.Locked {
 		fmt.Fprintf(e.Stdout, "  locked against guessing\n")
 	}
@@ -108,8 +117,9 @@ func printTPMPCRs(w io.Writer, v tpm.PCRValues) {
 
 func tpmReset(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("reset")
-	ownerFile, confirm, alg := f.String("owner-file", "", "FILE the owner passphrase"), f.String("confirm", "", "tpm says that you mean it"), f.String("primary", "rsa", "KIND "+
-		"the kind of primary key that the board's Heads makes: rsa or ecc")
+	ownerFile, confirm, alg := f.String("owner-file", "", "FILE the owner passphrase"),
+		f.String("confirm", "", "tpm says that you mean it"), f.String("primary", "rsa", "KIND "+
+			"the kind of primary key that the board's Heads makes: rsa or ecc")
 	if _, err := cli.Parse(f.FlagSet, args, 0, 0); err != nil {
 		return err
 	}
@@ -159,13 +169,15 @@ type dukFlags struct {
 }
 
 func newDUKFlags(f *tpmFlags) dukFlags {
-	return dukFlags{f.Bool("duk", false, "the disk unlock key is meant"), f.String("passphrase-file", "", "FILE the disk unlock key's passphrase")}
+	return dukFlags{f.Bool("duk", false, "the disk unlock key is meant"),
+		f.String("passphrase-file", "", "FILE the disk unlock key's passphrase")}
 }
 
 func tpmSeal(ctx context.Context, e *cli.Env, args []string) error {
 	f := newTPMFlags("seal")
-	ownerFile, secretFile, image := f.String("owner-file", "", "FILE the owner passphrase"), f.String("secret-file", "", "FILE the secret, taken to the byte"), f.String("image", "", "ROM "+
-		"seal to what the registers will be at the next start with this firmware image")
+	ownerFile, secretFile, image := f.String("owner-file", "", "FILE the owner passphrase"),
+		f.String("secret-file", "", "FILE the secret, taken to the byte"), f.String("image", "", "ROM "+
+			"seal to what the registers will be at the next start with this firmware image")
 	duk := newDUKFlags(f)
 	given := tpm.PCRValues{}
 	f.Func("pcr", "N=HEX seal to this value of a register; repeatable", func(s string) error {

@@ -134,7 +134,8 @@ func tpmEventLog(ctx context.Context, e *cli.Env, args []string) error {
 		}
 		note := ""
 		if n, ok := now[p]; ok {
-			note = map[bool]string{true: "  as in the TPM", false: "  the TPM has more or other measurements"}[string(n) == string(v)]
+			note = map[bool]string{true: "  as in the TPM",
+				false: "  the TPM has more or other measurements"}[string(n) == string(v)]
 		}
 		fmt.Fprintf(e.Stdout, "  replay of PCR %d: %x%s\n", p, v, note)
 	}

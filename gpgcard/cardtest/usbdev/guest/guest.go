@@ -105,11 +105,13 @@ func Boot(t *testing.T, token *usbdev.Device, programs []string, hear func(line 
 func BootStick(t *testing.T, image string, hear func(line string)) {
 	t.Helper()
 	boot(t, nil, nil, []string{"sd_mod", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"},
-		[]string{"-drive", "if=none,id=stick,format=raw,file=" + image, "-device", "usb-storage,drive=stick,bus=usb.0,removable=on"},
+		[]string{"-drive", "if=none,id=stick,format=raw,file=" + image, "-device",
+			"usb-storage,drive=stick,bus=usb.0,removable=on"},
 		func(line string, _ func(string)) { hear(line) })
 }
 
-func boot(t *testing.T, token *usbdev.Device, programs, more, args []string, hear func(line string, reply func(string))) {
+func boot(t *testing.T, token *usbdev.Device, programs, more, args []string,
+	hear func(line string, reply func(string))) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots a virtual machine: skipped by -short")
@@ -147,11 +149,13 @@ func boot(t *testing.T, token *usbdev.Device, programs, more, args []string, hea
 	ctx, cancel := context.WithTimeout(context.Background(), bootTime)
 	defer cancel()
 	sock := filepath.Join(dir, "usb")
-	line := []string{"-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+	line := []string{"-accel", "tcg", "-machine", "q35", "-m", "512", "-nodefaults", "-no-user-config", "-display", "none",
+		"-no-reboot",
 		"-kernel", kernel.BzImage, "-initrd", file, "-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio",
 		"-device", "qemu-xhci,id=usb"}
 	if token != nil {
-		line = append(line, "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device", "usb-redir,chardev=tok,bus=usb.0")
+		line = append(line, "-chardev", "socket,id=tok,path="+sock+",server=on,wait=off", "-device",
+			"usb-redir,chardev=tok,bus=usb.0")
 	}
 	vm := exec.CommandContext(ctx, qemu, append(line, args...)...)
 	out, err := vm.StdoutPipe()

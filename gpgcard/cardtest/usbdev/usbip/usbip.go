@@ -183,7 +183,8 @@ func (s *server) command(ctx context.Context) error {
 	s.mu.Lock()
 	s.running[seq] = &running{cancel: cancel}
 	s.mu.Unlock()
-	setup := usb.Setup{RequestType: h[40], Request: h[41], Value: binary.LittleEndian.Uint16(h[42:]), Index: binary.LittleEndian.Uint16(h[44:])}
+	setup := usb.Setup{RequestType: h[40], Request: h[41], Value: binary.LittleEndian.Uint16(h[42:]),
+		Index: binary.LittleEndian.Uint16(h[44:])}
 	run := func() {
 		defer cancel()
 		n, err := s.transfer(tctx, ep, in, setup, data)
@@ -305,7 +306,8 @@ func attach(ctx context.Context, c net.Conn, busID string) (usb.Device, error) {
 	if _, err := io.ReadFull(c, rec[:]); err != nil {
 		return nil, err
 	}
-	d := &client{c: c, devid: be.Uint32(rec[288:])<<16 | be.Uint32(rec[292:]), pending: map[uint32]*transfer{}, unlinks: map[uint32]uint32{}}
+	d := &client{c: c, devid: be.Uint32(rec[288:])<<16 | be.Uint32(rec[292:]), pending: map[uint32]*transfer{},
+		unlinks: map[uint32]uint32{}}
 	go d.read()
 	// Servers disagree on the byte order of the record: ask the device itself.
 	raw := make([]byte, 18)

@@ -116,7 +116,8 @@ func lacking() (string, error) {
 	}
 	var b strings.Builder
 	for _, r := range text {
-		if r > '~' && !slices.ContainsFunc(pairs[:d.Count], func(p struct{ Rune, Glyph uint16 }) bool { return rune(p.Rune) == r }) {
+		if r > '~' && !slices.ContainsFunc(pairs[:d.Count],
+			func(p struct{ Rune, Glyph uint16 }) bool { return rune(p.Rune) == r }) {
 			b.WriteRune(r)
 		}
 	}
