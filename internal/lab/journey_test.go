@@ -192,7 +192,7 @@ func (p *person) journey() []stop {
 			if strings.Contains(s, "[!!]") || strings.Count(s, "[OK]") < 5 {
 				p.t.Fatalf("the hand-over does not verify:\n%s", s)
 			}
-			p.press("y")
+			p.press(strings.ToLower(msg.ButtonMatch.In(p.lang)[:1]))
 		}},
 		{text: msg.CurrentAsk, do: func(p *person, _ string, _ *Buyer) { p.secret(p.l.Seller.Disk) }},
 		{text: msg.NameAsk, do: func(p *person, _ string, _ *Buyer) {
