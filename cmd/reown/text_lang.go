@@ -9,7 +9,6 @@ import (
 	"reown/wizard"
 	"reown/wizard/msg"
 	"reown/wizard/ui"
-	"reown/wizard/ui/tui"
 )
 
 // Somebody at the wizard reads an error in their language. English has a text for each; the others
@@ -36,7 +35,7 @@ var spoken = []struct {
 	{wizard.ErrTampering, msg.TamperingTitle, msg.TamperingData, msg.StopNoSecrets},
 	{wizard.ErrNotVerified, msg.StopNothing, msg.DataSame, msg.StopContact},
 	{ui.ErrLeft, msg.ErrorLeft, msg.DataSame, msg.ErrorLeftDo},
-	{tui.ErrScreen, msg.ErrorScreen, msg.DataStep, msg.DoContinue},
+	{ui.ErrScreen, msg.ErrorScreen, msg.DataStep, msg.DoContinue},
 }
 
 // explainIn is explain in a language.

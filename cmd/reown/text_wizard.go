@@ -5,7 +5,6 @@ import (
 	"reown/wizard"
 	"reown/wizard/ui"
 	"reown/wizard/ui/answers"
-	"reown/wizard/ui/tui"
 )
 
 var wizardTexts = []errorText{
@@ -88,7 +87,7 @@ var wizardTexts = []errorText{
 		Do: "Say where they shall be written: `--secrets-out FILE`.", Exit: exitNoAnswer},
 	{err: answers.ErrCircle, What: "The answers lead back to the same question again and again.",
 		Data: "Nothing was changed.", Do: "Look at the answer that the line above names.", Exit: exitNoAnswer},
-	{err: tui.ErrScreen, What: "The screen or terminal went away while the program ran.",
+	{err: ui.ErrScreen, What: "The screen or terminal went away while the program ran, or what was typed into it has ended.",
 		Data: "Your files are intact; a step that was running is finished at the next start.",
 		Do:   "Start the computer again and choose Continue, or use `--ui line`."},
 

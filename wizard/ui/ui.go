@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"reown/internal/secret"
 	"reown/wizard/msg"
@@ -211,6 +212,17 @@ type Tasks struct {
 	Notes    []string // what is safe to do now
 	CanPause bool
 	Elapsed  string
+}
+
+// ErrScreen says that the screen, or what is typed, came to its end while the wizard ran.
+var ErrScreen = errors.New("the screen or terminal cannot be used any more")
+
+// Ended is ErrScreen, and why. The end of the input is no reason that helps anybody.
+func Ended(why error) error {
+	if why == nil || errors.Is(why, io.EOF) {
+		return ErrScreen
+	}
+	return fmt.Errorf("%w: %w", ErrScreen, why)
 }
 
 // ErrLeft says that the person left before anything was changed.

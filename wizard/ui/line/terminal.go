@@ -2,13 +2,12 @@ package line
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	"golang.org/x/sys/unix"
 
 	"reown/internal/secret"
+	"reown/wizard/ui"
 )
 
 // maxLine bounds a typed line, in bytes.
@@ -66,7 +65,7 @@ func (u *UI) line(ctx context.Context) (*secret.Buffer, error) {
 		select {
 		case b, ok := <-u.lines:
 			if !ok {
-				return nil, fmt.Errorf("reading from the terminal: %w", errors.Join(io.ErrUnexpectedEOF, u.err))
+				return nil, ui.Ended(u.err)
 			}
 			switch u.asked.Load() {
 			case b.from:

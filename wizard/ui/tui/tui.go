@@ -15,7 +15,6 @@ package tui
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +25,6 @@ import (
 	"reown/wizard/msg"
 	"reown/wizard/ui"
 )
-
-// ErrScreen says that the screen went away while the wizard ran.
-var ErrScreen = errors.New("the screen cannot be used any more")
 
 // UI is a screen. It implements ui.UI.
 type UI struct {
@@ -108,7 +104,7 @@ func (u *UI) update(f func()) bool {
 	}
 }
 
-func (u *UI) gone() error { return errors.Join(ErrScreen, u.err) }
+func (u *UI) gone() error { return ui.Ended(u.err) }
 
 // keysApart is longer than between two strokes of a key that is held down.
 const keysApart = 150 * time.Millisecond

@@ -202,7 +202,7 @@ func TestWildPeople(t *testing.T) {
 			runs++
 			err := wizardtest.Run(w, r, []string{"en", "fr", "de", ""}[r.wild.IntN(4)])
 			pages += len(r.Pages)
-			if errors.Is(err, wizard.ErrTampering) || errors.Is(err, ErrScreen) {
+			if errors.Is(err, wizard.ErrTampering) || errors.Is(err, ui.ErrScreen) {
 				t.Fatalf("walk %d, try %d: %v after %v", seed, try, err, r.Pages)
 			}
 			if lost := w.Intact(r.Known()); lost != nil {
