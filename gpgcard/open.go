@@ -58,7 +58,7 @@ func listNow(ctx context.Context, buses []Bus) ([]Found, error) {
 	_, err := each(ctx, buses, Selector{}, func(c *Card) (bool, error) {
 		f := Found{Reader: c.reader, Serial: c.serial, Terminated: c.terminated}
 		for _, o := range out {
-			if !f.Terminated && o.Serial == f.Serial {
+			if !f.Terminated && o.Serial == f.Serial && o.Reader.Bus != f.Reader.Bus {
 				return false, nil
 			}
 		}
@@ -121,7 +121,7 @@ func openNow(ctx context.Context, sel Selector, buses []Bus) (*Card, error) {
 			spare = c
 		case sel.Serial != "" && !c.serial.matches(sel.Serial):
 			return false, nil
-		case match != nil && !c.terminated && match.serial == c.serial:
+		case match != nil && !c.terminated && match.serial == c.serial && match.reader.Bus != c.reader.Bus:
 			return false, nil // the same token over another bus
 		case match != nil:
 			return false, fmt.Errorf("%w: %v in %v and %v in %v", ErrSeveralCards, match.serial, match.reader, c.serial,

@@ -1,6 +1,7 @@
 package gpgcard_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -23,6 +24,47 @@ func plan(t *testing.T, p cardtest.Profile, admin string) []error {
 		t.Fatal(err)
 	}
 	return problems
+}
+
+// TestTerminatedStart: one that a cut reset has left says nothing, and its name tells that it will refuse short PINs.
+func TestTerminatedStart(t *testing.T) {
+	for _, r := range []gpgcard.Reader{
+		{Bus: "usb", Name: "1-2", VID: 0x20a0, PID: 0x4211, Present: true},
+		{Bus: "pcsc", Name: "Nitrokey Nitrokey Start (FSIJ-1.2.15-43204556) 00 00", Present: true},
+	} {
+		card := cardtest.New(start())
+		card.Terminate()
+		c, err := gpgcard.Open(t.Context(), gpgcard.Selector{}, asToken{cardtest.NewBus(card), r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for admin, refused := range map[string]bool{"12345678": true, "correct horse battery": false} {
+			problems, err := c.Rehearse(t.Context(), gpgcard.Plan{User: pin("correct horse battery"), Admin: pin(admin)})
+			if err != nil || (len(problems) > 0) != refused {
+				t.Errorf("%s, an admin PIN of %d: %v, %v", r.Bus, len(admin), problems, err)
+			}
+		}
+		c.Close()
+	}
+}
+
+// TestTwoOfOneSerial: two tokens that tell one number are two, unless they are on different buses.
+func TestTwoOfOneSerial(t *testing.T) {
+	one, two := cardtest.NewBus(cardtest.New(cardtest.Nitrokey3)), cardtest.NewBus(cardtest.New(cardtest.Nitrokey3))
+	for bus, want := range map[string]error{"usb": gpgcard.ErrSeveralCards, "pcsc": nil} {
+		a := asToken{one, gpgcard.Reader{Bus: "usb", Name: "1-2", Present: true}}
+		b := asToken{two, gpgcard.Reader{Bus: bus, Name: "1-3", Present: true}}
+		c, err := gpgcard.Open(t.Context(), gpgcard.Selector{}, a, b)
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v", bus, err)
+		}
+		if c != nil {
+			c.Close()
+		}
+		if found, err := gpgcard.List(t.Context(), a, b); err != nil || len(found) != map[bool]int{true: 2, false: 1}[want != nil] {
+			t.Errorf("%s: %d are listed, %v", bus, len(found), err)
+		}
+	}
 }
 
 // TestMakesByEveryWay: what is known of a make is the same over USB, which has its ids, and

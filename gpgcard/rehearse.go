@@ -23,10 +23,11 @@ type Plan struct {
 // A Gnuk that may be a Nitrokey Start is judged as one: it would take its keys, and then
 // refuse the PINs.
 //
-// A terminated card answers nothing: it has no problem that can be known.
+// A terminated card answers nothing. What is known of it is what its reader's name or ids say: a Nitrokey Start
+// will refuse short PINs.
 func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err error) {
 	if c.terminated {
-		return nil, nil
+		return c.rehearseUnseen(p), nil
 	}
 	d, err := c.applicationData(ctx)
 	if err != nil {
@@ -70,6 +71,22 @@ func (c *Card) Rehearse(ctx context.Context, p Plan) (problems []error, err erro
 	}
 	add(&AlgorithmError{Slot: Signature, Algorithm: p.Algorithm, Detail: "it does not make such keys"})
 	return problems, nil
+}
+
+// rehearseUnseen is Rehearse for a card that answers nothing.
+func (c *Card) rehearseUnseen(p Plan) (problems []error) {
+	if !c.start() || p.KDF {
+		return nil
+	}
+	for which, pin := range map[PIN]*secret.Buffer{UserPIN: p.User, AdminPIN: p.Admin} {
+		if pin == nil {
+			continue
+		}
+		if e := c.pinLength(which, pin.Len(), startMin, 127); e != nil {
+			problems = append(problems, e)
+		}
+	}
+	return problems
 }
 
 // planned is limitsWith for PINs that are set after a reset. unsure: the shortest is a
