@@ -61,7 +61,8 @@ func TestTwoOfOneSerial(t *testing.T) {
 		if c != nil {
 			c.Close()
 		}
-		if found, err := gpgcard.List(t.Context(), a, b); err != nil || len(found) != map[bool]int{true: 2, false: 1}[want != nil] {
+		if found, err := gpgcard.List(t.Context(), a, b); err != nil ||
+			len(found) != map[bool]int{true: 2, false: 1}[want != nil] {
 			t.Errorf("%s: %d are listed, %v", bus, len(found), err)
 		}
 	}

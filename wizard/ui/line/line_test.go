@@ -286,7 +286,8 @@ func TestTypedAhead(t *testing.T) {
 
 func TestTheLineIsCut(t *testing.T) {
 	w := wizardtest.New()
-	if err := wizardtest.Run(w, New(strings.NewReader(""), io.Discard, -1), "en"); !errors.Is(err, ui.ErrScreen) || strings.Contains(err.Error(), "EOF") {
+	if err := wizardtest.Run(w, New(strings.NewReader(""), io.Discard, -1), "en"); !errors.Is(err, ui.ErrScreen) ||
+		strings.Contains(err.Error(), "EOF") {
 		t.Fatalf("ended with %v", err)
 	}
 	if len(w.Ops) > 4 { // the crash-loop counter only
