@@ -37,8 +37,9 @@ type game struct {
 	began   []bool // and when each of these runs began
 	runs    []string
 	alien   wizardtest.CardState
-	honest  bool // nobody attacks
-	last    bool // and the power stays on
+	text    []byte // of another laptop's certificate: made words can stand side by side there, too
+	honest  bool   // nobody attacks
+	last    bool   // and the power stays on
 }
 
 // remember keeps what there is to put back later.

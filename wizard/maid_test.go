@@ -177,6 +177,7 @@ func (gs *games) begin(ctx context.Context, seed uint64) *game {
 	for _, past := range append(slices.Clone(g.past), w) {
 		g.note(past, true)
 	}
+	g.text = gs.other.frames[len(gs.other.frames)-1].now.Hints["kexec_reown.certificate"]
 	if g.own = len(g.past); r.IntN(3) == 0 {
 		g.past = append(g.past, gs.other.frames[len(gs.other.frames)-1].now,
 			gs.other.frames[r.IntN(len(gs.other.frames))].now)

@@ -120,7 +120,7 @@ func (g *game) outrun() bool {
 func (g *game) leaked(error) error {
 	for _, s := range g.owner.paper {
 		for name, b := range g.w.Hints {
-			if bytes.Contains(b, []byte(s)) {
+			if bytes.Contains(b, []byte(s)) && !bytes.Contains(g.text, []byte(s)) {
 				return fmt.Errorf("%s has the secret %q", name, s)
 			}
 		}
